@@ -1,0 +1,14 @@
+"""The service's own errors; the tree and what each becomes outside is drawn in `nbclip_shared.errors`."""
+
+from __future__ import annotations
+
+from nbclip_shared.errors import InvalidInput
+
+
+class MissingExtra(InvalidInput):
+    """A heavy optional library is not installed."""
+
+    code, title = "missing-extra", "An optional part is not installed"
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the extra '{extra}'", hint=f"install it: uv pip install 'nbclip-kg-service[{extra}]'")

@@ -1,0 +1,162 @@
+"""The knowledge graph and the protocol of its stores.
+
+Nodes: images, concepts. Edges: `has_attribute` (image to concept, from its caption) and `is_a` (concept to concept).
+The embedded store (SQLite) is the default; every store passes the one congruence suite in `tests/contract`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nbclip_shared.schemas import Assertion, Outcome
+
+OnConflict = Literal["reject", "replace"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeEdge:
+    """`has_attribute`: an image's caption says this of this concept; `start` = `end` = -1 where the CUI was given."""
+
+    cui: str
+    text: str = ""
+    start: int = -1
+    end: int = -1
+    score: float = 1.0
+    rule: str = "given"
+    assertion: Assertion = "present"
+    linker: str = "given"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageNode:
+    """An image, its caption and its attributes; `ingested_at` (ISO 8601, UTC) is set by the store."""
+
+    image_id: str
+    caption: str
+    attributes: tuple[AttributeEdge, ...] = ()
+    dataset: str | None = None
+    split: str | None = None
+    ingested_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptNode:
+    """A UMLS concept; `source` is the SAB of its preferred name."""
+
+    cui: str
+    name: str
+    semantic_types: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IsAEdge:
+    """`child` is_a `parent`, by `source` (SAB)."""
+
+    child: str
+    parent: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBatch:
+    """What one transaction writes. `concepts` holds every concept that the batch's edges name (a store need not know them yet)."""
+
+    images: Sequence[ImageNode] = ()
+    concepts: Sequence[ConceptNode] = ()
+    is_a: Sequence[IsAEdge] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOutcome:
+    """What became of one image of a batch; `reason` only where it was rejected."""
+
+    image_id: str
+    outcome: Outcome
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport:
+    """One outcome an image, in the batch's order."""
+
+    outcomes: tuple[ImageOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCounts:
+    images: int
+    concepts: int
+    attributes: int
+    is_a: int
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The graph as arrays, as representations read it. Orders are canonical: image ids and CUIs sorted by code point.
+
+    Attributes:
+        image_ids: N image ids, sorted.
+        caption_sha256: N digests (`nbclip_shared.ids.caption_sha256`).
+        cuis: M CUIs, sorted: every concept of the selected images' present attributes, and all their ancestors.
+        attribute_indptr: int64, [N + 1]: row pointers of the image-to-concept matrix (CSR).
+        attribute_indices: int32, [nnz]: concept positions in `cuis`, ascending and distinct within a row; present attributes only.
+        is_a: int32, [E, 2]: child and parent positions in `cuis`, distinct, sorted.
+        linkers: names of the linkers that made the edges, sorted.
+    """
+
+    image_ids: tuple[str, ...]
+    caption_sha256: tuple[str, ...]
+    cuis: tuple[str, ...]
+    attribute_indptr: npt.NDArray[np.int64]
+    attribute_indices: npt.NDArray[np.int32]
+    is_a: npt.NDArray[np.int32]
+    linkers: tuple[str, ...]
+
+
+class GraphStore(Protocol):
+    """Keeps the graph. Every write is one transaction and may be replayed: the same batch twice gives the same graph."""
+
+    def write(self, batch: GraphBatch, *, on_conflict: OnConflict = "reject") -> WriteReport:
+        """Upserts a batch in one transaction; returns after it is durable.
+
+        Same id and same content: unchanged. Same id, other content (caption, dataset, split or attributes): rejected, or
+        with `on_conflict="replace"` the image and its edges are swapped in the same transaction. An id that stands twice in
+        one batch is taken in order.
+
+        Raises:
+            Unavailable: the store can't be written now.
+        """
+
+    def image(self, image_id: str) -> ImageNode | None:
+        """The image with its attributes ordered by (start, end, cui), or None."""
+
+    def images(self, *, after: str = "", limit: int = 100) -> list[ImageNode]:
+        """Up to `limit` images with ids above `after`, ordered by id (keyset paging)."""
+
+    def delete_image(self, image_id: str) -> bool:
+        """Removes an image and its edges; False if there was none. Concepts stay."""
+
+    def image_count(self, cui: str) -> int:
+        """Images with a present attribute of exactly this concept."""
+
+    def counts(self) -> GraphCounts:
+        """Nodes and edges by kind."""
+
+    def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
+        """The whole graph, or the part that one dataset or split has, as arrays."""
+
+    def check(self) -> None:
+        """Runs a real query.
+
+        Raises:
+            Unavailable: the store does not answer; the message says why and what to do.
+        """
+
+    def close(self) -> None:
+        """Releases files and connections; safe to call twice."""

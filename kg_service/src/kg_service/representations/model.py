@@ -1,0 +1,65 @@
+"""What a representation is: graph in, a vector per image out, whose dot products are similarities.
+
+One contract for all methods: similarity is symmetric, positive semi-definite, in [-1, 1] with diagonal 1; a new caption's
+CUIs get a vector without refitting; the same graph and settings give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from kg_service.graph.store import Graph
+
+Tables = Mapping[str, npt.NDArray[Any]]
+"""Named arrays that a fitted representation consists of; a snapshot keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVectors:
+    """N unit vectors in two parts: x = [sparse, dense]; a row of zeros where the image has no usable CUI.
+
+    Attributes:
+        sparse: float32 CSR, [N, A].
+        dense: float32, [N, d]; d may be 0.
+    """
+
+    sparse: sparse.csr_array
+    dense: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return int(self.dense.shape[0])
+
+    def take(self, rows: npt.NDArray[np.int64]) -> ImageVectors:
+        """The vectors at `rows`, [R]."""
+        return ImageVectors(self.sparse[rows], self.dense[rows])
+
+    def has_knowledge(self) -> npt.NDArray[np.bool_]:
+        """h: bool, [N], False where the vector is zero."""
+        stored = np.diff(self.sparse.indptr) > 0
+        return stored | (self.dense != 0).any(axis=1)
+
+
+class FittedRepresentation(Protocol):
+    """A representation with its tables frozen."""
+
+    def embed(self, image_ids: Sequence[str], cuis: Sequence[Sequence[str]]) -> ImageVectors:
+        """Vectors of images with these present CUIs, in order; CUIs unknown to the tables are left out."""
+
+    def tables(self) -> Tables:
+        """What to keep to restore it."""
+
+    def settings(self) -> dict[str, float | int | str]:
+        """Method and parameters, for the snapshot's manifest."""
+
+
+class Representation(Protocol):
+    """A method with its parameters."""
+
+    def fit(self, graph: Graph) -> FittedRepresentation:
+        """Fits the tables on a graph; deterministic."""

@@ -1,0 +1,96 @@
+"""Matrix to bytes and back: the only place that knows the wire layout (safetensors).
+
+A body holds the matrix under the name of its output (`targets` or `similarity`, [R, C]), `has_knowledge` and `unknown`
+(uint8, [C]), and in the header's metadata the snapshot, knowledge, representation and parameters it was made from.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+
+from nbclip_shared.errors import InvalidInput
+from nbclip_shared.schemas import MatrixDtype
+
+MEDIA_TYPE = "application/vnd.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetMatrix:
+    """The answer of `POST /targets`.
+
+    Attributes:
+        output: what `values` holds: target rows (each sums to 1) or similarities in [-1, 1].
+        values: float32, [R, C].
+        has_knowledge: bool, [C], False where the image has no usable CUI.
+        unknown: bool, [C], True where the snapshot does not hold the image.
+        metadata: snapshot, knowledge, representation, parameters (JSON).
+    """
+
+    output: Literal["targets", "similarity"]
+    values: npt.NDArray[np.float32]
+    has_knowledge: npt.NDArray[np.bool_]
+    unknown: npt.NDArray[np.bool_]
+    metadata: dict[str, str]
+
+
+def encode(matrix: TargetMatrix, dtype: MatrixDtype = "float32") -> bytes:
+    """Serialises to safetensors with `values` as `dtype` (bfloat16 rounds to nearest even)."""
+    tensors = {
+        matrix.output: _tensor(matrix.values, dtype),
+        "has_knowledge": _tensor(matrix.has_knowledge.astype(np.uint8), "uint8"),
+        "unknown": _tensor(matrix.unknown.astype(np.uint8), "uint8"),
+    }
+    return bytes(safetensors.serialize(tensors, metadata=matrix.metadata))
+
+
+def decode(body: bytes) -> TargetMatrix:
+    """Reads what `encode` wrote, `values` as float32.
+
+    Raises:
+        InvalidInput: the body is not such a matrix.
+    """
+    try:
+        tensors = dict(safetensors.deserialize(body))
+        metadata = _metadata(body)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise InvalidInput(f"not a safetensors matrix: {error}", hint="is the URL that of a kg-service of this version?") from error
+    output = "targets" if "targets" in tensors else "similarity"
+    missing = {output, "has_knowledge", "unknown"} - tensors.keys()
+    if missing:
+        raise InvalidInput(f"the safetensors body lacks {sorted(missing)}", hint="is the service of this version?")
+    return TargetMatrix(
+        output=cast(Literal["targets", "similarity"], output),
+        values=_array(tensors[output]),
+        has_knowledge=_array(tensors["has_knowledge"]).astype(bool),
+        unknown=_array(tensors["unknown"]).astype(bool),
+        metadata=metadata,
+    )
+
+
+def _tensor(array: npt.NDArray[Any], dtype: str) -> dict[str, Any]:
+    if dtype == "bfloat16":
+        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        raw: npt.NDArray[Any] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    else:
+        raw = np.ascontiguousarray(array, dtype)
+    return {"dtype": dtype, "shape": list(array.shape), "data": raw.tobytes()}
+
+
+def _array(tensor: dict[str, Any]) -> npt.NDArray[Any]:
+    if tensor["dtype"] == "BF16":
+        bits = np.frombuffer(tensor["data"], np.uint16).astype(np.uint32) << 16
+        return bits.view(np.float32).reshape(tensor["shape"])
+    kind = {"F32": np.float32, "F16": np.float16, "U8": np.uint8}[tensor["dtype"]]
+    array = np.frombuffer(tensor["data"], kind).reshape(tensor["shape"])
+    return array.astype(np.float32) if kind is np.float16 else array
+
+
+def _metadata(body: bytes) -> dict[str, str]:
+    length = int.from_bytes(body[:8], "little")
+    return cast(dict[str, str], json.loads(body[8 : 8 + length]).get("__metadata__", {}))

@@ -1,0 +1,59 @@
+"""Identifiers that travel: CUIs, image ids, snapshot ids, caption digests; checked before anything is done with them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from nbclip_shared.errors import InvalidId
+
+MAX_IMAGE_ID_BYTES = 512
+_CUI = re.compile(r"C\d{7}")
+_SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def check_cui(value: str) -> str:
+    """Returns `value` if it is a UMLS concept identifier (`C` and seven digits), else raises InvalidId."""
+    if not _CUI.fullmatch(value):
+        raise InvalidId(f"not a CUI: {value!r}", hint="a CUI is C and seven digits, such as C0024109")
+    return value
+
+
+def check_image_id(value: str) -> str:
+    """Returns `value` if it is 1 to 512 UTF-8 bytes without control characters or lone surrogates, else raises InvalidId."""
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+        raise InvalidId(f"image id with a control character or lone surrogate: {value!r:.80}", hint="use printable text")
+    if not 1 <= len(value.encode()) <= MAX_IMAGE_ID_BYTES:
+        raise InvalidId(f"image id of {len(value.encode())} bytes", hint=f"1 to {MAX_IMAGE_ID_BYTES} bytes are allowed")
+    return value
+
+
+def check_snapshot_id(value: str) -> str:
+    """Returns `value` if it is a SHA-256 in 64 lower-case hexadecimal digits, else raises InvalidId."""
+    if not _SNAPSHOT_ID.fullmatch(value):
+        raise InvalidId(f"not a snapshot id: {value!r:.80}", hint="64 hexadecimal digits, as `GET /snapshots` lists them")
+    return value
+
+
+def caption_sha256(caption: str) -> str:
+    """SHA-256 (hexadecimal) of the caption with white space runs folded; two images with the same one are duplicates."""
+    return hashlib.sha256(" ".join(caption.split()).encode()).hexdigest()
+
+
+def _for_pydantic(check: object) -> AfterValidator:
+    def validate(value: str) -> str:
+        try:
+            return check(value)  # type: ignore[operator, no-any-return]
+        except InvalidId as error:
+            raise ValueError(str(error)) from error
+
+    return AfterValidator(validate)
+
+
+Cui = Annotated[str, _for_pydantic(check_cui)]
+ImageId = Annotated[str, _for_pydantic(check_image_id)]
+SnapshotId = Annotated[str, _for_pydantic(check_snapshot_id)]

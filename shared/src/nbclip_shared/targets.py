@@ -1,0 +1,127 @@
+"""The target builder: similarity of a batch's images to target distributions. One function, run by the service and by the trainer.
+
+Shape legend: R rows (one rank's images), C columns (the global batch). Works on numpy arrays and torch tensors alike
+(Python array API), on whatever device they are.
+
+    off-diagonal part   Q_i = softmax over j ≠ i, h_j = 1, not a duplicate, of S_ij / τ_i     optional: keep_top_k first
+                        τ_i given, or solved per row so that exp(entropy(Q_i)) = effective_neighbours
+    target row          P_i = (1 - m)·Y_i + m·Q_i                 Y = row-normalised (I + D): duplicates are full positives
+    no evidence         h_i = 0 or max_j S_ij < floor:  P_i = Y_i
+    paper-literal       P = softmax(S / τ) per row, diagonal inside (Wei, Kurtz, Cloppet, WACV 2025)
+
+The column direction (text to image) needs no transposed matrix: S is symmetric, so a rank's texts have the very rows of its
+images, and each direction is normalised over its own candidates. Transposing P would be a bug: P is not symmetric.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+
+from nbclip_shared.schemas import TargetParameters
+
+Array = Any
+"""A numpy array or a torch tensor."""
+
+_LOG_TEMPERATURE_BOUNDS = (-9.21, 9.21)
+_BISECTION_STEPS = 40
+
+
+def build_targets(
+    similarity_RC: Array,
+    own_R: Array,
+    has_knowledge_C: Array,
+    parameters: TargetParameters,
+    *,
+    duplicate_RC: Array | None = None,
+) -> Array:
+    """Target rows for a batch.
+
+    Args:
+        similarity_RC: graph similarity S, floating, [-1, 1], [R, C].
+        own_R: column of each row's own image, integer, [R].
+        has_knowledge_C: True where the image has a usable CUI, bool, [C].
+        parameters: form, mass, temperature or effective neighbours, top-k, floor.
+        duplicate_RC: True where row and column are the same picture or caption, bool, [R, C]; None: no duplicates.
+
+    Returns:
+        P, [R, C], dtype of `similarity_RC`, each row ≥ 0 with sum 1.
+    """
+    xp = array_api_compat.array_namespace(similarity_RC)
+    device = array_api_compat.device(similarity_RC)
+    columns_C = xp.arange(similarity_RC.shape[1], device=device)
+    positive_RC = columns_C[None, :] == own_R[:, None]
+    if duplicate_RC is not None:
+        positive_RC = positive_RC | duplicate_RC
+    one_RC = xp.astype(positive_RC, similarity_RC.dtype)
+    hard_RC = one_RC / xp.sum(one_RC, axis=1, keepdims=True)
+    known_R1 = has_knowledge_C[own_R][:, None]
+    if parameters.form == "paper-literal":
+        return xp.where(known_R1, _softmax(xp, similarity_RC / (parameters.temperature or 1.0)), hard_RC)
+    candidate_RC = ~positive_RC & has_knowledge_C[None, :]
+    lowest = -2.0  # below every similarity
+    best_R1 = xp.max(xp.where(candidate_RC, similarity_RC, lowest), axis=1, keepdims=True)
+    evidence_R1 = known_R1 & (best_R1 >= parameters.floor)
+    if parameters.top_k is not None and parameters.top_k < similarity_RC.shape[1]:
+        candidate_RC = candidate_RC & _is_top_k(xp, xp.where(candidate_RC, similarity_RC, lowest), parameters.top_k)
+    neighbour_RC = _neighbour_distribution(xp, similarity_RC - best_R1, candidate_RC, parameters)
+    soft_RC = (1.0 - parameters.neighbour_mass) * hard_RC + parameters.neighbour_mass * neighbour_RC
+    return xp.where(evidence_R1, soft_RC, hard_RC)
+
+
+def duplicate_mask(row_keys_R: Array, column_keys_C: Array) -> Array:
+    """True where a row's key equals a column's: bool, [R, C]. Keys are integers, such as 64 bits of `caption_sha256`."""
+    return row_keys_R[:, None] == column_keys_C[None, :]
+
+
+def _softmax(xp: Any, logits_RC: Array) -> Array:
+    weights_RC = xp.exp(logits_RC - xp.max(logits_RC, axis=1, keepdims=True))
+    return weights_RC / xp.sum(weights_RC, axis=1, keepdims=True)
+
+
+def _is_top_k(xp: Any, score_RC: Array, k: int) -> Array:
+    """True at the k largest of each row; ties at the k-th value are all kept, so that column order never matters."""
+    threshold_R1 = xp.sort(score_RC, axis=1)[:, -k][:, None]
+    return score_RC >= threshold_R1
+
+
+def _neighbour_distribution(xp: Any, gap_RC: Array, candidate_RC: Array, parameters: TargetParameters) -> Array:
+    """Q: softmax of `gap_RC` / τ over the candidates (gap ≤ 0 is S minus its row maximum); zero rows where there is none."""
+    mask_RC = xp.astype(candidate_RC, gap_RC.dtype)
+    gap_RC = gap_RC * mask_RC
+    if parameters.temperature is not None:
+        inverse_R1 = xp.ones_like(gap_RC[:, :1]) / parameters.temperature
+    else:
+        inverse_R1 = _solve_inverse_temperature(xp, gap_RC, mask_RC, parameters.effective_neighbours)
+    weights_RC = xp.exp(gap_RC * inverse_R1) * mask_RC
+    return weights_RC / _at_least_one_candidate(xp, xp.sum(weights_RC, axis=1, keepdims=True))
+
+
+def _solve_inverse_temperature(xp: Any, gap_RC: Array, mask_RC: Array, effective_neighbours: float) -> Array:
+    """1/τ per row with exp(entropy) = effective_neighbours, by bisection on ln τ; [R, 1].
+
+    Entropy grows with τ. A row with fewer candidates than that ends at the largest τ (uniform), one with more ties at its
+    maximum at the smallest (uniform over the ties).
+    """
+    low_R1 = xp.full_like(gap_RC[:, :1], _LOG_TEMPERATURE_BOUNDS[0])
+    high_R1 = xp.full_like(gap_RC[:, :1], _LOG_TEMPERATURE_BOUNDS[1])
+    wanted = xp.log(xp.full_like(low_R1, effective_neighbours))
+    for _ in range(_BISECTION_STEPS):
+        middle_R1 = (low_R1 + high_R1) / 2
+        flatter_R1 = _entropy(xp, gap_RC, mask_RC, xp.exp(-middle_R1)) < wanted
+        low_R1 = xp.where(flatter_R1, middle_R1, low_R1)
+        high_R1 = xp.where(flatter_R1, high_R1, middle_R1)
+    return xp.exp(-(low_R1 + high_R1) / 2)
+
+
+def _entropy(xp: Any, gap_RC: Array, mask_RC: Array, inverse_R1: Array) -> Array:
+    """Entropy in nats of softmax(gap / τ) over the candidates: ln Z - Σ w·gap/τ / Z; [R, 1]."""
+    scaled_RC = gap_RC * inverse_R1
+    weights_RC = xp.exp(scaled_RC) * mask_RC
+    total_R1 = _at_least_one_candidate(xp, xp.sum(weights_RC, axis=1, keepdims=True))
+    return xp.log(total_R1) - xp.sum(weights_RC * scaled_RC, axis=1, keepdims=True) / total_R1
+
+
+def _at_least_one_candidate(xp: Any, total_R1: Array) -> Array:
+    return xp.where(total_R1 > 0, total_R1, xp.ones_like(total_R1))
