@@ -41,12 +41,17 @@ class TargetMatrix:
 
 def encode(matrix: TargetMatrix, dtype: MatrixDtype = "float32") -> bytes:
     """Serialises to safetensors with `values` as `dtype` (bfloat16 rounds to nearest even)."""
-    tensors = {
-        matrix.output: _tensor(matrix.values, dtype),
-        "has_knowledge": _tensor(matrix.has_knowledge.astype(np.uint8), "uint8"),
-        "unknown": _tensor(matrix.unknown.astype(np.uint8), "uint8"),
+    arrays = {
+        matrix.output: (_rounded(matrix.values, dtype), dtype),
+        "has_knowledge": (matrix.has_knowledge.astype(np.uint8), "uint8"),
+        "unknown": (matrix.unknown.astype(np.uint8), "uint8"),
     }
-    return bytes(safetensors.serialize(tensors, metadata=matrix.metadata))
+    # `arrays` outlives the call: the specs point into its memory.
+    specs = {
+        str(name): safetensors.TensorSpec(dtype=kind, shape=list(array.shape), data_ptr=array.ctypes.data, data_len=array.nbytes)
+        for name, (array, kind) in arrays.items()
+    }
+    return bytes(safetensors.serialize(specs, metadata=matrix.metadata))
 
 
 def decode(body: bytes) -> TargetMatrix:
@@ -56,10 +61,12 @@ def decode(body: bytes) -> TargetMatrix:
         InvalidInput: the body is not such a matrix.
     """
     try:
-        tensors = dict(safetensors.deserialize(body))
+        tensors = dict(safetensors.deserialize(body))  # type: ignore[no-untyped-call]
         metadata = _metadata(body)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise InvalidInput(f"not a safetensors matrix: {error}", hint="is the URL that of a kg-service of this version?") from error
+        raise InvalidInput(
+            f"not a safetensors matrix: {error}", hint="is the URL that of a kg-service of this version?"
+        ) from error
     output = "targets" if "targets" in tensors else "similarity"
     missing = {output, "has_knowledge", "unknown"} - tensors.keys()
     if missing:
@@ -73,13 +80,12 @@ def decode(body: bytes) -> TargetMatrix:
     )
 
 
-def _tensor(array: npt.NDArray[Any], dtype: str) -> dict[str, Any]:
-    if dtype == "bfloat16":
-        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-        raw: npt.NDArray[Any] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    else:
-        raw = np.ascontiguousarray(array, dtype)
-    return {"dtype": dtype, "shape": list(array.shape), "data": raw.tobytes()}
+def _rounded(array: npt.NDArray[np.float32], dtype: MatrixDtype) -> npt.NDArray[Any]:
+    """`array` as `dtype`, C order; bfloat16, which numpy lacks, as its bits in uint16."""
+    if dtype != "bfloat16":
+        return np.ascontiguousarray(array, dtype)
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 def _array(tensor: dict[str, Any]) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from nbclip_shared.errors import InvalidId
 
 MAX_IMAGE_ID_BYTES = 512
-_CUI = re.compile(r"C\d{7}")
+_CUI = re.compile(r"C[0-9]{7}")
 _SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
 
 

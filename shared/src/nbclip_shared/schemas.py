@@ -31,7 +31,9 @@ class TargetParameters(Strict):
         "recommended", description="recommended keeps the diagonal apart; paper-literal is softmax(S/τ) with the diagonal inside"
     )
     neighbour_mass: float = Field(0.3, ge=0, le=1, description="m: share of a row's mass given to its neighbours")
-    effective_neighbours: float = Field(8.0, ge=1, le=MAX_BATCH, description="exp(entropy) of the neighbours' part; solves τ per row")
+    effective_neighbours: float = Field(
+        8.0, ge=1, le=MAX_BATCH, description="exp(entropy) of the neighbours' part; solves τ per row"
+    )
     temperature: float | None = Field(None, gt=0, le=1e4, description="τ, if it is to be fixed instead of solved per row")
     top_k: int | None = Field(None, ge=1, description="keep each row's k most similar neighbours only")
     floor: float = Field(0.1, ge=-1, le=1, description="a row whose largest similarity is below stays one-hot")
@@ -148,7 +150,9 @@ class TargetsRequest(TargetParameters):
     """`POST /targets`: rows are one rank's images, columns the global batch."""
 
     image_ids: list[ImageId] = Field(min_length=1, max_length=MAX_BATCH, description="R row ids")
-    column_ids: list[ImageId] | None = Field(None, min_length=1, max_length=MAX_BATCH, description="C column ids; default: image_ids")
+    column_ids: list[ImageId] | None = Field(
+        None, min_length=1, max_length=MAX_BATCH, description="C column ids; default: image_ids"
+    )
     snapshot: SnapshotId | None = Field(None, description="default: the newest")
     knowledge: Knowledge = "dk_ek"
     representation: str = Field("hybrid", pattern=r"^[a-z0-9_-]{1,64}$")

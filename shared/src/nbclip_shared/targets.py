@@ -1,4 +1,4 @@
-"""The target builder: similarity of a batch's images to target distributions. One function, run by the service and by the trainer.
+"""The target builder: similarities of a batch's images to target rows. One function, run by the service and by the trainer.
 
 Shape legend: R rows (one rank's images), C columns (the global batch). Works on numpy arrays and torch tensors alike
 (Python array API), on whatever device they are.

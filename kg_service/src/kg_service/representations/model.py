@@ -36,13 +36,19 @@ class ImageVectors:
         return int(self.dense.shape[0])
 
     def take(self, rows: npt.NDArray[np.int64]) -> ImageVectors:
-        """The vectors at `rows`, [R]."""
-        return ImageVectors(self.sparse[rows], self.dense[rows])
+        """The vectors at `rows`, [R]; -1 gives a vector of zeros."""
+        known = rows >= 0
+        taken = ImageVectors(self.sparse[rows], self.dense[rows])
+        if known.all():
+            return taken
+        return ImageVectors(
+            sparse.csr_array(sparse.diags_array(known.astype(np.float32)) @ taken.sparse), taken.dense * known[:, None]
+        )
 
     def has_knowledge(self) -> npt.NDArray[np.bool_]:
         """h: bool, [N], False where the vector is zero."""
-        stored = np.diff(self.sparse.indptr) > 0
-        return stored | (self.dense != 0).any(axis=1)
+        known: npt.NDArray[np.bool_] = (abs(self.sparse).sum(axis=1) > 0) | (self.dense != 0).any(axis=1)
+        return known
 
 
 class FittedRepresentation(Protocol):

@@ -1,0 +1,68 @@
+"""Files and folders that appear whole or not at all: written aside, fsynced, renamed, the parent folder fsynced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replaces `path` by `content`; after a crash it holds the old bytes or the new ones."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+@contextmanager
+def new_folder(parent: Path) -> Iterator[Path]:
+    """A scratch folder in `parent`, to be filled and then handed to `install`; what is left of it is removed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=".new."))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def install(folder: Path, target: Path) -> None:
+    """Makes a filled scratch folder durable and renames it to `target`, which is replaced if it exists."""
+    for file in sorted(folder.rglob("*")):
+        sync(file)
+    sync(folder)
+    if target.exists():
+        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".old.")) / target.name
+        target.rename(aside)
+        folder.rename(target)
+        shutil.rmtree(aside.parent)
+    else:
+        folder.rename(target)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Flushes a file's or folder's content to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,74 @@
+"""The files of a snapshot and their names: arrays as .npy, a manifest whose digest is the snapshot's id.
+
+manifest.json                          SnapshotManifest, canonical JSON
+images.<array>.npy                     ids, caption keys and the sorted key table that finds an id's row
+graph.<array>.npy                      CUIs, has_attribute (CSR), is_a
+<representation>.<knowledge>.x.<part>  image vectors
+<representation>.<knowledge>.t.<table> frozen tables, for captions that are not in the snapshot
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nbclip_shared.schemas import SnapshotManifest
+
+MANIFEST = "manifest.json"
+_READ_WHOLE_BELOW = 1 << 14
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def manifest_bytes(manifest: SnapshotManifest) -> bytes:
+    """Canonical JSON: sorted keys, no white space."""
+    return json.dumps(manifest.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+
+
+def snapshot_id(manifest: SnapshotManifest) -> str:
+    """SHA-256 of the canonical manifest, which names every file's own."""
+    return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+
+
+def save_array(folder: Path, name: str, array: npt.NDArray[Any]) -> None:
+    """Writes `<name>.npy` in C order."""
+    np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+
+
+def load_array(folder: Path, name: str) -> npt.NDArray[Any]:
+    """Maps `<name>.npy` read-only; small ones are read whole."""
+    path = folder / f"{name}.npy"
+    array: npt.NDArray[Any] = np.load(
+        path, mmap_mode=None if path.stat().st_size < _READ_WHOLE_BELOW else "r", allow_pickle=False
+    )
+    return array
+
+
+def load_arrays(folder: Path, prefix: str) -> Arrays:
+    """Every array whose name starts with `prefix`, by the rest of its name."""
+    names = sorted(path.stem for path in folder.glob(f"{prefix}*.npy"))
+    return {name.removeprefix(prefix): load_array(folder, name) for name in names}
+
+
+def id_keys(image_ids: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """64-bit digests of image ids, by which they are found."""
+    digests = b"".join(hashlib.blake2b(image_id.encode(), digest_size=8).digest() for image_id in image_ids)
+    return np.frombuffer(digests, np.uint64)
+
+
+def caption_keys(captions: Sequence[str], image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The first 64 bits of caption digests (`caption_sha256`); equal keys mean duplicates.
+
+    An empty caption says nothing, so such an image has the key of its id and is nobody's duplicate.
+    """
+    empty = hashlib.sha256(b"").hexdigest()
+    digests = [
+        hashlib.sha256(image_id.encode()).digest() if digest == empty else bytes.fromhex(digest)
+        for digest, image_id in zip(captions, image_ids, strict=True)
+    ]
+    return np.frombuffer(b"".join(digest[:8] for digest in digests), np.int64)

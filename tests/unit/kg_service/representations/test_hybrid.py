@@ -1,0 +1,159 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kg_service.graph.store import Graph
+from kg_service.representations.cooccurrence import cooccurrence_vectors
+from kg_service.representations.hybrid import Hybrid, restore_hybrid
+from kg_service.similarity import similarity
+from scipy import sparse
+
+CUIS = [["C0000001"], ["C0000001", "C0000002"], ["C0000003"], ["C0000004"], []]
+IDS = ["a", "b", "c", "d", "e"]
+
+
+def similarities(fitted, ids=IDS, cuis=CUIS):
+    vectors = fitted.embed(ids, cuis)
+    return similarity(vectors, vectors, np.eye(len(ids), dtype=bool))
+
+
+def cosine(left, right):
+    def dot(one, other):
+        return sum(weight * other.get(concept, 0.0) for concept, weight in one.items())
+
+    return dot(left, right) / math.sqrt(dot(left, left) * dot(right, right))
+
+
+def idf(df):
+    return max(0.05, math.log(6 / (df + 0.5)))
+
+
+def test_dk_is_the_cosine_of_squared_idf(five_images):
+    sim = similarities(Hybrid(ancestors=False, smoothing=0).fit(five_images))
+    # pneumonia stands in two images (a, b), every other concept in one
+    a = {1: idf(2) ** 2}
+    b = {1: idf(2) ** 2, 2: idf(1) ** 2}
+    assert sim[0, 1] == pytest.approx(cosine(a, b), abs=1e-6)
+    expected = np.eye(5)
+    expected[0, 1] = expected[1, 0] = cosine(a, b)
+    assert np.allclose(sim, expected, atol=1e-6)
+
+
+def test_dk_ek_reaches_ancestors_as_worked_out_by_hand(five_images):
+    sim = similarities(Hybrid(ancestors=True, smoothing=0, hub_share=1.0).fit(five_images))
+    # images under each concept: pneumonia 2 (a, b), effusion 1 (b), lung disease 3 (a, b, c), fracture 1 (d), disease 3 (a, b, c)
+    top = math.log(6 / 1.5)
+    content = {3: math.log(6 / 3.5) / top, 5: math.log(6 / 3.5) / top}
+    unit = math.log(6)
+    spread = {
+        1: {1: idf(2) / unit, 3: 0.5 * content[3], 5: 0.25 * content[5]},
+        2: {2: idf(1) / unit, 5: 0.5 * content[5]},
+        3: {3: idf(1) / unit, 5: 0.5 * content[5]},
+        4: {4: idf(1) / unit},
+    }
+    weight = {1: idf(2), 2: idf(1), 3: idf(1), 4: idf(1)}
+
+    def vector(*concepts):
+        total = {}
+        for concept in concepts:
+            for reached, share in spread[concept].items():
+                total[reached] = total.get(reached, 0.0) + weight[concept] * share
+        return total
+
+    images = [vector(1), vector(1, 2), vector(3), vector(4)]
+    expected = np.eye(5)
+    for i in range(4):
+        for j in range(4):
+            expected[i, j] = 1.0 if i == j else cosine(images[i], images[j])
+    assert expected[0, 2] > 0.1  # pneumonia and lung disease meet only through is_a
+    assert np.allclose(sim, expected, atol=1e-6)
+
+
+def test_an_ancestor_over_too_many_images_is_dropped(five_images):
+    everywhere = similarities(Hybrid(ancestors=True, smoothing=0, hub_share=0.5).fit(five_images))
+    assert np.allclose(everywhere, similarities(Hybrid(ancestors=False, smoothing=0).fit(five_images)), atol=1e-6)
+
+
+def test_the_shortest_of_two_is_a_paths_counts(five_images):
+    shortcut = replace(five_images, is_a=np.array([[0, 2], [0, 4], [1, 4], [2, 4]], np.int32))
+    spread = Hybrid(ancestors=True, smoothing=0, hub_share=1.0).fit(shortcut).spread.toarray()
+    assert spread[0, 4] == pytest.approx(0.5 * math.log(6 / 3.5) / math.log(6 / 1.5))
+
+
+def test_max_distance_cuts_the_path(five_images):
+    spread = Hybrid(smoothing=0, hub_share=1.0, max_distance=1).fit(five_images).spread.toarray()
+    assert spread[0, 2] > 0
+    assert spread[0, 4] == 0
+
+
+def test_a_new_caption_has_the_vector_of_an_image_with_the_same_cuis(five_images):
+    fitted = Hybrid(hub_share=1.0).fit(five_images)
+    vectors = fitted.embed(["b", "new"], [["C0000002", "C0000001"], ["C0000001", "C0000002", "C9999999", "C0000001"]])
+    assert similarity(vectors, vectors, np.eye(2, dtype=bool))[0, 1] == pytest.approx(1.0)
+
+
+def test_an_image_without_known_cuis_has_no_vector(five_images):
+    vectors = Hybrid().fit(five_images).embed(["x", "y", "a"], [[], ["C9999999"], ["C0000001"]])
+    assert vectors.has_knowledge().tolist() == [False, False, True]
+
+
+def test_restored_from_its_tables_it_gives_the_same_bits(five_images):
+    hybrid = Hybrid(hub_share=1.0)
+    fitted = hybrid.fit(five_images)
+    restored = restore_hybrid(hybrid, fitted.cuis, fitted.tables())
+    assert similarities(restored).tobytes() == similarities(fitted).tobytes()
+
+
+def test_ppmi_of_two_concepts_by_hand():
+    # C0 and C1 stand together twice, C0 and C2 once: counts 0: 3, 1: 2, 2: 1
+    attributes = sparse.csr_array(np.array([[1, 1, 0], [1, 1, 0], [1, 0, 1], [0, 0, 0]], float))
+    context = [3**0.75, 2**0.75, 1.0]
+    ppmi = np.zeros((3, 3))
+    for row, column, count, total in [(0, 1, 2, 3), (0, 2, 1, 3), (1, 0, 2, 2), (2, 0, 1, 1)]:
+        ppmi[row, column] = max(0.0, math.log(count * sum(context) / (total * context[column])))
+    left, strength, _ = np.linalg.svd(ppmi)
+    vectors = cooccurrence_vectors(attributes, 2)
+    expected = (left * strength) @ left.T
+    residual = strength[2] * np.outer(left[:, 2], left[:, 2])
+    assert np.allclose(vectors @ vectors.T, expected - residual, atol=1e-6)
+
+
+def test_the_sparse_solver_agrees_with_the_dense_one():
+    rng = np.random.default_rng(0)
+    topics = rng.random((400, 6)) @ rng.random((6, 260))
+    attributes = sparse.csr_array((topics > np.quantile(topics, 0.97)).astype(float))
+    few = cooccurrence_vectors(attributes, 8)
+    all_of_them = cooccurrence_vectors(attributes, 260)
+    assert np.allclose(np.abs(few), np.abs(all_of_them[:, :8]), atol=1e-4)
+
+
+@st.composite
+def graphs(draw):
+    concepts = draw(st.integers(1, 8))
+    rows = draw(st.lists(st.sets(st.integers(0, concepts - 1)), min_size=1, max_size=8))
+    edges = draw(st.sets(st.tuples(st.integers(0, concepts - 1), st.integers(0, concepts - 1)).filter(lambda e: e[0] < e[1])))
+    return Graph(
+        image_ids=tuple(f"i{index}" for index in range(len(rows))),
+        caption_sha256=tuple("0" * 64 for _ in rows),
+        cuis=tuple(f"C{index:07d}" for index in range(concepts)),
+        attribute_indptr=np.cumsum([0, *map(len, rows)], dtype=np.int64),
+        attribute_indices=np.array([index for row in rows for index in sorted(row)], np.int32),
+        is_a=np.array(sorted(edges), np.int32).reshape(-1, 2),
+        linkers=(),
+    ), [[f"C{index:07d}" for index in row] for row in rows]
+
+
+@settings(deadline=None)
+@given(graphs(), st.booleans(), st.sampled_from([0.0, 0.2]))
+def test_similarity_is_symmetric_semidefinite_and_bounded(graph_and_cuis, ancestors, smoothing):
+    graph, cuis = graph_and_cuis
+    fitted = Hybrid(ancestors=ancestors, smoothing=smoothing, hub_share=1.0).fit(graph)
+    sim = similarities(fitted, graph.image_ids, cuis)
+    assert np.array_equal(sim, sim.T)
+    assert (np.diag(sim) == 1).all()
+    assert np.abs(sim).max() <= 1
+    assert np.linalg.eigvalsh(sim.astype(float)).min() > -1e-5
+    assert fitted.embed(graph.image_ids, cuis).has_knowledge().tolist() == [bool(row) for row in cuis]

@@ -1,0 +1,168 @@
+import math
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from kg_service.representations.hybrid import Hybrid
+from kg_service.snapshot import SnapshotFolder, answer_targets, embeddings_file, publish
+from nbclip_shared.errors import BrokenArtefact, Gone, InvalidId, InvalidInput, Unavailable, UnknownImages
+from nbclip_shared.schemas import TargetsRequest
+
+
+class GraphOnly:
+    """The one thing that publishing asks of a store."""
+
+    def __init__(self, graph):
+        self.graph = graph
+
+    def read_graph(self, *, dataset=None, split=None):
+        return self.graph
+
+
+@pytest.fixture
+def folder(tmp_path, five_images):
+    publish(GraphOnly(five_images), tmp_path, vocabulary={"release": "test"}, hybrid=Hybrid(smoothing=0, hub_share=1.0))
+    return SnapshotFolder(tmp_path)
+
+
+def ask(folder, **request):
+    return answer_targets(folder.open(), TargetsRequest(**request))
+
+
+def test_the_matrix_is_the_one_worked_out_from_the_edges(folder):
+    matrix = ask(folder, image_ids=["a", "b"], column_ids=["a", "b", "c", "d", "e"], knowledge="dk", output="similarity")
+    pneumonia, effusion = math.log(6 / 2.5) ** 2, math.log(6 / 1.5) ** 2
+    shared = pneumonia / math.hypot(pneumonia, effusion)
+    assert np.allclose(matrix.values, [[1, shared, 0, 0, 0], [shared, 1, 0, 0, 0]], atol=1e-6)
+    assert matrix.has_knowledge.tolist() == [True, True, True, True, False]
+    assert matrix.metadata["snapshot"] == folder.current()
+
+
+def test_target_rows_are_the_formula_worked_by_hand(folder):
+    matrix = ask(folder, image_ids=["a", "b", "c", "d", "e"], knowledge="dk", neighbour_mass=0.4, temperature=0.5)
+    pneumonia, effusion = math.log(6 / 2.5) ** 2, math.log(6 / 1.5) ** 2
+    shared = pneumonia / math.hypot(pneumonia, effusion)
+    near, far = math.exp(shared / 0.5), math.exp(0.0)
+    row_a = [0.6, 0.4 * near / (near + 2 * far), 0.4 * far / (near + 2 * far), 0.4 * far / (near + 2 * far), 0]
+    assert np.allclose(matrix.values[0], row_a, atol=1e-6)
+    assert matrix.values[3].tolist() == [0, 0, 0, 1, 0]  # d shares nothing: no evidence
+    assert matrix.values[4].tolist() == [0, 0, 0, 0, 1]  # e has no concept
+    assert np.allclose(matrix.values.sum(axis=1), 1, atol=1e-6)
+
+
+def test_similarity_is_symmetric_with_diagonal_one_for_every_variant(folder):
+    for knowledge in ("noise", "dk", "dk_ek"):
+        values = ask(folder, image_ids=["e", "a", "c", "b", "d"], knowledge=knowledge, output="similarity").values
+        assert np.array_equal(values, values.T)
+        assert (np.diag(values) == 1).all()
+
+
+def test_rows_of_one_rank_are_rows_of_the_whole(folder):
+    whole = ask(folder, image_ids=["a", "b", "c", "d", "e"]).values
+    part = ask(folder, image_ids=["c", "a"], column_ids=["a", "b", "c", "d", "e"]).values
+    assert np.allclose(part, whole[[2, 0]], atol=1e-6)
+
+
+def test_images_with_the_same_caption_share_the_hard_mass(tmp_path, five_images):
+    from dataclasses import replace
+
+    same = replace(five_images, caption_sha256=(five_images.caption_sha256[3], *five_images.caption_sha256[1:]))
+    publish(GraphOnly(same), tmp_path, vocabulary={})
+    values = ask(SnapshotFolder(tmp_path), image_ids=["a", "d", "b"], neighbour_mass=0.0).values
+    assert np.allclose(values, [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]])
+
+
+def test_an_image_asked_for_twice_is_its_own_duplicate(folder):
+    matrix = ask(folder, image_ids=["a", "a", "d"], neighbour_mass=0.0)
+    assert np.allclose(matrix.values, [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]])
+
+
+def test_unknown_images_are_named_or_flagged(folder):
+    with pytest.raises(UnknownImages, match=r"2 images .*: ghost, zombie"):
+        ask(folder, image_ids=["a", "zombie", "ghost"])
+    matrix = ask(folder, image_ids=["a", "ghost", "b"], on_unknown="flag", output="similarity")
+    assert matrix.unknown.tolist() == [False, True, False]
+    assert matrix.has_knowledge.tolist() == [True, False, True]
+    assert matrix.values[1].tolist() == [0, 1, 0]
+    assert matrix.values[:, 1].tolist() == [0, 1, 0]
+
+
+def test_only_twenty_unknown_images_are_named(folder):
+    with pytest.raises(UnknownImages, match="30 images") as raised:
+        ask(folder, image_ids=[f"ghost-{index:02d}" for index in range(30)])
+    assert raised.value.message.count("ghost") == 20
+
+
+def test_a_target_row_needs_its_own_column(folder):
+    with pytest.raises(InvalidInput, match="'b'"):
+        ask(folder, image_ids=["a", "b"], column_ids=["a", "c"])
+
+
+def test_a_variant_that_is_not_held_is_refused(folder):
+    with pytest.raises(InvalidInput, match="hybrid/dk"):
+        ask(folder, image_ids=["a"], representation="transe")
+
+
+def test_the_same_graph_has_the_same_id(folder, tmp_path, five_images):
+    before = folder.current()
+    options = {"vocabulary": {"release": "test"}, "hybrid": Hybrid(smoothing=0, hub_share=1.0)}
+    assert publish(GraphOnly(five_images), tmp_path, **options) == before
+    assert folder.ids() == [before]
+    other = publish(GraphOnly(five_images), tmp_path, vocabulary={"release": "other"})
+    assert folder.ids() == [other, before]
+    assert folder.open(before).id == before
+
+
+def test_a_changed_byte_is_found_and_named(folder):
+    path = folder.path / folder.current() / "hybrid.dk.x.sparse_data.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BrokenArtefact, match=r"hybrid\.dk\.x\.sparse_data\.npy"):
+        folder.open()
+
+
+def test_a_missing_file_and_a_false_manifest_are_found(folder):
+    held = folder.current()
+    manifest = folder.path / held / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"images":5', b'"images":6'))
+    with pytest.raises(BrokenArtefact, match=r"manifest\.json"):
+        folder.open()
+
+
+def test_what_is_not_held_is_said(folder, tmp_path):
+    with pytest.raises(Gone, match="held: "):
+        folder.open("0" * 64)
+    with pytest.raises(InvalidId):
+        folder.open("../../etc")
+    with pytest.raises(Unavailable, match="snapshot publish"):
+        SnapshotFolder(tmp_path / "nothing").open()
+
+
+def test_nothing_is_left_beside_the_snapshot(folder):
+    assert sorted(entry.name for entry in folder.path.iterdir()) == sorted(["CURRENT", folder.current()])
+
+
+def test_published_vectors_multiply_to_the_similarities(folder):
+    tensors = safetensors.numpy.load(embeddings_file(folder.open(), "dk_ek", "hybrid"))
+    dense = np.zeros((5, 5), np.float32)
+    for row in range(5):
+        start, end = tensors["sparse_indptr"][row : row + 2]
+        dense[row, tensors["sparse_indices"][start:end]] = tensors["sparse_data"][start:end]
+    asked = ask(folder, image_ids=["a", "b", "c", "d"], output="similarity").values
+    assert np.allclose((dense @ dense.T)[:4, :4], asked, atol=1e-6)
+
+
+@pytest.mark.parametrize("field", ["image_ids", "attribute_indices"])
+def test_an_empty_graph_is_not_published(tmp_path, five_images, field):
+    from dataclasses import replace
+
+    empty = {
+        "image_ids": replace(five_images, image_ids=()),
+        "attribute_indices": replace(
+            five_images, attribute_indices=np.zeros(0, np.int32), attribute_indptr=np.zeros(6, np.int64)
+        ),
+    }[field]
+    with pytest.raises(InvalidInput):
+        publish(GraphOnly(empty), tmp_path, vocabulary={})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from nbclip_shared import codec
+from nbclip_shared.codec import TargetMatrix
+from nbclip_shared.errors import InvalidInput
+from safetensors.torch import load as load_with_torch
+
+shapes = st.tuples(st.integers(1, 7), st.integers(1, 7))
+values = npst.arrays(np.float32, shapes, elements=st.floats(-1, 1, width=32))
+
+
+def matrix_of(array, output="similarity"):
+    columns = array.shape[1]
+    return TargetMatrix(output, array, np.arange(columns) % 2 == 0, np.arange(columns) == 1, {"snapshot": "a" * 64})
+
+
+@given(values)
+def test_float32_travels_unchanged(array):
+    decoded = codec.decode(codec.encode(matrix_of(array, "targets")))
+    assert decoded.output == "targets"
+    assert np.array_equal(decoded.values, array)
+    assert decoded.has_knowledge.tolist() == [column % 2 == 0 for column in range(array.shape[1])]
+    assert decoded.unknown.tolist() == [column == 1 for column in range(array.shape[1])]
+    assert decoded.metadata == {"snapshot": "a" * 64}
+
+
+@given(values)
+def test_bfloat16_rounds_as_torch_does(array):
+    expected = torch.from_numpy(array.copy()).bfloat16()
+    body = codec.encode(matrix_of(array), "bfloat16")
+    assert torch.equal(load_with_torch(body)["similarity"], expected)
+    assert np.array_equal(codec.decode(body).values, expected.float().numpy())
+
+
+@given(values)
+def test_float16_similarities_lose_at_most_half_a_thousandth(array):
+    decoded = codec.decode(codec.encode(matrix_of(array), "float16")).values
+    assert decoded.dtype == np.float32
+    assert np.abs(decoded - array).max() <= 2**-11
+
+
+def test_a_transposed_view_is_written_in_row_order():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert np.array_equal(codec.decode(codec.encode(matrix_of(array.T))).values, array.T)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"<html>not found</html>", codec.encode(matrix_of(np.eye(2, dtype=np.float32)))[:-3]]
+)
+def test_what_is_no_matrix_is_refused_with_a_hint(body):
+    with pytest.raises(InvalidInput, match="safetensors"):
+        codec.decode(body)

@@ -1,0 +1,47 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nbclip_shared.errors import InvalidId, NBClipError
+from nbclip_shared.ids import caption_sha256, check_cui, check_image_id, check_snapshot_id
+from nbclip_shared.schemas import ImageItem
+from pydantic import ValidationError
+
+
+@pytest.mark.parametrize("cui", ["", "C123", "c0024109", "C00241090", "C0024109\n", "C００２４１０９"])
+def test_what_is_no_cui_is_refused(cui):
+    with pytest.raises(InvalidId, match="C0024109"):
+        check_cui(cui)
+
+
+@pytest.mark.parametrize("image_id", ["", "a\nb", "a\x00", "\ud800", "x" * 513, "é" * 257])
+def test_unusable_image_ids_are_refused(image_id):
+    with pytest.raises(InvalidId):
+        check_image_id(image_id)
+    with pytest.raises(ValidationError):
+        ImageItem(image_id=image_id, caption="")
+
+
+@given(st.text(st.characters(blacklist_categories=["Cc", "Cs"]), min_size=1, max_size=128))
+def test_printable_ids_of_up_to_512_bytes_are_kept(image_id):
+    assert check_image_id(image_id) == image_id
+
+
+def test_a_snapshot_id_is_a_digest():
+    assert check_snapshot_id("0" * 64) == "0" * 64
+    with pytest.raises(InvalidId):
+        check_snapshot_id("../../etc/passwd")
+
+
+def test_white_space_does_not_make_another_caption():
+    assert caption_sha256("CT of  the\nchest ") == caption_sha256("CT of the chest")
+    assert caption_sha256("CT of the chest") != caption_sha256("ct of the chest")
+
+
+def test_every_error_has_its_own_code_and_the_docstring_draws_the_status():
+    import nbclip_shared.errors as module
+
+    errors = [cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, NBClipError)]
+    assert len({cls.code for cls in errors}) == len(errors)
+    for cls in errors[1:]:
+        line = next(line for line in module.__doc__.splitlines() if cls.__name__ in line)
+        assert line.split()[-3:] == [str(cls.status), "exit", str(cls.exit_code)]
