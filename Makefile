@@ -1,0 +1,39 @@
+# Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
+.PHONY: help setup demo test check format lock clean
+.DEFAULT_GOAL := help
+
+TOOLS := .tools/uv
+UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
+RUN := $(UV) run --no-sync
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(UV)  ## install everything into .venv from uv.lock
+	$(UV) sync --locked --quiet
+
+demo: setup  ## RRF files and captions to a trained, evaluated NB-CLIP, then an HTML report
+	$(RUN) bash examples/demo.sh
+
+test: setup  ## every test
+	$(RUN) pytest
+
+check: setup  ## lint, format, types, import contracts
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+format: setup  ## format and mend what can be mended
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+lock: $(UV)  ## resolve uv.lock anew
+	$(UV) lock --upgrade
+
+clean:  ## remove what the demo and the tools wrote
+	rm -rf runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(TOOLS)/bin/uv:
+	python3 -m venv $(TOOLS) || { echo "error: uv is missing and python3 has no venv; install one: https://docs.astral.sh/uv" >&2; exit 2; }
+	$(TOOLS)/bin/pip install --quiet uv
