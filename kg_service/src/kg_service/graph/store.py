@@ -12,7 +12,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
 from nbclip_shared.schemas import Assertion, Outcome
 
 OnConflict = Literal["reject", "replace"]
@@ -65,7 +64,10 @@ class IsAEdge:
 
 @dataclass(frozen=True, slots=True)
 class GraphBatch:
-    """What one transaction writes. `concepts` holds every concept that the batch's edges name (a store need not know them yet)."""
+    """What one transaction writes.
+
+    `concepts` holds every concept that the batch's edges name (a store need not know them yet).
+    """
 
     images: Sequence[ImageNode] = ()
     concepts: Sequence[ConceptNode] = ()
@@ -90,6 +92,8 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True)
 class GraphCounts:
+    """Nodes and edges of the whole graph; attributes of every assertion."""
+
     images: int
     concepts: int
     attributes: int
@@ -105,7 +109,8 @@ class Graph:
         caption_sha256: N digests (`nbclip_shared.ids.caption_sha256`).
         cuis: M CUIs, sorted: every concept of the selected images' present attributes, and all their ancestors.
         attribute_indptr: int64, [N + 1]: row pointers of the image-to-concept matrix (CSR).
-        attribute_indices: int32, [nnz]: concept positions in `cuis`, ascending and distinct within a row; present attributes only.
+        attribute_indices: int32, [nnz]: concept positions in `cuis`, ascending and distinct within a row; present
+            attributes only.
         is_a: int32, [E, 2]: child and parent positions in `cuis`, distinct, sorted.
         linkers: names of the linkers that made the edges, sorted.
     """

@@ -1,0 +1,54 @@
+-- The embedded store's tables. Integer keys keep edges narrow; they live in this file only.
+
+BEGIN IMMEDIATE;
+
+CREATE TABLE IF NOT EXISTS concept (
+  concept_key INTEGER PRIMARY KEY,
+  cui TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  semantic_types TEXT NOT NULL, -- TUIs, separated by spaces
+  source TEXT NOT NULL,
+  image_count INTEGER NOT NULL DEFAULT 0 -- images with a present attribute of it; an index would cost a third of the write rate
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS is_a (
+  child INTEGER NOT NULL REFERENCES concept,
+  parent INTEGER NOT NULL REFERENCES concept,
+  source TEXT NOT NULL,
+  PRIMARY KEY (child, parent)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS image (
+  image_key INTEGER PRIMARY KEY,
+  image_id TEXT NOT NULL UNIQUE,
+  caption TEXT NOT NULL,
+  caption_sha256 TEXT NOT NULL,
+  dataset TEXT,
+  split TEXT,
+  ingested_at TEXT NOT NULL -- ISO 8601, UTC
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS provenance (
+  provenance_key INTEGER PRIMARY KEY,
+  linker TEXT NOT NULL,
+  rule TEXT NOT NULL,
+  assertion TEXT NOT NULL CHECK (assertion IN ('present', 'absent', 'uncertain')),
+  UNIQUE (linker, rule, assertion)
+) STRICT;
+
+-- concept_key and provenance_key are read from their tables in the transaction that writes the row, so they need no check.
+CREATE TABLE IF NOT EXISTS attribute (
+  image_key INTEGER NOT NULL REFERENCES image ON DELETE CASCADE,
+  start INTEGER NOT NULL,
+  "end" INTEGER NOT NULL,
+  concept_key INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  score REAL NOT NULL,
+  provenance_key INTEGER NOT NULL,
+  PRIMARY KEY (image_key, start, "end", concept_key)
+) STRICT, WITHOUT ROWID;
+
+PRAGMA application_id = 1312967495;
+PRAGMA user_version = 1;
+
+COMMIT;

@@ -1,0 +1,80 @@
+"""What becomes of a batch's images, given what is stored: the part of a write that is the same in every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+
+from nbclip_shared.errors import InvalidInput
+from nbclip_shared.schemas import Outcome
+
+from kg_service.graph.store import GraphBatch, ImageNode, ImageOutcome, OnConflict
+
+_place = attrgetter("start", "end", "cui")
+_CONTENT = ("caption", "dataset", "split", "attributes")
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a write answers and does.
+
+    Attributes:
+        outcomes: one an image, in the batch's order.
+        changed: images to be written, by id, in canonical form; those stored before replace what is stored.
+    """
+
+    outcomes: tuple[ImageOutcome, ...]
+    changed: dict[str, ImageNode]
+
+
+def settle(images: Iterable[ImageNode], stored: Mapping[str, ImageNode], on_conflict: OnConflict) -> Settlement:
+    """Decides image by image, in order, so that an id which stands twice meets what its first row left.
+
+    Args:
+        images: the batch's images.
+        stored: those of them that the store holds, in canonical form, by id.
+        on_conflict: what happens to an image whose stored content differs.
+    """
+    current = dict(stored)
+    changed: dict[str, ImageNode] = {}
+    outcomes = []
+    for image in map(canonical, images):
+        outcome, reason = _outcome(image, current.get(image.image_id), on_conflict)
+        outcomes.append(ImageOutcome(image.image_id, outcome, reason))
+        if outcome in ("created", "replaced"):
+            current[image.image_id] = changed[image.image_id] = image
+    return Settlement(tuple(outcomes), changed)
+
+
+def canonical(image: ImageNode) -> ImageNode:
+    """The image as its content alone: no time, attributes ordered by (start, end, CUI).
+
+    An attribute is named by those three; of two with the same ones the first counts.
+    """
+    first = {_place(edge): edge for edge in reversed(image.attributes)}
+    attributes = tuple(sorted(first.values(), key=_place))
+    return ImageNode(image.image_id, image.caption, attributes, image.dataset, image.split)
+
+
+def require_concepts(batch: GraphBatch) -> None:
+    """Raises InvalidInput if an edge of the batch names a concept that is not among its `concepts`."""
+    named = {edge.cui for image in batch.images for edge in image.attributes}
+    named.update(cui for edge in batch.is_a for cui in (edge.child, edge.parent))
+    missing = sorted(named - {concept.cui for concept in batch.concepts})
+    if missing:
+        raise InvalidInput(
+            f"edges name {len(missing)} concepts that the batch lacks: {', '.join(missing[:5])}",
+            hint="put every concept that an edge names into the batch",
+        )
+
+
+def _outcome(image: ImageNode, known: ImageNode | None, on_conflict: OnConflict) -> tuple[Outcome, str]:
+    if known is None:
+        return "created", ""
+    different = [name for name in _CONTENT if getattr(image, name) != getattr(known, name)]
+    if not different:
+        return "unchanged", ""
+    if on_conflict == "replace":
+        return "replaced", ""
+    return "rejected", f"stored before with another {' and '.join(different)}"

@@ -1,0 +1,96 @@
+"""Physical lines of a text file, plain or gzip; damage is named by line and never ends the reading."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+from nbclip_shared.errors import InvalidInput
+
+MAX_LINE_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line with its line end, counted from 1; where it is damaged, `text` is empty and `problem` says why."""
+
+    number: int
+    text: str
+    problem: str = ""
+
+
+class TextFile:
+    """An open UTF-8 file, unpacked on the way if its name ends in `.gz`; a byte order mark is skipped.
+
+    Raises:
+        InvalidInput: there is no such file, or it can't be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._resources = ExitStack()
+        try:
+            self._raw: IO[bytes] = self._resources.enter_context(path.open("rb"))
+        except OSError as error:
+            raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
+        self.size = path.stat().st_size
+        self._stream = self._raw
+        if path.suffix == ".gz":
+            self._stream = self._resources.enter_context(cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._resources.close()
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file taken so far, of `size`; packed bytes where it is packed; 0 for a pipe."""
+        return self._raw.tell() if self._raw.seekable() else 0
+
+    def __iter__(self) -> Iterator[Line]:
+        number = 1
+        while content := self._next_line(number):
+            if number == 1:
+                content = self._without_mark(content)
+            yield _line(number, content)
+            number += 1
+
+    def _next_line(self, number: int) -> bytes:
+        """The next line's bytes; of a line that is too long, only so many that this shows."""
+        try:
+            content = self._stream.readline(MAX_LINE_BYTES + 1)
+            end = content
+            while len(end) > MAX_LINE_BYTES and not end.endswith(b"\n"):
+                end = self._stream.readline(MAX_LINE_BYTES + 1)
+        except (EOFError, OSError, zlib.error) as error:
+            raise InvalidInput(
+                f"{self.path}:{number}: can't be read on: {error}",
+                hint="get the whole file and ingest it again; rows stored before stay unchanged",
+            ) from error
+        return content
+
+    def _without_mark(self, content: bytes) -> bytes:
+        if content.startswith(_UTF16_BOMS):
+            raise InvalidInput(f"{self.path} is UTF-16", hint="save it as UTF-8")
+        return content.removeprefix(_BOM)
+
+
+def _line(number: int, content: bytes) -> Line:
+    if len(content) > MAX_LINE_BYTES:
+        return Line(number, "", f"longer than {MAX_LINE_BYTES} bytes")
+    if b"\0" in content:
+        return Line(number, "", "NUL byte")
+    try:
+        return Line(number, content.decode())
+    except UnicodeDecodeError as error:
+        return Line(number, "", f"not UTF-8: byte 0x{content[error.start]:02x} at byte {error.start + 1}")

@@ -1,0 +1,199 @@
+"""Items to graph: link the captions, add what the vocabulary knows of the concepts, write batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from nbclip_shared.schemas import ImageItem, ItemOutcome, Outcome
+
+from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphStore, ImageNode, IsAEdge, OnConflict
+from kg_service.ingest.lines import TextFile
+from kg_service.ingest.readers import ReadOptions, Row, read_items
+from kg_service.linking.model import LinkedCaption, Linker
+from kg_service.vocabulary.model import BadRow, Concept, Edge
+
+FIRST_PROBLEMS = 20
+
+
+class ConceptSource(Protocol):
+    """What ingest asks of a vocabulary."""
+
+    def __contains__(self, cui: object) -> bool:
+        """Whether the concept is known."""
+
+    def is_a_closure(self, cuis: Iterable[str]) -> tuple[list[Concept], list[Edge]]:
+        """Known concepts with every ancestor, and all is_a edges among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of a file, or of the part of it that is done.
+
+    Attributes:
+        path: the file.
+        counts: images by outcome; the rejected ones contradict what is stored.
+        bad_rows: rows that can't be used.
+        problems: the first bad rows and rejected images, by file and line.
+        seconds: time taken.
+        bytes_read: of the file as it is on disk.
+        bytes_total: its size.
+    """
+
+    path: Path
+    counts: Mapping[Outcome, int]
+    bad_rows: int
+    problems: tuple[BadRow, ...]
+    seconds: float
+    bytes_read: int
+    bytes_total: int
+
+    @property
+    def rows(self) -> int:
+        """Rows read, good and bad."""
+        return sum(self.counts.values()) + self.bad_rows
+
+    @property
+    def rate(self) -> float:
+        """Rows per second."""
+        return self.rows / max(self.seconds, 1e-9)
+
+
+def link_batch(items: Sequence[ImageItem], linker: Linker, vocabulary: ConceptSource) -> GraphBatch:
+    """The part of the graph that items make: images with attributes, their concepts, all ancestors and is_a among them.
+
+    An item's own CUIs are used as they are, else its caption is linked. A CUI that the vocabulary lacks stays, without name.
+    """
+    linked = iter(linker.link([item.caption for item in items if item.cuis is None]))
+    images = [
+        _image(item, _linked_edges(next(linked), linker.name) if item.cuis is None else _given_edges(item)) for item in items
+    ]
+    cuis = {edge.cui for image in images for edge in image.attributes}
+    concepts, is_a = vocabulary.is_a_closure(cui for cui in cuis if cui in vocabulary)
+    nodes = [ConceptNode(concept.cui, concept.name, concept.semantic_types, concept.source) for concept in concepts]
+    nodes += [ConceptNode(cui, "") for cui in sorted(cuis) if cui not in vocabulary]
+    return GraphBatch(images, nodes, [IsAEdge(edge.child, edge.parent, edge.source) for edge in is_a])
+
+
+def ingest_items(
+    items: Sequence[ImageItem], store: GraphStore, linker: Linker, vocabulary: ConceptSource, on_conflict: OnConflict
+) -> list[ItemOutcome]:
+    """Links and stores items in one transaction; one outcome an item, in order."""
+    batch = link_batch(items, linker, vocabulary)
+    report = store.write(batch, on_conflict=on_conflict)
+    return [
+        ItemOutcome(image_id=image.image_id, outcome="rejected", code="conflict", reason=result.reason)
+        if result.outcome == "rejected"
+        else ItemOutcome(image_id=image.image_id, outcome=result.outcome, cuis=_present_cuis(image))
+        for image, result in zip(batch.images, report.outcomes, strict=True)
+    ]
+
+
+def ingest_file(
+    path: Path,
+    store: GraphStore,
+    linker: Linker,
+    vocabulary: ConceptSource,
+    *,
+    options: ReadOptions | None = None,
+    on_conflict: OnConflict = "reject",
+    batch_size: int = 2_000,
+    on_progress: Callable[[IngestReport], None] = lambda report: None,
+    on_problem: Callable[[BadRow], None] = lambda problem: None,
+) -> IngestReport:
+    """Links and stores a file's rows, a transaction every `batch_size` rows. Running it again changes nothing.
+
+    Args:
+        path: CSV, TSV, ROCO or NDJSON, plain or gzip.
+        store: where the graph is.
+        linker: links the captions of rows without CUIs.
+        vocabulary: names, semantic types and is_a.
+        options: how the file is read.
+        on_conflict: what happens to an image that is stored with other content.
+        batch_size: rows of one transaction.
+        on_progress: called after every transaction with the report so far.
+        on_problem: called for every bad row and rejected image.
+
+    Raises:
+        InvalidInput: the file can't be read as a whole; what was stored before stays.
+        Unavailable: the store can't be written; what was stored before stays.
+    """
+    with TextFile(path) as source:
+        tally = _Tally(source)
+        for chunk in _chunks(read_items(source, options or ReadOptions()), batch_size):
+            rows = [row for row in chunk if isinstance(row, Row)]
+            bad_rows = [row for row in chunk if isinstance(row, BadRow)]
+            outcomes = ingest_items([row.item for row in rows], store, linker, vocabulary, on_conflict)
+            for problem in tally.add(rows, outcomes, bad_rows):
+                on_problem(problem)
+            on_progress(tally.report())
+        return tally.report()
+
+
+class _Tally:
+    """The running count of one file."""
+
+    def __init__(self, source: TextFile) -> None:
+        self._source = source
+        self._started = time.monotonic()
+        self._counts: Counter[Outcome] = Counter()
+        self._bad_rows = 0
+        self._problems: list[BadRow] = []
+
+    def add(self, rows: Sequence[Row], outcomes: Sequence[ItemOutcome], bad_rows: Sequence[BadRow]) -> list[BadRow]:
+        """Counts a transaction; returns its bad rows and rejected images."""
+        self._counts.update(outcome.outcome for outcome in outcomes)
+        self._bad_rows += len(bad_rows)
+        problems = [*bad_rows, *_rejections(self._source.path, rows, outcomes)]
+        self._problems += problems[: FIRST_PROBLEMS - len(self._problems)]
+        return problems
+
+    def report(self) -> IngestReport:
+        return IngestReport(
+            path=self._source.path,
+            counts=dict(self._counts),
+            bad_rows=self._bad_rows,
+            problems=tuple(self._problems),
+            seconds=time.monotonic() - self._started,
+            bytes_read=self._source.position,
+            bytes_total=self._source.size,
+        )
+
+
+def _image(item: ImageItem, attributes: tuple[AttributeEdge, ...]) -> ImageNode:
+    return ImageNode(item.image_id, item.caption, attributes, item.dataset, item.split)
+
+
+def _given_edges(item: ImageItem) -> tuple[AttributeEdge, ...]:
+    return tuple(AttributeEdge(cui) for cui in dict.fromkeys(item.cuis or ()))
+
+
+def _linked_edges(linked: LinkedCaption, linker: str) -> tuple[AttributeEdge, ...]:
+    return tuple(
+        AttributeEdge(
+            mention.cui, mention.text, mention.start, mention.end, mention.score, mention.rule, mention.assertion, linker
+        )
+        for mention in linked.mentions
+    )
+
+
+def _present_cuis(image: ImageNode) -> list[str]:
+    return sorted({edge.cui for edge in image.attributes if edge.assertion == "present"})
+
+
+def _chunks(rows: Iterator[Row | BadRow], size: int) -> Iterator[list[Row | BadRow]]:
+    while chunk := list(islice(rows, size)):
+        yield chunk
+
+
+def _rejections(path: Path, rows: Iterable[Row], outcomes: Iterable[ItemOutcome]) -> list[BadRow]:
+    return [
+        BadRow(str(path), row.line, f"image {row.item.image_id} rejected: {outcome.reason}")
+        for row, outcome in zip(rows, outcomes, strict=True)
+        if outcome.outcome == "rejected"
+    ]

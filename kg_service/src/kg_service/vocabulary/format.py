@@ -1,0 +1,40 @@
+"""What the compiled files mean, for those who write and those who read them.
+
+concept_cui      int32 [N]      CUI numbers (C0024109 is 24109), ascending; the position here is the concept's index
+concept_names    int64 [N + 1]  row pointers into the names; the first name of a concept is its preferred one
+name_offsets, name_data         the names' text (`strings.Strings`)
+name_concept     int32 [M]      concept index
+name_key         int64 [M]      rank, source and term type, packed; orders the names of a concept
+concept_types    int64 [N + 1]  row pointers into `types`
+types            uint8 [T]      positions in the manifest's `semantic_types`
+parents_of       int64 [N + 1]  row pointers into `parents` (int32 [E], ascending) and `edge_source` (int32 [E])
+children_of      int64 [N + 1]  row pointers into `children` (int32 [E], ascending)
+word_offsets, word_data         lower-case words of all names, sorted
+word_names       int64 [W + 1]  row pointers into `postings`
+postings         int32 [P]      positions of the names that have the word
+cut_edges.tsv                   is_a edges left out because they closed a cycle
+"""
+
+from __future__ import annotations
+
+from nbclip_shared.ids import check_cui
+
+KIND = "vocabulary"
+FORMAT = 1
+
+RANK_SHIFT, SOURCE_SHIFT, CODE_MASK = 40, 20, (1 << 20) - 1
+"""A name's key: rank << 40 | source's position << 20 | term type's position."""
+
+
+def cui_number(cui: str) -> int:
+    """24109 for C0024109.
+
+    Raises:
+        InvalidId: it is no CUI.
+    """
+    return int(check_cui(cui)[1:])
+
+
+def cui_text(number: int) -> str:
+    """C0024109 for 24109."""
+    return f"C{number:07d}"

@@ -1,0 +1,110 @@
+"""What the vocabulary is made with and made of: filters, report, and the small rows it answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+IsASource = Literal["rela", "rel"]
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyFilters:
+    """Which rows of a release go into the vocabulary.
+
+    Attributes:
+        languages: values of LAT to keep.
+        suppress: values of SUPPRESS to drop (O obsolete, E editor, Y suppressible).
+        sources: SABs to keep, most trusted first (the order breaks ties); empty: all, in alphabetical order.
+        semantic_types: TUIs; a concept stays if it has one of them; empty: all.
+        is_a: where is_a comes from: `rela` is RELA isa / inverse_isa, `rel` is REL PAR / CHD of rows without a RELA.
+    """
+
+    languages: tuple[str, ...] = ("ENG",)
+    suppress: tuple[str, ...] = ("O", "E", "Y")
+    sources: tuple[str, ...] = ()
+    semantic_types: tuple[str, ...] = ()
+    is_a: tuple[IsASource, ...] = ("rela", "rel")
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that was skipped; `line` counts from 1."""
+
+    file: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A concept; `source` is the SAB of its preferred name, `semantic_types` are TUIs."""
+
+    cui: str
+    name: str
+    semantic_types: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """`child` is_a `parent`, said by `source`: SABs in alphabetical order, joined by commas."""
+
+    child: str
+    parent: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A concept that is reached over is_a, and in how many steps at least."""
+
+    cui: str
+    distance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """One name of a concept.
+
+    Attributes:
+        cui: the concept.
+        text: the name, as the release has it.
+        source: SAB of its best atom.
+        term_type: TTY of its best atom.
+        rank: 0 (TS P, STT PF, ISPREF Y) to 7: TS weighs 4, STT 2, ISPREF 1.
+        preferred: whether it is the concept's preferred name.
+    """
+
+    cui: str
+    text: str
+    source: str
+    term_type: str
+    rank: int
+    preferred: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What came of a build.
+
+    Attributes:
+        release: the release's name.
+        concepts: concepts kept.
+        names: distinct names kept, over all concepts.
+        is_a: is_a edges kept.
+        bad_row_count: rows skipped because they are damaged.
+        bad_rows: the first of them, by file and line.
+        cut_edges: is_a edges left out because they closed a cycle.
+    """
+
+    release: str
+    concepts: int
+    names: int
+    is_a: int
+    bad_row_count: int
+    bad_rows: tuple[BadRow, ...]
+    cut_edges: tuple[Edge, ...]

@@ -1,0 +1,242 @@
+"""The compiled vocabulary: names, semantic types and is_a of every concept, memory-mapped and read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nbclip_shared.errors import BrokenArtefact, NotFound
+
+from kg_service import durable
+from kg_service.vocabulary.artefact import Manifest, open_array, read_manifest
+from kg_service.vocabulary.format import CODE_MASK, FORMAT, KIND, RANK_SHIFT, SOURCE_SHIFT, cui_number, cui_text
+from kg_service.vocabulary.model import Ancestor, Concept, Edge, Name
+from kg_service.vocabulary.search import WordIndex
+from kg_service.vocabulary.strings import Strings
+
+_HINT = "build one: kg-service vocabulary build RRF_DIR"
+_NAME_BATCH = 1 << 16
+_ARRAYS = (
+    "concept_cui concept_names name_concept name_key concept_types types parents_of parents edge_source children_of children"
+)
+
+
+def open_vocabulary(directory: Path, *, verify: bool = False) -> Vocabulary:
+    """Maps the artefact in `directory` into memory; with `verify`, checks every file's SHA-256 first.
+
+    Raises:
+        NotFound: there is none.
+        BrokenArtefact: it is damaged or of another format.
+    """
+    manifest = read_manifest(directory, KIND, FORMAT, hint=_HINT, verify=verify)
+    try:
+        return Vocabulary(directory, manifest)
+    except KeyError as error:
+        raise BrokenArtefact(f"the manifest in {directory} lacks {error}", hint=_HINT) from error
+
+
+class Vocabulary:
+    """Concepts by CUI. Holds memory-mapped arrays (`format.py`); answers are in the vocabulary's own order, so always the same.
+
+    Every method that takes a CUI raises NotFound where the vocabulary does not have it, and InvalidId where it is none.
+    """
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self.directory = directory
+        self.manifest = manifest
+        self.sources: tuple[str, ...] = tuple(manifest["sources"])
+        self.term_types: tuple[str, ...] = tuple(manifest["term_types"])
+        self.semantic_type_names: dict[str, str] = dict(manifest["semantic_types"])
+        self._tuis = tuple(self.semantic_type_names)
+        self._edge_sources: list[str] = manifest["edge_sources"]
+        self._arrays: dict[str, npt.NDArray[Any]] = {name: open_array(directory, name) for name in _ARRAYS.split()}
+        self._names = self._open_strings("name")
+
+    def _open_strings(self, stem: str) -> Strings:
+        return Strings(open_array(self.directory, f"{stem}_offsets"), open_array(self.directory, f"{stem}_data"))
+
+    @property
+    def release(self) -> str:
+        """The release's name, or `unknown`."""
+        return str(self.manifest["release"])
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the manifest, which holds those of all files: names this vocabulary."""
+        return durable.sha256_of(self.directory / "manifest.json")
+
+    def describe(self) -> dict[str, str]:
+        """Release, licence and SHA-256, as snapshots record them."""
+        return {"release": self.release, "licence": str(self.manifest["licence"]), "sha256": self.sha256}
+
+    def __len__(self) -> int:
+        return len(self._arrays["concept_cui"])
+
+    def __contains__(self, cui: object) -> bool:
+        return isinstance(cui, str) and self._find(cui) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        """All CUIs, ascending."""
+        return (cui_text(number) for number in self._arrays["concept_cui"].tolist())
+
+    def _find(self, cui: str) -> int | None:
+        if len(cui) != len("C0000000") or cui[0] != "C" or not (cui[1:].isascii() and cui[1:].isdigit()):
+            return None
+        position = int(np.searchsorted(self._arrays["concept_cui"], int(cui[1:])))
+        found = position < len(self) and int(self._arrays["concept_cui"][position]) == int(cui[1:])
+        return position if found else None
+
+    def index(self, cui: str) -> int:
+        """The concept's position in ascending order of CUIs."""
+        position = self._find(cui)
+        if position is None:
+            cui_number(cui)
+            raise NotFound(
+                f"concept {cui} is not in the vocabulary", hint=f"the vocabulary is {self.release} in {self.directory}"
+            )
+        return position
+
+    def cui(self, index: int) -> str:
+        """The CUI at a position."""
+        return cui_text(int(self._arrays["concept_cui"][index]))
+
+    def _row(self, pointers: str, values: str, index: int) -> list[int]:
+        start, stop = self._arrays[pointers][index : index + 2]
+        return list(self._arrays[values][start:stop].tolist())
+
+    def preferred_name(self, cui: str) -> str:
+        """The name with the best TS, STT and ISPREF; ties go to the source's order, the term type, the text."""
+        return self.name_at(self.index(cui))
+
+    def name_at(self, index: int) -> str:
+        """The preferred name of the concept at a position."""
+        return self._names[int(self._arrays["concept_names"][index])]
+
+    def names(self, cui: str) -> list[str]:
+        """All names, the preferred one first."""
+        start, stop = self._arrays["concept_names"][self.index(cui) :][:2]
+        return self._names.slice(int(start), int(stop))
+
+    def evidence_at(self, index: int) -> int:
+        """Names and is_a edges of the concept at a position: much for a central concept, little for a stray duplicate."""
+        pointers = (self._arrays[name] for name in ("concept_names", "parents_of", "children_of"))
+        return sum(int(row[index + 1] - row[index]) for row in pointers)
+
+    def semantic_types(self, cui: str) -> tuple[str, ...]:
+        """TUIs, ascending."""
+        return self.semantic_types_at(self.index(cui))
+
+    def semantic_types_at(self, index: int) -> tuple[str, ...]:
+        """TUIs of the concept at a position, ascending."""
+        return tuple(self._tuis[code] for code in self._row("concept_types", "types", index))
+
+    def source(self, cui: str) -> str:
+        """SAB of the preferred name."""
+        key = int(self._arrays["name_key"][self._arrays["concept_names"][self.index(cui)]])
+        return self.sources[key >> SOURCE_SHIFT & CODE_MASK]
+
+    def concept(self, cui: str) -> Concept:
+        """Name, semantic types and source at once."""
+        return Concept(cui, self.preferred_name(cui), self.semantic_types(cui), self.source(cui))
+
+    def parents(self, cui: str) -> list[str]:
+        """Concepts that this one is_a, by CUI."""
+        return [self.cui(parent) for parent in self._row("parents_of", "parents", self.index(cui))]
+
+    def children(self, cui: str) -> list[str]:
+        """Concepts that are this one, by CUI."""
+        return [self.cui(child) for child in self._row("children_of", "children", self.index(cui))]
+
+    def ancestors(self, cui: str) -> list[Ancestor]:
+        """All concepts above, nearest first, then by CUI; without the concept itself."""
+        distance = {self.index(cui): 0}
+        level = list(distance)
+        while level:
+            above = {parent for node in level for parent in self._row("parents_of", "parents", node)} - distance.keys()
+            level = sorted(above)
+            distance |= dict.fromkeys(level, distance[next(reversed(distance))] + 1)
+        return [Ancestor(self.cui(node), steps) for node, steps in distance.items() if steps]
+
+    def is_a_closure(self, cuis: Iterable[str]) -> tuple[list[Concept], list[Edge]]:
+        """The concepts with every ancestor, and all is_a edges among them; both ordered by CUI.
+
+        What the graph needs of the vocabulary for these concepts.
+        """
+        pending = sorted({self.index(cui) for cui in cuis})
+        parents: dict[int, list[int]] = {}
+        while pending:
+            node = pending.pop()
+            if node not in parents:
+                parents[node] = self._row("parents_of", "parents", node)
+                pending.extend(parents[node])
+        concepts = [self.concept(self.cui(node)) for node in sorted(parents)]
+        edges = [edge for node in sorted(parents) for edge in self._edges(node)]
+        return concepts, edges
+
+    def _edges(self, child: int) -> Iterator[Edge]:
+        sources = self._row("parents_of", "edge_source", child)
+        for parent, source in zip(self._row("parents_of", "parents", child), sources, strict=True):
+            yield Edge(self.cui(child), self.cui(parent), self._edge_sources[source])
+
+    def search(self, query: str, limit: int = 20) -> list[Concept]:
+        """Concepts with a name in which every word of `query` begins a word; shortest name first, then by CUI.
+
+        An exact name is therefore found first. Case does not matter.
+        """
+        names = self._words.find(query)
+        lengths = np.diff(self._names.offsets)[names] if len(names) * 8 > len(self._names) else self._lengths(names)
+        concepts = self._arrays["name_concept"][names]
+        order = np.lexsort((concepts, lengths))
+        first = list(dict.fromkeys(concepts[order[: 64 * limit]].tolist()))[:limit]
+        if len(first) < limit:
+            first = list(dict.fromkeys(concepts[order].tolist()))[:limit]
+        return [self.concept(self.cui(index)) for index in first]
+
+    def _lengths(self, names: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        return np.asarray(self._names.offsets[names + 1] - self._names.offsets[names])
+
+    @cached_property
+    def _words(self) -> WordIndex:
+        return WordIndex(
+            self._open_strings("word"), open_array(self.directory, "word_names"), open_array(self.directory, "postings")
+        )
+
+    @property
+    def name_count(self) -> int:
+        """M: names of all concepts together."""
+        return len(self._names)
+
+    def name_texts(self, start: int, stop: int) -> list[str]:
+        """The text of names `start` to `stop`, in the order of concepts."""
+        return self._names.slice(start, stop)
+
+    def name_text(self, position: int) -> str:
+        """The text of one name."""
+        return self._names[position]
+
+    @property
+    def name_concept(self) -> npt.NDArray[np.int32]:
+        """Concept position of each name, int32, [M], ascending."""
+        return self._arrays["name_concept"]
+
+    @property
+    def name_key(self) -> npt.NDArray[np.int64]:
+        """What orders the names of a concept, lowest first (rank, source, term type), int64, [M]."""
+        return self._arrays["name_key"]
+
+    def iter_names(self) -> Iterator[Name]:
+        """Every name of every concept, ordered by CUI, the preferred name first."""
+        for start in range(0, self.name_count, _NAME_BATCH):
+            stop = min(start + _NAME_BATCH, self.name_count)
+            concepts, keys = self.name_concept[start:stop].tolist(), self.name_key[start:stop].tolist()
+            for offset, text in enumerate(self.name_texts(start, stop)):
+                preferred = int(self._arrays["concept_names"][concepts[offset]]) == start + offset
+                yield self._name(concepts[offset], keys[offset], text, preferred)
+
+    def _name(self, concept: int, key: int, text: str, preferred: bool) -> Name:
+        source, term_type = self.sources[key >> SOURCE_SHIFT & CODE_MASK], self.term_types[key & CODE_MASK]
+        return Name(self.cui(concept), text, source, term_type, key >> RANK_SHIFT, preferred)

@@ -1,0 +1,246 @@
+import csv
+import gzip
+import io
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kg_service.ingest.lines import MAX_LINE_BYTES, TextFile
+from kg_service.ingest.readers import ReadOptions, Row, read_items
+from kg_service.vocabulary.model import BadRow
+from nbclip_shared.errors import InvalidInput
+from nbclip_shared.schemas import ImageItem
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Writes a file and reads it: rows as (line, item), then bad rows as text without the folder."""
+
+    def read(name, content, **options):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with TextFile(path) as source:
+            entries = list(read_items(source, ReadOptions(**options)))
+        good = [(entry.line, entry.item) for entry in entries if isinstance(entry, Row)]
+        bad = [str(entry).replace(f"{tmp_path}/", "") for entry in entries if isinstance(entry, BadRow)]
+        return good, bad
+
+    return read
+
+
+def test_a_csv_file_is_read_by_its_header(read):
+    content = (
+        "split,Source,Caption,ID,cuis,unused\n"
+        'train,roco,"a ""quoted"", caption",x1,C0000001 C0000002,\n'
+        ",,plain,x2,,?\n"
+        "test,,  spaces  ,x3,C0000001;C0000002|C0000003,\n"
+    )
+    good, bad = read("a.csv", content)
+    assert good == [
+        (
+            2,
+            ImageItem(image_id="x1", caption='a "quoted", caption', cuis=["C0000001", "C0000002"], dataset="roco", split="train"),
+        ),
+        (3, ImageItem(image_id="x2", caption="plain")),
+        (4, ImageItem(image_id="x3", caption="spaces", cuis=["C0000001", "C0000002", "C0000003"], split="test")),
+    ]
+    assert bad == []
+
+
+def test_a_quoted_newline_counts_as_the_physical_line_it_is(read):
+    good, bad = read("a.csv", 'id,caption\na,"one\r\ntwo\n\nfour"\nb,next\n\nc\nd,last')
+    assert [(line, item.image_id, item.caption) for line, item in good] == [
+        (2, "a", "one\r\ntwo\n\nfour"),
+        (6, "b", "next"),
+        (9, "d", "last"),
+    ]
+    assert bad == ["a.csv:8: 1 fields where the header has 2"]
+
+
+def test_columns_can_be_named(read):
+    good, _ = read("a.tsv", "id\tReport\tFile\n1\ttext\tx.jpg\n", columns={"image_id": "file", "caption": "Report"})
+    assert good == [(2, ImageItem(image_id="x.jpg", caption="text"))]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("ROCO_1\ta caption\n", {}, r"a\.tsv:1: no column image_id or id in the header: ROCO_1, a caption.*format roco"),
+        ("id\ttext\n", {}, "no column caption in the header: id, text"),
+        ("id\tcaption\n", {"columns": {"split": "fold"}}, "no column fold"),
+        ("id\tcaption\n", {"columns": {"image": "id"}}, "no such field: image.*fields are image_id, caption"),
+        ("", {}, "no header"),
+        ('"id\tcaption\n', {}, "no header"),
+    ],
+)
+def test_a_header_that_cannot_be_used_ends_the_reading(read, content, options, message):
+    with pytest.raises(InvalidInput, match=message):
+        read("a.tsv", content, **options)
+
+
+def test_a_header_alone_is_an_empty_file(read):
+    assert read("a.csv", "id,caption\n") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"a", "1 fields where the header has 3"),
+        (b"a,b,,d", "4 fields where the header has 3"),
+        (b",caption,", "image_id: image id of 0 bytes"),
+        (b"a\x07,caption,", "image_id: image id with a control character"),
+        (b"x" * 513 + b",caption,", "image_id: image id of 513 bytes"),
+        (b"a,caption,C123", "cuis.0: not a CUI: 'C123'"),
+        (b"a," + b"x" * 20_001 + b",", "caption: String should have at most 20000 characters"),
+        (b"a,caf\xe9,", "not UTF-8: byte 0xe9 at byte 6"),
+        (b"a,nul\0,", "NUL byte"),
+        (b"a," + b"x" * MAX_LINE_BYTES + b",", "longer than 1048576 bytes"),
+        (b'a,"open,', "not a row of fields: ',' expected after '\"'"),
+        (b'a,"closed" too early,', "not a row of fields: ',' expected after '\"'"),
+        (b"a,old\rmac,", "not a row of fields: new-line character seen in unquoted field"),
+        (b'a,"' + b"x" * 200_000 + b'",', "not a row of fields: field larger than field limit"),
+    ],
+)
+def test_a_bad_row_is_named_by_line_and_the_next_one_is_read(read, row, reason):
+    good, bad = read("a.csv", b"id,caption,cuis\nfirst,good,\n" + row + b'\nlast,"also, good",\n')
+    assert [(line, item.image_id) for line, item in good] == [(2, "first"), (4, "last")]
+    assert len(bad) == 1
+    assert bad[0].startswith(f"a.csv:3: {reason}")
+    assert "\n" not in bad[0]
+
+
+def test_a_damaged_line_inside_quotes_spoils_its_row_only(read):
+    good, bad = read("a.csv", b'id,caption\na,"one\n\xff\ntwo"\nb,good\n')
+    assert [item.image_id for _, item in good] == ["b"]
+    assert [reason.split(" ")[0] for reason in bad] == ["a.csv:2:", "a.csv:3:", "a.csv:4:"]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_marks_line_ends_and_packing_make_no_difference(read, mark, line_end, packed):
+    content = mark + line_end.join([b"id,caption", "ä,Größe 🫁".encode(), b""])
+    good, bad = read("a.csv.gz", gzip.compress(content)) if packed else read("a.csv", content)
+    assert good == [(2, ImageItem(image_id="ä", caption="Größe 🫁"))]
+    assert bad == []
+
+
+def test_roco_has_no_header_and_no_quotes(read):
+    content = 'ROCO_1\t "Axial" CT, 5" tube\nROCO_2\n\nROCO_3\ttab\tinside\n\t no id\n'
+    good, bad = read("captions.txt", content, dataset="roco", split="train")
+    assert good == [
+        (1, ImageItem(image_id="ROCO_1", caption='"Axial" CT, 5" tube', dataset="roco", split="train")),
+        (4, ImageItem(image_id="ROCO_3", caption="tab\tinside", dataset="roco", split="train")),
+    ]
+    assert bad[0] == "captions.txt:2: no tab between image id and caption"
+    assert bad[1].startswith("captions.txt:5: image_id: image id of 0 bytes")
+
+
+@pytest.mark.parametrize(
+    ("name", "companion"),
+    [
+        ("cuis.txt", "R1\tC0000001\tC0000002\nR2\tnonsense\nR4\n"),
+        ("cuis.csv", "ID,CUIs\nR1,C0000001;C0000002\nR2,nonsense\nR4,\n"),
+    ],
+)
+def test_cuis_may_stand_in_a_companion_file(read, tmp_path, name, companion):
+    (tmp_path / name).write_text(companion)
+    good, bad = read("captions.txt", "R1\tone\nR2\ttwo\nR3\tthree\nR4\tfour\n", cuis=tmp_path / name)
+    assert [item.cuis for _, item in good] == [["C0000001", "C0000002"], None, None, []]
+    assert len(bad) == 1
+    assert bad[0].startswith(f"{name}:{companion[: companion.index('nonsense')].count(chr(10)) + 1}: not a CUI: 'nonsense'")
+
+
+def test_ndjson_is_one_item_a_line(read):
+    lines = [
+        '{"image_id": "a", "caption": "one", "cuis": [], "dataset": "x"}',
+        "",
+        '{"image_id": "b", "caption": "two"',
+        '{"image_id": "c", "caption": "\\ud800"}',
+        '{"image_id": "d", "caption": "d", "captoin": "d"}',
+        '["e"]',
+        '{"image_id": "f", "caption": NaN}',
+        '{"image_id": "🫁", "caption": "last"}',
+    ]
+    good, bad = read("a.jsonl", "\n".join(lines), split="train", dataset="y")
+    assert good == [
+        (1, ImageItem(image_id="a", caption="one", cuis=[], dataset="x", split="train")),
+        (8, ImageItem(image_id="🫁", caption="last", dataset="y", split="train")),
+    ]
+    assert [reason.split(" ")[0] for reason in bad] == [f"a.jsonl:{line}:" for line in (3, 4, 5, 6, 7)]
+    assert "captoin: Extra inputs are not permitted" in bad[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv.gz", gzip.compress(b"id,caption\n" + random.Random(0).randbytes(9_999).hex().encode())[:-20], r"a\.csv\.gz:2: "),
+        ("a.csv.gz", b"id,caption\na,b\n", r"a\.csv\.gz:1: can't be read on: Not a gzipped file"),
+        ("a.csv", "id,caption\n".encode("utf-16"), "is UTF-16. save it as UTF-8"),
+        ("a.parquet", b"PAR1", "unknown kind of file. say which format it has: csv, tsv, roco, ndjson"),
+    ],
+)
+def test_a_file_that_cannot_be_read_as_a_whole_is_refused(read, name, content, message):
+    with pytest.raises(InvalidInput, match=message):
+        read(name, content)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    for path in (tmp_path / "nothing.csv", tmp_path):
+        with pytest.raises(InvalidInput, match=f"can't read {path}"):
+            TextFile(path)
+
+
+def test_position_grows_up_to_the_size(tmp_path):
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(random.Random(0).randbytes(200_000).hex().encode() + b"\nend\n"))
+    with TextFile(path) as source:
+        positions = [source.position] + [source.position for _ in source]
+        assert positions == sorted(positions)
+        assert (positions[0], positions[-1]) == (0, source.size)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+WORDS = TEXT.map(str.strip)
+
+
+@settings(max_examples=150, deadline=None)
+@given(captions=st.lists(WORDS, max_size=8), delimiter=st.sampled_from([",", "\t"]))
+def test_what_csv_writes_is_read_back(tmp_path_factory, captions, delimiter):
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter)
+    writer.writerows([("id", "caption"), *((str(number), caption) for number, caption in enumerate(captions))])
+    path = tmp_path_factory.mktemp("csv") / ("a.csv" if delimiter == "," else "a.tsv")
+    path.write_text(text.getvalue(), newline="")
+    with TextFile(path) as source:
+        assert [row.item.caption for row in read_items(source, ReadOptions())] == captions
+
+
+DAMAGE = {
+    "ragged": b"bad%d",
+    "too many": b"bad%d,x,y,z",
+    "open quote": b'bad%d,"open',
+    "early quote": b'bad%d,"closed" early',
+    "latin-1": b"bad%d,caf\xe9",
+    "nul": b"bad%d,\0",
+    "no id": b",no id %d",
+    "control": b"bad%d\x1b,text",
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_five_hundred_damaged_rows_each_is_named_and_no_good_one(read, seed):
+    generator = random.Random(seed)
+    lines, damaged = [b"id,caption"], []
+    for number in range(1_000):
+        if generator.random() < 0.5:
+            damaged.append(len(lines) + 1)
+            lines.append(generator.choice(list(DAMAGE.values())) % number)
+        else:
+            lines.append(
+                generator.choice([b"good%d,plain", b'good%d,"quoted, text"', b'good%d,5" tube', b'"good%d",""']) % number
+            )
+    good, bad = read("a.csv", b"\n".join(lines))
+    assert [int(reason.split(":")[1]) for reason in bad] == damaged, f"seed {seed}"
+    assert len(good) == 1_000 - len(damaged)

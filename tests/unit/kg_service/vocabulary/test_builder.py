@@ -1,0 +1,254 @@
+import gzip
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kg_service.vocabulary.builder import build_vocabulary
+from kg_service.vocabulary.model import BadRow, Edge, VocabularyFilters
+from kg_service.vocabulary.vocabulary import open_vocabulary
+from nbclip_shared.errors import InvalidInput
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def edges_of(vocabulary):
+    return {(edge.child, edge.parent, edge.source) for edge in vocabulary.is_a_closure(vocabulary)[1]}
+
+
+@pytest.fixture
+def build(tmp_path):
+    def run(folder, filters=None, **options):
+        report = build_vocabulary(folder, tmp_path / "out", filters or VocabularyFilters(), **options)
+        return report, open_vocabulary(tmp_path / "out", verify=True)
+
+    return run
+
+
+def test_counts_and_names_are_those_of_kept_rows(write_release, build):
+    report, vocabulary = build(write_release())
+    assert list(vocabulary) == [f"C000000{i}" for i in range(1, 8)]
+    assert vocabulary.names("C0000001") == ["Pneumonia", "Pneumonias", "Lung inflammation"]
+    assert vocabulary.names("C0000002") == ['Fracture "simple"']
+    assert (report.concepts, report.names, report.is_a, report.bad_row_count) == (7, 9, 5, 0)
+
+
+def test_is_a_rows_are_read_from_right_to_left(write_release, build):
+    _, vocabulary = build(write_release())
+    assert edges_of(vocabulary) == {
+        ("C0000001", "C0000003", "MSH,NCI"),
+        ("C0000003", "C0000004", "MSH"),
+        ("C0000001", "C0000004", "MSH"),
+        ("C0000005", "C0000007", "MSH"),
+        ("C0000006", "C0000005", "MSH"),
+    }
+
+
+@pytest.mark.parametrize(("is_a", "children"), [(("rela",), {"C0000001", "C0000003"}), (("rel",), {"C0000005", "C0000006"})])
+def test_where_is_a_comes_from_can_be_set(write_release, build, is_a, children):
+    _, vocabulary = build(write_release(), VocabularyFilters(is_a=is_a))
+    assert {child for child, _, _ in edges_of(vocabulary)} == children
+
+
+def test_gzipped_and_plain_files_give_the_same_arrays(write_release, tmp_path):
+    for name, folder in (("a", write_release()), ("b", write_release(gzipped=True))):
+        build_vocabulary(folder, tmp_path / name)
+    plain, gzipped = files_of(tmp_path / "a"), files_of(tmp_path / "b")
+    assert {name: plain[name] for name in plain if name != "manifest.json"} == {
+        name: gzipped[name] for name in gzipped if name != "manifest.json"
+    }
+
+
+def test_same_input_gives_same_bytes_and_replaces_the_old_artefact(write_release, tmp_path):
+    folder = write_release()
+    build_vocabulary(folder, tmp_path / "out")
+    first = files_of(tmp_path / "out")
+    build_vocabulary(folder, tmp_path / "out")
+    assert files_of(tmp_path / "out") == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", folder.name]
+
+
+@pytest.mark.parametrize(
+    ("filters", "cuis"),
+    [
+        (VocabularyFilters(languages=("FRE",)), {"C0000001", "C0000008"}),
+        (VocabularyFilters(suppress=()), {f"C000000{i}" for i in (1, 2, 3, 4, 5, 6, 7, 9)}),
+        (VocabularyFilters(sources=("NCI",)), {"C0000001", "C0000004", "C0000006"}),
+        (VocabularyFilters(semantic_types=("T047", "T037")), {"C0000001", "C0000002", "C0000003", "C0000004"}),
+    ],
+)
+def test_filters_choose_concepts(write_release, build, filters, cuis):
+    _, vocabulary = build(write_release(), filters)
+    assert set(vocabulary) == cuis
+
+
+def test_edges_join_kept_concepts_only(write_release, build):
+    _, vocabulary = build(write_release(), VocabularyFilters(semantic_types=("T046", "T023")))
+    assert edges_of(vocabulary) == {("C0000006", "C0000005", "MSH")}
+
+
+def test_source_order_breaks_ties_of_rank(write_release, build, row_of):
+    atom = row_of["MRCONSO"]
+    rows = [atom("C0000001", "from msh", sab="MSH"), atom("C0000001", "from nci", sab="NCI")]
+    for sources, name in ((("NCI", "MSH"), "from nci"), (("MSH", "NCI"), "from msh"), ((), "from msh")):
+        _, vocabulary = build(write_release(MRCONSO=rows, MRREL=[]), VocabularyFilters(sources=sources))
+        assert vocabulary.preferred_name("C0000001") == name
+        assert vocabulary.source("C0000001") == name.removeprefix("from ").upper()
+
+
+@given(
+    atoms=st.lists(
+        st.tuples(
+            st.sampled_from(["P", "S"]),
+            st.sampled_from(["PF", "VO", "VC"]),
+            st.sampled_from("YN"),
+            st.sampled_from(["one", "two", "six"]),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_preferred_name_is_the_best_by_ts_then_stt_then_ispref(write_release, build, row_of, atoms):
+    rows = [row_of["MRCONSO"]("C0000001", text, ts=ts, stt=stt, ispref=ispref) for ts, stt, ispref, text in atoms]
+    _, vocabulary = build(write_release(MRCONSO=rows, MRREL=[]))
+    best = min((ts != "P", stt != "PF", ispref != "Y", text) for ts, stt, ispref, text in atoms)
+    assert vocabulary.preferred_name("C0000001") == best[3]
+
+
+def test_damaged_rows_are_named_by_file_and_line_and_the_good_ones_kept(write_release, build, row_of):
+    good = row_of["MRCONSO"]("C0000001", "Pneumonie à virus").encode()
+    rows = [
+        good,
+        b"C0000002|ENG|P",
+        good.replace(b"C0000001", b"C000001"),
+        good.replace("à".encode(), b"\xe0"),
+        b"",
+        good.removesuffix(b"|"),
+        good.replace(b"virus", b"vi\rrus"),
+        good.replace(b"virus", b"v" * (1 << 20)),
+        good.replace(b"C0000001", "C00000０1".encode()),
+        good.replace(b"C0000001", b"C0000005"),
+    ]
+    report, vocabulary = build(write_release(MRCONSO=b"\n".join(rows)))
+    assert [(row.line, row.reason) for row in report.bad_rows] == [
+        (2, "no pipe at the end of the row (3 columns, 18 expected)"),
+        (3, "column CUI is no CUI"),
+        (4, "not UTF-8, or a NUL or carriage return inside"),
+        (5, "0 columns, 18 expected"),
+        (6, "17 columns, 18 expected"),
+        (7, "not UTF-8, or a NUL or carriage return inside"),
+        (8, "over 1 MiB"),
+        (9, "column CUI is no CUI"),
+    ]
+    assert str(report.bad_rows[0]).startswith("MRCONSO.RRF:2: ")
+    assert (report.bad_row_count, list(vocabulary)) == (8, ["C0000001", "C0000005"])
+
+
+def test_second_cui_of_a_relation_is_checked(write_release, build, row_of):
+    report, _ = build(write_release(MRREL=[row_of["MRREL"]("C0000003", "CHD", "D0000001", "isa")]))
+    assert report.bad_rows == (BadRow("MRREL.RRF", 1, "column CUI2 is no CUI"),)
+
+
+def test_report_keeps_the_first_bad_rows_and_counts_all(write_release, build, row_of):
+    rows = [row_of["MRCONSO"]("C0000001", "Pneumonia"), *["broken"] * 50]
+    report, vocabulary = build(write_release(MRCONSO=rows), max_bad_rows=3)
+    assert (report.bad_row_count, [row.line for row in report.bad_rows]) == (50, [2, 3, 4])
+    assert vocabulary.manifest["counts"]["bad_rows"] == 50
+
+
+def test_windows_line_ends_are_taken(write_release, build, row_of):
+    content = "\r\n".join([row_of["MRCONSO"]("C0000001", "Pneumonia"), row_of["MRCONSO"]("C0000005", "Lung")]).encode()
+    report, vocabulary = build(write_release(MRCONSO=content + b"\r\n"))
+    assert (report.bad_row_count, vocabulary.names("C0000005")) == (0, ["Lung"])
+
+
+@given(damage=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=8))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_random_damage_never_crashes_and_names_no_untouched_row(write_release, build, row_of, damage):
+    rows = [row_of["MRCONSO"](f"C{number:07d}", f"name {number}").encode() for number in range(1, 30)]
+    content = bytearray(b"\n".join(rows) + b"\n")
+    for position, byte in damage:
+        content[position % len(content)] = byte
+    kept = set(rows) & set(bytes(content).split(b"\n"))
+    report, vocabulary = build(write_release(MRCONSO=bytes(content)))
+    assert {row[:8].decode() for row in kept} <= set(vocabulary)
+    lines = bytes(content).split(b"\n")
+    assert kept.isdisjoint(lines[row.line - 1] for row in report.bad_rows)
+
+
+def test_cycles_are_cut_and_every_cut_edge_reported(write_release, build, row_of):
+    relation = row_of["MRREL"]
+    ring = [("C0000001", "C0000002"), ("C0000002", "C0000003"), ("C0000003", "C0000001"), ("C0000003", "C0000004")]
+    rows = [relation(parent, "CHD", child, "isa") for child, parent in ring]
+    report, vocabulary = build(write_release(MRREL=rows))
+    assert report.cut_edges == (Edge("C0000003", "C0000001", "MSH"),)
+    assert [ancestor.cui for ancestor in vocabulary.ancestors("C0000001")] == ["C0000002", "C0000003", "C0000004"]
+    assert (vocabulary.directory / "cut_edges.tsv").read_text().splitlines()[1:] == ["C0000003\tC0000001\tMSH"]
+
+
+def test_release_licence_inputs_and_filters_are_recorded(write_release, build):
+    folder = write_release()
+    (folder / "release.dat").write_text("umls.release.name=2031AA\numls.release.date=20310501\n")
+    report, vocabulary = build(folder, licence="UMLS Metathesaurus License")
+    assert report.release == vocabulary.release == "2031AA"
+    assert vocabulary.describe() | {"sha256": ""} == {"release": "2031AA", "licence": "UMLS Metathesaurus License", "sha256": ""}
+    manifest = json.loads((vocabulary.directory / "manifest.json").read_text())
+    assert [entry["name"] for entry in manifest["inputs"]] == ["MRCONSO.RRF", "MRSTY.RRF", "MRREL.RRF"]
+    assert manifest["filters"]["languages"] == ["ENG"]
+
+
+def test_release_is_read_from_mrdoc_or_given_or_unknown(write_release, build):
+    folder = write_release()
+    assert build(folder)[0].release == "unknown"
+    (folder / "MRDOC.RRF").write_text("RELEASE|umls.release.name|release_info|2030AB|\n")
+    assert build(folder)[0].release == "2030AB"
+    assert build(folder, release="mine")[0].release == "mine"
+
+
+def test_progress_tells_file_and_bytes(write_release, build):
+    seen = []
+    folder = write_release()
+    build(folder, progress=lambda name, done, size: seen.append((name, done, size)))
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert seen[-1] == ("MRREL.RRF", sizes["MRREL.RRF"], sizes["MRREL.RRF"])
+
+
+def test_missing_file_is_named(write_release, build):
+    folder = write_release()
+    (folder / "MRREL.RRF").unlink()
+    with pytest.raises(InvalidInput, match=r"no MRREL\.RRF or MRREL\.RRF\.gz in"):
+        build(folder)
+
+
+def test_truncated_gzip_is_refused_and_the_old_artefact_stays(write_release, build, tmp_path):
+    build(write_release())
+    before = files_of(tmp_path / "out")
+    folder = write_release(gzipped=True)
+    packed = (folder / "MRCONSO.RRF.gz").read_bytes()
+    (folder / "MRCONSO.RRF.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(InvalidInput, match=r"MRCONSO\.RRF\.gz can't be read"):
+        build(folder)
+    assert files_of(tmp_path / "out") == before
+
+
+def test_gzip_bomb_is_refused(write_release, build):
+    folder = write_release(gzipped=True)
+    (folder / "MRCONSO.RRF.gz").write_bytes(gzip.compress(b"0" * (64 << 20)))
+    with pytest.raises(InvalidInput, match="unpacks to over 200 times its size"):
+        build(folder)
+
+
+def test_nothing_left_by_the_filters_is_refused(write_release, build):
+    with pytest.raises(InvalidInput, match="no concept"):
+        build(write_release(), VocabularyFilters(sources=("NOSUCH",)))
+
+
+def test_folder_with_other_content_is_not_overwritten(write_release, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(InvalidInput, match="is no compiled artefact"):
+        build_vocabulary(write_release(), tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
