@@ -188,16 +188,14 @@ class Vocabulary:
         An exact name is therefore found first. Case does not matter.
         """
         names = self._words.find(query)
-        lengths = np.diff(self._names.offsets)[names] if len(names) * 8 > len(self._names) else self._lengths(names)
+        lengths = self._names.offsets[names + 1] - self._names.offsets[names]
         concepts = self._arrays["name_concept"][names]
-        order = np.lexsort((concepts, lengths))
-        first = list(dict.fromkeys(concepts[order[: 64 * limit]].tolist()))[:limit]
-        if len(first) < limit:
-            first = list(dict.fromkeys(concepts[order].tolist()))[:limit]
-        return [self.concept(self.cui(index)) for index in first]
-
-    def _lengths(self, names: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-        return np.asarray(self._names.offsets[names + 1] - self._names.offsets[names])
+        found: dict[int, None] = {}
+        for concept in concepts[np.lexsort((concepts, lengths))].tolist():
+            if len(found) == limit:
+                break
+            found[concept] = None
+        return [self.concept(self.cui(index)) for index in found]
 
     @cached_property
     def _words(self) -> WordIndex:

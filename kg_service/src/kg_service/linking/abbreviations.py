@@ -1,0 +1,106 @@
+"""Abbreviations that a caption defines, by the algorithm of Schwartz and Hearst (Pacific Symposium on Biocomputing, 2003).
+
+`long form (SF)`, `SF (long form)` and the legend forms `SF = long form` and `SF: long form`. The characters of the short form
+must stand in the long form in order, the first of them at the beginning of a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+_MAX_WORDS = 8
+_PARENTHESIS = re.compile(r"\(([^()\n]{2,120})\)")
+_LEGEND = re.compile(r"(?<![\w-])([A-Z][\w-]{1,9})\s*[=:]\s*([^\n.,;:=()]{3,100})")
+_SHORT = re.compile(r"(?=[^\W\d_])[\w-]{2,10}")
+_WORD = re.compile(r"\S+")
+_TOKEN = re.compile(r"[\w-]+")
+_SEPARATOR = re.compile(r"[,;]")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A short form and the span of its long form in the caption (code points, end exclusive)."""
+
+    short: str
+    start: int
+    end: int
+
+
+def find_definitions(caption: str) -> list[Definition]:
+    """Abbreviations defined in `caption`, in order, the first definition of each short form."""
+    found: dict[str, Definition] = {}
+    if "(" in caption:
+        for match in _PARENTHESIS.finditer(caption):
+            definition = _in_parentheses(caption, match) or _before_parentheses(caption, match)
+            if definition:
+                found.setdefault(definition.short, definition)
+    if "=" in caption or ":" in caption:
+        for match in _LEGEND.finditer(caption):
+            definition = _forward(match[1], caption, match.start(2), match.end(2))
+            if definition:
+                found.setdefault(definition.short, definition)
+    return list(found.values())
+
+
+def _in_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
+    """`long form (SF)`: the content, up to a comma or semicolon, is the short form."""
+    short = _SEPARATOR.split(match[1])[0].strip()
+    if not _is_short_form(short):
+        return None
+    end = match.start()
+    words = list(_WORD.finditer(caption, max(0, end - 200), end))[-min(len(short) + 5, 2 * len(short)) :]
+    if not words:
+        return None
+    start = long_form_start(short, caption[words[0].start() : end])
+    return None if start is None else Definition(short, words[0].start() + start, len(caption[:end].rstrip()))
+
+
+def _before_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
+    """`SF (long form)`: the word before is the short form."""
+    before = _WORD.findall(caption, max(0, match.start() - 20), match.start())
+    if not before or not _is_short_form(before[-1]) or not before[-1].isupper():
+        return None
+    return _forward(before[-1], caption, match.start(1), match.end(1))
+
+
+def _forward(short: str, caption: str, start: int, end: int) -> Definition | None:
+    """The long form that begins at `start`: it ends with the first word that has the short form's last letter, else at `end`."""
+    words = list(_WORD.finditer(caption, start, end))[:_MAX_WORDS]
+    stops = [word.end() for word in words if word[0][0].casefold() == short[-1].casefold()]
+    for stop in [*stops, *(word.end() for word in words[-1:])]:
+        long_form = caption[start:stop].rstrip(" ,;.")
+        if long_form_start(short, long_form) == 0:
+            return Definition(short, start, start + len(long_form))
+    return None
+
+
+def _is_short_form(text: str) -> bool:
+    return bool(_SHORT.fullmatch(text)) and any(map(str.isupper, text)) and 2 * sum(map(str.isalpha, text)) >= len(text)
+
+
+def long_form_start(short: str, text: str) -> int | None:
+    """Where the long form begins in `text`, which must end with it, or None: the matching step of the algorithm."""
+    at = len(text)
+    letters = [c for c in short.casefold() if c.isalnum()]
+    folded = text.lower()
+    if len(folded) != len(text):
+        return None
+    for position in range(len(letters) - 1, -1, -1):
+        at -= 1
+        while at >= 0 and (folded[at] != letters[position] or (position == 0 and at > 0 and folded[at - 1].isalnum())):
+            at -= 1
+        if at < 0:
+            return None
+    return at if len(text) - at > len(short) else None
+
+
+def find_uses(caption: str, shorts: Collection[str]) -> list[tuple[int, int, str]]:
+    """Where short forms, or their plurals, stand as words of their own: start, end (without the plural s) and short form."""
+    uses: list[tuple[int, int, str]] = []
+    for match in _TOKEN.finditer(caption):
+        short = match[0] if match[0] in shorts else match[0].removesuffix("s")
+        if short in shorts:
+            uses.append((match.start(), match.start() + len(short), short))
+    return uses

@@ -1,0 +1,48 @@
+"""Opens the linker that the settings ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
+
+from kg_service.linking.dictionary import DictionaryLinker
+from kg_service.linking.model import Linker
+from kg_service.linking.name_index import NameIndex, build_name_index, open_name_index
+from kg_service.linking.scispacy import ScispacyLinker
+from kg_service.linking.settings import LinkerSettings
+from kg_service.vocabulary.vocabulary import Vocabulary
+
+LinkerKind = Literal["dictionary", "scispacy"]
+
+
+def build_linker(kind: LinkerKind, vocabulary: Vocabulary, settings: LinkerSettings = LinkerSettings()) -> Linker:  # noqa: B008
+    """A linker over `vocabulary`.
+
+    The dictionary linker's index lies beside the vocabulary (`index_folder`); it is compiled here if it is not there yet,
+    or was made from another vocabulary.
+
+    Raises:
+        InvalidInput: there is no such kind, or the index can't be written.
+        MissingExtra: scispacy is asked for and not installed.
+    """
+    if kind == "dictionary":
+        return DictionaryLinker(vocabulary, _index_of(vocabulary), settings)
+    if kind == "scispacy":
+        return ScispacyLinker(vocabulary, settings)
+    raise InvalidInput(f"no linker is called {kind!r}", hint="use dictionary or scispacy")
+
+
+def index_folder(vocabulary_dir: Path) -> Path:
+    """Where the name index of a vocabulary lies: `<vocabulary>.names`, beside it."""
+    return vocabulary_dir.with_name(f"{vocabulary_dir.name}.names")
+
+
+def _index_of(vocabulary: Vocabulary) -> NameIndex:
+    folder = index_folder(vocabulary.directory)
+    try:
+        return open_name_index(folder, vocabulary)
+    except (NotFound, BrokenArtefact):
+        build_name_index(vocabulary, folder)
+        return open_name_index(folder, vocabulary)

@@ -1,0 +1,147 @@
+"""Words to stems: what two spellings of one name have in common.
+
+A token becomes a tuple of stems: none for a stop word, one for most words, several for a compound such as `xray`. Case,
+accents, possessive s, British spelling, Latin and English plurals, Greek letters and Roman numerals are levelled; each
+word then goes through the Snowball English stemmer (Porter 2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from importlib import resources
+from threading import Lock
+
+import snowballstemmer
+
+MAX_STEMS = 8
+"""Names and mentions of more stems than this are not looked at."""
+
+_PREFIXES = "anti|extra|hyper|hypo|infra|inter|intra|micro|mid|multi|non|peri|post|pre|re|retro|semi|sub|supra|trans|ultra|un"
+TOKEN = re.compile(
+    rf"""(?P<word>
+        \d+\.\d+
+      | (?:(?:{_PREFIXES})-(?=[^\W\d_]{{3}}))? [^\W_]+ (?:[\u0300-\u036f]+[^\W_]*)* (?:['’]s\b)?
+    )
+    | (?P<barrier>[.;:!?()\[\]{{}}=\n\r\u2028\u2029])""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Finds words, and the characters that no mention reaches across."""
+
+_TAGS = (
+    "finding|disorder|procedure|body structure|observable entity|qualifier value|morphologic abnormality|situation|"
+    "physical object|substance|organism|regime/therapy|event|person|attribute|product|specimen|cell structure|cell"
+)
+_NAME_TAIL = re.compile(rf"(?:,? \(?NOS\)?| \((?:{_TAGS})\))+$", re.IGNORECASE)
+_STOP_WORDS = frozenset({"the", "an", "of", "in", "to", "for", "by", "on", "at"})
+_ROMAN = {"II": "2", "III": "3", "IV": "4", "VI": "6", "VII": "7", "VIII": "8", "IX": "9", "XI": "11", "XII": "12"}
+_GREEK = {
+    letter: unicodedata.name(letter).rsplit(" ", 1)[-1].lower() for letter in map(chr, range(0x3B1, 0x3CA)) if letter != "ς"
+}
+_SPELLINGS = (
+    (re.compile(r"ae$"), "a"),
+    (re.compile(r"(?<=.)(?:ae|oe)(?=[a-z]{2})"), "e"),
+    (re.compile(r"^(?:ae|oe)(?=[a-z]{3})"), "e"),
+    (re.compile(r"(sta|no|mo|the|ly|ro|po|to|co)ses$"), r"\1sis"),
+    (re.compile(r"(?<=[a-z]{4})i$"), "us"),
+    (re.compile(r"(?<=[a-z]{3})is(e|ed|es|ing|ation|ations)$"), r"iz\1"),
+    (re.compile(r"lys(e|ed|es|ing)$"), r"lyz\1"),
+    (re.compile(r"^(tum|col|od|lab|vap|behavi|fav)our"), r"\1or"),
+    (re.compile(r"^(cent|fib|met|lit|calib)re"), r"\1er"),
+    (re.compile(r"sulph"), "sulf"),
+    (re.compile(r"^grey"), "gray"),
+)
+_PLURALS = (
+    (re.compile(r"(?<=[a-z]{2})ies$"), "y"),
+    (re.compile(r"(?<=ss|ch|sh)es$|(?<=[xz])es$"), ""),
+    (re.compile(r"(?<=[^sui])s$"), ""),
+)
+_MEMO_SIZE = 1 << 18
+
+
+def read_table(file: str) -> list[list[str]]:
+    """Rows of a tab-separated file of the package's `data` folder; lines that begin with # are left out."""
+    text = (resources.files("kg_service.linking") / "data" / file).read_text(encoding="utf-8")
+    return [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def strip_name(name: str) -> str:
+    """A vocabulary's name without what belongs to its bookkeeping: `, NOS`, `(disorder)`."""
+    return _NAME_TAIL.sub("", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A token, normalised.
+
+    Attributes:
+        stems: Porter 2 stems; none for a stop word.
+        key: the sum of the stems' 64-bit hashes modulo 2^64.
+        lemmas: the same words with spelling and plural levelled only, so that `severity` and `several` differ.
+    """
+
+    stems: tuple[str, ...]
+    key: int
+    lemmas: tuple[str, ...]
+
+
+class Normaliser:
+    """Stems and hashes of tokens, each worked out once. Holds a bounded memory of tokens; answers do not depend on it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._stemmer = snowballstemmer.stemmer("english")
+        self._variants = {form: tuple(words.split()) for form, words in read_table("variants.tsv")}
+        self._memory: dict[str, Word] = {}
+
+    def __call__(self, token: str) -> Word:
+        """The stems of a token, and what goes with them."""
+        known = self._memory.get(token)
+        if known is None:
+            if len(self._memory) >= _MEMO_SIZE:
+                self._memory.clear()
+            lemmas = self._lemmas(token)
+            stems = tuple(map(self._stem, lemmas))
+            known = self._memory[token] = Word(stems, sum(map(_hash, stems)) % 2**64, lemmas)
+        return known
+
+    def words(self, text: str) -> list[Word]:
+        """The words of a whole text, in order."""
+        return [self(match["word"]) for match in TOKEN.finditer(text) if match["word"]]
+
+    def _lemmas(self, token: str) -> tuple[str, ...]:
+        if token in _ROMAN:
+            return (_ROMAN[token],)
+        word = re.sub(r"['’]s$", "", token.replace("-", ""), flags=re.IGNORECASE)
+        bare = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c)).casefold()
+        if bare in _STOP_WORDS:
+            return ()
+        return tuple(map(_lemma, self._variants.get(bare, (_GREEK.get(bare, bare),))))
+
+    def _stem(self, lemma: str) -> str:
+        if not _is_inflected(lemma):
+            return lemma
+        # The stemmer works in its own fields.
+        with self._lock:
+            return str(self._stemmer.stemWord(lemma))
+
+
+def _lemma(word: str) -> str:
+    if not _is_inflected(word):
+        return word
+    for pattern, replacement in _SPELLINGS:
+        word = pattern.sub(replacement, word)
+    for pattern, replacement in _PLURALS:
+        if pattern.search(word):
+            return pattern.sub(replacement, word)
+    return word
+
+
+def _is_inflected(word: str) -> bool:
+    return len(word) > 3 and word.isalpha()
+
+
+def _hash(stem: str) -> int:
+    return int.from_bytes(hashlib.blake2b(stem.encode(), digest_size=8).digest(), "little")

@@ -1,0 +1,38 @@
+import pytest
+from kg_service.linking.abbreviations import find_definitions, find_uses
+
+CASES = [
+    ("Hepatocellular carcinoma (HCC) is seen", {"HCC": "Hepatocellular carcinoma"}),
+    ("the superior vena cava (SVC) and the inferior vena cava (IVC)", {"SVC": "superior vena cava", "IVC": "inferior vena cava"}),
+    ("magnetic resonance cholangiopancreatography (MRCP).MRCP image", {"MRCP": "magnetic resonance cholangiopancreatography"}),
+    ("GIST (gastrointestinal stromal tumor)", {"GIST": "gastrointestinal stromal tumor"}),
+    ("ground-glass opacities (GGO)", {"GGO": "ground-glass opacities"}),
+    ("CTA = computed tomography angiography, PV = portal vein", {"CTA": "computed tomography angiography", "PV": "portal vein"}),
+    ("LV: left ventricle; RA: right atrium", {"LV": "left ventricle", "RA": "right atrium"}),
+    ("a mass (arrow)", {}),
+    ("a mass (A) and its neck (B)", {}),
+    ("heart failure (white arrow)", {}),
+    ("(HCC)", {}),
+    ("unrelated words (XYZ)", {}),
+    ("", {}),
+    ("((((", {}),
+]
+
+
+@pytest.mark.parametrize(("caption", "expected"), CASES)
+def test_definitions(caption, expected):
+    found = {definition.short: caption[definition.start : definition.end] for definition in find_definitions(caption)}
+    assert found == expected
+
+
+def test_agrees_with_scispacys_detector_on_parenthesised_definitions(scispacy_linker):
+    for caption, expected in CASES[:6]:
+        if "=" not in caption and expected:
+            document = scispacy_linker._pipeline(caption)
+            theirs = {short.text: short._.long_form.text for short in document._.abbreviations}
+            assert theirs.items() <= expected.items()
+
+
+def test_uses_are_whole_words_or_plurals():
+    caption = "HCC, HCCs and HCCX; non-HCC"
+    assert find_uses(caption, {"HCC"}) == [(0, 3, "HCC"), (5, 8, "HCC")]
