@@ -5,12 +5,18 @@
 TOOLS := .tools/uv
 UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
 RUN := $(UV) run --no-sync
+CUDA = torch torchvision triton $(shell sed -nE 's/^name = "((nvidia|cuda)-[^"]+)"/\1/p' uv.lock)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: $(UV)  ## install everything into .venv from uv.lock
+setup: $(UV)  ## install everything into .venv from uv.lock; TORCH=cpu leaves CUDA out
+ifeq ($(TORCH),cpu)
+	$(UV) sync --locked --quiet --inexact $(CUDA:%=--no-install-package %)
+	$(UV) pip install --quiet --torch-backend cpu $(shell $(UV) export --locked --no-hashes --all-packages 2>/dev/null | grep -oE '^torch(vision)?==[0-9.]+')
+else
 	$(UV) sync --locked --quiet
+endif
 
 demo: setup  ## RRF files and captions to a trained, evaluated NB-CLIP, then an HTML report
 	$(RUN) bash examples/demo.sh

@@ -7,6 +7,7 @@ A body holds the matrix under the name of its output (`targets` or `similarity`,
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -18,6 +19,7 @@ from nbclip_shared.errors import InvalidInput
 from nbclip_shared.schemas import MatrixDtype
 
 MEDIA_TYPE = "application/vnd.safetensors"
+_DTYPES: dict[MatrixDtype, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,18 @@ class TargetMatrix:
 
 
 def encode(matrix: TargetMatrix, dtype: MatrixDtype = "float32") -> bytes:
-    """Serialises to safetensors with `values` as `dtype` (bfloat16 rounds to nearest even)."""
-    arrays = {
-        matrix.output: (_rounded(matrix.values, dtype), dtype),
-        "has_knowledge": (matrix.has_knowledge.astype(np.uint8), "uint8"),
-        "unknown": (matrix.unknown.astype(np.uint8), "uint8"),
+    """Serialises to safetensors with `values` as `dtype` (bfloat16 rounds to nearest even); equal matrices give equal bytes."""
+    tensors = {
+        matrix.output: (_rounded(matrix.values, dtype), _DTYPES[dtype]),
+        "has_knowledge": (matrix.has_knowledge.astype(np.uint8), "U8"),
+        "unknown": (matrix.unknown.astype(np.uint8), "U8"),
     }
-    # `arrays` outlives the call: the specs point into its memory.
-    specs = {
-        str(name): safetensors.TensorSpec(dtype=kind, shape=list(array.shape), data_ptr=array.ctypes.data, data_len=array.nbytes)
-        for name, (array, kind) in arrays.items()
-    }
-    return bytes(safetensors.serialize(specs, metadata=matrix.metadata))
+    return _written(tensors, matrix.metadata)
+
+
+def write_tensors(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """Serialises arrays to safetensors; equal arrays give equal bytes."""
+    return _written({name: (np.ascontiguousarray(array), _code(array)) for name, array in tensors.items()}, metadata)
 
 
 def decode(body: bytes) -> TargetMatrix:
@@ -78,6 +80,22 @@ def decode(body: bytes) -> TargetMatrix:
         unknown=_array(tensors["unknown"]).astype(bool),
         metadata=metadata,
     )
+
+
+def _written(tensors: Mapping[str, tuple[npt.NDArray[Any], str]], metadata: Mapping[str, str]) -> bytes:
+    """The format's own layout: length, header, data. Its library orders metadata by chance, which changes the bytes."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name, (array, code) in tensors.items():
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *(array.data for array, _ in tensors.values())])
+
+
+def _code(array: npt.NDArray[Any]) -> str:
+    return f"{array.dtype.kind.upper()}{8 * array.dtype.itemsize}"
 
 
 def _rounded(array: npt.NDArray[np.float32], dtype: MatrixDtype) -> npt.NDArray[Any]:

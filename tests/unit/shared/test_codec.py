@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as npst
 from nbclip_shared import codec
 from nbclip_shared.codec import TargetMatrix
 from nbclip_shared.errors import InvalidInput
+from safetensors.numpy import load as load_with_numpy
 from safetensors.torch import load as load_with_torch
 
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 7))
@@ -54,3 +55,26 @@ def test_a_transposed_view_is_written_in_row_order():
 def test_what_is_no_matrix_is_refused_with_a_hint(body):
     with pytest.raises(InvalidInput, match="safetensors"):
         codec.decode(body)
+
+
+def test_equal_matrices_give_equal_bytes_and_metadata_has_one_order():
+    metadata = {name: name for name in ("snapshot", "knowledge", "representation", "parameters")}
+    flags = np.ones(2, bool)
+    bodies = {
+        codec.encode(TargetMatrix("targets", np.eye(2, dtype=np.float32), flags, flags, dict(order)))
+        for order in (list(metadata.items()), list(metadata.items())[::-1])
+        for _ in range(10)
+    }
+    assert len(bodies) == 1
+
+
+@given(st.sampled_from([np.float32, np.int32, np.int64, np.uint8]), shapes)
+def test_the_librarys_own_reader_finds_tensors_as_they_were(kind, shape):
+    array = np.arange(np.prod(shape), dtype=kind).reshape(shape)
+    read = load_with_numpy(codec.write_tensors({"one": array, "empty": array[:0], "flipped": array.T}, {"name": "ü"}))
+    assert {name: tensor.tolist() for name, tensor in read.items()} == {
+        "one": array.tolist(),
+        "empty": [],
+        "flipped": array.T.tolist(),
+    }
+    assert read["one"].dtype == kind

@@ -55,6 +55,7 @@ class ReadOptions:
             that it lacks has its caption linked.
         dataset: of rows that name none.
         split: of rows that name none.
+        relink: link the captions of all rows, also of those that bring CUIs.
     """
 
     format: Format | None = None
@@ -62,6 +63,7 @@ class ReadOptions:
     cuis: Path | None = None
     dataset: str | None = None
     split: str | None = None
+    relink: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ def _item(values: dict[str, Any], companion: Mapping[str, list[str]], options: R
         values["cuis"] = _split(values.get("cuis", "")) or None
     cuis = values["cuis"] if values["cuis"] is not None else companion.get(values["image_id"])
     defaults = {"dataset": values.get("dataset") or options.dataset, "split": values.get("split") or options.split}
-    return ImageItem.model_validate(values | {"cuis": cuis} | defaults)
+    return ImageItem.model_validate(values | {"cuis": None if options.relink else cuis} | defaults)
 
 
 def _split(text: str) -> list[str]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.numpy
-from nbclip_shared.codec import TargetMatrix
+from nbclip_shared.codec import TargetMatrix, write_tensors
 from nbclip_shared.errors import InvalidInput, UnknownImages
 from nbclip_shared.schemas import Knowledge, TargetsRequest
 from nbclip_shared.targets import build_targets, duplicate_mask
@@ -82,7 +81,7 @@ def embeddings_file(snapshot: Snapshot, knowledge: Knowledge, representation: st
         "id_offsets": snapshot.images["id_offsets"],
     }
     metadata = {"snapshot": snapshot.id, "knowledge": knowledge, "columns": str(vectors.sparse.shape[1])}
-    return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
+    return write_tensors(tensors, metadata)
 
 
 def _batches(snapshot: Snapshot, request: TargetsRequest) -> tuple[_Batch, _Batch]:

@@ -86,7 +86,7 @@ class Vocabulary:
     def _find(self, cui: str) -> int | None:
         if len(cui) != len("C0000000") or cui[0] != "C" or not (cui[1:].isascii() and cui[1:].isdigit()):
             return None
-        position = int(np.searchsorted(self._arrays["concept_cui"], int(cui[1:])))
+        position = int(np.searchsorted(self._arrays["concept_cui"], np.int32(cui[1:])))
         found = position < len(self) and int(self._arrays["concept_cui"][position]) == int(cui[1:])
         return position if found else None
 

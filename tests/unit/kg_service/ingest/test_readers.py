@@ -244,3 +244,8 @@ def test_of_five_hundred_damaged_rows_each_is_named_and_no_good_one(read, seed):
     good, bad = read("a.csv", b"\n".join(lines))
     assert [int(reason.split(":")[1]) for reason in bad] == damaged, f"seed {seed}"
     assert len(good) == 1_000 - len(damaged)
+
+
+def test_cuis_that_a_file_brings_can_be_left_to_the_linker(read):
+    good, _ = read("a.csv", "id,caption,cuis\na,lungs,C0000001\n", relink=True)
+    assert good == [(2, ImageItem(image_id="a", caption="lungs"))]

@@ -1,0 +1,5 @@
+"""`python -m kg_service`."""
+
+from kg_service.cli import main
+
+main()

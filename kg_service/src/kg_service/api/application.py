@@ -1,0 +1,80 @@
+"""The web application: middleware, routes, and the parts they stand on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import structlog
+from fastapi import Depends, FastAPI
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
+
+from kg_service.api.auth import Guard, require
+from kg_service.api.limits import Gate, Places
+from kg_service.api.openapi import schema_of
+from kg_service.api.parts import Parts
+from kg_service.api.problems import KEYED, described, handle_errors
+from kg_service.api.request_log import RequestLog
+from kg_service.api.routes import concepts, images, link, service, snapshots, targets
+from kg_service.config import Settings
+
+_DESCRIPTION = """
+Captions to UMLS concepts to a graph to soft targets. The walk: `POST /images`, `POST /snapshots`, `POST /targets`.
+Every error is `application/problem+json` with a stable `type`, a `hint` and the request id.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service over the data folder that the settings name; nothing is opened before it starts."""
+    app = FastAPI(
+        title="NB-CLIP knowledge graph service",
+        version=version("nbclip-kg-service"),
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.parts = Parts(settings)
+    app.state.guard = Guard(settings)
+    app.state.places = Places(settings.max_concurrent, "requests")
+    app.state.cells = Places(2 * settings.max_cells, "matrix cells")
+    app.state.publishing = Places(1, "publications")
+    app.state.stopping = False
+    for router in (images.router, link.router, concepts.router, targets.router, snapshots.router, service.router):
+        app.include_router(router)
+    handle_errors(app)
+    app.openapi = schema_of(app)  # type: ignore[method-assign]
+    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(RequestLog)
+    _measure(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    for name, error in (await run_in_threadpool(parts.failures)).items():
+        structlog.get_logger().warning("not ready", part=name, reason=str(error))
+    yield
+    parts.close()
+
+
+def _measure(app: FastAPI) -> None:
+    """Prometheus metrics in a registry of the app's own, by route and status."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    instrumentator = Instrumentator(registry=registry, should_group_status_codes=False)
+    instrumentator.instrument(app)
+    instrumentator.expose(
+        app,
+        dependencies=[Depends(require("read"))],
+        response_class=PlainTextResponse,
+        responses=described(*KEYED),
+        tags=["service"],
+    )

@@ -1,0 +1,89 @@
+"""Who asks: `Authorization: Bearer KEY`, scopes as dependencies of routes."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import structlog
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from nbclip_shared.errors import BrokenArtefact, Busy, Forbidden, Unauthorized, Unavailable
+
+from kg_service.api.keys import Keyring, Scope
+from kg_service.config import Settings
+
+_KEYLESS = "local"
+_ADDRESSES_AT_MOST = 4_096
+_bearer = HTTPBearer(auto_error=False, description="a key made by `kg-service keys add`; not needed on loopback without keys")
+
+
+class FailedKeys:
+    """Counts wrong keys by address and minute; forgets the oldest addresses first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._counts: OrderedDict[tuple[str, int], int] = OrderedDict()
+
+    def note(self, address: str) -> None:
+        """Counts one.
+
+        Raises:
+            Busy: this address has sent more in this minute than is allowed.
+        """
+        minute = address, int(time.monotonic() // 60)
+        self._counts[minute] = self._counts.pop(minute, 0) + 1
+        if len(self._counts) > _ADDRESSES_AT_MOST:
+            self._counts.popitem(last=False)
+        if self._counts[minute] > self._limit:
+            raise Busy("too many wrong keys from this address", hint="try again in a minute")
+
+
+class Guard:
+    """Decides on requests. Until there is a keys file everybody may do everything, which `refuse_open_bind` keeps on this
+    machine; once there was one, a key is needed, whatever becomes of the file."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.keys_path
+        self._keyring: Keyring | None = None
+        self._failed = FailedKeys(settings.max_failed_keys)
+
+    def admit(self, secret: str | None, scope: Scope, address: str) -> str:
+        """The name of the key that may do this.
+
+        Raises:
+            Unauthorized: no key or a wrong one.
+            Forbidden: the key lacks the scope.
+            Busy: too many wrong keys from this address.
+            Unavailable: the keys file can't be read.
+        """
+        if self._keyring is None and self._path.exists():
+            self._keyring = Keyring(self._path)
+        if self._keyring is None:
+            return _KEYLESS
+        if secret is None:
+            raise Unauthorized("no key", hint="send Authorization: Bearer KEY")
+        try:
+            key = self._keyring.find(secret)
+        except BrokenArtefact as error:
+            structlog.get_logger().error("keys file unreadable", reason=str(error))
+            raise Unavailable("keys can't be checked now", hint="the service's log says why") from error
+        if key is None:
+            self._failed.note(address)
+            raise Unauthorized("wrong key", hint="kg-service keys list shows the names of the keys")
+        if not key.allows(scope):
+            raise Forbidden(f"the key {key.name} lacks the scope {scope}", hint=f"kg-service keys add NAME --scope {scope}")
+        return key.name
+
+
+def require(scope: Scope) -> Callable[..., Awaitable[None]]:
+    """A dependency that lets only keys with this scope pass."""
+
+    async def check(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> None:
+        guard: Guard = request.app.state.guard
+        address = request.client.host if request.client else "unix socket"
+        request.state.key_name = guard.admit(credentials.credentials if credentials else None, scope, address)
+
+    return check

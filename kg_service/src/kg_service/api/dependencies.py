@@ -1,0 +1,25 @@
+"""What routes ask for: the parts, and the scope and work place that they need."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from kg_service.api.auth import require
+from kg_service.api.keys import Scope
+from kg_service.api.limits import work_place
+from kg_service.api.parts import Parts
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+PartsOf = Annotated[Parts, Depends(_parts)]
+
+
+def working(scope: Scope) -> list[Any]:
+    """Dependencies of a route that works: first the key, then a work place, held until the answer is made."""
+    return [Depends(require(scope)), Depends(work_place, scope="function")]

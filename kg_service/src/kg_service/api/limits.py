@@ -1,0 +1,142 @@
+"""What bounds a request before any work is done for it: host, body, work places, size of what is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any
+
+from fastapi import Request
+from nbclip_shared.errors import Busy, LimitExceeded
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
+from kg_service.config import Settings
+
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
+
+
+class Gate:
+    """ASGI middleware: refuses requests to another host, and bodies that are too large or too slow, counted as they arrive."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes what is within the limits."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            check_host(headers.get("host", ""), self._settings.trusted_hosts)
+            check_body_bytes(_declared_bytes(headers.get("content-length", "")), self._settings.max_body_bytes)
+            receive = bounded(receive, self._settings.max_body_bytes, self._settings.body_timeout_s)
+        await self._app(scope, receive, send)
+
+
+def _declared_bytes(header: str) -> int:
+    return int(header) if header.isdecimal() and len(header) < 20 else 0
+
+
+def check_host(header: str, trusted: Sequence[str]) -> None:
+    """Raises InvalidHost if the Host header names none of the patterns; so a page of another site can't reach a local service."""
+    parts = _HOST.fullmatch(header.lower())
+    if "*" not in trusted and not (parts and any(fnmatchcase(parts[1], pattern.lower()) for pattern in _escaped(trusted))):
+        raise InvalidHost(f"Host {header!r:.80} is not served", hint="add the name to KG_TRUSTED_HOSTS")
+
+
+def _escaped(patterns: Sequence[str]) -> Iterator[str]:
+    """`*` alone is special: the brackets of an IPv6 address are not."""
+    return (pattern.replace("[", "[[]") for pattern in patterns)
+
+
+def check_body_bytes(count: int, limit: int) -> None:
+    """Raises BodyTooLarge over `limit` bytes."""
+    if count > limit:
+        raise BodyTooLarge(f"the body has more than {limit} bytes", hint="send less at once")
+
+
+def bounded(receive: Receive, limit: int, timeout_s: float) -> Receive:
+    """`receive` that raises BodyTooLarge or BodyTimeout; time counts from the first call to the end of the body."""
+    taken = 0
+    deadline: float | None = None
+    complete = False
+
+    async def receive_bounded() -> Message:
+        nonlocal taken, deadline, complete
+        if complete:
+            return await receive()
+        deadline = deadline or asyncio.get_running_loop().time() + timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError as error:
+            raise BodyTimeout(f"no whole body in {timeout_s:g} s", hint="send it faster, or less at once") from error
+        taken += len(message.get("body", b""))
+        check_body_bytes(taken, limit)
+        complete = not message.get("more_body", False)
+        return message
+
+    return receive_bounded
+
+
+class Places:
+    """A number of places that work takes and gives back; who finds too few free is sent away at once."""
+
+    def __init__(self, capacity: int, of: str) -> None:
+        self._free = capacity
+        self._of = of
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def take(self, share: int = 1) -> Iterator[None]:
+        """Holds `share` places.
+
+        Raises:
+            Busy: so many are not free.
+        """
+        with self._lock:
+            if share > self._free:
+                raise Busy(f"too many {self._of} in work", hint="try again in a second")
+            self._free -= share
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._free += share
+
+
+async def work_place(request: Request) -> AsyncIterator[None]:
+    """A dependency that holds a place until the answer is made."""
+    places: Places = request.app.state.places
+    with places.take():
+        yield
+
+
+def check_items(body: Any, field: str, limit: int) -> None:
+    """Raises LimitExceeded if the list `field` of an unchecked body is too long."""
+    count = _length(body, field)
+    if count > limit:
+        raise LimitExceeded(f"{count} {field}, at most {limit} at once", hint="send them in parts")
+
+
+def check_matrix(body: Any, settings: Settings) -> None:
+    """Raises LimitExceeded if the matrix that an unchecked body of `POST /targets` asks for is too large."""
+    rows = _length(body, "image_ids")
+    columns = _length(body, "column_ids") or rows
+    for count, limit, what in (
+        (rows, settings.max_rows, "rows (image_ids)"),
+        (columns, settings.max_columns, "columns (column_ids)"),
+        (rows * columns, settings.max_cells, "cells (rows × columns)"),
+    ):
+        if count > limit:
+            raise LimitExceeded(f"{count} {what}, at most {limit}", hint="ask for each rank's rows apart; /info has the limits")
+
+
+def _length(body: Any, field: str) -> int:
+    value = body.get(field) if isinstance(body, dict) else None
+    return len(value) if isinstance(value, list) else 0

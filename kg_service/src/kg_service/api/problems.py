@@ -1,0 +1,144 @@
+"""Every error as problem+json (RFC 9457): a stable type, what and where, a hint, the request id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from nbclip_shared.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauthorized, Unavailable
+from nbclip_shared.schemas import Problem
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+_TYPE = "urn:nbclip:problem:"
+_RETRY_AFTER_S = "1"
+_ERRORS_AT_MOST = 20
+
+KEYED = (400, 401, 403, 429, 503)
+"""What every route that needs a key may answer."""
+BODY = (408, 413, 415, 422)
+"""What every route with a body may answer besides."""
+
+
+class NotAcceptable(InvalidInput):
+    """406: no form of the answer is one that the client takes."""
+
+    code, title, status = "not-acceptable", "No such form of the answer", 406
+
+
+class UnsupportedMediaType(InvalidInput):
+    """415: the body is of a type that is not read."""
+
+    code, title, status = "unsupported-media-type", "Body of a type that is not read", 415
+
+
+class BodyTooLarge(LimitExceeded):
+    """413: the body has more bytes than are read."""
+
+
+class BodyTimeout(InvalidInput):
+    """408: the body did not arrive in time."""
+
+    code, title, status = "body-timeout", "The body did not arrive in time", 408
+
+
+class InvalidHost(InvalidInput):
+    """400: the Host header names something else."""
+
+    code, title, status = "invalid-host", "Not a host of this service", 400
+
+
+class InvalidBody(InvalidInput):
+    """422: the body or a parameter is not what the schema says; `errors` says where."""
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"{first['where']}: {first['message']}{more}", hint="/docs has the schema and examples")
+        self.errors = [dict(error) for error in errors[:_ERRORS_AT_MOST]]
+
+
+class NotReady(Unavailable):
+    """503: the parts named in `errors` can't be used yet."""
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        super().__init__(f"not ready: {', '.join(error['where'] for error in errors)}", hint="kg-service doctor says what to do")
+        self.errors = [dict(error) for error in errors]
+
+
+def invalid_body(error: ValidationError | RequestValidationError, place: str = "") -> InvalidBody:
+    """The places and messages of a validation error, without the values: they may be anything, NaN and surrogates included."""
+    return InvalidBody(
+        [
+            {"where": ".".join(str(part) for part in (place, *each["loc"]) if part != ""), "message": each["msg"]}
+            for each in error.errors()[: _ERRORS_AT_MOST + 1]
+        ]
+    )
+
+
+def problem(error: NBClipError, request_id: str) -> Response:
+    """The answer that an error becomes."""
+    body = Problem(
+        type=_TYPE + error.code,
+        title=error.title,
+        status=error.status,
+        detail=error.message,
+        hint=error.hint,
+        request_id=request_id,
+        errors=getattr(error, "errors", []),
+    )
+    headers = {}
+    if isinstance(error, Busy | Unavailable):
+        headers["Retry-After"] = _RETRY_AFTER_S
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, BodyTooLarge | BodyTimeout):
+        headers["Connection"] = "close"
+    return Response(body.model_dump_json(), error.status, headers, MEDIA_TYPE)
+
+
+def internal_problem(request_id: str) -> Response:
+    """500, with nothing of what happened: the log has it under the request id."""
+    return problem(NBClipError("unexpected error", hint="the service's log has it under this request id"), request_id)
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Makes problems of the errors that routes raise and of those of the framework."""
+    for kind in (NBClipError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answer)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    request_id = request.state.request_id
+    match error:
+        case NBClipError():
+            return problem(error, request_id)
+        case RequestValidationError():
+            return problem(invalid_body(error), request_id)
+        case HTTPException():
+            return _of_framework(error, f"{request.method} {request.url.path!r:.200}", request_id)
+    raise error
+
+
+def _of_framework(error: HTTPException, what: str, request_id: str) -> Response:
+    """No such route (404), or not by this method (405)."""
+    status = HTTPStatus(error.status_code)
+    body = Problem(
+        type=_TYPE + status.phrase.lower().replace(" ", "-"),
+        title=status.phrase,
+        status=status,
+        detail=f"{what}: {error.detail}",
+        hint="/docs lists what there is",
+        request_id=request_id,
+    )
+    return Response(body.model_dump_json(), error.status_code, error.headers, MEDIA_TYPE)
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI of problems with these statuses and 500, for `responses=`."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted({*statuses, 500})}

@@ -1,0 +1,83 @@
+"""One log line a request, a request id in and out, and the last resort for errors that nobody expected."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from nbclip_shared.errors import NBClipError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kg_service.api.problems import internal_problem, problem
+
+REQUEST_ID = "X-Request-ID"
+_USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET = ("/livez", "/readyz", "/metrics")
+_DISCONNECTED = 499
+_log = structlog.get_logger()
+
+
+class RequestLog:
+    """ASGI middleware around all others: gives each request its id, logs it by route, never by ids, captions or keys."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers in every case, and logs it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                status = _DISCONNECTED
+            except NBClipError as error:
+                await problem(error, request_id)(scope, receive, send_with_id)
+            except Exception:
+                _log.exception("unexpected error", route=_route(scope))
+                if status:
+                    raise
+                await internal_problem(request_id)(scope, receive, send_with_id)
+            finally:
+                _log_line(scope, status, started)
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get(REQUEST_ID, "")
+    return given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    """The path's template, or `unknown`: a path itself may hold anything."""
+    return str(getattr(scope.get("route"), "path", "unknown"))
+
+
+def _log_line(scope: Scope, status: int, started: float) -> None:
+    route = _route(scope)
+    log = _log.debug if route in _QUIET and status < 400 else _log.info
+    log(
+        "request",
+        method=scope["method"],
+        route=route,
+        status=status,
+        ms=round(1_000 * (time.perf_counter() - started), 1),
+        key=scope["state"].get("key_name"),
+    )

@@ -1,0 +1,135 @@
+"""Images and their captions: upsert, look, page, remove."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import Counter
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from nbclip_shared.errors import InvalidInput, NotFound
+from nbclip_shared.ids import MAX_IMAGE_ID_BYTES, caption_sha256, check_image_id
+from nbclip_shared.schemas import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse
+
+from kg_service.api.body import JsonBody, accepts, answer, parse
+from kg_service.api.dependencies import PartsOf, working
+from kg_service.api.limits import check_items
+from kg_service.api.parts import Parts
+from kg_service.api.problems import BODY, KEYED, described
+from kg_service.graph.store import ImageNode
+from kg_service.ingest.pipeline import ingest_items
+
+router = APIRouter(prefix="/images", tags=["images"])
+
+EXAMPLES = {
+    "captions": {
+        "items": [
+            {"image_id": "RM_00001", "caption": "Chest X-ray showing a pleural effusion, no pneumothorax.", "split": "train"},
+            {"image_id": "RM_00002", "caption": "Axial CT of the chest.", "cuis": ["C0040405", "C0817096"]},
+        ]
+    },
+    "replacing": {"items": [{"image_id": "RM_00001", "caption": "Normal chest X-ray."}], "on_conflict": "replace"},
+}
+ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_00001"], max_length=MAX_IMAGE_ID_BYTES)]
+
+
+@router.post(
+    "",
+    response_model=ImagesResponse,
+    responses=described(*KEYED, *BODY),
+    dependencies=working("ingest"),
+    openapi_extra=accepts(ImagesRequest, EXAMPLES),
+)
+def upsert(parts: PartsOf, body: JsonBody) -> Response:
+    """Stores images in one transaction. `cuis` given are used as they are, otherwise the caption is linked.
+
+    The same id with the same content is `unchanged`; with other content it is `rejected`, or with `on_conflict: "replace"`
+    `replaced`.
+    """
+    request = parse(ImagesRequest, body, lambda values: check_items(values, "items", parts.settings.max_items))
+    results = ingest_items(request.items, parts.store, parts.linker, parts.vocabulary, request.on_conflict)
+    return answer(ImagesResponse(results=results, counts=dict(Counter(result.outcome for result in results))))
+
+
+@router.get(
+    "",
+    response_model=ImagePage,
+    responses=described(*KEYED, 422),
+    dependencies=working("read"),
+)
+def page(
+    parts: PartsOf,
+    cursor: Annotated[str, Query(max_length=1_000, description="`next_cursor` of the page before")] = "",
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> Response:
+    """Images ordered by id."""
+    nodes = parts.store.images(after=_id_of(cursor), limit=limit)
+    next_cursor = _cursor_of(nodes[-1].image_id) if len(nodes) == limit else None
+    return answer(ImagePage(images=[_shown(parts, node) for node in nodes], next_cursor=next_cursor))
+
+
+@router.get(
+    "/{image_id:path}",
+    response_model=ImageOut,
+    responses=described(*KEYED, 404, 422),
+    dependencies=working("read"),
+)
+def show(parts: PartsOf, image_id: ImageIdPath) -> Response:
+    """One image with what its caption says."""
+    node = parts.store.image(check_image_id(image_id))
+    if node is None:
+        raise _unknown(image_id)
+    return answer(_shown(parts, node))
+
+
+@router.delete(
+    "/{image_id:path}",
+    status_code=204,
+    responses=described(*KEYED, 404, 422),
+    dependencies=working("ingest"),
+)
+def remove(parts: PartsOf, image_id: ImageIdPath) -> None:
+    """Removes an image from the graph; snapshots that hold it stay as they are."""
+    if not parts.store.delete_image(check_image_id(image_id)):
+        raise _unknown(image_id)
+
+
+def _unknown(image_id: str) -> NotFound:
+    return NotFound(f"no image {image_id!r:.200}", hint="GET /images lists them")
+
+
+def _shown(parts: Parts, node: ImageNode) -> ImageOut:
+    return ImageOut(
+        image_id=node.image_id,
+        caption=node.caption,
+        caption_sha256=caption_sha256(node.caption),
+        dataset=node.dataset,
+        split=node.split,
+        ingested_at=node.ingested_at,
+        attributes=[
+            Attribute(
+                cui=edge.cui,
+                name=parts.name_of(edge.cui),
+                text=edge.text,
+                start=edge.start,
+                end=edge.end,
+                score=edge.score,
+                rule=edge.rule,
+                assertion=edge.assertion,
+                linker=edge.linker,
+            )
+            for edge in node.attributes
+        ],
+    )
+
+
+def _cursor_of(image_id: str) -> str:
+    return base64.urlsafe_b64encode(image_id.encode()).decode()
+
+
+def _id_of(cursor: str) -> str:
+    try:
+        return check_image_id(base64.b64decode(cursor.encode(), b"-_", validate=True).decode()) if cursor else ""
+    except (binascii.Error, UnicodeError) as error:
+        raise InvalidInput(f"not a cursor: {cursor!r:.80}", hint="pass next_cursor as it came") from error

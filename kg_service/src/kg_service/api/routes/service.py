@@ -1,0 +1,63 @@
+"""Whether it lives, whether it is ready, what it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Depends, Request, Response
+from nbclip_shared.schemas import Info
+
+from kg_service.api.auth import require
+from kg_service.api.body import answer
+from kg_service.api.dependencies import PartsOf
+from kg_service.api.problems import KEYED, NotReady, described
+from kg_service.config import Settings
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/livez", responses=described(400))
+async def livez() -> dict[str, str]:
+    """The process is up."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses=described(400, 503))
+def readyz(request: Request, parts: PartsOf) -> dict[str, str]:
+    """Store, vocabulary, linker and current snapshot can be used; the answer 503 names those that can't, and why."""
+    if request.app.state.stopping:
+        raise NotReady([{"where": "service", "message": "stopping"}])
+    failures = parts.failures()
+    if failures:
+        raise NotReady([{"where": name, "message": str(error)} for name, error in failures.items()])
+    return {"status": "ready"}
+
+
+@router.get(
+    "/info",
+    response_model=Info,
+    responses=described(*KEYED),
+    dependencies=[Depends(require("read"))],
+)
+def info(request: Request, parts: PartsOf) -> Response:
+    """Versions, limits, counts: what a client needs to fit in."""
+    settings = parts.settings
+    scheme, separator, _ = settings.store_url.partition("://")
+    return answer(
+        Info(
+            name="nbclip-kg-service",
+            version=request.app.version,
+            vocabulary=parts.vocabulary.describe(),
+            store=scheme if separator else "embedded",
+            linker=parts.linker.name,
+            snapshot=parts.snapshots.current(),
+            limits=limits(settings),
+            counts=asdict(parts.store.counts()),
+        )
+    )
+
+
+def limits(settings: Settings) -> dict[str, int]:
+    """The limits that clients meet."""
+    names = ("max_rows", "max_columns", "max_cells", "max_json_cells", "max_items", "max_body_bytes", "max_concurrent")
+    return {name: getattr(settings, name) for name in names}

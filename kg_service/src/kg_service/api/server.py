@@ -1,0 +1,82 @@
+"""uvicorn, set for this service: long keep-alive, bounded headers, and a stop that loses no answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from kg_service.api.application import create_app
+from kg_service.api.keys import refuse_open_bind
+from kg_service.config import Settings
+
+_MARGIN_S = 2
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT, then ends with status 0.
+
+    Raises:
+        InvalidInput: it would listen to others without a key.
+    """
+    refuse_open_bind(settings)
+    app = create_app(settings)
+    GracefulServer(app, settings).run()
+
+
+class GracefulServer(uvicorn.Server):
+    """After SIGTERM `/readyz` says 503 at once, requests are answered for `drain_s` more, and those begun are finished."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(_config(app, settings))
+        self._app = app
+        self._settings = settings
+        self._stop_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins the stop; a second signal, or Ctrl-C, goes on without the drain."""
+        drain_s = self._settings.drain_s if sig == signal.SIGTERM and self._stop_at is None else 0.0
+        if self._stop_at is None:
+            self._end_in_time()
+        self._stop_at = time.monotonic() + drain_s
+        self._app.state.stopping = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """As uvicorn's, ten times a second; ends the main loop once the drain is over."""
+        self.should_exit = self.should_exit or (self._stop_at is not None and time.monotonic() >= self._stop_at)
+        return await super().on_tick(counter)
+
+    def _end_in_time(self) -> None:
+        """Ends the process in `stop_s` whatever a thread still does; all that is stored survives a kill."""
+
+        def end() -> None:
+            structlog.get_logger().warning("stopped with work unfinished", seconds=self._settings.stop_s)
+            os._exit(0)
+
+        timer = threading.Timer(self._settings.stop_s - 0.5, end)
+        timer.daemon = True
+        timer.start()
+
+
+def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    place: dict[str, Any] = {"uds": str(settings.uds)} if settings.uds else {"host": settings.host, "port": settings.port}
+    return uvicorn.Config(
+        app,
+        **place,
+        # h11 and not httptools: it alone bounds the size of a request's headers.
+        http="h11",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=max(1, settings.stop_s - int(settings.drain_s) - _MARGIN_S),
+    )

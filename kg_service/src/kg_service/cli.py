@@ -1,0 +1,314 @@
+"""The command `kg-service`: one verb a stage, from RRF files to a running service."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from nbclip_shared.errors import InvalidInput, NBClipError
+
+from kg_service.api.keys import add_key, read_keys
+from kg_service.api.logging import configure_logging
+from kg_service.api.parts import hybrid_of, linker_settings
+from kg_service.config import Settings, load_settings, settings_table
+from kg_service.console import (
+    build_table,
+    coloured,
+    complain,
+    file_progress,
+    finding_line,
+    mention_table,
+    progress_bar,
+    row_progress,
+    stderr,
+    stdout,
+)
+from kg_service.doctor import examine
+from kg_service.graph import open_store
+from kg_service.ingest.pipeline import ingest_file
+from kg_service.ingest.readers import Format, ReadOptions
+from kg_service.linking.builder import LinkerKind, build_linker
+from kg_service.linking.model import Linker
+from kg_service.snapshot import SnapshotFolder, publish
+from kg_service.vocabulary.builder import build_vocabulary
+from kg_service.vocabulary.model import BadRow, VocabularyFilters
+from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
+
+_BAD_ROWS_SHOWN = 20
+_WALK = "The walk"
+_PANEL = "Settings"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Captions to UMLS concepts to a graph to soft targets.
+
+    The walk: `vocabulary build` → `ingest` → `snapshot publish` → `serve`. Lost? `kg-service doctor` says the next step.
+    Every option is also a setting, `KG_…` (`kg-service settings`).""",
+)
+vocabulary_app = typer.Typer(no_args_is_help=True, help="The compiled vocabulary: names, semantic types, is_a.")
+snapshot_app = typer.Typer(no_args_is_help=True, help="Immutable snapshots of the graph, which targets are answered from.")
+keys_app = typer.Typer(no_args_is_help=True, help="Keys of the service, stored as digests.")
+app.add_typer(vocabulary_app, name="vocabulary", rich_help_panel=_WALK)
+app.add_typer(snapshot_app, name="snapshot", rich_help_panel=_WALK)
+app.add_typer(keys_app, name="keys")
+
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder; default: data.", rich_help_panel=_PANEL)]
+Store = Annotated[str | None, typer.Option(help="Graph store; default: graph.sqlite in it.", rich_help_panel=_PANEL)]
+VocabularyFolder = Annotated[
+    Path | None, typer.Option("--vocabulary", help="Compiled vocabulary; default: vocabulary/ in it.", rich_help_panel=_PANEL)
+]
+LinkerName = Annotated[LinkerKind | None, typer.Option("--linker", help="Linker.", rich_help_panel=_PANEL)]
+KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in it.", rich_help_panel=_PANEL)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command; a foreseen error is one line, and the exit status of its class (`nbclip_shared.errors`)."""
+    configure_logging("console", logging.WARNING)
+    try:
+        app(args=arguments)
+    except NBClipError as error:
+        complain(error.message, error.hint)
+        sys.exit(error.exit_code)
+
+
+@vocabulary_app.command("build")
+def build(
+    rrf_dir: Annotated[Path, typer.Argument(help="Folder with MRCONSO, MRREL and MRSTY, .RRF or .RRF.gz.")],
+    vocabulary: VocabularyFolder = None,
+    data: Data = None,
+    source: Annotated[list[str] | None, typer.Option(help="SABs to take, most trusted first; default: all.")] = None,
+    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs to take; default: all.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Languages to take; default: ENG.")] = None,
+    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS to leave out; default: O, E, Y.")] = None,
+    is_a: Annotated[Literal["rela", "rel", "both"], typer.Option(help="rela: RELA isa; rel: PAR and CHD.")] = "both",
+    release: Annotated[str, typer.Option(help="Name of the release; default: what its files say.")] = "",
+    licence: Annotated[str, typer.Option(help="Terms of the content, recorded.")] = "",
+    max_bad: Annotated[int, typer.Option(min=0, help="Bad rows that are put up with.")] = 0,
+) -> None:
+    """Compiles a vocabulary from RRF files, and the index that captions are linked by.
+
+    Bad rows are skipped and named by file and line.
+
+    `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
+    """
+    settings = load_settings(data=data, vocabulary=vocabulary)
+    given = {"sources": source, "semantic_types": semantic_type, "languages": language, "suppress": suppress}
+    chosen = {name: tuple(values) for name, values in given.items() if values}
+    filters = VocabularyFilters(is_a=("rela", "rel") if is_a == "both" else (is_a,), **chosen)
+    with progress_bar() as progress:
+        report = build_vocabulary(
+            rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
+        )
+        progress.add_task("name index", total=None)
+        build_linker("dictionary", open_vocabulary(settings.vocabulary_folder))
+    stdout().print(build_table(report, settings.vocabulary_folder))
+    _end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
+
+
+@app.command(rich_help_panel=_WALK)
+def ingest(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, ROCO (.txt) or NDJSON, plain or .gz.")],
+    data: Data = None,
+    store: Store = None,
+    vocabulary: VocabularyFolder = None,
+    linker: LinkerName = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset of rows that name none.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of rows that name none.")] = None,
+    format: Annotated[Format | None, typer.Option(help="How to read it; default: by its name.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column of a field, such as caption=text.")
+    ] = None,
+    cuis: Annotated[Path | None, typer.Option(help="File of image id and CUIs, as ROCO has; used instead of linking.")] = None,
+    relink: Annotated[bool, typer.Option("--relink", help="Link all captions, of rows that bring CUIs too.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace images stored with other content.")] = False,
+    max_bad: Annotated[int, typer.Option(min=0, help="Bad or rejected rows that are put up with.")] = 0,
+) -> None:
+    """Links a file's captions and stores them in the graph; running it again changes nothing.
+
+    `kg-service ingest examples/rocov2/metadata.csv --dataset rocov2`
+    """
+    settings = load_settings(data=data, store=store, vocabulary=vocabulary, linker=linker)
+    known = open_vocabulary(settings.vocabulary_folder)
+    with closing(open_store(settings.store_url)) as graph, progress_bar() as progress:
+        report = ingest_file(
+            file,
+            graph,
+            _open_linker(settings, known),
+            known,
+            options=ReadOptions(format, _columns(column or ()), cuis, dataset, split, relink),
+            on_conflict="replace" if replace else "reject",
+            on_progress=row_progress(progress, file.name),
+        )
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.counts.items())) or "nothing"
+    stdout().print(f"{counts}, {report.bad_rows} bad rows in {report.seconds:.1f} s ({report.rate:.0f} rows/s)")
+    _end_if_bad(report.problems, report.bad_rows + report.counts.get("rejected", 0), max_bad)
+
+
+@snapshot_app.command("publish")
+def publish_snapshot(
+    data: Data = None,
+    store: Store = None,
+    vocabulary: VocabularyFolder = None,
+    dataset: Annotated[str | None, typer.Option(help="Only images of this dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only images of this split.")] = None,
+) -> None:
+    """Freezes the graph, makes it the current snapshot and prints its id; the same graph gives the same id.
+
+    A training run's targets come from its training split: `kg-service snapshot publish --split train`
+    """
+    settings = load_settings(data=data, store=store, vocabulary=vocabulary)
+    described = open_vocabulary(settings.vocabulary_folder).describe()
+    with closing(open_store(settings.store_url)) as graph:
+        new_id = publish(
+            graph,
+            settings.snapshots_folder,
+            vocabulary=described,
+            hybrid=hybrid_of(settings),
+            dataset=dataset,
+            split=split,
+        )
+    manifest = SnapshotFolder(settings.snapshots_folder).manifest(new_id)
+    stderr().print(
+        f"{manifest.images} images ({manifest.images_with_knowledge} with a concept), {manifest.concepts} concepts, "
+        f"{manifest.attributes} attributes, {manifest.is_a_edges} is_a",
+        soft_wrap=True,
+    )
+    typer.echo(new_id)
+
+
+@snapshot_app.command("list")
+def list_snapshots(data: Data = None) -> None:
+    """Lists snapshots, the current one first."""
+    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    for held in folder.ids():
+        manifest = folder.manifest(held)
+        part = " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
+        current = "current" if held == folder.current() else ""
+        typer.echo(f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {part} {current}".rstrip())
+
+
+@snapshot_app.command("verify")
+def verify_snapshot(
+    snapshot_id: Annotated[str | None, typer.Argument(help="Id of a snapshot.", show_default="all")] = None, data: Data = None
+) -> None:
+    """Checks the size and SHA-256 of every file of a snapshot, or of all."""
+    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    for held in [snapshot_id] if snapshot_id else folder.ids():
+        manifest = folder.verify(held)
+        stdout().print(f"{held} whole: {len(manifest.files)} files, {sum(file.bytes for file in manifest.files)} bytes")
+
+
+@app.command(rich_help_panel=_WALK)
+def serve(
+    data: Data = None,
+    store: Store = None,
+    vocabulary: VocabularyFolder = None,
+    linker: LinkerName = None,
+    keys_file: KeysFile = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs a key.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    uds: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
+    log_format: Annotated[Literal["console", "json"] | None, typer.Option(help="Form of the log.")] = None,
+) -> None:
+    """Serves REST until SIGTERM; `/docs` on the service shows every route.
+
+    `kg-service serve --port 8080`, then `curl localhost:8080/readyz`
+    """
+    from kg_service.api.server import serve as run
+
+    settings = load_settings(
+        data=data, store=store, vocabulary=vocabulary, linker=linker, keys_file=keys_file, host=host, port=port, uds=uds,
+        log_format=log_format,
+    )  # fmt: skip
+    configure_logging(settings.log_format)
+    run(settings)
+
+
+@app.command()
+def link(
+    text: Annotated[str, typer.Argument(help="A caption.")],
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    linker: LinkerName = None,
+) -> None:
+    """Shows the concepts that a caption mentions: green present, red absent, yellow uncertain.
+
+    `kg-service link "Chest X-ray: pleural effusion, no pneumothorax."`
+    """
+    settings = load_settings(data=data, vocabulary=vocabulary, linker=linker)
+    (linked,) = _open_linker(settings, open_vocabulary(settings.vocabulary_folder)).link([text])
+    stdout().print(coloured(text, linked.mentions), soft_wrap=True)
+    stdout().print(mention_table(linked.mentions) if linked.mentions else "no concept found")
+
+
+@keys_app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    scope: Annotated[list[str], typer.Option(help="read, ingest or admin (all); again for more.")],
+    data: Data = None,
+    keys_file: KeysFile = None,
+) -> None:
+    """Makes a key and prints it, once: only its digest is stored. A running service takes it up at once.
+
+    `kg-service keys add trainer --scope read`, then `curl -H "Authorization: Bearer KEY" …`
+    """
+    settings = load_settings(data=data, keys_file=keys_file)
+    secret = add_key(settings.keys_path, name, scope)
+    stderr().print(f"stored in {settings.keys_path}; keep this key, it is not shown again:", soft_wrap=True)
+    typer.echo(secret)
+
+
+@keys_app.command("list")
+def list_keys(data: Data = None, keys_file: KeysFile = None) -> None:
+    """Lists the names and scopes of keys."""
+    path = load_settings(data=data, keys_file=keys_file).keys_path
+    for key in read_keys(path) if path.exists() else ():
+        typer.echo(f"{key.name} {','.join(key.scopes)} sha256:{key.sha256[:12]}…")
+
+
+@app.command()
+def settings() -> None:
+    """Prints every setting with its default, as a Markdown table."""
+    typer.echo(settings_table())
+
+
+@app.command()
+def doctor(data: Data = None, store: Store = None, vocabulary: VocabularyFolder = None, keys_file: KeysFile = None) -> None:
+    """Looks at what is there, and says the next command."""
+    findings = examine(load_settings(data=data, store=store, vocabulary=vocabulary, keys_file=keys_file))
+    todo = [finding.hint for finding in findings if not finding.well]
+    for finding in findings:
+        stdout().print(finding_line(finding), soft_wrap=True)
+    stdout().print(f"next: {todo[0] if todo else 'kg-service serve'}", soft_wrap=True, markup=False)
+    raise typer.Exit(1 if todo else 0)
+
+
+def _open_linker(settings: Settings, vocabulary: Vocabulary) -> Linker:
+    return build_linker(settings.linker, vocabulary, linker_settings(settings))
+
+
+def _columns(pairs: Iterable[str]) -> dict[str, str]:
+    columns = dict(pair.partition("=")[::2] for pair in pairs)
+    for name, column in columns.items():
+        if not column:
+            raise InvalidInput(f"--column {name}: no '='", hint="such as --column caption=text")
+    return columns
+
+
+def _end_if_bad(rows: Sequence[BadRow], count: int, max_bad: int) -> None:
+    """Names bad rows; ends with status 1 if there are more than `max_bad`."""
+    for row in rows[:_BAD_ROWS_SHOWN]:
+        stderr().print(str(row), soft_wrap=True, markup=False)
+    if count > _BAD_ROWS_SHOWN:
+        stderr().print(f"… {count - _BAD_ROWS_SHOWN} more")
+    if count > max_bad:
+        complain(f"{count} bad rows, the others are stored", f"mend them and run it again, or allow them: --max-bad {count}")
+        raise typer.Exit(1)

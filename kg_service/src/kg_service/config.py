@@ -1,0 +1,125 @@
+"""Settings: `KG_…` variables, `.env`, files in `/run/secrets`, in this order. The table in the README is printed from here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from nbclip_shared.errors import InvalidInput
+from nbclip_shared.schemas import MAX_BATCH, MAX_ITEMS
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "KG_"
+SECRETS = Path("/run/secrets")
+
+List = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What can be set of the service. Lists are written with commas."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    data: Path = Field(Path("data"), description="data folder: vocabulary/, graph.sqlite, snapshots/, keys.json")
+    store: str = Field("", description="graph store, `embedded:///PATH`; empty: graph.sqlite in the data folder")
+    vocabulary: Path | None = Field(None, description="compiled vocabulary; default: vocabulary/ in the data folder")
+    show_names: bool = Field(True, description="answer with the vocabulary's names; off: CUIs only, for licensed sources")
+
+    linker: Literal["dictionary", "scispacy"] = Field("dictionary", description="`dictionary` or `scispacy`")
+    linker_model: str = Field("", description="spaCy pipeline that finds mentions (scispacy only); empty: a blank one")
+    linker_min_score: float = Field(0.75, ge=0, le=1, description="mentions below are left out")
+    linker_nested: bool = Field(True, description="keep mentions inside longer ones where they are of another kind")
+    linker_candidates: int = Field(5, ge=0, le=100, description="losing concepts that a mention keeps")
+    semantic_types: List = Field((), description="TUIs; only concepts with one of them are linked; empty: all")
+
+    hybrid_decay: float = Field(0.5, gt=0, le=1, description="weight of one is_a step in the hybrid representation")
+    hybrid_max_distance: int = Field(6, ge=1, le=100, description="longest is_a path that is followed")
+    hybrid_hub_share: float = Field(0.1, gt=0, le=1, description="ancestors over a larger share of the images are dropped")
+    hybrid_smoothing: float = Field(0.2, ge=0, le=100, description="weight of the co-occurrence part; 0 leaves it out")
+    hybrid_smoothing_dimension: int = Field(64, ge=1, le=4_096, description="dimensions of the co-occurrence part")
+
+    host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a key")
+    port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0: any free one")
+    uds: Path | None = Field(None, description="unix socket to listen on instead")
+    workers: int = Field(1, ge=1, le=1, description="worker processes")
+    trusted_hosts: List = Field(
+        ("localhost", "127.0.0.1", "[::1]"), description="names in Host that are answered, such as `*.example.org`; `*`: all"
+    )
+    keys_file: Path | None = Field(None, description="keys (`kg-service keys add`); default: keys.json in the data folder")
+    log_format: Literal["console", "json"] = Field("console", description="`console` or `json`")
+
+    max_rows: int = Field(4_096, ge=1, le=MAX_BATCH, description="R, rows of a matrix")
+    max_columns: int = Field(65_536, ge=1, le=MAX_BATCH, description="C, columns of a matrix")
+    max_cells: int = Field(1 << 24, ge=1, description="R × C; those in work at one time may be twice as many")
+    max_json_cells: int = Field(1 << 16, ge=1, description="R × C of a matrix in JSON")
+    max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="images or captions of one request")
+    max_body_bytes: int = Field(4 << 20, ge=1_024, description="bytes of a request's body")
+    max_concurrent: int = Field(32, ge=1, description="requests in work at one time; one more is answered 429")
+    max_failed_keys: int = Field(60, ge=1, description="wrong keys of one address in a minute before it is answered 429")
+    body_timeout_s: float = Field(10, gt=0, description="seconds in which a body must have arrived")
+    keep_alive_s: int = Field(620, ge=1, description="seconds that an idle connection is kept; longer than a training step")
+    drain_s: float = Field(1, ge=0, le=10, description="seconds after SIGTERM in which /readyz says 503 and all else is answered")
+    stop_s: int = Field(20, ge=1, description="seconds after SIGTERM in which the process has ended")
+
+    @field_validator("semantic_types", "trusted_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def store_url(self) -> str:
+        """The store's address."""
+        return self.store or str(self.data / "graph.sqlite")
+
+    @property
+    def vocabulary_folder(self) -> Path:
+        """Where the compiled vocabulary is."""
+        return self.vocabulary or self.data / "vocabulary"
+
+    @property
+    def snapshots_folder(self) -> Path:
+        """Where snapshots are."""
+        return self.data / "snapshots"
+
+    @property
+    def keys_path(self) -> Path:
+        """Where the keys are."""
+        return self.keys_file or self.data / "keys.json"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the settings; an override that is None leaves the setting as it is.
+
+    Raises:
+        InvalidInput: naming the first variable with an unusable value.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            f"{PREFIX}{name.upper()}={first['input']!r:.80}: {first['msg']}", hint="kg-service settings lists them all"
+        ) from error
+
+
+def unknown_variables() -> list[str]:
+    """`KG_…` variables that set nothing: misspelt, or of another program."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def settings_table() -> str:
+    """All settings as a Markdown table."""
+    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *_rows()])
+
+
+def _rows() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        shown = f"`{default}`" if default not in (None, "") else ""
+        yield f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |"

@@ -1,0 +1,98 @@
+"""How the command shows things on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from kg_service.doctor import Finding
+from kg_service.ingest.pipeline import IngestReport
+from kg_service.linking.model import Mention
+from kg_service.vocabulary.model import BuildReport
+
+_COLOURS = {"present": "bold green", "absent": "bold red", "uncertain": "bold yellow"}
+
+
+def stdout() -> Console:
+    """For what was asked for."""
+    return Console(highlight=False)
+
+
+def stderr() -> Console:
+    """For progress and complaints."""
+    return Console(stderr=True, highlight=False)
+
+
+def complain(message: str, hint: str) -> None:
+    """One line that says what is wrong, and one that says the way out."""
+    stderr().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    if hint:
+        stderr().print(Text.assemble(("hint: ", "bold"), hint), soft_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """Bars on standard error, gone when done; none where it is no terminal."""
+    console = stderr()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def file_progress(progress: Progress) -> Callable[[str, int, int], None]:
+    """A bar for each file that a build reads."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(file: str, done: int, size: int) -> None:
+        if file not in tasks:
+            tasks[file] = progress.add_task(file, total=size)
+        progress.update(tasks[file], completed=done)
+
+    return show
+
+
+def row_progress(progress: Progress, file: str) -> Callable[[IngestReport], None]:
+    """One bar for a file that is ingested, with rows and rate."""
+    task = progress.add_task(file, total=None)
+
+    def show(report: IngestReport) -> None:
+        described = f"{file} · {report.rows} rows · {report.rate:.0f}/s"
+        progress.update(task, description=described, completed=report.bytes_read, total=report.bytes_total)
+
+    return show
+
+
+def build_table(report: BuildReport, folder: Path) -> Table:
+    """What a vocabulary holds."""
+    table = Table("vocabulary", str(folder))
+    for what in ("release", "concepts", "names", "is_a"):
+        table.add_row(what, str(getattr(report, what)))
+    table.add_row("is_a cut from cycles", str(len(report.cut_edges)))
+    table.add_row("bad rows", str(report.bad_row_count))
+    return table
+
+
+def coloured(caption: str, mentions: Iterable[Mention]) -> Text:
+    """The caption with its mentions in the colour of their assertion."""
+    text = Text(caption)
+    for mention in mentions:
+        text.stylize(_COLOURS[mention.assertion], mention.start, mention.end)
+    return text
+
+
+def mention_table(mentions: Iterable[Mention]) -> Table:
+    """Mentions, one a row."""
+    table = Table("text", "CUI", "name", "score", "rule", "assertion")
+    for mention in mentions:
+        cells = (mention.text, mention.cui, mention.name, f"{mention.score:.2f}", mention.rule)
+        table.add_row(*map(Text, cells), Text(mention.assertion, _COLOURS[mention.assertion]))
+    return table
+
+
+def finding_line(finding: Finding) -> Text:
+    """A part and how it is."""
+    mark = ("✓ ", "bold green") if finding.well else ("✗ ", "bold red")
+    return Text.assemble(mark, (f"{finding.part}: ", "bold"), finding.message)

@@ -1,0 +1,95 @@
+"""The demo, shortened: every command of it, on the example data, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    finished = subprocess.run(
+        ["bash", "examples/demo.sh", folder],
+        cwd=ROOT,
+        env={**os.environ, "EPOCHS": str(EPOCHS), "PORT": str(port)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return folder, finished.stdout
+
+
+def records(folder, run, kind):
+    lines = (folder / run / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1000)
+def test_the_report_is_written_and_its_path_printed(demo):
+    folder, printed = demo
+    assert str(folder / "report.html") in printed.splitlines()[-1]
+    assert (folder / "report.html").stat().st_size > 50_000
+
+
+@pytest.mark.slow
+def test_every_batch_asked_the_service_for_its_targets(demo):
+    folder, _ = demo
+    steps = len(records(folder, "nbclip", "train"))
+    answered = re.findall(r"method=POST .*route=/targets status=200", (folder / "service.log").read_text())
+    assert steps > 0
+    assert len(answered) >= steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["clip", "nbclip"])
+def test_the_models_learn(demo, run):
+    folder, _ = demo
+    losses = [record["loss"] for record in records(folder, run, "train")]
+    assert sum(losses[-10:]) / 10 < 0.8 * sum(losses[:10]) / 10
+    last = records(folder, run, "diagnostics")[-1]
+    assert last["cosine_spread"] > 0.03
+    assert not records(folder, run, "alarm")
+
+
+def mean_precision(folder, run, ranker):
+    """Image to image P@10, mean of modality, organ and modality-organ."""
+    figures = json.loads((folder / run / "evaluation" / "metrics.json").read_text())["figures"]
+    chosen = {
+        figure["task"]: figure["value"]
+        for figure in figures
+        if (figure["ranker"], figure["direction"], figure["subset"], figure["metric"]) == (ranker, "image→image", "all", "P@10")
+    }
+    assert set(chosen) == {"modality", "organ", "modality_organ"}
+    return sum(chosen.values()) / 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["clip", "nbclip"])
+def test_retrieval_beats_raw_pixels_and_chance(demo, run):
+    folder, _ = demo
+    learned = mean_precision(folder, run, "model")
+    assert learned > mean_precision(folder, run, "raw pixels") > mean_precision(folder, run, "chance")
+
+
+@pytest.mark.slow
+def test_the_report_sets_nbclip_beside_clip_with_paired_intervals(demo):
+    folder, _ = demo
+    page = (folder / "report.html").read_text()
+    for part in ("nbclip", "clip", "raw pixels", "Modality", "Organ", "95"):
+        assert part in page

@@ -1,0 +1,209 @@
+"""The command, end to end on a release of four concepts: what it prints, what it leaves, how it ends."""
+
+import json
+import re
+
+import pytest
+from kg_service.snapshot import SnapshotFolder
+
+NAMES = {"C0000001": "Pneumonia", "C0000002": "Pleural effusion", "C0000003": "Lung disease", "C0000004": "Pneumothorax"}
+IS_A = [("C0000001", "C0000003"), ("C0000002", "C0000003"), ("C0000004", "C0000003")]
+
+
+@pytest.fixture
+def rrf(tmp_path):
+    folder = tmp_path / "rrf"
+    folder.mkdir()
+    names = [f"{cui}|ENG|P|L1|PF|S1|Y|A1||||MSH|PT|X1|{name}|0|N||" for cui, name in NAMES.items()]
+    edges = [f"{parent}|A1|AUI|CHD|{child}|A2|AUI|isa|R1||MSH|MSH|||N||" for child, parent in IS_A]
+    types = [f"{cui}|T047|A1|Disease or Syndrome|AT1||" for cui in NAMES]
+    for stem, rows in {"MRCONSO": names, "MRREL": edges, "MRSTY": types}.items():
+        (folder / f"{stem}.RRF").write_text("".join(f"{row}\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def captions(tmp_path):
+    file = tmp_path / "captions.csv"
+    file.write_text(
+        "image_id,caption,split\na,Pneumonia.,train\nb,Pleural effusion and pneumonia.,train\nc,No pneumothorax.,valid\n"
+    )
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path, rrf, captions, command):
+    """A data folder in which everything is done but the snapshot."""
+    data = tmp_path / "fresh"
+    assert command("vocabulary", "build", rrf, "--data", data)[0] == 0
+    assert command("ingest", captions, "--data", data)[0] == 0
+    return data
+
+
+def test_from_rrf_files_to_a_snapshot_with_the_doctor_saying_each_next_step(tmp_path, rrf, captions, command):
+    data = tmp_path / "fresh"
+
+    def next_step():
+        code, out, _ = command("doctor", "--data", data)
+        return code, out.splitlines()[-1].removeprefix("next: ")
+
+    assert next_step() == (1, "build one: kg-service vocabulary build RRF_DIR")
+    assert not data.exists()
+    code, out, _ = command("vocabulary", "build", rrf, "--data", data, "--release", "test-1")
+    assert code == 0
+    assert re.search(r"release.*test-1", out)
+    assert re.search(r"concepts.*4", out)
+    assert re.search(r"is_a .*3", out)
+    assert next_step() == (1, "kg-service ingest FILE")
+    code, out, _ = command("ingest", captions, "--data", data, "--dataset", "made")
+    assert (code, out.split(",")[0]) == (0, "3 created")
+    assert command("ingest", captions, "--data", data, "--dataset", "made")[1].startswith("3 unchanged")
+    assert next_step() == (1, "kg-service snapshot publish")
+    code, out, err = command("snapshot", "publish", "--data", data)
+    assert code == 0
+    assert re.fullmatch("[0-9a-f]{64}\n", out)
+    assert "3 images (2 with a concept)" in err
+    assert next_step() == (0, "kg-service serve")
+
+
+def test_bad_rows_of_a_release_are_named_by_file_and_line_and_end_with_1_unless_allowed(tmp_path, rrf, command):
+    with (rrf / "MRCONSO.RRF").open("a") as file:
+        file.write("C0000009|ENG|too short\n")
+    arguments = ("vocabulary", "build", rrf, "--data", tmp_path / "fresh")
+    code, _, err = command(*arguments)
+    assert code == 1
+    assert "MRCONSO.RRF:5: " in err
+    assert "--max-bad 1" in err
+    assert command(*arguments, "--max-bad", 1)[0] == 0
+
+
+def test_filters_of_a_build_leave_concepts_out(tmp_path, rrf, command):
+    code, _, err = command("vocabulary", "build", rrf, "--data", tmp_path / "fresh", "--semantic-type", "T999")
+    assert code == 2
+    assert err.startswith("error: no concept")
+
+
+def test_bad_and_rejected_rows_of_a_file_end_with_1_unless_allowed(folder, captions, command):
+    captions.write_text("image_id,caption\na,Another caption.\nd,Pneumonia.\ne\n")
+    code, out, err = command("ingest", captions, "--data", folder)
+    assert code == 1
+    assert out.startswith("1 created, 1 rejected, 1 bad rows")
+    assert f"{captions}:2: image a rejected" in err
+    assert f"{captions}:4: " in err
+    assert command("ingest", captions, "--data", folder, "--max-bad", 2)[0] == 0
+    assert command("ingest", captions, "--data", folder, "--replace", "--max-bad", 1)[1].startswith("1 replaced, 1 unchanged")
+
+
+def test_columns_and_formats_can_be_named(tmp_path, folder, command):
+    file = tmp_path / "table.dat"
+    file.write_text("file\ttext\nx\tPneumonia.\n")
+    arguments = ("ingest", file, "--data", folder, "--format", "tsv", "--column", "image_id=file")
+    assert command(*arguments, "--column", "caption=text")[1].startswith("1 created")
+    assert command(*arguments, "--column", "caption")[0] == 2
+    assert command("ingest", file, "--data", folder, "--format", "xml")[0] == 2
+
+
+def test_a_split_is_published_alone_listed_first_and_verified(folder, command):
+    everything = command("snapshot", "publish", "--data", folder)[1].strip()
+    train = command("snapshot", "publish", "--data", folder, "--split", "train")[1].strip()
+    _, out, _ = command("snapshot", "list", "--data", folder)
+    assert [line.split()[0] for line in out.splitlines()] == [train, everything]
+    assert out.splitlines()[0].endswith("split=train current")
+    code, out, _ = command("snapshot", "verify", "--data", folder)
+    assert code == 0
+    assert out.count("whole") == 2
+    damaged = folder / "snapshots" / train / "graph.is_a.npy"
+    damaged.write_bytes(b"x")
+    assert command("snapshot", "verify", "--data", folder, train)[0] == 1
+    assert command("snapshot", "verify", "--data", folder, everything)[0] == 0
+    assert command("snapshot", "verify", "--data", folder, "0" * 64)[0] == 2
+
+
+def test_the_hybrid_is_fitted_as_the_settings_say(folder, command, monkeypatch):
+    monkeypatch.setenv("KG_HYBRID_SMOOTHING", "0")
+    monkeypatch.setenv("KG_HYBRID_HUB_SHARE", "0.5")
+    code, printed, _ = command("snapshot", "publish", "--data", folder)
+    assert code == 0
+    settings = SnapshotFolder(folder / "snapshots").manifest(printed.strip()).variants["hybrid/dk_ek"]
+    assert (settings["smoothing"], settings["hub_share"], settings["ancestors"]) == (0, 0.5, True)
+
+
+def test_link_shows_what_is_present_and_what_is_absent(folder, command):
+    _, out, _ = command("link", "Pneumonia, no pneumothorax.", "--data", folder)
+    rows = [line for line in out.splitlines() if "C000" in line]
+    assert ["C0000001" in row and "present" in row for row in rows] == [True, False]
+    assert ["C0000004" in row and "absent" in row for row in rows] == [False, True]
+    assert "no concept found" in command("link", "zzz [bold]", "--data", folder)[1]
+
+
+def test_a_key_is_shown_once_and_listed_without_its_secret(tmp_path, command):
+    code, out, _ = command("keys", "add", "trainer", "--scope", "read", "--data", tmp_path)
+    assert code == 0
+    secret = out.strip()
+    assert secret.startswith("nbkg_")
+    assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
+    assert secret not in (tmp_path / "keys.json").read_text()
+    _, out, _ = command("keys", "list", "--data", tmp_path)
+    assert out.startswith("trainer read sha256:")
+    assert secret not in out
+    assert command("keys", "add", "trainer", "--scope", "read", "--data", tmp_path)[0] == 2
+    assert command("keys", "add", "other", "--scope", "root", "--data", tmp_path)[0] == 2
+    assert command("keys", "add", "a b", "--scope", "read", "--data", tmp_path)[0] == 2
+
+
+def test_settings_are_printed_as_a_markdown_table(command):
+    _, out, _ = command("settings")
+    lines = out.splitlines()
+    assert lines[1] == "| --- | --- | --- |"
+    assert all(line.count(" | ") == 2 for line in lines)
+    assert any(line.startswith("| `KG_PORT` | `8080` |") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ingest", "nothing.csv"),
+        ("link", "x"),
+        ("snapshot", "publish"),
+        ("snapshot", "verify", "latest"),
+        ("vocabulary", "build", "nothing"),
+        ("serve", "--port", "70000"),
+    ],
+)
+def test_what_can_not_be_done_is_one_line_a_hint_and_2(tmp_path, monkeypatch, command, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    error, hint = err.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+
+
+def test_a_damaged_store_ends_with_1(folder, captions, command):
+    (folder / "graph.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 10)
+    for file in ("graph.sqlite-wal", "graph.sqlite-shm"):
+        (folder / file).unlink(missing_ok=True)
+    code, _, err = command("ingest", captions, "--data", folder)
+    assert code == 1
+    assert "damaged" in err.splitlines()[0]
+
+
+def test_a_variable_that_sets_nothing_is_found_by_the_doctor(folder, command, monkeypatch):
+    monkeypatch.setenv("KG_PROT", "1")
+    code, out, _ = command("doctor", "--data", folder)
+    assert code == 1
+    assert "KG_PROT" in out.splitlines()[0]
+
+
+@pytest.mark.parametrize("arguments", [(), ("ingest",), ("serve",), ("vocabulary", "build"), ("keys", "add")])
+def test_help_teaches_with_an_example(command, arguments):
+    code, out, _ = command(*arguments, "--help")
+    assert code == 0
+    assert "kg-service" in out
+
+
+def test_the_jsonl_of_another_program_is_read(tmp_path, folder, command):
+    file = tmp_path / "more.jsonl"
+    file.write_text(json.dumps({"image_id": "z", "caption": "Pneumonia.", "cuis": ["C0000001"]}) + "\n")
+    assert command("ingest", file, "--data", folder)[1].startswith("1 created")
+    assert command("ingest", file, "--data", folder, "--relink", "--replace")[1].startswith("1 replaced")

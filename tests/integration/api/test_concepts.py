@@ -1,0 +1,53 @@
+"""GET /concepts and POST /link."""
+
+import pytest
+
+
+def test_a_concept_shows_its_names_neighbours_and_image_count(reader):
+    concept = reader.get("/concepts/C0032227").json()
+    assert concept["name"] == "Pleural Effusion"
+    assert concept["names"][0] == concept["name"]
+    assert concept["semantic_types"]
+    parents = {parent["cui"] for parent in concept["parents"]}
+    assert parents
+    assert parents <= {ancestor["cui"] for ancestor in concept["ancestors"]}
+    assert concept["image_count"] == 2
+
+
+def test_a_parent_has_the_concept_among_its_children(reader):
+    parent = reader.get("/concepts/C0032227").json()["parents"][0]["cui"]
+    assert "C0032227" in {child["cui"] for child in reader.get(f"/concepts/{parent}").json()["children"]}
+
+
+def test_a_search_finds_by_beginnings_of_words(reader):
+    found = reader.get("/concepts", params={"q": "pleur eff", "limit": 5}).json()["concepts"]
+    assert {"cui": "C0032227", "name": "Pleural Effusion"} in found
+    assert len(found) <= 5
+    assert reader.get("/concepts", params={"q": "zzzz"}).json() == {"concepts": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/concepts/C9999999", 404, "not-found"),
+        ("/concepts/pneumonia", 422, "invalid-id"),
+        ("/concepts/%F0%9F", 422, "invalid-id"),
+        ("/concepts?q=", 422, "invalid-input"),
+        ("/concepts", 422, "invalid-input"),
+        ("/concepts?q=x&limit=101", 422, "invalid-input"),
+    ],
+)
+def test_what_is_no_concept_is_refused(reader, problem, path, status, code):
+    problem(reader.get(path), status, code)
+
+
+def test_link_says_where_what_and_whether_and_stores_nothing(reader):
+    before = reader.get("/info").json()["counts"]
+    caption = "Pleural effusion, no pneumothorax."
+    answer = reader.post("/link", json={"captions": [caption, "zzz"]}).json()
+    assert answer["linker"] == "dictionary-1"
+    first, second = answer["results"]
+    assert second == {"caption": "zzz", "mentions": []}
+    assert all(caption[each["start"] : each["end"]] == each["text"] for each in first["mentions"])
+    assert {each["text"]: each["assertion"] for each in first["mentions"]}["pneumothorax"] == "absent"
+    assert reader.get("/info").json()["counts"] == before

@@ -1,0 +1,85 @@
+"""/snapshots: publish, list, manifest, image vectors."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from nbclip_shared.codec import MEDIA_TYPE
+
+
+def held(client):
+    return [each["id"] for each in client.get("/snapshots").json()["snapshots"]]
+
+
+def test_publishing_answers_201_with_location_and_the_same_graph_has_the_same_id(client):
+    (old,) = held(client)
+    answer = client.post("/snapshots", json={})
+    assert answer.status_code == 201
+    assert answer.json()["id"] == old
+    assert client.get(answer.headers["location"]).json() == answer.json()
+    assert answer.json()["manifest"]["images"] == 8
+
+
+def test_a_split_is_frozen_alone_and_becomes_the_current_one(client):
+    client.post("/images", json={"items": [{"image_id": "v", "caption": "Pneumonia.", "split": "valid"}]})
+    made = client.post("/snapshots", json={"split": "valid"}).json()
+    assert made["current"]
+    assert made["manifest"]["images"] == 1
+    listed = client.get("/snapshots").json()["snapshots"]
+    assert [each["current"] for each in listed] == [True, False]
+    assert listed[0]["id"] == made["id"]
+
+
+def test_an_empty_part_of_the_graph_is_refused(client, problem):
+    body = problem(client.post("/snapshots", json={"dataset": "nothing"}), 422, "invalid-input")
+    assert "nothing" in body["detail"]
+
+
+@pytest.mark.parametrize(("snapshot", "status", "code"), [("0" * 64, 410, "gone"), ("latest", 422, "invalid-id")])
+@pytest.mark.parametrize("rest", ["", "/embeddings"])
+def test_a_snapshot_that_is_not_there_is_said_so(client, problem, snapshot, status, code, rest):
+    problem(client.get(f"/snapshots/{snapshot}{rest}"), status, code)
+
+
+def test_embeddings_give_the_similarities_that_targets_gives(client):
+    (snapshot,) = held(client)
+    answer = client.get(f"/snapshots/{snapshot}/embeddings", params={"knowledge": "dk"})
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    tensors = safetensors.numpy.load(answer.content)
+    offsets = tensors["id_offsets"]
+    ids = [tensors["id_bytes"][start:end].tobytes().decode() for start, end in pairwise(offsets)]
+    dense = tensors["dense"]
+    pointers = tensors["sparse_indptr"]
+    sparse = np.zeros((len(ids), int(tensors["sparse_indices"].max()) + 1), np.float32)
+    for row, (start, end) in enumerate(pairwise(pointers)):
+        sparse[row, tensors["sparse_indices"][start:end]] = tensors["sparse_data"][start:end]
+    expected = sparse @ sparse.T + dense @ dense.T
+    np.fill_diagonal(expected, 1)
+    asked = {"image_ids": ids, "output": "similarity", "knowledge": "dk"}
+    np.testing.assert_allclose(client.post("/targets", json=asked).json()["values"], expected, atol=1e-5)
+
+
+def test_embeddings_that_the_client_has_are_not_sent_again(client):
+    path = f"/snapshots/{held(client)[0]}/embeddings"
+    first = client.get(path)
+    again = client.get(path, headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(path, params={"knowledge": "dk"}, headers={"if-none-match": first.headers["etag"]}).status_code == 200
+
+
+def test_a_snapshot_published_by_the_command_is_served_without_a_restart(client, command, data, vocabulary_folder):
+    client.post("/images", json={"items": [{"image_id": "later", "caption": "Pneumonia."}]})
+    code, out, _ = command("snapshot", "publish", "--data", data, "--vocabulary", vocabulary_folder)
+    assert code == 0
+    assert held(client)[0] == out.strip()
+    assert client.post("/targets", json={"image_ids": ["later"]}).json()["snapshot"] == out.strip()
+
+
+def test_a_damaged_snapshot_is_not_served(service, data, problem):
+    (folder,) = [path for path in (data / "snapshots").iterdir() if path.is_dir()]
+    file = folder / "graph.cuis.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    client = service()
+    assert client.get("/readyz").status_code == 503
+    problem(client.post("/targets", json={"image_ids": ["effusion"]}), 500, "broken-artefact")

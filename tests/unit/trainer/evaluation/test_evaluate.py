@@ -1,0 +1,121 @@
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip_trainer.evaluation.evaluate import evaluate_run
+from nbclip_trainer.evaluation.figures import differences, summarise
+from nbclip_trainer.evaluation.results import QUERY_COLUMNS, Evaluation, Protocol, check_comparable, read_scored
+
+
+@pytest.fixture(scope="module")
+def scored(runs):
+    return read_scored(runs[0])
+
+
+def figures(evaluation, **wanted):
+    return [one for one in evaluation.figures if all(getattr(one, name) == value for name, value in wanted.items())]
+
+
+def test_the_record_counts_what_was_scored(scored):
+    evaluation = scored.evaluation
+    assert (evaluation.run, evaluation.checkpoint, evaluation.class_pictures) == ("clip", "last", 48)
+    assert evaluation.cui_pictures + evaluation.without_cuis == 48
+    assert evaluation.classes["modality"].scored == {"CT": 16, "MR": 16, "XR": 16}
+    assert evaluation.classes["organ"].unlabelled == 0
+    assert evaluation.ontology == ""
+    assert not figures(evaluation, metric="cui_onto@5")
+
+
+def test_each_ranker_is_scored_in_the_directions_it_has(scored):
+    directions = {ranker: set(part["direction"]) for (ranker,), part in scored.queries.group_by("ranker")}
+    both = {"image→image", "caption→image", "image→caption", "text→image"}
+    assert directions == {"model": both, "chance": both, "backbone": {"image→image"}, "raw pixels": {"image→image"}}
+    assert tuple(scored.queries.columns) == QUERY_COLUMNS
+
+
+def test_chance_of_a_class_is_its_share_of_the_pictures_outside_of_the_case(scored):
+    (figure,) = figures(scored.evaluation, ranker="chance", direction="image→image", task="modality", metric="P@1", subset="all")
+    assert figure.value == pytest.approx(14 / 46)
+    assert (figure.queries, figure.classes) == (48, 3)
+
+
+def test_figures_are_macro_means_of_the_queries_with_an_interval_around_them(scored):
+    chosen = scored.queries.filter(
+        (pl.col("ranker") == "model")
+        & (pl.col("direction") == "image→image")
+        & (pl.col("task") == "organ")
+        & (pl.col("metric") == "P@5")
+    )
+    (figure,) = figures(scored.evaluation, ranker="model", direction="image→image", task="organ", metric="P@5", subset="all")
+    assert figure.value == pytest.approx(chosen.group_by("stratum").agg(pl.col("value").mean())["value"].mean())
+    assert figure.low <= figure.value <= figure.high
+
+
+def test_queries_of_one_caption_source_are_a_subset_of_all(scored):
+    wanted = {"ranker": "model", "direction": "image→image", "task": "modality", "metric": "P@5"}
+    count = {one.subset: one.queries for one in figures(scored.evaluation, **wanted)}
+    assert count["caption_source=real"] + count["caption_source=template"] == count["all"] == 48
+
+
+def test_features_stand_in_the_order_of_the_pictures(scored):
+    assert {name: len(features) for name, features in scored.features.items()} == dict.fromkeys(
+        scored.features, scored.pictures.height
+    )
+    np.testing.assert_allclose(np.linalg.norm(scored.features["image"], axis=1), 1, atol=1e-5)
+
+
+def test_a_second_evaluation_gives_the_same_figures(scored, runs, tmp_path):
+    again = shutil.copytree(runs[0], tmp_path / "clip")
+    evaluate_run(again, protocol=scored.evaluation.protocol)
+    assert read_scored(again).evaluation == scored.evaluation
+
+
+def test_an_ontology_adds_its_figures_and_is_named(runs, scored, tmp_path):
+    again = shutil.copytree(runs[0], tmp_path / "clip")
+    cuis = ["C0000000", "C0000001", "C0000002", "C0000010", "C0000011"]
+    everything = dict.fromkeys(cuis, cuis)
+    path = evaluate_run(again, protocol=scored.evaluation.protocol, ancestors=everything, ontology="a file")
+    evaluation = Evaluation.model_validate_json(path.read_bytes())
+    assert evaluation.ontology == "a file"
+    wanted = {"ranker": "model", "direction": "image→image", "subset": "all"}
+    (onto,), (overlap,) = (figures(evaluation, metric=f"cui_{name}@5", **wanted) for name in ("onto", "overlap"))
+    assert onto.value == 1 > overlap.value
+
+
+def test_identical_runs_differ_by_exactly_zero(scored):
+    for figure in summarise(differences(scored.queries, scored.queries), scored.evaluation.protocol):
+        assert figure.value in (0, None)
+        assert figure.low in (0, None)
+        assert figure.high in (0, None)
+
+
+def test_a_missing_split_is_one_clear_line(runs):
+    with pytest.raises(InvalidInput, match="no row of split 'test' in"):
+        evaluate_run(runs[0], protocol=Protocol(class_split="test", cui_splits=()))
+
+
+def test_classes_that_are_all_too_small_are_one_clear_line(runs):
+    with pytest.raises(InvalidInput, match=r"no class of 30 pictures \(the largest has 24\), and no CUIs"):
+        evaluate_run(runs[0], protocol=Protocol(cui_splits=()))
+
+
+def test_a_folder_without_a_run_is_not_found(tmp_path):
+    with pytest.raises(NotFound):
+        evaluate_run(tmp_path)
+
+
+def test_runs_under_other_protocols_are_not_compared(runs, scored, tmp_path):
+    again = shutil.copytree(runs[1], tmp_path / "other")
+    evaluate_run(again, protocol=scored.evaluation.protocol.model_copy(update={"class_ks": (1, 4)}))
+    with pytest.raises(InvalidInput, match="clip and other were evaluated on different data or by different protocols"):
+        check_comparable(scored, read_scored(again))
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "queries.parquet", "pictures.parquet", "features.npz"])
+def test_a_damaged_file_is_named_as_such(runs, tmp_path, name):
+    again = shutil.copytree(runs[0], tmp_path / "clip")
+    (again / "evaluation" / name).write_bytes(b"damaged")
+    with pytest.raises(BrokenArtefact, match="evaluation: damaged"):
+        read_scored(again)

@@ -1,0 +1,83 @@
+"""Bootstrap intervals for a mean over queries, and for the paired difference of two rankers.
+
+Queries of one case are drawn together (cluster bootstrap: pictures of a case are no independent witnesses), and the
+statistic is macro: the mean over strata (classes) of the mean over a stratum's queries. Percentile intervals.
+
+Shape legend: M metrics, B resamples, Q queries, C clusters, S strata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+FEWEST_CASES = 10
+"""Of fewer clusters no interval is drawn: resampling them says more of their number than of the figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure, NaN where no query counts, with its percentile interval, NaN where there are under `FEWEST_CASES` cases."""
+
+    value: float
+    low: float
+    high: float
+
+
+def intervals(
+    value_MQ: Float, cluster_Q: Codes, stratum_Q: Codes, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> list[Interval]:
+    """Bootstrap intervals of macro means; for paired differences pass the differences of two rankers' values per query.
+
+    Args:
+        value_MQ: M metrics, or differences of them, of each query, [M, Q]; NaN leaves a query out of that metric.
+        cluster_Q: code of the case that a query stands or falls with.
+        stratum_Q: code of the query's class; one code for all gives the plain mean.
+        resamples: B.
+        level: coverage aimed at, in (0, 1).
+        seed: of the resampling; equal seeds and clusters draw equal resamples.
+
+    Returns:
+        For each metric the figure on all queries, and the percentiles of it over the resamples.
+    """
+    sum_MCS, count_MCS = _sums(value_MQ, cluster_Q, stratum_Q)
+    clusters = sum_MCS.shape[1]
+    if not clusters:
+        return [Interval(np.nan, np.nan, np.nan)] * len(value_MQ)
+    uniform_C = np.full(clusters, 1 / clusters)
+    weight_BC = np.random.default_rng(seed).multinomial(clusters, uniform_C, size=resamples).astype(np.float64)
+    value_M = _macro(np.ones((1, clusters)), sum_MCS, count_MCS)[:, 0]
+    drawn_MB = _macro(weight_BC, sum_MCS, count_MCS)
+    # A resample without any query of a metric has no figure; with ten cases or more that all but never happens.
+    enough_M = (count_MCS.sum(axis=2) > 0).sum(axis=1) >= FEWEST_CASES
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    ends_M2 = [
+        np.nanquantile(drawn_B, tails) if enough else (np.nan, np.nan) for drawn_B, enough in zip(drawn_MB, enough_M, strict=True)
+    ]
+    return [Interval(float(value), float(low), float(high)) for value, (low, high) in zip(value_M, ends_M2, strict=True)]
+
+
+def _sums(value_MQ: Float, cluster_Q: Codes, stratum_Q: Codes) -> tuple[Float, Float]:
+    """Sum and count of each metric's values of each cluster in each stratum, both [M, C, S]."""
+    counted_MQ = ~np.isnan(value_MQ)
+    counted_Q = counted_MQ.any(axis=0)
+    clusters, cluster_Q = np.unique(cluster_Q[counted_Q], return_inverse=True)
+    strata, stratum_Q = np.unique(stratum_Q[counted_Q], return_inverse=True)
+    sum_CSM, count_CSM = np.zeros((2, len(clusters), len(strata), len(value_MQ)))
+    np.add.at(sum_CSM, (cluster_Q, stratum_Q), np.nan_to_num(value_MQ[:, counted_Q]).T)
+    np.add.at(count_CSM, (cluster_Q, stratum_Q), counted_MQ[:, counted_Q].T)
+    return np.moveaxis(sum_CSM, 2, 0), np.moveaxis(count_CSM, 2, 0)
+
+
+def _macro(weight_BC: Float, sum_MCS: Float, count_MCS: Float) -> Float:
+    """Mean over strata of the weighted mean within, [M, B]; a stratum that a resample missed is left out of it."""
+    count_MBS = weight_BC @ count_MCS
+    drawn_MBS = count_MBS > 0
+    mean_MBS = np.divide(weight_BC @ sum_MCS, count_MBS, out=np.zeros_like(count_MBS), where=drawn_MBS)
+    strata_MB = drawn_MBS.sum(axis=2)
+    return np.divide(mean_MBS.sum(axis=2), strata_MB, out=np.full(strata_MB.shape, np.nan), where=strata_MB > 0)

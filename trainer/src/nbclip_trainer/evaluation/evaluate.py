@@ -1,0 +1,130 @@
+"""Scores a run: encodes the labelled pictures, ranks them in every direction and writes figures with intervals."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from nbclip_shared.errors import InvalidInput
+
+from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
+from nbclip_trainer.evaluation.figures import summarise
+from nbclip_trainer.evaluation.pictures import CLASS_TASKS, ScoredPictures, class_sizes, read_pictures
+from nbclip_trainer.evaluation.results import ClassCount, DataFile, Evaluation, Protocol, Scored, write_scored
+from nbclip_trainer.evaluation.scoring import Candidate, Features, score, scored_classes
+from nbclip_trainer.model import load_run
+
+_PICTURE_COLUMNS = ("image_id", "file", "caption", "caption_source", "source", "licence", "attribution", "cuis", *CLASS_TASKS)
+
+
+def evaluate_run(
+    run_dir: Path,
+    data: Sequence[Path] = (),
+    *,
+    checkpoint: Literal["last", "best"] = "last",
+    protocol: Protocol | None = None,
+    ancestors: Mapping[str, Collection[str]] | None = None,
+    ontology: str = "",
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda stage: None,
+) -> Path:
+    """Evaluates a run and writes `evaluation/` into its folder (`results` tells what lies there).
+
+    Beside the model's figures stand those of its features before the projection, of raw 16 x 16 pixels, and of chance.
+
+    Args:
+        run_dir: a folder that `nbclip train` wrote.
+        data: CSV files with the labelled pictures; none: those the run was trained with.
+        checkpoint: which of the run's checkpoints.
+        protocol: how to score; default `Protocol()`.
+        ancestors: all is_a ancestors by CUI; None leaves cui_onto@K out.
+        ontology: where `ancestors` came from, for the record.
+        device: where to encode and rank.
+        say: told each stage as it begins.
+
+    Returns:
+        The path of metrics.json.
+
+    Raises:
+        NotFound: no run or checkpoint there.
+        InvalidInput: no data, a missing or empty split, nothing labelled, classes all too small and no CUIs.
+        BadPicture: a picture can't be decoded; leaving it out would change the question.
+    """
+    protocol = protocol or Protocol()
+    model, tokenizer, preprocess, config = load_run(run_dir, checkpoint, device=device)
+    files = tuple(data) or config.data.csv
+    columns = config.data.columns.model_dump()
+    pictures = read_pictures(files, protocol.class_split, protocol.cui_splits, columns=columns)
+    _refuse_unscorable(pictures, protocol)
+    say(f"encoding {pictures.frame.height} pictures")
+    image = encode_images(model, preprocess, pictures.files, device=device)
+    texts = partial(encode_texts, model, tokenizer, device=device)
+    caption_ND = texts(pictures.frame["caption"].to_list())
+    say("ranking")
+    candidates = _candidates(image, caption_ND, texts, raw_pixels(pictures.files))
+    queries = pl.concat([score(one, pictures, protocol, ancestors=ancestors, device=device) for one in candidates])
+    say("drawing intervals")
+    evaluation = Evaluation(
+        run=run_dir.resolve().name,
+        checkpoint=checkpoint,
+        protocol=protocol,
+        data=tuple(_data_file(path) for path in files),
+        class_pictures=len(pictures.class_rows),
+        cui_pictures=len(pictures.cui_rows),
+        without_cuis=pictures.without_cuis,
+        classes={task: _count(pictures, task, protocol) for task in CLASS_TASKS},
+        ontology=(ontology or "given") if ancestors is not None else "",
+        figures=tuple(summarise(queries, protocol)),
+    )
+    features = {"image": image.projected, "caption": caption_ND, "backbone": image.backbone}
+    return write_scored(run_dir, Scored(evaluation, queries, _picture_table(pictures), features))
+
+
+def _candidates(
+    image: ImageFeatures, caption_ND: Features, texts: Callable[[Sequence[str]], Features], pixel_NP: Features
+) -> list[Candidate]:
+    return [
+        Candidate("model", image.projected, caption_ND, texts, with_chance=True),
+        Candidate("backbone", image.backbone),
+        Candidate("raw pixels", pixel_NP),
+    ]
+
+
+def _refuse_unscorable(pictures: ScoredPictures, protocol: Protocol) -> None:
+    if len(pictures.cui_rows) or any(scored_classes(pictures, task, protocol) for task in CLASS_TASKS):
+        return
+    largest = max((size for task in CLASS_TASKS for size in class_sizes(pictures, task).values()), default=0)
+    raise InvalidInput(
+        f"split {protocol.class_split!r} has no class of {protocol.minimum_class_size} pictures (the largest has {largest}), "
+        "and no CUIs",
+        hint="lower the minimum class size, or bring more labelled pictures",
+    )
+
+
+def _count(pictures: ScoredPictures, task: str, protocol: Protocol) -> ClassCount:
+    sizes, scored = class_sizes(pictures, task), set(scored_classes(pictures, task, protocol))
+    return ClassCount(
+        scored={name: size for name, size in sizes.most_common() if name in scored},
+        too_small={name: size for name, size in sizes.most_common() if name not in scored},
+        unlabelled=len(pictures.class_rows) - sizes.total(),
+    )
+
+
+def _picture_table(pictures: ScoredPictures) -> pl.DataFrame:
+    rows = pl.Series(range(pictures.frame.height), dtype=pl.Int64)
+    return pictures.frame.select(
+        *(pl.col(name).cast(pl.String) for name in _PICTURE_COLUMNS),
+        pl.Series("cui_list", [sorted(cuis) for cuis in pictures.cuis], dtype=pl.List(pl.String)),
+        pl.Series("case", pictures.case),
+        rows.is_in(pictures.class_rows.tolist()).alias("in_class_task"),
+        rows.is_in(pictures.cui_rows.tolist()).alias("in_cui_task"),
+    )
+
+
+def _data_file(path: Path) -> DataFile:
+    with path.open("rb") as file:
+        return DataFile(path=str(path.absolute()), sha256=hashlib.file_digest(file, "sha256").hexdigest())

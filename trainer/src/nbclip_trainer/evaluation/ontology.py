@@ -1,0 +1,57 @@
+"""Ancestors of concepts, for cui_onto@K: from a file or from the running service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import httpx2
+from nbclip_shared.errors import InvalidInput, Unavailable
+from nbclip_shared.schemas import ConceptOut
+from pydantic import TypeAdapter, ValidationError
+
+Ancestors = dict[str, frozenset[str]]
+_FILE: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
+
+
+def read_ancestors(path: Path) -> Ancestors:
+    """Reads JSON of the form `{"C0024109": ["C0024115", …]}`: all is_a ancestors of each concept.
+
+    Raises:
+        InvalidInput: no such file, or another form.
+    """
+    try:
+        return {cui: frozenset(above) for cui, above in _FILE.validate_json(path.read_bytes()).items()}
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror or error}", hint="name a JSON file of ancestors") from error
+    except ValidationError as error:
+        raise InvalidInput(f"{path}: not a JSON object of CUI to list of CUIs", hint='{"C0024109": ["C0024115"]}') from error
+
+
+def fetch_ancestors(client: httpx2.Client, cuis: Iterable[str]) -> Ancestors:
+    """Asks `GET /concepts/{cui}` for each concept; one that the vocabulary lacks has no ancestors.
+
+    Args:
+        client: with the service's address as `base_url`, and the key where it wants one.
+        cuis: concepts to ask for; asked for in sorted order.
+
+    Raises:
+        Unavailable: the service doesn't answer.
+        InvalidInput: it refuses, or what answers is no kg-service.
+    """
+    return {cui: _ancestors(client, cui) for cui in sorted(set(cuis))}
+
+
+def _ancestors(client: httpx2.Client, cui: str) -> frozenset[str]:
+    try:
+        response = client.get(f"/concepts/{cui}")
+    except httpx2.TransportError as error:
+        raise Unavailable(f"{client.base_url}: no answer: {error}", hint="start it with `kg-service serve`") from error
+    if response.status_code == httpx2.codes.NOT_FOUND:
+        return frozenset()
+    if response.is_error:
+        raise InvalidInput(f"{response.url}: status {response.status_code}", hint="are address and key right?")
+    try:
+        return frozenset(concept.cui for concept in ConceptOut.model_validate_json(response.content).ancestors)
+    except ValidationError as error:
+        raise InvalidInput(f"{response.url}: not a concept", hint="is that a kg-service of this version?") from error

@@ -1,0 +1,178 @@
+"""Rankings to figures per query: the class tasks and the CUI task, in every direction that a ranker has.
+
+Shape legend: N pictures, Q queries, G gallery, D feature dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from nbclip_trainer.evaluation.cui import ConceptSets, concept_sets, cui_chance, cui_figures
+from nbclip_trainer.evaluation.pictures import CLASS_TASKS, ScoredPictures, class_sizes, class_text, codes
+from nbclip_trainer.evaluation.ranking import rank
+from nbclip_trainer.evaluation.results import QUERY_COLUMNS, Direction, Protocol, Ranker
+from nbclip_trainer.evaluation.retrieval import chance_figures, class_figures, relevance
+
+Features = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Figures = dict[str, npt.NDArray[np.float64]]
+_NO_CASE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Features to be scored. Without captions and texts only image→image is.
+
+    Attributes:
+        name: what the figures are of.
+        image: pictures, L2-normalised.
+        caption: their captions in the same space.
+        encode_texts: texts into the same space.
+        with_chance: add the figures that chance has in each direction, under the name `chance`.
+    """
+
+    name: Ranker
+    image: Features
+    caption: Features | None = None
+    encode_texts: Callable[[Sequence[str]], Features] | None = None
+    with_chance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One side asks, the other is ranked: features of the queries and of the gallery."""
+
+    direction: Direction
+    query: Features
+    gallery: Features
+
+
+def score(
+    candidate: Candidate,
+    pictures: ScoredPictures,
+    protocol: Protocol,
+    *,
+    ancestors: Mapping[str, Collection[str]] | None = None,
+    device: str = "cpu",
+) -> pl.DataFrame:
+    """Every figure of every query: the columns of `results.QUERY_COLUMNS`, `value` NaN where there is none."""
+    parts: list[pl.DataFrame] = []
+    for task in CLASS_TASKS:
+        parts += _class_task(task, candidate, pictures, protocol, device)
+    if len(pictures.cui_rows):
+        sets = concept_sets([pictures.cuis[row] for row in pictures.cui_rows], ancestors)
+        for match in _matches(candidate, pictures.cui_rows):
+            parts += _cui_task(match, candidate, sets, pictures, protocol, device)
+    return pl.concat(parts)
+
+
+def scored_classes(pictures: ScoredPictures, task: str, protocol: Protocol) -> list[str]:
+    """The classes of a task that are large enough to be asked for, sorted."""
+    return sorted(name for name, size in class_sizes(pictures, task).items() if size >= protocol.minimum_class_size)
+
+
+def _matches(candidate: Candidate, rows: Rows) -> Iterator[Match]:
+    image_ND = candidate.image[rows]
+    yield Match("image→image", image_ND, image_ND)
+    if candidate.caption is not None:
+        caption_ND = candidate.caption[rows]
+        yield Match("caption→image", caption_ND, image_ND)
+        yield Match("image→caption", image_ND, caption_ND)
+
+
+def _class_task(
+    task: str, candidate: Candidate, pictures: ScoredPictures, protocol: Protocol, device: str
+) -> Iterator[pl.DataFrame]:
+    labels = pictures.frame[task]
+    rows = pictures.class_rows[labels[pictures.class_rows].is_not_null().to_numpy()]
+    names = scored_classes(pictures, task, protocol)
+    if not names:
+        return
+    code_of = {name: code for code, name in enumerate(sorted(set(labels[rows])))}
+    class_G = labels[rows].replace_strict(code_of, return_dtype=pl.Int64).to_numpy()
+    asked = labels[rows].is_in(names).to_numpy()
+    case_G, queries = pictures.case[rows], _picture_queries(pictures, rows[asked], task)
+    for match in _matches(candidate, rows):
+        query_ND = match.query[asked]
+        found = _class_figures(query_ND, match.gallery, (case_G[asked], case_G), (class_G[asked], class_G), protocol, device)
+        yield from _frames(found, match.direction, task, queries, candidate)
+    if candidate.encode_texts is not None:
+        texts = [class_text(task, name) for name in names]
+        asked_Q = np.array([code_of[name] for name in names])
+        nobody_Q = np.full(len(names), _NO_CASE)
+        text_QD, image_GD = candidate.encode_texts(texts), candidate.image[rows]
+        found = _class_figures(text_QD, image_GD, (nobody_Q, case_G), (asked_Q, class_G), protocol, device)
+        yield from _frames(found, "text→image", task, _text_queries(texts), candidate)
+
+
+def _class_figures(
+    query_QD: Features, gallery_GD: Features, case: tuple[Rows, Rows], classes: tuple[Rows, Rows], protocol: Protocol, device: str
+) -> tuple[Figures, Figures]:
+    """Figures of the queries, and those of chance; `case` and `classes` are the queries' and the gallery's codes."""
+    found, chance = [], []
+    for part in rank(query_QD, gallery_GD, *case, device=device):
+        relevant_qG = relevance(part.index, classes[0][part.rows], classes[1])
+        found.append(class_figures(relevant_qG, protocol.class_ks))
+        chance.append(chance_figures(relevant_qG.sum(axis=1), part.candidates, protocol.class_ks))
+    return _joined(found), _joined(chance)
+
+
+def _cui_task(
+    match: Match, candidate: Candidate, sets: ConceptSets, pictures: ScoredPictures, protocol: Protocol, device: str
+) -> Iterator[pl.DataFrame]:
+    case_G = pictures.case[pictures.cui_rows]
+    found, chance = [], []
+    for part in rank(match.query, match.gallery, case_G, case_G, depth=max(protocol.cui_ks), device=device):
+        outside_qG = case_G[part.rows][:, None] != case_G[None, :]
+        query_qV = sets.member[part.rows]
+        found.append(cui_figures(query_qV, sets, part.index, outside_qG, protocol.cui_ks))
+        if candidate.with_chance:
+            chance.append(cui_chance(query_qV, sets, outside_qG, protocol.cui_ks))
+    queries = _picture_queries(pictures, pictures.cui_rows, None)
+    yield from _frames((_joined(found), _joined(chance)), match.direction, "cui", queries, candidate)
+
+
+def _joined(parts: Sequence[Figures]) -> Figures:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _picture_queries(pictures: ScoredPictures, rows: Rows, stratum: str | None) -> pl.DataFrame:
+    frame: pl.DataFrame = pictures.frame[rows.tolist()]
+    return frame.select(
+        pl.col("image_id").alias("query"),
+        (pl.lit("") if stratum is None else pl.col(stratum)).alias("stratum"),
+        pl.Series("case", pictures.case[rows]),
+        pl.col("caption_source").cast(pl.String),
+        pl.col("source").cast(pl.String),
+    )
+
+
+def _text_queries(texts: Sequence[str]) -> pl.DataFrame:
+    """Class texts: one stratum, since one query a class leaves nothing to resample within a class."""
+    none = pl.lit(None, pl.String)
+    return pl.DataFrame({"query": texts}).select(
+        "query",
+        pl.lit("").alias("stratum"),
+        pl.Series("case", codes(texts)),
+        none.alias("caption_source"),
+        none.alias("source"),
+    )
+
+
+def _frames(
+    figures: tuple[Figures, Figures], direction: Direction, task: str, queries: pl.DataFrame, candidate: Candidate
+) -> Iterator[pl.DataFrame]:
+    """The figures of the candidate, and of chance where wanted, one row a query and metric."""
+    named: list[tuple[Ranker, Figures]] = [(candidate.name, figures[0])]
+    if candidate.with_chance:
+        named.append(("chance", figures[1]))
+    for ranker, values in named:
+        wide = queries.with_columns(*(pl.Series(name, value) for name, value in values.items()))
+        long = wide.unpivot(index=queries.columns, variable_name="metric", value_name="value")
+        constants = {"ranker": ranker, "direction": direction, "task": task}
+        yield long.with_columns(pl.lit(value).alias(name) for name, value in constants.items()).select(QUERY_COLUMNS)
