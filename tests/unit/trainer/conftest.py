@@ -1,0 +1,192 @@
+"""A knowledge-graph service over real HTTP that holds what a test gives it, and small picture sets."""
+
+import csv
+import json
+import threading
+from collections import deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
+
+import numpy as np
+import pytest
+from nbclip_shared import codec
+from nbclip_shared.codec import TargetMatrix
+from nbclip_shared.schemas import (
+    Info,
+    Problem,
+    SnapshotList,
+    SnapshotManifest,
+    SnapshotOut,
+    TargetsRequest,
+)
+from PIL import Image
+
+OLD, NEW = "0" * 64, "f" * 64
+
+
+class KnowledgeService:
+    """Speaks `GET /info`, `GET /snapshots` and `POST /targets`.
+
+    An image's vector follows from its id's last digit: images of one digit are alike. `without` have no CUIs, `unknown` are
+    not in the snapshot. `troubles` are (status, headers) given in place of the next answers. `asked` are the bodies seen.
+    """
+
+    def __init__(self):
+        self.without, self.unknown = set(), set()
+        self.troubles = deque()
+        self.asked = []
+        self.key = None
+        self.snapshots = {OLD: False, NEW: True}
+        self.port = 0
+        self._server = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                service.answer(self, None)
+
+            def do_POST(self):
+                service.answer(self, json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+            def log_message(self, *args):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self):
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def answer(self, handler, body):
+        if self._server is None:  # stopped: connections that were open die with it
+            handler.close_connection = True
+            return None
+        if body is not None:
+            self.asked.append(body)
+        if self.troubles:
+            return self.send(handler, *self.troubles.popleft())
+        if self.key is not None and handler.headers.get("authorization") != f"Bearer {self.key}":
+            return self.problem(handler, 401, "a valid key is needed")
+        match handler.path:
+            case "/info":
+                return self.json(handler, self.info())
+            case "/snapshots":
+                return self.json(handler, SnapshotList(snapshots=[self.snapshot(i, c) for i, c in self.snapshots.items()]))
+            case "/targets":
+                return self.targets(handler, TargetsRequest.model_validate(body))
+        return self.problem(handler, 404, "no such route")
+
+    def targets(self, handler, request):
+        if request.snapshot not in self.snapshots:
+            return self.problem(handler, 410, f"snapshot {request.snapshot} is held no more")
+        columns = request.column_ids or request.image_ids
+        missing = [image_id for image_id in columns if image_id in self.unknown]
+        if missing and request.on_unknown == "error":
+            return self.problem(handler, 422, f"unknown images: {', '.join(missing)}")
+        matrix = self.matrix(request.image_ids, columns, request.snapshot)
+        return self.send(handler, 200, {"content-type": codec.MEDIA_TYPE}, codec.encode(matrix, request.dtype))
+
+    def matrix(self, rows, columns, snapshot):
+        similarity = np.array([[1.0 if r == c else 0.8 if r[-1] == c[-1] else 0.05 for c in columns] for r in rows], np.float32)
+        known = np.array([c not in self.without and c not in self.unknown for c in columns])
+        unknown = np.array([c in self.unknown for c in columns])
+        return TargetMatrix("similarity", similarity * known[None, :], known, unknown, {"snapshot": snapshot})
+
+    def info(self):
+        return Info(
+            name="kg-service", version="9.9.9", vocabulary={}, store="test", linker="test", snapshot=NEW, limits={}, counts={}
+        )
+
+    def snapshot(self, snapshot_id, current):
+        counts = dict.fromkeys(("images", "images_with_knowledge", "concepts", "attributes", "is_a_edges"), 0)
+        variants = {"hybrid/dk_ek": {"decay": 0.5}}
+        manifest = SnapshotManifest(
+            vocabulary={}, linkers=[], dataset=None, split="train", variants=variants, versions={}, files=[], **counts
+        )
+        return SnapshotOut(id=snapshot_id, current=current, manifest=manifest)
+
+    def json(self, handler, model):
+        self.send(handler, 200, {"content-type": "application/json"}, model.model_dump_json().encode())
+
+    def problem(self, handler, status, detail):
+        body = Problem(type="urn:nbclip:problem:x", title="x", status=status, detail=detail, hint="the service's hint")
+        self.send(handler, status, {"content-type": "application/problem+json"}, body.model_dump_json().encode())
+
+    def send(self, handler, status, headers=None, body=b""):
+        handler.send_response(status)
+        for name, value in {**(headers or {}), "content-length": str(len(body))}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@pytest.fixture
+def service(monkeypatch):
+    monkeypatch.delenv("NBCLIP_SERVICE_KEY", raising=False)
+    running = KnowledgeService()
+    running.start()
+    yield running
+    running.stop()
+
+
+WORDS = ("head", "chest", "knee", "spine")
+
+
+@pytest.fixture
+def write_pairs(tmp_path):
+    """Writes pictures and their CSV; picture and caption tell the class, which is the id's last digit modulo 4."""
+
+    def write(name="pairs.csv", train=24, valid=8, size=40, **columns):
+        folder = tmp_path / "data"
+        folder.mkdir(exist_ok=True)
+        generator = np.random.default_rng(0)
+        rows = []
+        for number, split in enumerate(chain(repeat("train", train), repeat("valid", valid))):
+            kind = number % 10 % 4
+            pixels = generator.integers(0, 60, (size, size, 3), dtype=np.uint8)
+            pixels[(kind // 2) * size // 2 :][: size // 2, (kind % 2) * size // 2 :][:, : size // 2] += 150
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+            caption = f"picture {number} of the {WORDS[kind]}"
+            rows.append({"image_id": f"id{number}", "file": f"{number}.png", "caption": caption, "split": split, **columns})
+        path = folder / name
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def small(write_pairs):
+    """Overrides that make `nbclip-tiny` presets train in milliseconds on `write_pairs`."""
+
+    def overrides(*more, data=None):
+        return [
+            "model.architecture.embed_dim=16",
+            "model.architecture.vision_cfg.image_size=32",
+            "model.architecture.vision_cfg.width=8",
+            "model.architecture.text_cfg={context_length: 16, width: 16, heads: 2, layers: 1}",
+            "batch_size=8",
+            "epochs=2",
+            "device.threads=1",
+            "device.name=cpu",
+            f"data.csv=['{data or write_pairs()}']",
+            *more,
+        ]
+
+    return overrides

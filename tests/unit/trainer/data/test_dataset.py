@@ -1,0 +1,110 @@
+import pytest
+from nbclip_shared.errors import InvalidInput, NotFound
+from nbclip_trainer.data.dataset import read_dataset
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text, name="pairs.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+def test_rows_keep_their_order_their_labels_and_know_their_files(file, tmp_path):
+    path = file("image_id,file,caption,split,organ\nb,x/2.png,two,valid,\na,1.png,one,train,chest\n")
+    dataset = read_dataset([path])
+    assert dataset.ids == ["b", "a"]
+    assert dataset.captions == ["two", "one"]
+    assert dataset.files == [tmp_path / "x/2.png", tmp_path / "1.png"]
+    assert dataset.labels("organ") == [None, "chest"]
+    assert dataset.place(1) == f"{path}:3"
+
+
+def test_one_split_is_taken(file):
+    path = file("image_id,file,caption,split\na,1,one,train\nb,2,two,valid\nc,3,three,train\n")
+    assert read_dataset([path], "train").ids == ["a", "c"]
+    with pytest.raises(InvalidInput, match=r"no row of split 'test'"):
+        read_dataset([path], "test")
+
+
+def test_several_files_are_one_dataset_even_with_other_columns(file):
+    first = file("image_id,file,caption,organ\na,1,one,chest\n", "one/pairs.csv")
+    second = file("image_id\tfile\tcaption\tmodality\nb\t2\ttwo, comma\tCT\n", "two/pairs.tsv")
+    dataset = read_dataset([first, second])
+    assert dataset.labels("organ") == ["chest", None]
+    assert dataset.labels("modality") == [None, "CT"]
+    assert dataset.captions[1] == "two, comma"
+    assert dataset.files[1] == second.parent / "2"
+
+
+def test_columns_may_have_other_names(file):
+    path = file("ID,path,text,file\na,1.png,one,elsewhere\n")
+    dataset = read_dataset([path], columns={"image_id": "ID", "file": "path", "caption": "text"})
+    assert (dataset.ids, dataset.captions, dataset.files[0].name) == (["a"], ["one"], "1.png")
+
+
+def test_quoted_captions_may_hold_line_breaks_and_lines_are_still_right(file):
+    path = file('image_id,file,caption\na,1,"one\nmore"\nb,2,two\n')
+    dataset = read_dataset([path])
+    assert dataset.captions == ["one\nmore", "two"]
+    assert dataset.place(1).endswith(":4")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(file):
+    assert read_dataset([file("\ufeffimage_id,file,caption\na,1,one\n")]).ids == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image_id,file\na,1\n", ":1: no column caption"),
+        ("", ":1: no column image_id, file, caption"),
+        ("image_id,file,caption\na,1,one\nb,2,\n", ":3: empty caption"),
+        ("image_id,file,caption\na,1,one\n ,2,two\n", ":3: empty image_id"),
+        ("image_id,file,caption\na,,one\n", ":2: empty file"),
+        ("image_id,file,caption\na,1,one\nb,2\n", ":3: the row has not as many fields"),
+        ("image_id,file,caption\na,1,one,extra\n", ":2: the row has not as many fields"),
+        ("image_id,file,caption\na,1,one\nb,2,two\na,3,three\n", ":4: image_id 'a' was already at .*:2"),
+        ("image_id,file,caption\na\x07,1,one\n", ":2: image id with a control character"),
+        (b"image_id,file,caption\na,1,\xff\xfe\n", "not UTF-8"),
+        ("image_id,file,caption\n", "no row"),
+    ],
+)
+def test_the_first_bad_row_is_named_by_file_and_line(file, text, message):
+    with pytest.raises(InvalidInput, match=message) as refused:
+        read_dataset([file(text)])
+    assert "pairs.csv" in refused.value.message
+    assert refused.value.hint
+
+
+def test_an_id_in_two_files_is_named_at_both_places(file):
+    first = file("image_id,file,caption\na,1,one\n", "one.csv")
+    second = file("image_id,file,caption\na,1,one\n", "two.csv")
+    with pytest.raises(InvalidInput, match=r"two.csv:2: image_id 'a' was already at .*one.csv:2"):
+        read_dataset([first, second])
+
+
+def test_no_file_and_a_missing_file_are_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="no data given"):
+        read_dataset([])
+    with pytest.raises(InvalidInput, match="No such file"):
+        read_dataset([tmp_path / "none.csv"])
+
+
+def test_an_unknown_label_column_is_named_with_those_there_are(file):
+    with pytest.raises(NotFound, match="'organ'") as refused:
+        read_dataset([file("image_id,file,caption\na,1,one\n")]).labels("organ")
+    assert "caption" in refused.value.hint
+
+
+def test_the_digest_sees_ids_captions_and_order_and_nothing_else(file):
+    def digest(rows, name):
+        return read_dataset([file("image_id,file,caption\n" + rows, name)]).digest()
+
+    assert digest("a,1,one\nb,2,two\n", "1.csv") == digest("a,9,one\nb,8,two\n", "2.csv")
+    others = ("a,1,one\n", "a,1,two\n", "b,1,one\n", "b,2,two\na,1,one\n", "a,1,one\nb,2,two\n")
+    assert len({digest(rows, f"{number}.csv") for number, rows in enumerate(others)}) == len(others)

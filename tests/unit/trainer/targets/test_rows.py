@@ -1,0 +1,41 @@
+import numpy as np
+import torch
+from nbclip_shared.codec import TargetMatrix
+from nbclip_trainer.config import TargetSettings
+from nbclip_trainer.targets.rows import caption_keys, target_rows
+
+CPU = torch.device("cpu")
+
+
+def matrix(values, known):
+    return TargetMatrix("similarity", np.array(values, np.float32), np.array(known), np.zeros(len(known), bool), {})
+
+
+def test_captions_that_differ_in_white_space_only_have_one_key():
+    keys = caption_keys(["chest  x-ray", "chest x-ray ", "Chest x-ray"])
+    assert keys[0] == keys[1] != keys[2]
+    assert (keys >= 0).all()
+
+
+def test_duplicate_captions_are_positives_of_rows_and_similarity():
+    keys = caption_keys(["a", "a", "b"])
+    values = matrix([[1, 0, 0.2], [0, 1, 0.2], [0.2, 0.2, 1]], [False, False, True])
+    targets = target_rows(values, torch.arange(3), keys, keys, TargetSettings(duplicates="positive"), CPU)
+    assert targets.rows[0].tolist() == [0.5, 0.5, 0]
+    assert targets.similarity[0].tolist() == [1, 1, np.float32(0.2)]
+    assert targets.has_knowledge.tolist() == [False, False, True]
+
+
+def test_duplicates_can_be_ignored():
+    keys = caption_keys(["a", "a"])
+    values = matrix([[1, 0], [0, 1]], [False, False])
+    targets = target_rows(values, torch.arange(2), keys, keys, TargetSettings(duplicates="ignore"), CPU)
+    assert targets.rows.tolist() == [[1, 0], [0, 1]]
+    assert targets.similarity.tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_ranks_rows_know_their_own_columns():
+    values = matrix([[0.3, 0.2, 1]], [True, True, False])
+    targets = target_rows(values, torch.tensor([2]), torch.tensor([5]), torch.tensor([3, 4, 5]), TargetSettings(), CPU)
+    assert targets.rows.tolist() == [[0, 0, 1]]
+    assert targets.has_knowledge.tolist() == [False]

@@ -1,0 +1,5 @@
+"""`python -m nbclip_trainer`, as torchrun starts it."""
+
+from nbclip_trainer.cli import main
+
+main()

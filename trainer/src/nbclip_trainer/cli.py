@@ -1,0 +1,263 @@
+"""The command `nbclip`. Only here is anything printed, and only here do errors become exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from nbclip_shared.errors import InvalidInput, NBClipError
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+# torch takes seconds to import: what needs it is imported by the command that runs it.
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Train image-text models with soft targets from a knowledge graph, and score what they retrieve.",
+)
+
+
+class Which(StrEnum):
+    """Which checkpoint of a run."""
+
+    LAST = "last"
+    BEST = "best"
+
+
+Data = Annotated[list[Path] | None, typer.Option("--data", "-d", help="CSV or TSV file of pairs; may be given several times.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="key=value over the preset, such as optim.lr=1e-3; several times.")
+]
+ServiceUrl = Annotated[str | None, typer.Option("--service", help="URL of the knowledge-graph service.")]
+KeyFile = Annotated[Path | None, typer.Option("--key-file", help="File with the service's key; or set NBCLIP_SERVICE_KEY.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+@app.command(rich_help_panel="Train")
+def train(
+    run: Annotated[Path, typer.Option("--run", "-r", help="Folder of the run; made if missing.")],
+    preset: Annotated[str | None, typer.Option("--preset", "-p", help="Name from `nbclip presets`, or a YAML file.")] = None,
+    data: Data = None,
+    service: ServiceUrl = None,
+    key_file: KeyFile = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, if there is one.")] = False,
+) -> None:
+    """Train a model.
+
+    [bold]Examples[/bold]
+
+    CLIP, the baseline, needs no service:
+    [cyan]nbclip train --preset tiny-clip --data metadata.csv --run runs/clip[/cyan]
+
+    NB-CLIP, its targets from a running service:
+    [cyan]nbclip train --preset tiny-nbclip --data metadata.csv --run runs/nbclip --service http://127.0.0.1:8080[/cyan]
+
+    Another share of mass for the neighbours, and go on after a stop:
+    [cyan]nbclip train --preset tiny-nbclip … --set targets.neighbour_mass=0.3[/cyan]
+    [cyan]nbclip train --resume --run runs/nbclip[/cyan]
+
+    Exit status: 0 done; 2 wrong input; 75 the service stayed away, resume later; 130 stopped by Ctrl-C, with a checkpoint.
+    """
+    import stamina.instrumentation
+
+    from nbclip_trainer import loop
+    from nbclip_trainer.presets import load_config
+
+    # The client warns in its own words, once in ten seconds.
+    stamina.instrumentation.set_on_retry_hooks([])
+    console = _err()
+    overrides = [*(settings or []), *_as_overrides(data, service, key_file)]
+    config = load_config(preset or _preset_of(run, resume=resume), overrides)
+    with _stop_on_signal(console) as stop:
+        outcome = loop.train(config, run, resume=resume, stop=stop, console=console)
+    if not outcome.finished:
+        console.print(
+            f"stopped after step {outcome.steps} of {outcome.planned}; go on: nbclip train --resume --run {run}", soft_wrap=True
+        )
+        raise typer.Exit(130)
+    _out().print(str(run), soft_wrap=True)
+
+
+@app.command(rich_help_panel="Score")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    data: Data = None,
+    checkpoint: Annotated[Which | None, typer.Option(help="Default: the run's checkpoint.select.")] = None,
+    split: Annotated[str, typer.Option(help="Split whose pictures are queries and gallery.")] = "retrieval",
+    ancestors: Annotated[Path | None, typer.Option(help="JSON of a concept's ancestors, for cui_onto@K.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Score a run: P@K, mAP and CUI@K in every direction, with intervals, beside raw pixels and chance.
+
+    [bold]Examples[/bold]
+
+    [cyan]nbclip evaluate runs/nbclip[/cyan]
+
+    [cyan]nbclip evaluate runs/nbclip --data metadata.csv --split retrieval --checkpoint best[/cyan]
+    """
+    from nbclip_trainer.config import DeviceSettings
+    from nbclip_trainer.distributed import alone
+    from nbclip_trainer.evaluation.evaluate import evaluate_run
+    from nbclip_trainer.evaluation.ontology import read_ancestors
+    from nbclip_trainer.evaluation.results import Protocol
+    from nbclip_trainer.run_folder import read_config
+
+    metrics = evaluate_run(
+        run,
+        data or (),
+        checkpoint=read_config(run).checkpoint.select if checkpoint is None else checkpoint.value,
+        protocol=Protocol(class_split=split, cui_splits=(split,)),
+        ancestors=None if ancestors is None else read_ancestors(ancestors),
+        ontology="" if ancestors is None else str(ancestors),
+        device=str(alone(DeviceSettings(name=device)).device),
+        say=_err().print,
+    )
+    _out().print(str(metrics), soft_wrap=True)
+
+
+@app.command(rich_help_panel="Score")
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluated runs, at most six.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("report.html"),
+    baseline: Annotated[Path | None, typer.Option(help="Run to compare with; default: the first without knowledge.")] = None,
+) -> None:
+    """Compare evaluated runs in one HTML file: curves, figures with intervals, a gallery of what was retrieved.
+
+    [bold]Examples[/bold]
+
+    [cyan]nbclip report runs/clip runs/nbclip --out report.html[/cyan]
+    """
+    from nbclip_trainer.evaluation.report import write_report
+
+    _out().print(str(write_report(runs, out, baseline=baseline).absolute()), soft_wrap=True)
+
+
+@app.command(rich_help_panel="Train")
+def validate(
+    data: Data = None,
+    settings: Settings = None,
+    show: Annotated[int, typer.Option(min=1, help="Bad rows to show.")] = 5,
+) -> None:
+    """Check data before a run: columns, ids, captions, and that every picture can be decoded.
+
+    [bold]Examples[/bold]
+
+    [cyan]nbclip validate --data metadata.csv[/cyan]
+
+    [cyan]nbclip validate --data pairs.tsv --set data.columns.image_id=ID --set data.columns.caption=text[/cyan]
+    """
+    from nbclip_trainer.data.dataset import read_dataset
+    from nbclip_trainer.data.pictures import bad_pictures
+    from nbclip_trainer.presets import check_config, override_tree
+
+    config = check_config(override_tree([*(settings or []), *_as_overrides(data, None, None)]))
+    dataset = read_dataset(config.data.csv, columns=config.data.columns.model_dump())
+    bad = bad_pictures(dataset, config.data)
+    if bad:
+        rest = f" … and {len(bad) - show} more" if len(bad) > show else ""
+        raise InvalidInput(
+            f"{len(bad)} of {len(dataset)} pictures can't be decoded:\n  " + "\n  ".join(bad[:show]) + rest,
+            hint="mend or drop these rows; a run leaves them out, up to data.max_bad_share",
+        )
+    splits = dataset.frame["split"].fill_null("(none)").value_counts(sort=True)
+    _out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))
+
+
+@app.command(rich_help_panel="Train")
+def presets(name: Annotated[str | None, typer.Argument(help="Show this one's settings, every key of them.")] = None) -> None:
+    """List the presets, or show one in full.
+
+    [bold]Examples[/bold]
+
+    [cyan]nbclip presets[/cyan]
+
+    [cyan]nbclip presets tiny-nbclip > mine.yaml[/cyan]   then edit it, and: [cyan]nbclip train --preset mine.yaml …[/cyan]
+    """
+    from nbclip_trainer.config import to_yaml
+    from nbclip_trainer.presets import load_config, preset_names
+
+    if name is not None:
+        _out().print(to_yaml(load_config(name)), end="", soft_wrap=True, markup=False, highlight=False)
+        return
+    table = Table("preset", "what it is", box=None, pad_edge=False)
+    for preset in preset_names():
+        table.add_row(preset, load_config(preset).description)
+    _out().print(table)
+
+
+def main() -> None:
+    """Runs the command; an expected error becomes one line, its hint, and its exit status."""
+    errors = _err()
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors, show_path=False, show_time=False)]
+    )
+    try:
+        app()
+    except NBClipError as error:
+        errors.print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True, highlight=False)
+        if error.hint:
+            errors.print(f"[yellow]hint:[/yellow] {escape(error.hint)}", soft_wrap=True, highlight=False)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+
+
+def _preset_of(run: Path, *, resume: bool) -> str:
+    """The run's own settings, where it is resumed."""
+    if resume and (run / "config.yaml").is_file():
+        return str(run / "config.yaml")
+    raise InvalidInput("no --preset given", hint="`nbclip presets` lists them")
+
+
+def _as_overrides(data: list[Path] | None, service: str | None, key_file: Path | None) -> list[str]:
+    """Options that stand for a key of the settings; paths made absolute, so that the run knows them from anywhere."""
+    chosen = {
+        "data.csv": [str(path.absolute()) for path in data] if data else None,
+        "service.url": service,
+        "service.key_file": str(key_file.absolute()) if key_file else None,
+    }
+    return [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
+
+
+@contextmanager
+def _stop_on_signal(console: Console) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once."""
+    stop = threading.Event()
+
+    def ask(signum: int, frame: object) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        console.print("stopping after this step, with a checkpoint; once more to stop at once")
+        stop.set()
+
+    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@cache
+def _err() -> Console:
+    """One console for progress, warnings and errors, so that none breaks into the other."""
+    return Console(stderr=True)
+
+
+def _out() -> Console:
+    return Console()

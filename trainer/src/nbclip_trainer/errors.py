@@ -1,0 +1,25 @@
+"""The trainer's own errors; the tree and what each becomes outside is drawn in `nbclip_shared.errors`.
+
+NBClipError
+├── InvalidInput
+│   └── BadPicture      a file that can't be decoded            exit 2
+├── Unavailable
+│   └── ServiceAway     the service stayed away too long        exit 75
+└── NonFiniteLoss       loss or gradient is NaN or infinite     exit 1
+"""
+
+from __future__ import annotations
+
+from nbclip_shared.errors import InvalidInput, NBClipError, Unavailable
+
+
+class BadPicture(InvalidInput):
+    code, title = "bad-picture", "A picture that can't be decoded"
+
+
+class ServiceAway(Unavailable):
+    code, title = "service-away", "The knowledge-graph service stayed away"
+
+
+class NonFiniteLoss(NBClipError):
+    code, title = "non-finite-loss", "The loss or its gradient is not finite"

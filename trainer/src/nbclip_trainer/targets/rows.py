@@ -1,0 +1,63 @@
+"""From similarities to what losses take.
+
+Shape legend: R rows (one rank's images), C columns (the global batch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from nbclip_shared.codec import TargetMatrix
+from nbclip_shared.ids import caption_sha256
+from nbclip_shared.targets import build_targets, duplicate_mask
+from torch import Tensor
+
+from nbclip_trainer.config import TargetSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The targets of one rank's rows. Images and texts have the same rows, since similarity is symmetric.
+
+    Attributes:
+        rows: P, float32, [R, C], each row sums to 1.
+        similarity: S, float32, [R, C], 1 for pairs that are the same.
+        own: column of each row's own image, int64, [R].
+        has_knowledge: True where the row's image has a usable CUI, bool, [R].
+    """
+
+    rows: Tensor
+    similarity: Tensor
+    own: Tensor
+    has_knowledge: Tensor
+
+
+def caption_keys(captions: Sequence[str]) -> Tensor:
+    """63 bits of each caption's digest, int64; equal where captions are duplicates."""
+    return torch.tensor([int(caption_sha256(caption)[:16], 16) >> 1 for caption in captions], dtype=torch.int64)
+
+
+def target_rows(
+    matrix: TargetMatrix, own_R: Tensor, row_keys_R: Tensor, column_keys_C: Tensor, settings: TargetSettings, device: torch.device
+) -> Targets:
+    """Builds the targets of a batch on `device`.
+
+    Args:
+        matrix: the source's answer for these rows and columns.
+        own_R: column of each row's own image, int64.
+        row_keys_R: `caption_keys` of the rows.
+        column_keys_C: `caption_keys` of the columns.
+        settings: form of the targets; with `duplicates=ignore` equal captions are pairs like any other.
+        device: where the loss is computed.
+    """
+    own_R = own_R.to(device)
+    similarity_RC = torch.from_numpy(matrix.values.copy()).to(device)
+    has_knowledge_C = torch.from_numpy(matrix.has_knowledge).to(device)
+    duplicate_RC = None
+    if settings.duplicates == "positive":
+        duplicate_RC = duplicate_mask(row_keys_R.to(device), column_keys_C.to(device))
+        similarity_RC = similarity_RC.masked_fill(duplicate_RC, 1.0)
+    rows_RC = build_targets(similarity_RC, own_R, has_knowledge_C, settings.parameters(), duplicate_RC=duplicate_RC)
+    return Targets(rows_RC, similarity_RC, own_R, has_knowledge_C[own_R])

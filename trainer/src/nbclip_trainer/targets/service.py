@@ -1,0 +1,247 @@
+"""The knowledge-graph service as a source of similarities, over HTTP.
+
+A service that does not answer is asked again, with growing jittered pauses, until `service.give_up_after`; then the run
+stops with `ServiceAway`. Nothing ever stands in for its answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import numpy as np
+import stamina
+from nbclip_shared import codec, errors
+from nbclip_shared.codec import TargetMatrix
+from nbclip_shared.errors import InvalidInput, NBClipError, NotFound
+from nbclip_shared.schemas import Info, Problem, SnapshotList, SnapshotOut
+from pydantic import BaseModel, ValidationError
+
+from nbclip_trainer.config import ServiceSettings, TargetSettings
+from nbclip_trainer.errors import ServiceAway
+
+KEY_VARIABLE = "NBCLIP_SERVICE_KEY"
+_PREFLIGHT_COLUMNS = 4096
+_LONGEST_PAUSE = 30.0
+_PATIENCE_AT_START = 30.0
+_SECONDS_BETWEEN_WARNINGS = 10.0
+_BUSY = frozenset({429, 500, 502, 503, 504})
+_REFUSALS = {
+    kind.status: kind
+    for kind in (errors.Unauthorized, errors.Forbidden, errors.NotFound, errors.Gone, errors.Conflict, errors.LimitExceeded)
+}
+_log = logging.getLogger(__name__)
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class _Busy(Exception):
+    """The service answered that it can't now; `pause` is its Retry-After in seconds, if it gave one."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        super().__init__(f"status {response.status_code}")
+        after = response.headers.get("retry-after", "")
+        self.pause = min(float(after), _LONGEST_PAUSE) if after.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a snapshot knows of a dataset: ids it lacks, and the share of the others without a usable CUI."""
+
+    unknown: list[str]
+    without_knowledge: float
+
+
+class ServiceSource:
+    """Similarities from one snapshot of a service; owns the connection.
+
+    Attributes:
+        snapshot: the snapshot that every answer comes from.
+    """
+
+    def __init__(self, client: httpx2.Client, service: ServiceSettings, targets: TargetSettings) -> None:
+        self._client = client
+        self._targets = targets
+        # A service that never was there is more likely a wrong address than one that restarts.
+        self._retry = _patient_for(min(service.give_up_after, _PATIENCE_AT_START))
+        self._warned = -_SECONDS_BETWEEN_WARNINGS
+        self._version = "unknown"
+        self._version = _parsed(Info, self._ask("GET", "/info")).version
+        self.snapshot = self._pin(targets.snapshot)
+        self._retry = _patient_for(service.give_up_after)
+
+    def fetch(self, row_ids: Sequence[str], column_ids: Sequence[str]) -> TargetMatrix:
+        """See `TargetSource`.
+
+        Raises:
+            ServiceAway: no answer within `give_up_after`.
+            NBClipError: the service refuses: no such id, snapshot or knowledge, a wrong key.
+        """
+        return self._matrix(row_ids, column_ids, "error")
+
+    def coverage(self, image_ids: Sequence[str]) -> Coverage:
+        """Looks all images up in the snapshot; raises as `fetch`."""
+        unknown: list[str] = []
+        known = without = 0
+        for ids in _chunks(image_ids, _PREFLIGHT_COLUMNS):
+            matrix = self._matrix(ids[:1], ids, "flag")
+            unknown += [image_id for image_id, missing in zip(ids, matrix.unknown, strict=True) if missing]
+            known += int(np.count_nonzero(~matrix.unknown))
+            without += int(np.count_nonzero(~matrix.unknown & ~matrix.has_knowledge))
+        return Coverage(unknown, without / max(known, 1))
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._client.close()
+
+    def _pin(self, wanted: str | None) -> SnapshotOut:
+        snapshots = _parsed(SnapshotList, self._ask("GET", "/snapshots")).snapshots
+        for snapshot in snapshots:
+            if snapshot.current if wanted is None else snapshot.id == wanted:
+                return snapshot
+        what = f"no snapshot {wanted}" if wanted else "no current snapshot"
+        held = ", ".join(snapshot.id for snapshot in snapshots) or "none; publish one: kg-service snapshot publish"
+        raise NotFound(f"{self._client.base_url}: {what}", hint=f"it holds: {held}")
+
+    def _matrix(self, row_ids: Sequence[str], column_ids: Sequence[str], on_unknown: str) -> TargetMatrix:
+        body = {
+            "image_ids": list(row_ids),
+            "column_ids": list(column_ids),
+            "snapshot": self.snapshot.id,
+            "knowledge": self._targets.knowledge,
+            "representation": self._targets.representation,
+            "output": "similarity",
+            "dtype": "float16",
+            "on_unknown": on_unknown,
+        }
+        matrix = codec.decode(self._ask("POST", "/targets", body).content)
+        found, wanted = (matrix.output, matrix.values.shape), ("similarity", (len(row_ids), len(column_ids)))
+        if found != wanted or matrix.metadata.get("snapshot", self.snapshot.id) != self.snapshot.id:
+            raise InvalidInput(
+                f"{self._client.base_url}targets: asked for {wanted} of {self.snapshot.id:.12}, "
+                f"got {found} of {matrix.metadata.get('snapshot', ''):.12}",
+                hint="is the service of this version?",
+            )
+        return matrix
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx2.Response:
+        started = time.monotonic()
+
+        def pause_after(error: Exception) -> bool | float:
+            if not isinstance(error, _Busy | httpx2.TransportError):
+                return False
+            self._warn(error, time.monotonic() - started)
+            return True if isinstance(error, httpx2.TransportError) or error.pause is None else error.pause
+
+        try:
+            return self._retry(pause_after, self._ask_once, method, path, body)
+        except (_Busy, httpx2.TransportError) as error:
+            raise ServiceAway(
+                f"{self._client.base_url} (kg-service {self._version}) gave no answer to {method} {path} "
+                f"for {time.monotonic() - started:.0f} s: {_reason(error)} (nbclip-trainer {version('nbclip-trainer')})",
+                hint="start the service, then resume: nbclip train --resume --run DIR",
+            ) from error
+
+    def _ask_once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
+        response = self._client.request(method, path, json=body)
+        if response.status_code in _BUSY:
+            raise _Busy(response)
+        if response.status_code != 200:
+            raise _refusal(response)
+        return response
+
+    def _warn(self, error: Exception, waited: float) -> None:
+        now = time.monotonic()
+        if now - self._warned >= _SECONDS_BETWEEN_WARNINGS:
+            self._warned = now
+            _log.warning("%s does not answer (%s), asking again; waited %.0f s", self._client.base_url, _reason(error), waited)
+
+
+def connect(service: ServiceSettings, targets: TargetSettings) -> ServiceSource:
+    """Connects and pins the snapshot.
+
+    Raises:
+        InvalidInput: no URL, or not one of HTTP; an unreadable key file.
+        ServiceAway: no answer within half a minute.
+        NotFound: the service has no such snapshot.
+    """
+    if service.url is None:
+        raise InvalidInput(
+            f"targets.knowledge={targets.knowledge} comes from the service, and no URL is given",
+            hint="--service http://127.0.0.1:8080, or targets.knowledge=identity for plain CLIP",
+        )
+    with ExitStack() as undo:
+        client = undo.enter_context(service_client(service.url, service.key_file))
+        source = ServiceSource(client, service, targets)
+        undo.pop_all()
+    return source
+
+
+def service_client(url: str, key_file: Path | None = None) -> httpx2.Client:
+    """A connection to the service, with the key of `key_file` or of the variable NBCLIP_SERVICE_KEY, if there is one.
+
+    Raises:
+        InvalidInput: not a URL of HTTP; an unreadable key file.
+    """
+    try:
+        base = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise InvalidInput(f"service.url={url!r}: {error}", hint="such as http://127.0.0.1:8080") from error
+    if base.scheme not in {"http", "https"} or not base.host:
+        raise InvalidInput(f"service.url={url!r} is not a URL of HTTP", hint="such as http://127.0.0.1:8080")
+    headers = {"accept": f"{codec.MEDIA_TYPE}, application/json;q=0.5", "accept-encoding": "identity", **_authorization(key_file)}
+    # Connections are kept for longer than a step takes: a new one for each would cost more than the answer.
+    limits = httpx2.Limits(keepalive_expiry=600)
+    return httpx2.Client(base_url=base, headers=headers, timeout=httpx2.Timeout(60, connect=5), limits=limits)
+
+
+def _authorization(key_file: Path | None) -> dict[str, str]:
+    key = os.environ.get(KEY_VARIABLE, "")
+    if key_file is not None:
+        try:
+            key = key_file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(
+                f"service.key_file={key_file}: can't be read: {error}", hint="a file with the key alone"
+            ) from error
+    return {"authorization": f"Bearer {key.strip()}"} if key.strip() else {}
+
+
+def _patient_for(seconds: float) -> stamina.RetryingCaller:
+    return stamina.RetryingCaller(attempts=None, timeout=seconds, wait_initial=0.2, wait_max=_LONGEST_PAUSE / 3, wait_jitter=1.0)
+
+
+def _parsed(kind: type[Answer], response: httpx2.Response) -> Answer:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        what = " ".join(f"{part}" for part in error.errors()[0]["loc"]) or "body"
+        message = f"{response.url} is not the answer of a kg-service: {what}: {error.errors()[0]['msg']}"
+        raise InvalidInput(message, hint="check --service, and that both programs are of one version") from error
+
+
+def _refusal(response: httpx2.Response) -> NBClipError:
+    """The service's problem as the error it stands for."""
+    kind = _REFUSALS.get(response.status_code, InvalidInput)
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return kind(f"{response.url}: status {response.status_code}", hint="is this the URL of a kg-service?")
+    reasons = "; ".join(f"{error.get('field', '')}: {error.get('reason', '')}" for error in problem.errors)
+    return kind(f"{response.url}: {problem.detail or problem.title}{f' ({reasons})' if reasons else ''}", hint=problem.hint)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
