@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from nbclip_shared.errors import InvalidInput, NBClipError
@@ -20,6 +20,9 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from nbclip_trainer.evaluation.ontology import Ontology
 
 # torch takes seconds to import: what needs it is imported by the command that runs it.
 app = typer.Typer(
@@ -99,7 +102,9 @@ def evaluate(
     data: Data = None,
     checkpoint: Annotated[Which | None, typer.Option(help="Default: the run's checkpoint.select.")] = None,
     split: Annotated[str, typer.Option(help="Split whose pictures are queries and gallery.")] = "retrieval",
-    ancestors: Annotated[Path | None, typer.Option(help="JSON of a concept's ancestors, for cui_onto@K.")] = None,
+    service: ServiceUrl = None,
+    key_file: KeyFile = None,
+    ancestors: Annotated[Path | None, typer.Option(help="JSON of CUI to all its ancestors, instead of the service.")] = None,
     device: Device = "auto",
 ) -> None:
     """Score a run: P@K, mAP and CUI@K in every direction, with intervals, beside raw pixels and chance.
@@ -108,25 +113,27 @@ def evaluate(
 
     [cyan]nbclip evaluate runs/nbclip[/cyan]
 
+    With cui_onto@K, whose is_a comes from a running service:
+    [cyan]nbclip evaluate runs/nbclip --service http://127.0.0.1:8080[/cyan]
+
     [cyan]nbclip evaluate runs/nbclip --data metadata.csv --split retrieval --checkpoint best[/cyan]
     """
     from nbclip_trainer.config import DeviceSettings
     from nbclip_trainer.distributed import alone
     from nbclip_trainer.evaluation.evaluate import evaluate_run
-    from nbclip_trainer.evaluation.ontology import read_ancestors
     from nbclip_trainer.evaluation.results import Protocol
     from nbclip_trainer.run_folder import read_config
 
-    metrics = evaluate_run(
-        run,
-        data or (),
-        checkpoint=read_config(run).checkpoint.select if checkpoint is None else checkpoint.value,
-        protocol=Protocol(class_split=split, cui_splits=(split,)),
-        ancestors=None if ancestors is None else read_ancestors(ancestors),
-        ontology="" if ancestors is None else str(ancestors),
-        device=str(alone(DeviceSettings(name=device)).device),
-        say=_err().print,
-    )
+    with _ontology(ancestors, service, key_file) as ontology:
+        metrics = evaluate_run(
+            run,
+            data or (),
+            checkpoint=read_config(run).checkpoint.select if checkpoint is None else checkpoint.value,
+            protocol=Protocol(class_split=split, cui_splits=(split,)),
+            ontology=ontology,
+            device=str(alone(DeviceSettings(name=device)).device),
+            say=_err().print,
+        )
     _out().print(str(metrics), soft_wrap=True)
 
 
@@ -216,6 +223,19 @@ def main() -> None:
     except OSError as error:
         errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(1)
+
+
+@contextmanager
+def _ontology(ancestors: Path | None, service: str | None, key_file: Path | None) -> Iterator[Ontology | None]:
+    """is_a from a file, else from a service, else none."""
+    from nbclip_trainer.evaluation.ontology import file_ontology, service_ontology
+    from nbclip_trainer.targets.service import service_client
+
+    if ancestors is not None or service is None:
+        yield None if ancestors is None else file_ontology(ancestors)
+        return
+    with service_client(service, key_file) as client:
+        yield service_ontology(client)
 
 
 def _preset_of(run: Path, *, resume: bool) -> str:

@@ -6,6 +6,7 @@ import pytest
 from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.evaluation.figures import differences, summarise
+from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.results import QUERY_COLUMNS, Evaluation, Protocol, check_comparable, read_scored
 
 
@@ -76,7 +77,7 @@ def test_an_ontology_adds_its_figures_and_is_named(runs, scored, tmp_path):
     again = shutil.copytree(runs[0], tmp_path / "clip")
     cuis = ["C0000000", "C0000001", "C0000002", "C0000010", "C0000011"]
     everything = dict.fromkeys(cuis, cuis)
-    path = evaluate_run(again, protocol=scored.evaluation.protocol, ancestors=everything, ontology="a file")
+    path = evaluate_run(again, protocol=scored.evaluation.protocol, ontology=Ontology("a file", lambda cuis: everything))
     evaluation = Evaluation.model_validate_json(path.read_bytes())
     assert evaluation.ontology == "a file"
     wanted = {"ranker": "model", "direction": "image→image", "subset": "all"}

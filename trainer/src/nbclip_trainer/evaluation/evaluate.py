@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from nbclip_shared.errors import InvalidInput
 
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
 from nbclip_trainer.evaluation.figures import summarise
+from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.pictures import CLASS_TASKS, ScoredPictures, class_sizes, read_pictures
 from nbclip_trainer.evaluation.results import ClassCount, DataFile, Evaluation, Protocol, Scored, write_scored
 from nbclip_trainer.evaluation.scoring import Candidate, Features, score, scored_classes
@@ -27,8 +28,7 @@ def evaluate_run(
     *,
     checkpoint: Literal["last", "best"] = "last",
     protocol: Protocol | None = None,
-    ancestors: Mapping[str, Collection[str]] | None = None,
-    ontology: str = "",
+    ontology: Ontology | None = None,
     device: str = "cpu",
     say: Callable[[str], None] = lambda stage: None,
 ) -> Path:
@@ -41,8 +41,7 @@ def evaluate_run(
         data: CSV files with the labelled pictures; none: those the run was trained with.
         checkpoint: which of the run's checkpoints.
         protocol: how to score; default `Protocol()`.
-        ancestors: all is_a ancestors by CUI; None leaves cui_onto@K out.
-        ontology: where `ancestors` came from, for the record.
+        ontology: is_a, for cui_onto@K; None leaves it out.
         device: where to encode and rank.
         say: told each stage as it begins.
 
@@ -64,6 +63,7 @@ def evaluate_run(
     image = encode_images(model, preprocess, pictures.files, device=device)
     texts = partial(encode_texts, model, tokenizer, device=device)
     caption_ND = texts(pictures.frame["caption"].to_list())
+    ancestors = None if ontology is None else ontology.ancestors({cui for cuis in pictures.cuis for cui in cuis})
     say("ranking")
     candidates = _candidates(image, caption_ND, texts, raw_pixels(pictures.files))
     queries = pl.concat([score(one, pictures, protocol, ancestors=ancestors, device=device) for one in candidates])
@@ -77,7 +77,7 @@ def evaluate_run(
         cui_pictures=len(pictures.cui_rows),
         without_cuis=pictures.without_cuis,
         classes={task: _count(pictures, task, protocol) for task in CLASS_TASKS},
-        ontology=(ontology or "given") if ancestors is not None else "",
+        ontology="" if ontology is None else ontology.source,
         figures=tuple(summarise(queries, protocol)),
     )
     features = {"image": image.projected, "caption": caption_ND, "backbone": image.backbone}

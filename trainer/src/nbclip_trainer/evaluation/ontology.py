@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -12,6 +14,25 @@ from pydantic import TypeAdapter, ValidationError
 
 Ancestors = dict[str, frozenset[str]]
 _FILE: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
+
+
+@dataclass(frozen=True, slots=True)
+class Ontology:
+    """Where is_a comes from, for the record, and how all ancestors of some concepts are had."""
+
+    source: str
+    ancestors: Callable[[Iterable[str]], Ancestors]
+
+
+def file_ontology(path: Path) -> Ontology:
+    """The ancestors that a file names; raises as `read_ancestors`."""
+    ancestors = read_ancestors(path)
+    return Ontology(str(path), lambda cuis: ancestors)
+
+
+def service_ontology(client: httpx2.Client) -> Ontology:
+    """The ancestors that a service knows; asked for as `fetch_ancestors` says."""
+    return Ontology(f"the service at {client.base_url}", partial(fetch_ancestors, client))
 
 
 def read_ancestors(path: Path) -> Ancestors:
