@@ -38,9 +38,13 @@ nbclip train --preset tiny-clip "${pairs[@]}" --set epochs="$epochs" --run "$out
 step "train NB-CLIP (SM, DK + EK), $epochs epochs, targets from $service"
 nbclip train --preset tiny-nbclip "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/nbclip"
 
-step "evaluate both on the retrieval split"
-nbclip evaluate "$out/clip" --service "$service"
-nbclip evaluate "$out/nbclip" --service "$service"
+step "train its control: the same targets with random neighbours, $epochs epochs"
+nbclip train --preset tiny-noise "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/noise"
+
+step "evaluate on the retrieval split"
+for run in clip nbclip noise; do
+  nbclip evaluate "$out/$run" --service "$service"
+done
 
 step "write the report"
-nbclip report "$out/clip" "$out/nbclip" --out "$out/report.html"
+nbclip report "$out/clip" "$out/nbclip" "$out/noise" --out "$out/report.html"
