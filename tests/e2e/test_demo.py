@@ -60,8 +60,9 @@ def test_every_batch_asked_the_service_for_its_targets(demo):
 @pytest.mark.parametrize("run", ["clip", "nbclip"])
 def test_the_models_learn(demo, run):
     folder, _ = demo
-    losses = [record["loss"] for record in records(folder, run, "train")]
-    assert sum(losses[-10:]) / 10 < 0.8 * sum(losses[:10]) / 10
+    # With soft targets the least loss is their entropy; what training can take away is the rest, kl.
+    reducible = [record.get("kl", record["loss"]) for record in records(folder, run, "train")]
+    assert sum(reducible[-10:]) < 0.8 * sum(reducible[:10])
     last = records(folder, run, "diagnostics")[-1]
     assert last["cosine_spread"] > 0.03
     assert not records(folder, run, "alarm")
