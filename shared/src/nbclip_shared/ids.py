@@ -44,6 +44,11 @@ def caption_sha256(caption: str) -> str:
     return hashlib.sha256(" ".join(caption.split()).encode()).hexdigest()
 
 
+def caption_key(digest: str) -> int:
+    """63 bits of a `caption_sha256`, in [0, 2^63): equal keys mean duplicates."""
+    return int(digest[:16], 16) >> 1
+
+
 def _for_pydantic(check: object) -> AfterValidator:
     def validate(value: str) -> str:
         try:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from nbclip_shared.ids import caption_key, caption_sha256
 from nbclip_shared.schemas import SnapshotManifest
 
 MANIFEST = "manifest.json"
@@ -61,14 +62,14 @@ def id_keys(image_ids: Iterable[str]) -> npt.NDArray[np.uint64]:
     return np.frombuffer(digests, np.uint64)
 
 
-def caption_keys(captions: Sequence[str], image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The first 64 bits of caption digests (`caption_sha256`); equal keys mean duplicates.
+def caption_keys(digests: Sequence[str], image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    """`caption_key` of each caption's digest.
 
     An empty caption says nothing, so such an image has the key of its id and is nobody's duplicate.
     """
-    empty = hashlib.sha256(b"").hexdigest()
-    digests = [
-        hashlib.sha256(image_id.encode()).digest() if digest == empty else bytes.fromhex(digest)
-        for digest, image_id in zip(captions, image_ids, strict=True)
-    ]
-    return np.frombuffer(b"".join(digest[:8] for digest in digests), np.int64)
+    empty = caption_sha256("")
+    telling = (
+        hashlib.sha256(image_id.encode()).hexdigest() if digest == empty else digest
+        for digest, image_id in zip(digests, image_ids, strict=True)
+    )
+    return np.fromiter(map(caption_key, telling), np.int64, len(digests))

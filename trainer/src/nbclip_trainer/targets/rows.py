@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from nbclip_shared.codec import TargetMatrix
-from nbclip_shared.ids import caption_sha256
+from nbclip_shared.ids import caption_key, caption_sha256
 from nbclip_shared.targets import build_targets, duplicate_mask
 from torch import Tensor
 
@@ -35,8 +35,8 @@ class Targets:
 
 
 def caption_keys(captions: Sequence[str]) -> Tensor:
-    """63 bits of each caption's digest, int64; equal where captions are duplicates."""
-    return torch.tensor([int(caption_sha256(caption)[:16], 16) >> 1 for caption in captions], dtype=torch.int64)
+    """`caption_key` of each caption, int64."""
+    return torch.tensor([caption_key(caption_sha256(caption)) for caption in captions], dtype=torch.int64)
 
 
 def target_rows(
