@@ -77,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except NBClipError as error:
         complain(error.message, error.hint)
         sys.exit(error.exit_code)
+    except OSError as error:
+        complain(str(error), "look at the path, its permissions and the room on the disk")
+        sys.exit(2)
 
 
 @vocabulary_app.command("build")
@@ -110,6 +113,8 @@ def build(
         progress.add_task("name index", total=None)
         build_linker("dictionary", open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
+    if not report.is_a:
+        stderr().print("no is_a edge was found: dk_ek will equal dk; look at MRREL and --is-a", soft_wrap=True)
     _end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
 
 
@@ -149,7 +154,9 @@ def ingest(
         )
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.counts.items())) or "nothing"
     stdout().print(f"{counts}, {report.bad_rows} bad rows in {report.seconds:.1f} s ({report.rate:.0f} rows/s)")
-    _end_if_bad(report.problems, report.bad_rows + report.counts.get("rejected", 0), max_bad)
+    rejected = report.counts.get("rejected", 0)
+    mend = "mend them, or --replace what is stored," if rejected else "mend them"
+    _end_if_bad(report.problems, report.bad_rows + rejected, max_bad, mend)
 
 
 @snapshot_app.command("publish")
@@ -303,12 +310,12 @@ def _columns(pairs: Iterable[str]) -> dict[str, str]:
     return columns
 
 
-def _end_if_bad(rows: Sequence[BadRow], count: int, max_bad: int) -> None:
+def _end_if_bad(rows: Sequence[BadRow], count: int, max_bad: int, mend: str = "mend them") -> None:
     """Names bad rows; ends with status 1 if there are more than `max_bad`."""
     for row in rows[:_BAD_ROWS_SHOWN]:
         stderr().print(str(row), soft_wrap=True, markup=False)
     if count > _BAD_ROWS_SHOWN:
         stderr().print(f"… {count - _BAD_ROWS_SHOWN} more")
     if count > max_bad:
-        complain(f"{count} bad rows, the others are stored", f"mend them and run it again, or allow them: --max-bad {count}")
+        complain(f"{count} bad rows, the others are stored", f"{mend} and run it again, or allow them: --max-bad {count}")
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbclip_shared.errors import InvalidInput
+from nbclip_shared.errors import InvalidInput, Unavailable
 
 
 class MissingExtra(InvalidInput):
@@ -12,3 +12,9 @@ class MissingExtra(InvalidInput):
 
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the extra '{extra}'", hint=f"install it: uv pip install 'nbclip-kg-service[{extra}]'")
+
+
+class UnusablePath(Unavailable):
+    """A file can't be opened where the settings say: not ready for a client (503), wrong input for who set it (exit 2)."""
+
+    code, title, exit_code = "unusable-path", "A file can't be used", 2

@@ -65,6 +65,7 @@ def decode(body: bytes) -> TargetMatrix:
     try:
         tensors = dict(safetensors.deserialize(body))  # type: ignore[no-untyped-call]
         metadata = _metadata(body)
+        arrays = {name: _array(tensor) for name, tensor in tensors.items()}
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InvalidInput(
             f"not a safetensors matrix: {error}", hint="is the URL that of a kg-service of this version?"
@@ -75,9 +76,9 @@ def decode(body: bytes) -> TargetMatrix:
         raise InvalidInput(f"the safetensors body lacks {sorted(missing)}", hint="is the service of this version?")
     return TargetMatrix(
         output=cast(Literal["targets", "similarity"], output),
-        values=_array(tensors[output]),
-        has_knowledge=_array(tensors["has_knowledge"]).astype(bool),
-        unknown=_array(tensors["unknown"]).astype(bool),
+        values=arrays[output],
+        has_knowledge=arrays["has_knowledge"].astype(bool),
+        unknown=arrays["unknown"].astype(bool),
         metadata=metadata,
     )
 

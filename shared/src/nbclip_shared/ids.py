@@ -34,9 +34,14 @@ def check_image_id(value: str) -> str:
 
 def check_snapshot_id(value: str) -> str:
     """Returns `value` if it is a SHA-256 in 64 lower-case hexadecimal digits, else raises InvalidId."""
-    if not _SNAPSHOT_ID.fullmatch(value):
+    if not is_snapshot_id(value):
         raise InvalidId(f"not a snapshot id: {value!r:.80}", hint="64 hexadecimal digits, as `GET /snapshots` lists them")
     return value
+
+
+def is_snapshot_id(value: str) -> bool:
+    """Whether `value` has the form of a snapshot id."""
+    return _SNAPSHOT_ID.fullmatch(value) is not None
 
 
 def caption_sha256(caption: str) -> str:

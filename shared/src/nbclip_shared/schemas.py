@@ -34,7 +34,7 @@ class TargetParameters(Strict):
     effective_neighbours: float = Field(
         8.0, ge=1, le=MAX_BATCH, description="exp(entropy) of the neighbours' part; solves τ per row"
     )
-    temperature: float | None = Field(None, gt=0, le=1e4, description="τ, if it is to be fixed instead of solved per row")
+    temperature: float | None = Field(None, ge=1e-4, le=1e4, description="τ, if it is to be fixed instead of solved per row")
     top_k: int | None = Field(None, ge=1, description="keep each row's k most similar neighbours only")
     floor: float = Field(0.1, ge=-1, le=1, description="a row whose largest similarity is below stays one-hot")
 
@@ -235,6 +235,11 @@ class Info(Strict):
     counts: dict[str, int]
 
 
+class ProblemItem(BaseModel):
+    where: str
+    message: str
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
@@ -244,4 +249,4 @@ class Problem(BaseModel):
     detail: str
     hint: str = ""
     request_id: str = ""
-    errors: list[dict[str, str]] = []
+    errors: list[ProblemItem] = []

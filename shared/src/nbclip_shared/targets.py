@@ -25,7 +25,7 @@ Array = Any
 """A numpy array or a torch tensor."""
 
 _LOG_TEMPERATURE_BOUNDS = (-9.21, 9.21)
-_BISECTION_STEPS = 40
+_BISECTION_STEPS = 24
 
 
 def build_targets(
@@ -58,7 +58,7 @@ def build_targets(
     hard_RC = one_RC / xp.sum(one_RC, axis=1, keepdims=True)
     known_R1 = has_knowledge_C[own_R][:, None]
     if parameters.form == "paper-literal":
-        return xp.where(known_R1, _softmax(xp, similarity_RC / (parameters.temperature or 1.0)), hard_RC)
+        return xp.where(known_R1, _softmax(xp, similarity_RC, parameters.temperature or 1.0), hard_RC)
     candidate_RC = ~positive_RC & has_knowledge_C[None, :]
     lowest = -2.0  # below every similarity
     best_R1 = xp.max(xp.where(candidate_RC, similarity_RC, lowest), axis=1, keepdims=True)
@@ -75,8 +75,8 @@ def duplicate_mask(row_keys_R: Array, column_keys_C: Array) -> Array:
     return row_keys_R[:, None] == column_keys_C[None, :]
 
 
-def _softmax(xp: Any, logits_RC: Array) -> Array:
-    weights_RC = xp.exp(logits_RC - xp.max(logits_RC, axis=1, keepdims=True))
+def _softmax(xp: Any, similarity_RC: Array, temperature: float) -> Array:
+    weights_RC = xp.exp((similarity_RC - xp.max(similarity_RC, axis=1, keepdims=True)) / temperature)
     return weights_RC / xp.sum(weights_RC, axis=1, keepdims=True)
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 from kg_service.api.application import create_app
+from kg_service.api.auth import Guard
 from kg_service.api.keys import add_key
 from kg_service.config import Settings
+from nbclip_shared.errors import Unauthorized
 
 OPEN = {"GET /livez", "GET /readyz", "GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"}
 SCOPES = {
@@ -128,3 +130,14 @@ def test_keys_are_stored_as_digests_and_never_logged(service, keys, data, capsys
         assert secret not in (data / "keys.json").read_text()
     assert "key=reader" in logged.out
     assert (data / "keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_keys_file_that_is_lost_before_the_first_request_leaves_the_service_closed(tmp_path):
+    settings = Settings(data=tmp_path)
+    add_key(settings.keys_path, "somebody", ["read"])
+    guard = Guard(settings)
+    settings.keys_path.unlink()
+    with pytest.raises(Unauthorized):
+        guard.admit(None, "admin", "192.0.2.1")
+    with pytest.raises(Unauthorized):
+        Guard(Settings(data=tmp_path, keys_file=tmp_path / "named.json")).admit(None, "admin", "192.0.2.1")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import pytest
 from kg_service.snapshot import SnapshotFolder
@@ -207,3 +208,20 @@ def test_the_jsonl_of_another_program_is_read(tmp_path, folder, command):
     file.write_text(json.dumps({"image_id": "z", "caption": "Pneumonia.", "cuis": ["C0000001"]}) + "\n")
     assert command("ingest", file, "--data", folder)[1].startswith("1 created")
     assert command("ingest", file, "--data", folder, "--relink", "--replace")[1].startswith("1 replaced")
+
+
+def test_an_address_that_is_taken_is_one_line_and_2(folder, command):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, _, err = command("serve", "--data", folder, "--port", str(taken.getsockname()[1]))
+    assert code == 2
+    assert "can't listen on 127.0.0.1 port" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("store", ["/proc/graph.sqlite", "/proc"])
+def test_a_store_that_can_not_be_opened_is_one_line_and_2(folder, captions, command, store):
+    code, _, err = command("ingest", captions, "--data", folder, "--store", store)
+    assert code == 2
+    assert store in err

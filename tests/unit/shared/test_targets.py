@@ -179,3 +179,20 @@ def test_the_papers_formula_is_nearly_flat_at_temperature_one():
 def test_rows_of_a_symmetric_similarity_are_not_symmetric():
     rows = rows_of(similarities(2, ENOUGH), floor=-1)
     assert not np.allclose(rows, rows.T, atol=1e-3)
+
+
+def test_the_smallest_temperature_gives_numbers_in_every_form():
+    similarity = np.array([[1, 0.3, 0.2], [0.3, 1, 0.9], [0.2, 0.9, 1]], np.float32)
+    for form in ("recommended", "paper-literal"):
+        parameters = TargetParameters(form=form, temperature=1e-4)
+        rows = build_targets(similarity, np.arange(3), np.ones(3, bool), parameters)
+        assert np.isfinite(rows).all()
+        assert np.allclose(rows.sum(axis=1), 1)
+    with pytest.raises(ValueError, match="temperature"):
+        TargetParameters(temperature=1e-5)
+
+
+def test_a_row_whose_best_similarity_is_the_floor_has_evidence():
+    similarity = np.array([[1, 0.25], [0.25, 1]], np.float32)
+    rows = build_targets(similarity, np.arange(2), np.ones(2, bool), TargetParameters(floor=0.25, neighbour_mass=0.4))
+    assert np.allclose(rows, [[0.6, 0.4], [0.4, 0.6]])

@@ -113,3 +113,9 @@ def test_tensors_that_never_counted_are_cleared_away(tmp_path):
     (tmp_path / "checkpoints" / "step-00000009.safetensors").write_bytes(b"left over")
     save(tmp_path, 2)
     assert steps(tmp_path) == [1, 2]
+
+
+def test_a_validation_loss_that_is_no_number_is_never_the_best(tmp_path):
+    for step, loss in ((1, 0.2), (2, float("nan")), (3, 0.5)):
+        save(tmp_path, step, loss, keep=1)
+    assert load_checkpoint(tmp_path, "best").step == 1

@@ -92,3 +92,10 @@ def test_what_open_clip_lacks_or_only_warns_of_is_refused_before_any_download(ov
 
 def test_the_defaults_name_a_model_that_open_clip_has():
     assert TrainConfig().model.name in open_clip.list_models()
+
+
+def test_a_run_is_read_without_the_weights_it_started_from():
+    config = load_config("paper", ["model.name=ViT-S-32-alt", "model.pretrained=/gone/weights.pt"])
+    with pytest.raises(InvalidInput, match=r"/gone/weights\.pt"):
+        build_model(config)
+    assert build_model(config, load_weights=False).picture.size in (224, (224, 224))

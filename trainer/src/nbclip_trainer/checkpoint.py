@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def _valid_loss(record: Path) -> float | None:
         loss = json.loads(record.read_text(encoding="utf-8")).get("valid_loss")
     except (OSError, ValueError):
         return None
-    return None if loss is None else float(loss)
+    return float(loss) if loss is not None and math.isfinite(loss) else None
 
 
 def _prune(folder: Path, keep: int) -> None:

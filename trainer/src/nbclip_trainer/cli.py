@@ -105,9 +105,13 @@ def evaluate(
     service: ServiceUrl = None,
     key_file: KeyFile = None,
     ancestors: Annotated[Path | None, typer.Option(help="JSON of CUI to all its ancestors, instead of the service.")] = None,
+    min_class_size: Annotated[int, typer.Option(min=2, help="Smaller classes are distractors, never queries.")] = 30,
     device: Device = "auto",
 ) -> None:
     """Score a run: P@K, mAP and CUI@K in every direction, with intervals, beside raw pixels and chance.
+
+    P@K needs one of the columns modality, organ, modality_organ; CUI@K needs cuis. A column group keeps a query's own case
+    out of its gallery.
 
     [bold]Examples[/bold]
 
@@ -129,7 +133,7 @@ def evaluate(
             run,
             data or (),
             checkpoint=read_config(run).checkpoint.select if checkpoint is None else checkpoint.value,
-            protocol=Protocol(class_split=split, cui_splits=(split,)),
+            protocol=Protocol(class_split=split, cui_splits=(split,), minimum_class_size=min_class_size),
             ontology=ontology,
             device=str(alone(DeviceSettings(name=device)).device),
             say=_err().print,
@@ -222,7 +226,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(1)
+        errors.print("[yellow]hint:[/yellow] look at the path, its permissions and the room on the disk", soft_wrap=True)
+        sys.exit(2)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from nbclip_shared.codec import TargetMatrix
 from nbclip_shared.errors import Conflict, NBClipError
@@ -26,6 +27,7 @@ from nbclip_trainer.step import StepResult, train_step, validation_loss
 from nbclip_trainer.targets.prefetch import Prefetched
 from nbclip_trainer.tracking import Tracker
 
+Item = TypeVar("Item")
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +74,11 @@ def train(
             raise Conflict(f"{run_dir}: has a run already", hint="--resume goes on with it; or choose another --run")
         if resumed:
             check_same_shape(run_dir, config)
-        session = build_session(config, snapshot=read_facts(run_dir)["targets"].get("snapshot") if resumed else None)
+        else:
+            # Before the service is asked: a run that never reached it can be resumed too.
+            write_config(run_dir, config)
+        pinned = read_facts(run_dir)["targets"].get("snapshot") if resumed else None
+        session = build_session(config, resumed=resumed, snapshot=pinned)
         try:
             if resumed:
                 check_same_data(run_dir, session.facts)
@@ -116,7 +122,7 @@ class _Run:
     def _take(self, batch: PlannedBatch, pictures: Iterator[Tensor], matrices: Iterator[TargetMatrix]) -> None:
         """One step with all that may follow it: records, validation, a checkpoint."""
         started = time.perf_counter()
-        picture = next(pictures)
+        picture = self._next_or_save(pictures)
         has_pictures = time.perf_counter()
         matrix = self._next_or_save(matrices)
         has_targets = time.perf_counter()
@@ -130,9 +136,9 @@ class _Run:
         elif self._session.config.checkpoint.every and self._done % self._session.config.checkpoint.every == 0:
             self._save()
 
-    def _next_or_save(self, matrices: Iterator[TargetMatrix]) -> TargetMatrix:
+    def _next_or_save(self, awaited: Iterator[Item]) -> Item:
         try:
-            return next(matrices)
+            return next(awaited)
         except NBClipError:
             self._save()
             raise

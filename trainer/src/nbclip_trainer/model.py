@@ -99,12 +99,14 @@ def _own(settings: ModelSettings, architecture: Architecture, bias: float | None
 
 
 def _named(settings: ModelSettings, bias: float | None, load_weights: bool) -> ModelParts:
-    if ":" not in settings.name:
+    if ":" not in settings.name and load_weights:
         _check_name(settings)
+    # Without weights a tag still says how pictures are prepared; a weights file does not, and may be gone.
+    known = settings.pretrained is not None and bool(open_clip.get_pretrained_cfg(settings.name, settings.pretrained))
     extra = {} if bias is None else {"init_logit_bias": bias}
     model, _, _ = open_clip.create_model_and_transforms(
         settings.name,
-        settings.pretrained,
+        settings.pretrained if load_weights or known else None,
         load_weights=load_weights,
         pretrained_text=load_weights,
         image_resize_mode=settings.resize,

@@ -70,11 +70,12 @@ class Session:
             yield self.source.fetch([ids[row] for row in self.world.own(batch.rows)], [ids[row] for row in batch.rows])
 
 
-def build_session(config: TrainConfig, *, snapshot: str | None = None) -> Session:
+def build_session(config: TrainConfig, *, resumed: bool = False, snapshot: str | None = None) -> Session:
     """Reads the data, builds model and optimizer, reaches the service.
 
     Args:
         config: the run's settings.
+        resumed: a checkpoint will bring the weights, so pretrained ones are not read.
         snapshot: the one that a resumed run is bound to.
 
     Raises:
@@ -91,7 +92,7 @@ def build_session(config: TrainConfig, *, snapshot: str | None = None) -> Sessio
         source = _source(config, snapshot)
         undo.callback(source.close)
         target_facts = {"knowledge": config.targets.knowledge, **_checked_coverage(source, train, config)}
-        parts = build_model(config)
+        parts = build_model(config, load_weights=not resumed)
         # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
         parts.model.to(world.device).to(memory_format=torch.channels_last)
         train_pairs = _pairs(train, parts, config)

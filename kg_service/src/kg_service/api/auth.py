@@ -42,12 +42,12 @@ class FailedKeys:
 
 
 class Guard:
-    """Decides on requests. Until there is a keys file everybody may do everything, which `refuse_open_bind` keeps on this
-    machine; once there was one, a key is needed, whatever becomes of the file."""
+    """Decides on requests. Where no keys file was named and none is there, everybody may do everything, which
+    `refuse_open_bind` keeps on this machine; once there was one, a key is needed, whatever becomes of the file."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.keys_path
-        self._keyring: Keyring | None = None
+        self._keyring = Keyring(self._path) if settings.keys_file or self._path.exists() else None
         self._failed = FailedKeys(settings.max_failed_keys)
 
     def admit(self, secret: str | None, scope: Scope, address: str) -> str:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from nbclip_shared.errors import InvalidInput
 
 from kg_service.api.application import create_app
 from kg_service.api.keys import refuse_open_bind
-from kg_service.config import Settings
+from kg_service.config import Settings, unknown_variables
 
 _MARGIN_S = 2
 
@@ -24,11 +28,13 @@ def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then ends with status 0.
 
     Raises:
-        InvalidInput: it would listen to others without a key.
+        InvalidInput: it would listen to others without a key, or the address is taken.
     """
     refuse_open_bind(settings)
-    app = create_app(settings)
-    GracefulServer(app, settings).run()
+    for name in unknown_variables():
+        structlog.get_logger().warning("this variable sets nothing", variable=name, hint="kg-service settings lists them all")
+    with _listening(settings) as listener:
+        GracefulServer(create_app(settings), settings).run(sockets=listener)
 
 
 class GracefulServer(uvicorn.Server):
@@ -63,6 +69,24 @@ class GracefulServer(uvicorn.Server):
         timer = threading.Timer(self._settings.stop_s - 0.5, end)
         timer.daemon = True
         timer.start()
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[list[socket.socket] | None]:
+    """The bound socket, so that an address that can't be had is one line; a unix socket is left to uvicorn."""
+    if settings.uds:
+        yield None
+        return
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise InvalidInput(
+                f"can't listen on {settings.host} port {settings.port}: {error.strerror or error}", hint="choose another --port"
+            ) from error
+        yield [listener]
 
 
 def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from nbclip_shared.errors import BrokenArtefact, InvalidInput, NBClipError, Unavailable
 
+from kg_service.errors import UnusablePath
+
 APPLICATION_ID = int.from_bytes(b"NBKG", "big")
 SCHEMA_VERSION = 1
 _WRITER_CACHE_KIB = 65_536
@@ -124,7 +126,7 @@ def explained(path: Path) -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise InvalidInput(f"text with a lone surrogate: {error.object!r:.80}", hint="send valid Unicode") from error
     except OSError as error:
-        raise Unavailable(f"can't open the graph store {path}: {error}", hint="check the path and its permissions") from error
+        raise UnusablePath(f"can't open the graph store {path}: {error}", hint="check the path and its permissions") from error
 
 
 def _explanation(error: sqlite3.DatabaseError, path: Path) -> NBClipError | None:
@@ -134,7 +136,9 @@ def _explanation(error: sqlite3.DatabaseError, path: Path) -> NBClipError | None
         return Unavailable(f"{path} is locked by another process", hint="try again, or stop what writes to it")
     if name.startswith("SQLITE_FULL"):
         return Unavailable(f"no space left for {path}", hint="free disk space; nothing of this batch was stored")
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+        return UnusablePath(f"can't use {path}: {error}", hint="check the path and its permissions")
+    if name.startswith("SQLITE_IOERR"):
         return Unavailable(f"can't use {path}: {error}", hint="check the disk, the path and its permissions")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return BrokenArtefact(f"{path} is damaged or no graph store: {error}", hint=_way_out(path))

@@ -8,7 +8,8 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 _CONTEXT_EXPONENT = 0.75
-_DENSE_BELOW = 200
+_DENSE_UP_TO = 1_000
+"""Concepts up to which the whole SVD is computed: below the rank asked for, the sparse solver goes on from random vectors."""
 
 
 def cooccurrence_vectors(attribute_NM: sparse.csr_array, dimension: int) -> npt.NDArray[np.float32]:
@@ -22,18 +23,27 @@ def cooccurrence_vectors(attribute_NM: sparse.csr_array, dimension: int) -> npt.
         float32, [M, ≤ d].
     """
     ppmi_MM = _ppmi(attribute_NM)
-    concepts = ppmi_MM.shape[0]
-    if min(dimension, concepts, ppmi_MM.nnz) == 0:
-        return np.zeros((concepts, 0), np.float32)
-    if concepts <= max(_DENSE_BELOW, dimension):
-        left, strength, _ = np.linalg.svd(ppmi_MM.toarray())
+    active = np.flatnonzero(np.diff(ppmi_MM.indptr))
+    if min(dimension, len(active)) == 0:
+        return np.zeros((ppmi_MM.shape[0], 0), np.float32)
+    left_Ad = _left_vectors(sparse.csr_array(ppmi_MM[active][:, active]), dimension)
+    sign_d = np.sign(left_Ad[np.abs(left_Ad).argmax(axis=0), np.arange(left_Ad.shape[1])])
+    vectors_Md = np.zeros((ppmi_MM.shape[0], left_Ad.shape[1]), np.float32)
+    vectors_Md[active] = left_Ad * sign_d
+    return vectors_Md
+
+
+def _left_vectors(ppmi_AA: sparse.csr_array, dimension: int) -> npt.NDArray[np.float64]:
+    """U √S of the A concepts that stand beside others, largest singular values first; [A, ≤ d]."""
+    concepts = ppmi_AA.shape[0]
+    if concepts <= max(_DENSE_UP_TO, dimension):
+        left, strength, _ = np.linalg.svd(ppmi_AA.toarray())
     else:
-        left, strength, _ = svds(ppmi_MM, k=dimension, v0=np.ones(concepts), solver="arpack")
+        left, strength, _ = svds(ppmi_AA, k=dimension, v0=np.ones(concepts), solver="arpack")
     order = np.argsort(-strength, kind="stable")[:dimension]
-    vectors_Md = left[:, order] * np.sqrt(strength[order])
-    sign_d = np.sign(vectors_Md[np.abs(vectors_Md).argmax(axis=0), np.arange(vectors_Md.shape[1])])
-    signed_Md: npt.NDArray[np.float32] = (vectors_Md * sign_d).astype(np.float32)
-    return signed_Md
+    strength = np.where(strength > 1e-9 * strength.max(), strength, 0.0)
+    vectors_Ad: npt.NDArray[np.float64] = left[:, order] * np.sqrt(strength[order])
+    return vectors_Ad
 
 
 def _ppmi(attribute_NM: sparse.csr_array) -> sparse.csr_array:

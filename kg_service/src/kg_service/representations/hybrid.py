@@ -16,7 +16,7 @@ Shape legend: N images, M concepts of the graph, d co-occurrence dimensions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -118,6 +118,11 @@ class FittedHybrid:
         indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
         indices = np.array([index for row in rows for index in row], np.int64)
         return sparse.csr_array((self.idf[indices], indices, indptr), shape=(len(rows), len(self.cuis)))
+
+    def without_ancestors(self) -> FittedHybrid:
+        """The same with `ancestors=False`, without fitting anew: only the spread's diagonal is left."""
+        diagonal = sparse.diags_array(self.spread.diagonal(), format="csr")
+        return replace(self, parameters=replace(self.parameters, ancestors=False), spread=sparse.csr_array(diagonal))
 
     def tables(self) -> Tables:
         """idf, E and W, by name."""

@@ -91,7 +91,7 @@ def _batches(snapshot: Snapshot, request: TargetsRequest) -> tuple[_Batch, _Batc
         return _Batch(np.array([code[image_id] for image_id in image_ids]), snapshot.positions(image_ids))
 
     rows = batch(request.image_ids)
-    columns = rows if request.column_ids is None else batch(request.column_ids)
+    columns = rows if request.column_ids in (None, request.image_ids) else batch(request.column_ids or [])
     if request.on_unknown == "error":
         _refuse_unknown(request, rows, columns)
     return rows, columns

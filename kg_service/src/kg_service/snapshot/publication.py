@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from nbclip_shared.errors import InvalidInput
+from nbclip_shared.errors import BrokenArtefact, Gone, InvalidInput, NotFound
 from nbclip_shared.schemas import SnapshotFile, SnapshotManifest
 
 from kg_service.durable import install, new_folder, sha256_of, write_file
 from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.hybrid import Hybrid
-from kg_service.representations.model import FittedRepresentation, ImageVectors, Representation
+from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.representations.noise import Noise
-from kg_service.representations.variants import Variant, standard_variants
+from kg_service.representations.variants import Variant, fit_variants
 from kg_service.snapshot.files import MANIFEST, caption_keys, id_keys, manifest_bytes, save_array, snapshot_id
+from kg_service.snapshot.reader import SnapshotFolder
 
 _VERSIONED = ("nbclip-kg-service", "numpy", "scipy")
 
@@ -55,7 +56,7 @@ def publish(
     with new_folder(folder) as scratch:
         _write_images(scratch, graph)
         _write_graph(scratch, graph)
-        settings, with_knowledge = _write_variants(scratch, graph, standard_variants(hybrid or Hybrid(), Noise()))
+        settings, with_knowledge = _write_variants(scratch, graph, fit_variants(graph, hybrid or Hybrid(), Noise()))
         manifest = SnapshotManifest(
             vocabulary=dict(vocabulary),
             linkers=list(graph.linkers),
@@ -75,11 +76,20 @@ def publish(
         )
         new_id = snapshot_id(manifest)
         (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
-        if not (folder / new_id / MANIFEST).exists():
+        if not _is_whole(folder, new_id):
             install(scratch, folder / new_id)
     write_file(folder / "CURRENT", new_id.encode())
     structlog.get_logger().info("snapshot published", snapshot=new_id, images=manifest.images, concepts=manifest.concepts)
     return new_id
+
+
+def _is_whole(folder: Path, held: str) -> bool:
+    """Whether the snapshot is held undamaged; a damaged one is mended by publishing it again."""
+    try:
+        SnapshotFolder(folder).verify(held)
+    except (NotFound, Gone, BrokenArtefact):
+        return False
+    return True
 
 
 def _refuse_empty(graph: Graph, dataset: str | None, split: str | None) -> None:
@@ -110,15 +120,14 @@ def _write_graph(folder: Path, graph: Graph) -> None:
 
 
 def _write_variants(
-    folder: Path, graph: Graph, variants: Mapping[Variant, Representation]
+    folder: Path, graph: Graph, variants: Mapping[Variant, FittedRepresentation]
 ) -> tuple[dict[str, dict[str, float | int | str]], int]:
-    """Fits and writes every variant; returns their settings and how many images have knowledge."""
+    """Writes every variant; returns their settings and how many images have knowledge."""
     settings = {}
     image_cuis = [
         [graph.cuis[index] for index in graph.attribute_indices[start:end]] for start, end in pairwise(graph.attribute_indptr)
     ]
-    for variant, representation in variants.items():
-        fitted = representation.fit(graph)
+    for variant, fitted in variants.items():
         vectors = fitted.embed(graph.image_ids, image_cuis)
         _write_variant(folder, variant, fitted, vectors)
         settings["/".join(variant)] = fitted.settings()

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 from nbclip_shared.errors import BrokenArtefact, Gone, InvalidInput, NotFound, Unavailable
-from nbclip_shared.ids import check_snapshot_id
+from nbclip_shared.ids import check_snapshot_id, is_snapshot_id
 from nbclip_shared.schemas import Knowledge, SnapshotManifest
 from scipy import sparse
 
@@ -69,7 +69,9 @@ class SnapshotFolder:
 
     def ids(self) -> list[str]:
         """Held snapshots, the current one first, then the newest."""
-        held = sorted(self.path.glob(f"*/{MANIFEST}"), key=lambda file: (-file.stat().st_mtime_ns, file.parent.name))
+        # What is being written, or was left by a crash, lies beside them under other names.
+        held = [file for file in self.path.glob(f"*/{MANIFEST}") if is_snapshot_id(file.parent.name)]
+        held.sort(key=lambda file: (-file.stat().st_mtime_ns, file.parent.name))
         current = self.current()
         return sorted((file.parent.name for file in held), key=lambda held_id: held_id != current)
 

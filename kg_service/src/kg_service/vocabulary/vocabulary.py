@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,11 @@ class Vocabulary:
         self._edge_sources: list[str] = manifest["edge_sources"]
         self._arrays: dict[str, npt.NDArray[Any]] = {name: open_array(directory, name) for name in _ARRAYS.split()}
         self._names = self._open_strings("name")
+        # All is opened here: a vocabulary built anew in this folder later must not mix with this one.
+        self._words = WordIndex(
+            self._open_strings("word"), open_array(directory, "word_names"), open_array(directory, "postings")
+        )
+        self.sha256 = durable.sha256_of(directory / "manifest.json")
 
     def _open_strings(self, stem: str) -> Strings:
         return Strings(open_array(self.directory, f"{stem}_offsets"), open_array(self.directory, f"{stem}_data"))
@@ -63,11 +67,6 @@ class Vocabulary:
     def release(self) -> str:
         """The release's name, or `unknown`."""
         return str(self.manifest["release"])
-
-    @cached_property
-    def sha256(self) -> str:
-        """SHA-256 of the manifest, which holds those of all files: names this vocabulary."""
-        return durable.sha256_of(self.directory / "manifest.json")
 
     def describe(self) -> dict[str, str]:
         """Release, licence and SHA-256, as snapshots record them."""
@@ -196,12 +195,6 @@ class Vocabulary:
                 break
             found[concept] = None
         return [self.concept(self.cui(index)) for index in found]
-
-    @cached_property
-    def _words(self) -> WordIndex:
-        return WordIndex(
-            self._open_strings("word"), open_array(self.directory, "word_names"), open_array(self.directory, "postings")
-        )
 
     @property
     def name_count(self) -> int:

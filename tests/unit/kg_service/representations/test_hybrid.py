@@ -157,3 +157,23 @@ def test_similarity_is_symmetric_semidefinite_and_bounded(graph_and_cuis, ancest
     assert np.abs(sim).max() <= 1
     assert np.linalg.eigvalsh(sim.astype(float)).min() > -1e-5
     assert fitted.embed(graph.image_ids, cuis).has_knowledge().tolist() == [bool(row) for row in cuis]
+
+
+def test_taking_the_ancestors_away_is_fitting_without_them(five_images):
+    derived = Hybrid(hub_share=1.0).fit(five_images).without_ancestors()
+    fitted = Hybrid(hub_share=1.0, ancestors=False).fit(five_images)
+    assert derived.parameters == fitted.parameters
+    assert similarities(derived).tobytes() == similarities(fitted).tobytes()
+
+
+def test_an_ancestor_at_the_hub_share_stays(five_images):
+    # lung disease and disease stand, with their descendants, in 3 of 5 images
+    spread = Hybrid(smoothing=0, hub_share=0.6).fit(five_images).spread.toarray()
+    assert spread[0, 2] > 0
+
+
+def test_few_captions_over_many_concepts_give_the_same_bits_each_time():
+    rng = np.random.default_rng(1)
+    attributes = sparse.csr_array((rng.random((12, 400)) < 0.1).astype(float))
+    first, again = (cooccurrence_vectors(attributes, 64).tobytes() for _ in range(2))
+    assert first == again

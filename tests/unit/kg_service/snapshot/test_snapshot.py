@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -166,3 +167,31 @@ def test_an_empty_graph_is_not_published(tmp_path, five_images, field):
     with pytest.raises(InvalidInput):
         publish(GraphOnly(empty), tmp_path, vocabulary={})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_publishing_again_mends_a_damaged_snapshot(folder, tmp_path, five_images):
+    held = folder.current()
+    (folder.path / held / "graph.is_a.npy").write_bytes(b"x")
+    options = {"vocabulary": {"release": "test"}, "hybrid": Hybrid(smoothing=0, hub_share=1.0)}
+    assert publish(GraphOnly(five_images), tmp_path, **options) == held
+    assert SnapshotFolder(tmp_path).open().id == held
+
+
+def test_what_a_crash_left_is_no_snapshot(folder):
+    shutil.copytree(folder.path / folder.current(), folder.path / ".new.crashed")
+    assert folder.ids() == [folder.current()]
+
+
+def test_two_unknown_images_are_no_duplicates(folder):
+    matrix = ask(folder, image_ids=["ghost", "zombie", "a"], on_unknown="flag")
+    assert matrix.values[:2].tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_columns_that_are_the_rows_change_nothing(folder):
+    ids = ["c", "a", "b"]
+    assert np.array_equal(ask(folder, image_ids=ids).values, ask(folder, image_ids=ids, column_ids=ids).values)
+
+
+def test_a_small_graph_below_the_rank_has_one_id(tmp_path, five_images):
+    ids = {publish(GraphOnly(five_images), tmp_path / str(index), vocabulary={}) for index in range(3)}
+    assert len(ids) == 1

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from kg_service.vocabulary.builder import build_vocabulary
-from kg_service.vocabulary.model import Ancestor, Concept, Edge, Name
+from kg_service.vocabulary.model import Ancestor, Concept, Edge, Name, VocabularyFilters
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip_shared.errors import BrokenArtefact, InvalidId, NotFound
 
@@ -132,3 +132,10 @@ def test_example_vocabulary_compiles_and_opens_fast(tmp_path):
     assert vocabulary.preferred_name("C0024109") == "Lung"
     assert "C0035237" in vocabulary.parents("C0024109")
     assert "C0024109" in {concept.cui for concept in vocabulary.search("lung")}
+
+
+def test_an_opened_vocabulary_stays_what_it_was_when_the_folder_is_built_anew(vocabulary, write_release, tmp_path):
+    before = vocabulary.sha256
+    build_vocabulary(write_release(), tmp_path / "compiled", VocabularyFilters(semantic_types=("T023",)))
+    assert [concept.name for concept in vocabulary.search("lung dis")] == ["Lung Diseases"]
+    assert vocabulary.sha256 == before != open_vocabulary(tmp_path / "compiled").sha256

@@ -39,3 +39,12 @@ def test_a_ranks_rows_know_their_own_columns():
     targets = target_rows(values, torch.tensor([2]), torch.tensor([5]), torch.tensor([3, 4, 5]), TargetSettings(), CPU)
     assert targets.rows.tolist() == [[0, 0, 1]]
     assert targets.has_knowledge.tolist() == [False]
+
+
+def test_paper_literal_rows_come_from_the_similarities_as_they_are():
+    keys = caption_keys(["a", "a", "b"])
+    similarity = np.array([[1, 0.3, 0.6], [0.3, 1, 0.1], [0.6, 0.1, 1]], np.float32)
+    settings = TargetSettings(form="paper-literal", temperature=0.2, duplicates="positive")
+    rows = target_rows(matrix(similarity, [True] * 3), torch.arange(3), keys, keys, settings, CPU).rows
+    expected = np.exp(similarity / 0.2) / np.exp(similarity / 0.2).sum(axis=1, keepdims=True)
+    assert np.allclose(rows.numpy(), expected, atol=1e-6)

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from nbclip_shared.errors import Gone, InvalidInput, NotFound, Unauthorized
+from nbclip_shared.schemas import Problem, ProblemItem
 from nbclip_trainer.config import ServiceSettings, TargetSettings
 from nbclip_trainer.errors import ServiceAway
 from nbclip_trainer.targets.service import connect
@@ -154,3 +155,22 @@ def test_an_answer_of_another_shape_is_refused(service, connected):
     service.matrix = lambda rows, columns, snapshot: type(service).matrix(service, rows, columns[:-1], snapshot)
     with pytest.raises(InvalidInput, match="asked for"):
         source.fetch(["a", "b"], ["a", "b"])
+
+
+def test_the_services_reasons_reach_the_user(service, connected):
+    source = connected()
+    problem = Problem(
+        type="urn:nbclip:problem:invalid-input",
+        title="Invalid input",
+        status=422,
+        detail="the body is not what this route takes",
+        errors=[ProblemItem(where="image_ids.0", message="too long")],
+    )
+    service.troubles.append((422, {"content-type": "application/problem+json"}, problem.model_dump_json().encode()))
+    with pytest.raises(InvalidInput, match=r"image_ids\.0: too long"):
+        source.fetch(["a1"], ["a1"])
+
+
+def test_similarities_that_are_ranked_are_asked_for_unrounded(service, connected):
+    connected(top_k=3).fetch(["a1"], ["a1", "b1"])
+    assert service.asked[-1]["dtype"] == "float32"

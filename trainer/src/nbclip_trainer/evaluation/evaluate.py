@@ -101,7 +101,7 @@ def _refuse_unscorable(pictures: ScoredPictures, protocol: Protocol) -> None:
     raise InvalidInput(
         f"split {protocol.class_split!r} has no class of {protocol.minimum_class_size} pictures (the largest has {largest}), "
         "and no CUIs",
-        hint="lower the minimum class size, or bring more labelled pictures",
+        hint="lower --min-class-size, or bring more labelled pictures",
     )
 
 

@@ -71,7 +71,10 @@ def _preset_text(preset: str) -> str:
     path = Path(preset)
     if not path.is_file():
         raise NotFound(f"no preset {preset!r}", hint=f"a YAML file, or one of: {', '.join(preset_names())}")
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"preset {preset}: not UTF-8 text: {error}", hint="is it a YAML file?") from error
 
 
 def _beside(base: str, preset: str) -> str:

@@ -58,6 +58,7 @@ def target_rows(
     duplicate_RC = None
     if settings.duplicates == "positive":
         duplicate_RC = duplicate_mask(row_keys_R.to(device), column_keys_C.to(device))
-        similarity_RC = similarity_RC.masked_fill(duplicate_RC, 1.0)
     rows_RC = build_targets(similarity_RC, own_R, has_knowledge_C, settings.parameters(), duplicate_RC=duplicate_RC)
+    if duplicate_RC is not None:
+        similarity_RC = similarity_RC.masked_fill(duplicate_RC, 1.0)
     return Targets(rows_RC, similarity_RC, own_R, has_knowledge_C[own_R])

@@ -118,7 +118,8 @@ class ServiceSource:
             "knowledge": self._targets.knowledge,
             "representation": self._targets.representation,
             "output": "similarity",
-            "dtype": "float16",
+            # Rounding to float16 makes ties, of which top_k keeps all.
+            "dtype": "float16" if self._targets.top_k is None else "float32",
             "on_unknown": on_unknown,
         }
         matrix = codec.decode(self._ask("POST", "/targets", body).content)
@@ -234,8 +235,9 @@ def _refusal(response: httpx2.Response) -> NBClipError:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
         return kind(f"{response.url}: status {response.status_code}", hint="is this the URL of a kg-service?")
-    reasons = "; ".join(f"{error.get('field', '')}: {error.get('reason', '')}" for error in problem.errors)
-    return kind(f"{response.url}: {problem.detail or problem.title}{f' ({reasons})' if reasons else ''}", hint=problem.hint)
+    reasons = "; ".join(f"{error.where}: {error.message}" for error in problem.errors)
+    hint = f"--key-file FILE, or the variable {KEY_VARIABLE}" if kind is errors.Unauthorized else problem.hint
+    return kind(f"{response.url}: {problem.detail or problem.title}{f' ({reasons})' if reasons else ''}", hint=hint)
 
 
 def _reason(error: Exception) -> str:
