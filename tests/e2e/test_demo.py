@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4
+# The first test to run waits for the whole demo.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1600)]
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +42,12 @@ def records(folder, run, kind):
     return [record for record in map(json.loads, lines) if record["kind"] == kind]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1600)
 def test_the_report_is_written_and_its_path_printed(demo):
     folder, printed = demo
     assert str(folder / "report.html") in printed.splitlines()[-1]
     assert (folder / "report.html").stat().st_size > 50_000
 
 
-@pytest.mark.slow
 def test_every_batch_asked_the_service_for_its_targets(demo):
     folder, _ = demo
     steps = len(records(folder, "nbclip", "train"))
@@ -57,7 +56,6 @@ def test_every_batch_asked_the_service_for_its_targets(demo):
     assert len(answered) >= steps
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("run", ["clip", "nbclip"])
 def test_the_models_learn(demo, run):
     folder, _ = demo
@@ -81,7 +79,6 @@ def mean_precision(folder, run, ranker):
     return sum(chosen.values()) / 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("run", ["clip", "nbclip"])
 def test_retrieval_beats_raw_pixels_and_chance(demo, run):
     folder, _ = demo
@@ -89,7 +86,6 @@ def test_retrieval_beats_raw_pixels_and_chance(demo, run):
     assert learned > mean_precision(folder, run, "raw pixels") > mean_precision(folder, run, "chance")
 
 
-@pytest.mark.slow
 def test_the_report_sets_nbclip_beside_clip_with_paired_intervals(demo):
     folder, _ = demo
     page = html.unescape(re.sub(r"<[^>]+>", " ", (folder / "report.html").read_text()))
