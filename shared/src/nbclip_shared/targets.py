@@ -49,13 +49,8 @@ def build_targets(
         P, [R, C], dtype of `similarity_RC`, each row ≥ 0 with sum 1.
     """
     xp = array_api_compat.array_namespace(similarity_RC)
-    device = array_api_compat.device(similarity_RC)
-    columns_C = xp.arange(similarity_RC.shape[1], device=device)
-    positive_RC = columns_C[None, :] == own_R[:, None]
-    if duplicate_RC is not None:
-        positive_RC = positive_RC | duplicate_RC
-    one_RC = xp.astype(positive_RC, similarity_RC.dtype)
-    hard_RC = one_RC / xp.sum(one_RC, axis=1, keepdims=True)
+    positive_RC = _positives(xp, similarity_RC, own_R, duplicate_RC)
+    hard_RC = _row_normalised(xp, positive_RC, similarity_RC)
     known_R1 = has_knowledge_C[own_R][:, None]
     if parameters.form == "paper-literal":
         return xp.where(known_R1, _softmax(xp, similarity_RC, parameters.temperature or 1.0), hard_RC)
@@ -70,9 +65,26 @@ def build_targets(
     return xp.where(evidence_R1, soft_RC, hard_RC)
 
 
+def hard_targets(similarity_RC: Array, own_R: Array, *, duplicate_RC: Array | None = None) -> Array:
+    """Y, what `build_targets` gives where nothing is known: the row's own image and its duplicates, [R, C], rows sum to 1."""
+    xp = array_api_compat.array_namespace(similarity_RC)
+    return _row_normalised(xp, _positives(xp, similarity_RC, own_R, duplicate_RC), similarity_RC)
+
+
 def duplicate_mask(row_keys_R: Array, column_keys_C: Array) -> Array:
-    """True where a row's key equals a column's: bool, [R, C]. Keys are integers, such as 64 bits of `caption_sha256`."""
+    """True where a row's key equals a column's: bool, [R, C]. Keys are integers, such as `caption_key` gives."""
     return row_keys_R[:, None] == column_keys_C[None, :]
+
+
+def _positives(xp: Any, similarity_RC: Array, own_R: Array, duplicate_RC: Array | None) -> Array:
+    columns_C = xp.arange(similarity_RC.shape[1], device=array_api_compat.device(similarity_RC))
+    own_RC = columns_C[None, :] == own_R[:, None]
+    return own_RC if duplicate_RC is None else own_RC | duplicate_RC
+
+
+def _row_normalised(xp: Any, positive_RC: Array, similarity_RC: Array) -> Array:
+    one_RC = xp.astype(positive_RC, similarity_RC.dtype)
+    return one_RC / xp.sum(one_RC, axis=1, keepdims=True)
 
 
 def _softmax(xp: Any, similarity_RC: Array, temperature: float) -> Array:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from nbclip_shared.schemas import TargetParameters
-from nbclip_shared.targets import build_targets, duplicate_mask
+from nbclip_shared.targets import build_targets, duplicate_mask, hard_targets
 
 ENOUGH = 24
 
@@ -196,3 +196,13 @@ def test_a_row_whose_best_similarity_is_the_floor_has_evidence():
     similarity = np.array([[1, 0.25], [0.25, 1]], np.float32)
     rows = build_targets(similarity, np.arange(2), np.ones(2, bool), TargetParameters(floor=0.25, neighbour_mass=0.4))
     assert np.allclose(rows, [[0.6, 0.4], [0.4, 0.6]])
+
+
+@pytest.mark.parametrize("form", ["recommended", "paper-literal"])
+def test_hard_targets_are_what_is_built_where_nothing_is_known(form):
+    similarity, own = np.eye(4, dtype=np.float32), np.arange(4)
+    duplicate = np.zeros((4, 4), bool)
+    duplicate[0, 2] = duplicate[2, 0] = True
+    built = build_targets(similarity, own, np.zeros(4, bool), TargetParameters(form=form), duplicate_RC=duplicate)
+    assert np.array_equal(hard_targets(similarity, own, duplicate_RC=duplicate), built)
+    assert built[0].tolist() == [0.5, 0, 0.5, 0]

@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from kg_service.graph.store import Graph
-
 Tables = Mapping[str, npt.NDArray[Any]]
 """Named arrays that a fitted representation consists of; a snapshot keeps them."""
 
@@ -52,7 +50,7 @@ class ImageVectors:
 
 
 class FittedRepresentation(Protocol):
-    """A representation with its tables frozen."""
+    """A method fitted on a graph (`Hybrid().fit(graph)`), its tables frozen."""
 
     def embed(self, image_ids: Sequence[str], cuis: Sequence[Sequence[str]]) -> ImageVectors:
         """Vectors of images with these present CUIs, in order; CUIs unknown to the tables are left out."""
@@ -62,10 +60,3 @@ class FittedRepresentation(Protocol):
 
     def settings(self) -> dict[str, float | int | str]:
         """Method and parameters, for the snapshot's manifest."""
-
-
-class Representation(Protocol):
-    """A method with its parameters."""
-
-    def fit(self, graph: Graph) -> FittedRepresentation:
-        """Fits the tables on a graph; deterministic."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from nbclip_shared.codec import TargetMatrix
 from nbclip_shared.ids import caption_key, caption_sha256
-from nbclip_shared.targets import build_targets, duplicate_mask
+from nbclip_shared.targets import build_targets, duplicate_mask, hard_targets
 from torch import Tensor
 
 from nbclip_trainer.config import TargetSettings
@@ -58,7 +58,11 @@ def target_rows(
     duplicate_RC = None
     if settings.duplicates == "positive":
         duplicate_RC = duplicate_mask(row_keys_R.to(device), column_keys_C.to(device))
-    rows_RC = build_targets(similarity_RC, own_R, has_knowledge_C, settings.parameters(), duplicate_RC=duplicate_RC)
+    if matrix.has_knowledge.any():
+        rows_RC = build_targets(similarity_RC, own_R, has_knowledge_C, settings.parameters(), duplicate_RC=duplicate_RC)
+    else:
+        # Plain CLIP has no neighbours whose temperature would have to be solved for at every step.
+        rows_RC = hard_targets(similarity_RC, own_R, duplicate_RC=duplicate_RC)
     if duplicate_RC is not None:
         similarity_RC = similarity_RC.masked_fill(duplicate_RC, 1.0)
     return Targets(rows_RC, similarity_RC, own_R, has_knowledge_C[own_R])
