@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 
@@ -390,18 +391,21 @@ PER_EXAMPLE = settings(max_examples=40, deadline=None, suppress_health_check=[He
     shuffled=st.randoms(use_true_random=False),
 )
 def test_the_graph_does_not_depend_on_order_or_batches(new_store, nodes, cuts, shuffled):
-    one, other = new_store()(), new_store()()
-    one.write(batch(*nodes))
+    def written(parts):
+        with closing(new_store()()) as store:
+            for part in parts:
+                store.write(batch(*part))
+            return store.read_graph(), store.read_graph(split="train"), store.counts()
+
     order = list(nodes)
     shuffled.shuffle(order)
-    bounds = [0, *sorted(cuts), len(order)]
-    for start, stop in pairwise(bounds):
-        other.write(batch(*order[start:stop]))
-    assert same(one.read_graph(), other.read_graph())
-    assert same(one.read_graph(split="train"), other.read_graph(split="train"))
-    assert one.counts() == other.counts()
-    one.close()
-    other.close()
+    whole, train, counts = written([nodes])
+    other_whole, other_train, other_counts = written(
+        order[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(order)])
+    )
+    assert same(whole, other_whole)
+    assert same(train, other_train)
+    assert counts == other_counts
 
 
 WRITES = st.tuples(st.just("write"), st.lists(IMAGES, max_size=4), st.sampled_from(["reject", "replace"]))

@@ -14,7 +14,7 @@ from nbclip_shared.errors import InvalidInput, NBClipError
 
 from kg_service.api.keys import add_key, read_keys
 from kg_service.api.logging import configure_logging
-from kg_service.api.parts import hybrid_of, linker_settings
+from kg_service.api.parts import hybrid_of, linker_settings, open_graph
 from kg_service.config import Settings, load_settings, settings_table
 from kg_service.console import (
     build_table,
@@ -29,7 +29,6 @@ from kg_service.console import (
     stdout,
 )
 from kg_service.doctor import examine
-from kg_service.graph import open_store
 from kg_service.ingest.pipeline import ingest_file
 from kg_service.ingest.readers import Format, ReadOptions
 from kg_service.linking.builder import LinkerKind, build_linker
@@ -61,7 +60,10 @@ app.add_typer(snapshot_app, name="snapshot", rich_help_panel=_WALK)
 app.add_typer(keys_app, name="keys")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder; default: data.", rich_help_panel=_PANEL)]
-Store = Annotated[str | None, typer.Option(help="Graph store; default: graph.sqlite in it.", rich_help_panel=_PANEL)]
+Store = Annotated[
+    str | None,
+    typer.Option(help="Graph store, such as neo4j://localhost:7687; default: graph.sqlite in it.", rich_help_panel=_PANEL),
+]
 VocabularyFolder = Annotated[
     Path | None, typer.Option("--vocabulary", help="Compiled vocabulary; default: vocabulary/ in it.", rich_help_panel=_PANEL)
 ]
@@ -142,7 +144,7 @@ def ingest(
     """
     settings = load_settings(data=data, store=store, vocabulary=vocabulary, linker=linker)
     known = open_vocabulary(settings.vocabulary_folder)
-    with closing(open_store(settings.store_url)) as graph, progress_bar() as progress:
+    with closing(open_graph(settings, bulk=True)) as graph, progress_bar() as progress:
         report = ingest_file(
             file,
             graph,
@@ -173,7 +175,7 @@ def publish_snapshot(
     """
     settings = load_settings(data=data, store=store, vocabulary=vocabulary)
     described = open_vocabulary(settings.vocabulary_folder).describe()
-    with closing(open_store(settings.store_url)) as graph:
+    with closing(open_graph(settings)) as graph:
         new_id = publish(
             graph,
             settings.snapshots_folder,

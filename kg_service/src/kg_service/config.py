@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from nbclip_shared.errors import InvalidInput
 from nbclip_shared.schemas import MAX_BATCH, MAX_ITEMS
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "KG_"
@@ -23,8 +23,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
-    data: Path = Field(Path("data"), description="data folder: vocabulary/, graph.sqlite, snapshots/, keys.json")
-    store: str = Field("", description="graph store, `embedded:///PATH`; empty: graph.sqlite in the data folder")
+    data: Path = Field(Path("data"), description="data folder: vocabulary/, graph.sqlite or mirror/, snapshots/, keys.json")
+    store: str = Field(
+        "", description="graph store, `embedded:///PATH` or `neo4j://HOST:PORT`; empty: graph.sqlite in the data folder"
+    )
+    store_user: str = Field("neo4j", description="login of a Neo4j server; empty for a server without")
+    store_password: SecretStr = Field(SecretStr(""), description="its password")
     vocabulary: Path | None = Field(None, description="compiled vocabulary; default: vocabulary/ in the data folder")
     show_names: bool = Field(True, description="answer with the vocabulary's names; off: CUIs only, for licensed sources")
 
@@ -75,6 +79,11 @@ class Settings(BaseSettings):
         return self.store or str(self.data / "graph.sqlite")
 
     @property
+    def mirror_folder(self) -> Path:
+        """Where the local copy of a Neo4j graph is."""
+        return self.data / "mirror"
+
+    @property
     def vocabulary_folder(self) -> Path:
         """Where the compiled vocabulary is."""
         return self.vocabulary or self.data / "vocabulary"
@@ -121,5 +130,5 @@ def settings_table() -> str:
 def _rows() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        shown = f"`{default}`" if default not in (None, "") else ""
+        shown = f"`{default}`" if default not in (None, "") and not isinstance(default, SecretStr) else ""
         yield f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |"

@@ -14,6 +14,12 @@ class MissingExtra(InvalidInput):
         super().__init__(f"{purpose} needs the extra '{extra}'", hint=f"install it: uv pip install 'nbclip-kg-service[{extra}]'")
 
 
+class WrongCredentials(Unavailable):
+    """A login or a name that the settings give is refused: not ready for a client (503), wrong input for who set it (exit 2)."""
+
+    code, title, exit_code = "wrong-credentials", "The graph store refuses the login", 2
+
+
 class UnusablePath(Unavailable):
     """A file can't be opened where the settings say: not ready for a client (503), wrong input for who set it (exit 2)."""
 

@@ -31,6 +31,8 @@ def configure_logging(form: Literal["console", "json"], level: int = logging.INF
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # The driver tells of every attempt; what comes of them is an error of this program's own.
+    logging.getLogger("neo4j").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

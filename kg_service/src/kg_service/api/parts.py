@@ -41,7 +41,7 @@ class Parts:
         """The graph."""
         with self._lock:
             if self._store is None:
-                self._store = open_store(self.settings.store_url)
+                self._store = open_graph(self.settings)
             return self._store
 
     @property
@@ -86,6 +86,17 @@ class Parts:
             if self._store is not None:
                 self._store.close()
                 self._store = None
+
+
+def open_graph(settings: Settings, url: str = "", *, bulk: bool = False) -> GraphStore:
+    """The graph store that the settings name, or the one at `url` with their login; arguments and errors as `open_store`."""
+    return open_store(
+        url or settings.store_url,
+        user=settings.store_user,
+        password=settings.store_password.get_secret_value(),
+        mirror=settings.mirror_folder,
+        bulk=bulk,
+    )
 
 
 def linker_settings(settings: Settings) -> LinkerSettings:

@@ -8,18 +8,20 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from nbclip_shared.errors import InvalidInput
+from nbclip_shared.errors import InvalidInput, NBClipError
 
 from kg_service.api.application import create_app
 from kg_service.api.keys import refuse_open_bind
+from kg_service.api.parts import open_graph
 from kg_service.config import Settings, unknown_variables
+from kg_service.errors import WrongCredentials
 
 _MARGIN_S = 2
 
@@ -29,12 +31,25 @@ def serve(settings: Settings) -> None:
 
     Raises:
         InvalidInput: it would listen to others without a key, or the address is taken.
+        WrongCredentials: the graph store refuses the login.
     """
     refuse_open_bind(settings)
+    _refuse_wrong_login(settings)
     for name in unknown_variables():
         structlog.get_logger().warning("this variable sets nothing", variable=name, hint="kg-service settings lists them all")
     with _listening(settings) as listener:
         GracefulServer(create_app(settings), settings).run(sockets=listener)
+
+
+def _refuse_wrong_login(settings: Settings) -> None:
+    """A wrong login will not mend itself; a store that is away may come, and targets are answered without it."""
+    try:
+        with closing(open_graph(settings)) as store:
+            store.check()
+    except WrongCredentials:
+        raise
+    except NBClipError as error:
+        structlog.get_logger().warning("graph store", reason=str(error))
 
 
 class GracefulServer(uvicorn.Server):

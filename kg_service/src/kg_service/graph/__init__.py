@@ -11,19 +11,37 @@ from kg_service.graph.store import GraphStore
 
 __all__ = ["open_store"]
 
+_NEO4J_SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
-def open_store(url: str) -> GraphStore:
-    """Opens the store that `url` names: `embedded:///absolute/path`, `embedded://relative/path`, or a plain path.
+
+def open_store(
+    url: str, *, user: str = "neo4j", password: str = "", mirror: Path = Path("data/mirror"), bulk: bool = False
+) -> GraphStore:
+    """Opens the store that `url` names.
+
+    Args:
+        url: `embedded:///absolute/path`, `embedded://relative/path`, a plain path, or `neo4j://HOST[:PORT][/DATABASE]` (also
+            bolt, and +s or +ssc for TLS). A Neo4j server is asked when the store is first used.
+        user: login of a Neo4j server; empty for a server without.
+        password: its password.
+        mirror: folder of the local copy of a Neo4j graph, through which the whole graph is read.
+        bulk: for bulk work, which waits for a server that restarts; a request is told to come back instead.
 
     Raises:
-        InvalidInput: the scheme is not known, or there is no path.
+        InvalidInput: the scheme is not known, or the address is not complete.
         BrokenArtefact, Unavailable: as `open_embedded`.
     """
     scheme, separator, rest = url.partition("://")
+    if separator and scheme in _NEO4J_SCHEMES:
+        from kg_service.graph.neo4j import open_neo4j
+
+        return open_neo4j(url, user=user, password=password, mirror=mirror, bulk=bulk)
     if not separator:
         scheme, rest = "embedded", url
     if scheme != "embedded":
-        raise InvalidInput(f"unknown kind of graph store: {url!r}", hint="known: embedded:///PATH, or a plain path")
+        raise InvalidInput(
+            f"unknown kind of graph store: {url!r}", hint="known: embedded:///PATH, neo4j://HOST:PORT, or a plain path"
+        )
     if not rest:
         raise InvalidInput(f"no path in the graph store's address: {url!r}", hint="such as embedded:///var/lib/nbclip/graph.db")
     return open_embedded(Path(rest).expanduser())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -14,7 +14,7 @@ from nbclip_shared.errors import Unavailable
 from nbclip_shared.ids import caption_sha256
 
 from kg_service.graph.arrays import assemble_graph
-from kg_service.graph.settlement import canonical, require_concepts, settle
+from kg_service.graph.settlement import canonical, image_batch, require_concepts, settle
 from kg_service.graph.sqlite import Database
 from kg_service.graph.store import (
     AttributeEdge,
@@ -30,6 +30,7 @@ from kg_service.graph.store import (
 
 _GIVEN = "(SELECT value FROM json_each(?))"
 _PRESENT = "provenance_key IN (SELECT provenance_key FROM provenance WHERE assertion = 'present')"
+_PAGE = 5_000
 _provenance = attrgetter("linker", "rule", "assertion")
 
 
@@ -77,8 +78,17 @@ class EmbeddedStore:
 
     def delete_image(self, image_id: str) -> bool:
         """As `GraphStore.delete_image`."""
+        return self.delete_images([image_id]) > 0
+
+    def delete_images(self, image_ids: Iterable[str]) -> int:
+        """Removes images and their edges in one transaction; returns how many there were."""
         with self._database.writing() as connection:
-            return _delete(connection, [image_id]) > 0
+            return _delete(connection, [*image_ids])
+
+    def image_ids(self) -> set[str]:
+        """The ids of all images."""
+        with self._database.reading() as connection:
+            return {image_id for (image_id,) in connection.execute("SELECT image_id FROM image")}
 
     def image_count(self, cui: str) -> int:
         """As `GraphStore.image_count`."""
@@ -115,6 +125,21 @@ class EmbeddedStore:
                 _linkers(connection, np.unique(attribute_A3[:, 2]).tolist()),
             )
 
+    def batches(self) -> Iterator[GraphBatch]:
+        """As `GraphStore.batches`."""
+        with self._database.reading() as connection:
+            concepts, is_a = _concept_nodes(connection), _is_a_edges(connection)
+        for start in range(0, len(concepts), _PAGE):
+            yield GraphBatch(concepts=concepts[start : start + _PAGE])
+        for start in range(0, len(is_a), _PAGE):
+            part = is_a[start : start + _PAGE]
+            ends = {cui for edge in part for cui in (edge.child, edge.parent)}
+            yield GraphBatch(concepts=[ConceptNode(cui, "") for cui in sorted(ends)], is_a=part)
+        after = ""
+        while page := self.images(after=after, limit=_PAGE):
+            yield image_batch(page)
+            after = page[-1].image_id
+
     def check(self) -> None:
         """As `GraphStore.check`; BrokenArtefact if the file is damaged."""
         if not self._database.path.exists():
@@ -128,6 +153,22 @@ class EmbeddedStore:
 
 def _json(values: Iterable[str | int]) -> str:
     return json.dumps(list(values), ensure_ascii=False)
+
+
+def _concept_nodes(connection: sqlite3.Connection) -> list[ConceptNode]:
+    rows = connection.execute("SELECT cui, name, semantic_types, source FROM concept ORDER BY cui")
+    return [ConceptNode(cui, name, tuple(types.split()), source) for cui, name, types, source in rows]
+
+
+def _is_a_edges(connection: sqlite3.Connection) -> list[IsAEdge]:
+    rows = connection.execute(
+        """
+        SELECT child.cui, parent.cui, is_a.source
+        FROM is_a JOIN concept AS child ON child = child.concept_key JOIN concept AS parent ON parent = parent.concept_key
+        ORDER BY 1, 2
+        """
+    )
+    return [IsAEdge(*row) for row in rows]
 
 
 def _upsert_concepts(connection: sqlite3.Connection, concepts: Sequence[ConceptNode]) -> dict[str, int]:
@@ -186,7 +227,10 @@ def _insert(connection: sqlite3.Connection, images: Iterable[ImageNode], concept
     connection.executemany(
         "INSERT INTO image VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (key, image.image_id, image.caption, caption_sha256(image.caption), image.dataset, image.split, now)
+            (
+                *(key, image.image_id, image.caption, caption_sha256(image.caption), image.dataset, image.split),
+                image.ingested_at or now,
+            )
             for key, image in keyed
         ],
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from nbclip_shared.errors import InvalidInput
 from nbclip_shared.schemas import Outcome
 
-from kg_service.graph.store import GraphBatch, ImageNode, ImageOutcome, OnConflict
+from kg_service.graph.store import ConceptNode, GraphBatch, ImageNode, ImageOutcome, IsAEdge, OnConflict
 
 _place = attrgetter("start", "end", "cui")
 _CONTENT = ("caption", "dataset", "split", "attributes")
@@ -21,7 +21,7 @@ class Settlement:
 
     Attributes:
         outcomes: one an image, in the batch's order.
-        changed: images to be written, by id, in canonical form; those stored before replace what is stored.
+        changed: images to be written, by id, in canonical form with the time they bring; they replace what is stored.
     """
 
     outcomes: tuple[ImageOutcome, ...]
@@ -39,11 +39,13 @@ def settle(images: Iterable[ImageNode], stored: Mapping[str, ImageNode], on_conf
     current = dict(stored)
     changed: dict[str, ImageNode] = {}
     outcomes = []
-    for image in map(canonical, images):
+    for given in images:
+        image = canonical(given)
         outcome, reason = _outcome(image, current.get(image.image_id), on_conflict)
         outcomes.append(ImageOutcome(image.image_id, outcome, reason))
         if outcome in ("created", "replaced"):
-            current[image.image_id] = changed[image.image_id] = image
+            current[image.image_id] = image
+            changed[image.image_id] = replace(image, ingested_at=given.ingested_at)
     return Settlement(tuple(outcomes), changed)
 
 
@@ -57,6 +59,12 @@ def canonical(image: ImageNode) -> ImageNode:
     return ImageNode(image.image_id, image.caption, attributes, image.dataset, image.split)
 
 
+def image_batch(images: Sequence[ImageNode]) -> GraphBatch:
+    """Images of which the concepts were written before: without their names, which stay as they are."""
+    named = {edge.cui for image in images for edge in image.attributes}
+    return GraphBatch(images, [ConceptNode(cui, "") for cui in sorted(named)])
+
+
 def require_concepts(batch: GraphBatch) -> None:
     """Raises InvalidInput if an edge of the batch names a concept that is not among its `concepts`."""
     named = {edge.cui for image in batch.images for edge in image.attributes}
@@ -67,6 +75,26 @@ def require_concepts(batch: GraphBatch) -> None:
             f"edges name {len(missing)} concepts that the batch lacks: {', '.join(missing[:5])}",
             hint="put every concept that an edge names into the batch",
         )
+
+
+def changed_concepts(concepts: Iterable[ConceptNode], stored: Iterable[ConceptNode]) -> list[ConceptNode]:
+    """Concepts to be written, by CUI. The last name wins, but a concept of unknown name never takes a known one away."""
+    known = {concept.cui: concept for concept in stored}
+    settled = dict(known)
+    for concept in sorted(concepts, key=attrgetter("cui", "name", "semantic_types", "source")):
+        if concept.name or concept.cui not in settled:
+            settled[concept.cui] = concept
+    return [concept for cui, concept in sorted(settled.items()) if known.get(cui) != concept]
+
+
+def changed_is_a(edges: Iterable[IsAEdge], stored: Iterable[IsAEdge]) -> list[IsAEdge]:
+    """Edges to be written, by child and parent, each pair once. The last source that is named wins."""
+    known = {(edge.child, edge.parent): edge for edge in stored}
+    settled = dict(known)
+    for edge in sorted(edges, key=attrgetter("child", "parent", "source")):
+        if edge.source or (edge.child, edge.parent) not in settled:
+            settled[edge.child, edge.parent] = edge
+    return [edge for pair, edge in sorted(settled.items()) if known.get(pair) != edge]
 
 
 def _outcome(image: ImageNode, known: ImageNode | None, on_conflict: OnConflict) -> tuple[Outcome, str]:

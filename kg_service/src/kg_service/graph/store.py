@@ -6,7 +6,7 @@ The embedded store (SQLite) is the default; every store passes the one congruenc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -33,7 +33,7 @@ class AttributeEdge:
 
 @dataclass(frozen=True, slots=True)
 class ImageNode:
-    """An image, its caption and its attributes; `ingested_at` (ISO 8601, UTC) is set by the store."""
+    """An image, its caption and its attributes; `ingested_at` (ISO 8601, UTC) is set by the store where it is empty."""
 
     image_id: str
     caption: str
@@ -155,6 +155,12 @@ class GraphStore(Protocol):
 
     def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
         """The whole graph, or the part that one dataset or split has, as arrays."""
+
+    def batches(self) -> Iterator[GraphBatch]:
+        """The whole graph as batches that any store's `write` takes: concepts and is_a first, then images by id.
+
+        What is written meanwhile may be among them or not.
+        """
 
     def check(self) -> None:
         """Runs a real query.

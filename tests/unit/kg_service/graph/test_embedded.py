@@ -238,7 +238,7 @@ def test_a_store_is_opened_by_its_address(path, address):
     assert query(path, "SELECT image_id FROM image") == [("a",)]
 
 
-@pytest.mark.parametrize("address", ["neo4j://localhost", "http://x/graph.db"])
+@pytest.mark.parametrize("address", ["bold://localhost", "http://x/graph.db"])
 def test_an_unknown_kind_of_store_is_refused_with_the_known_ones(address):
     with pytest.raises(InvalidInput, match=r"unknown kind of graph store.*known: embedded:///PATH"):
         open_store(address)

@@ -1,0 +1,2 @@
+// Returns once every index and constraint is online.
+CALL db.awaitIndexes($seconds)

@@ -1,0 +1,2 @@
+MATCH (concept:Concept) WHERE concept.revision > $since
+RETURN collect(concept.cui)

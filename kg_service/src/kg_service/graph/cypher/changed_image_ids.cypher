@@ -1,0 +1,2 @@
+MATCH (image:Image) WHERE image.revision > $since
+RETURN collect(image.image_id)

@@ -1,0 +1,10 @@
+// Answers with the number of edges made: fewer than asked for where a concept is missing.
+UNWIND $images AS row
+CREATE (image:Image {image_id: row[0], caption: row[1], caption_sha256: row[2], dataset: row[3], split: row[4],
+  ingested_at: row[5], revision: $revision})
+WITH image, row
+UNWIND row[6] AS edge
+MATCH (concept:Concept {cui: edge[0]})
+CREATE (image)-[:HAS_ATTRIBUTE {key: edge[8], text: edge[1], start: edge[2], end: edge[3], score: edge[4], rule: edge[5],
+  assertion: edge[6], linker: edge[7]}]->(concept)
+RETURN count(*)

@@ -1,0 +1,2 @@
+MATCH (concept:Concept)
+RETURN collect(concept.cui)

@@ -1,0 +1,2 @@
+MATCH (image:Image)
+RETURN collect(image.image_id)

@@ -1,0 +1,14 @@
+// The graph's schema, statement by statement. Running it again changes nothing.
+// (:Image {image_id, caption, caption_sha256, dataset, split, ingested_at, revision})
+//   -[:HAS_ATTRIBUTE {key, text, start, end, score, rule, assertion, linker}]->
+// (:Concept {cui, name, semantic_types, source, revision}) -[:IS_A {key, source}]-> (:Concept)
+// (:GraphState {name, graph_id, schema_version, revision}) stands once: it counts write transactions.
+// `revision` of a node is that of the transaction that wrote it last, or one of the IS_A that leave it.
+
+CREATE CONSTRAINT image_id IF NOT EXISTS FOR (image:Image) REQUIRE image.image_id IS UNIQUE;
+CREATE CONSTRAINT concept_cui IF NOT EXISTS FOR (concept:Concept) REQUIRE concept.cui IS UNIQUE;
+CREATE CONSTRAINT has_attribute_key IF NOT EXISTS FOR ()-[attribute:HAS_ATTRIBUTE]-() REQUIRE attribute.key IS UNIQUE;
+CREATE CONSTRAINT is_a_key IF NOT EXISTS FOR ()-[is_a:IS_A]-() REQUIRE is_a.key IS UNIQUE;
+CREATE CONSTRAINT graph_state_name IF NOT EXISTS FOR (state:GraphState) REQUIRE state.name IS UNIQUE;
+CREATE INDEX image_revision IF NOT EXISTS FOR (image:Image) ON (image.revision);
+CREATE INDEX concept_revision IF NOT EXISTS FOR (concept:Concept) ON (concept.revision);
