@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="images or captions of one request")
     max_body_bytes: int = Field(4 << 20, ge=1_024, description="bytes of a request's body")
     max_concurrent: int = Field(32, ge=1, description="requests in work at one time; one more is answered 429")
+    max_graph_requests: int = Field(8, ge=1, description="of those, requests that wait for the graph store")
     max_failed_keys: int = Field(60, ge=1, description="wrong keys of one address in a minute before it is answered 429")
     body_timeout_s: float = Field(10, gt=0, description="seconds in which a body must have arrived")
     keep_alive_s: int = Field(620, ge=1, description="seconds that an idle connection is kept; longer than a training step")

@@ -153,8 +153,19 @@ def test_work_over_the_limit_is_sent_away_at_once_and_probes_are_not(service, pr
     assert send(client, "/link", b'{"captions": ["x"]}').status_code == 200
 
 
+def test_requests_that_wait_for_the_graph_leave_places_to_targets(service, problem):
+    client = service(max_graph_requests=1)
+    targets = b'{"image_ids": ["effusion", "fracture"]}'
+    with client.app.state.graph_places.take():
+        for path in ("/images", "/images/effusion", "/concepts/C0032227"):
+            problem(client.get(path), 429, "busy")
+        assert send(client, "/targets", targets).status_code == 200
+        assert client.get("/concepts", params={"q": "effusion"}).status_code == 200
+    assert client.get("/images").status_code == 200
+
+
 def test_places_come_back_after_every_kind_of_end(service):
-    client = service(max_concurrent=1, max_body_bytes=10_000)
+    client = service(max_concurrent=1, max_graph_requests=1, max_body_bytes=10_000)
     for body in (b"{", b'{"captions": []}', b"x" * 20_000, b'{"captions": ["x"]}') * 3:
         assert send(client, "/link", body).status_code != 429
     for path in ("/images/none", "/concepts/x", "/snapshots/x", "/images"):

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from kg_service.api.auth import require
 from kg_service.api.keys import Scope
-from kg_service.api.limits import work_place
+from kg_service.api.limits import graph_place, work_place
 from kg_service.api.parts import Parts
 
 
@@ -23,3 +23,8 @@ PartsOf = Annotated[Parts, Depends(_parts)]
 def working(scope: Scope) -> list[Any]:
     """Dependencies of a route that works: first the key, then a work place, held until the answer is made."""
     return [Depends(require(scope)), Depends(work_place, scope="function")]
+
+
+def asking_graph(scope: Scope) -> list[Any]:
+    """As `working`, for a route that asks the graph store: a store that hangs holds up these routes alone."""
+    return [*working(scope), Depends(graph_place, scope="function")]

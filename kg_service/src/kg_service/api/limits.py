@@ -117,6 +117,13 @@ async def work_place(request: Request) -> AsyncIterator[None]:
         yield
 
 
+async def graph_place(request: Request) -> AsyncIterator[None]:
+    """A dependency that holds one of the few places of those who wait for the graph store: targets need none of them."""
+    places: Places = request.app.state.graph_places
+    with places.take():
+        yield
+
+
 def check_items(body: Any, field: str, limit: int) -> None:
     """Raises LimitExceeded if the list `field` of an unchecked body is too long."""
     count = _length(body, field)

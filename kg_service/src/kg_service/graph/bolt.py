@@ -15,7 +15,16 @@ from typing import Any, LiteralString, TypeVar
 from urllib.parse import urlsplit
 
 from nbclip_shared.errors import InvalidInput, NBClipError, Unavailable
-from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, exceptions, unit_of_work
+from neo4j import (
+    READ_ACCESS,
+    WRITE_ACCESS,
+    AsyncDriver,
+    AsyncGraphDatabase,
+    AsyncManagedTransaction,
+    AsyncSession,
+    exceptions,
+    unit_of_work,
+)
 
 from kg_service.errors import WrongCredentials
 
@@ -99,14 +108,14 @@ class Bolt:
         self._thread = threading.Thread(target=self._loop.run_forever, name="bolt", daemon=True)
         self._thread.start()
         try:
-            self._driver = self._call(_connect(address, patience), patience.limit_s)
+            self._driver = self._call(_connect(address), _CONNECT_S)
         except BaseException:
             self._stop_loop()
             raise
 
-    def read(self, work: Work[Answer]) -> Answer:
-        """Runs `work` in a read transaction, again if the server lost it."""
-        return self._transact(work, READ_ACCESS)
+    def read(self, work: Work[Answer], patience: Patience | None = None) -> Answer:
+        """Runs `work` in a read transaction, again if the server lost it; with other patience than the usual if given."""
+        return self._transact(work, READ_ACCESS, patience or self._patience)
 
     def write(self, work: Work[Answer]) -> Answer:
         """Runs `work` in a write transaction, again if the server lost it: replaying it must change nothing.
@@ -115,16 +124,16 @@ class Bolt:
             Unavailable: the server is away, silent for longer than the limit, or needs a restart.
             WrongCredentials: the login is refused; from then on at once, without asking the server again.
         """
-        return self._transact(work, WRITE_ACCESS)
+        return self._transact(work, WRITE_ACCESS, self._patience)
 
     def execute(self, statement: LiteralString) -> None:
         """Runs one statement that needs a transaction of its own, such as one of a schema."""
 
         async def run() -> None:
-            async with self._driver.session(database=self.address.database) as session:
+            async with self._session(WRITE_ACCESS, self._patience) as session:
                 await (await session.run(statement)).consume()
 
-        self._answered(run)
+        self._answered(run, self._patience)
 
     def close(self) -> None:
         """Closes every connection; safe to call twice."""
@@ -137,25 +146,38 @@ class Bolt:
                 self._call(self._driver.close(), _CLOSE_S)
             self._stop_loop()
 
-    def _transact(self, work: Work[Answer], access: str) -> Answer:
+    def _transact(self, work: Work[Answer], access: str, patience: Patience) -> Answer:
         async def attempt(transaction: AsyncManagedTransaction) -> Answer:
             return await work(Transaction(transaction, self._queries))
 
         async def run() -> Answer:
-            async with self._driver.session(database=self.address.database, default_access_mode=access) as session:
+            async with self._session(access, patience) as session:
                 execute = session.execute_read if access == READ_ACCESS else session.execute_write
-                return await execute(unit_of_work(timeout=self._patience.limit_s)(attempt))
+                whole = unit_of_work(timeout=patience.limit_s)(attempt)
+                try:
+                    return await execute(whole)
+                except exceptions.IncompleteCommit:
+                    # Whether it was stored is not known; replaying it changes nothing if it was.
+                    return await execute(whole)
 
-        return self._answered(run)
+        return self._answered(run, patience)
 
-    def _answered(self, run: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+    def _session(self, access: str, patience: Patience) -> AsyncSession:
+        return self._driver.session(
+            database=self.address.database,
+            default_access_mode=access,
+            connection_acquisition_timeout=patience.retry_s,
+            max_transaction_retry_time=patience.retry_s,
+        )
+
+    def _answered(self, run: Callable[[], Coroutine[Any, Any, Answer]], patience: Patience) -> Answer:
         if self._refusal:
             raise WrongCredentials(self._refusal.message, hint=self._refusal.hint)
         if self._closed:
             raise Unavailable(f"the graph store {self.address.url} is closed", hint="open it again")
         try:
-            with explained(self.address, self._patience.limit_s):
-                return self._call(run(), self._patience.limit_s)
+            with explained(self.address, patience.limit_s):
+                return self._call(run(), patience.limit_s)
         except WrongCredentials as refusal:
             self._refusal = refusal
             raise
@@ -169,14 +191,12 @@ class Bolt:
         self._loop.close()
 
 
-async def _connect(address: Address, patience: Patience) -> AsyncDriver:
+async def _connect(address: Address) -> AsyncDriver:
     try:
         return AsyncGraphDatabase.driver(
             address.url,
             auth=(address.user, address.password) if address.user else None,
             connection_timeout=_CONNECT_S,
-            connection_acquisition_timeout=patience.retry_s,
-            max_transaction_retry_time=patience.retry_s,
             notifications_min_severity="OFF",
             telemetry_disabled=True,
             user_agent="nbclip-kg-service",

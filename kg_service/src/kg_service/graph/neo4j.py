@@ -181,7 +181,8 @@ def _prepare(bolt: Bolt) -> None:
         await transaction.run("await_schema", seconds=_SCHEMA_S)
         await transaction.run("create_state", schema_version=SCHEMA_VERSION)
 
-    version, others, online = bolt.read(found)
+    # A server that is not there is told at once, also to those who would wait for one that restarts.
+    version, others, online = bolt.read(found, REQUEST)
     where = f"database {bolt.address.database!r} of {bolt.address.url}"
     if version is None and others:
         raise Conflict(f"{where} holds :Image or :Concept nodes of another program", hint="give this graph a database of its own")
@@ -190,9 +191,10 @@ def _prepare(bolt: Bolt) -> None:
             f"{where} has schema version {version}, this program needs {SCHEMA_VERSION}", hint="use the program that wrote it"
         )
     statements = schema()
-    if version is None or not statements.keys() <= {*online}:
-        for statement in statements.values():
-            bolt.execute(statement)
+    missing = [statement for name, statement in statements.items() if name not in online]
+    for statement in missing:
+        bolt.execute(statement)
+    if version is None or missing:
         bolt.write(finish)
 
 

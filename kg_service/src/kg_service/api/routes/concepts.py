@@ -10,7 +10,7 @@ from nbclip_shared.ids import check_cui
 from nbclip_shared.schemas import ConceptOut, ConceptPage, ConceptRef
 
 from kg_service.api.body import answer
-from kg_service.api.dependencies import PartsOf, working
+from kg_service.api.dependencies import PartsOf, asking_graph, working
 from kg_service.api.parts import Parts
 from kg_service.api.problems import KEYED, described
 
@@ -37,7 +37,7 @@ def search(
     "/{cui}",
     response_model=ConceptOut,
     responses=described(*KEYED, 404, 422),
-    dependencies=working("read"),
+    dependencies=asking_graph("read"),
 )
 def show(parts: PartsOf, cui: Annotated[str, Path(examples=["C0032227"], description="C and seven digits")]) -> Response:
     """Names, semantic types, parents, children, all ancestors (nearest first), and how many images have it."""

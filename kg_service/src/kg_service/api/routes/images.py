@@ -13,7 +13,7 @@ from nbclip_shared.ids import MAX_IMAGE_ID_BYTES, caption_sha256, check_image_id
 from nbclip_shared.schemas import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.dependencies import PartsOf, working
+from kg_service.api.dependencies import PartsOf, asking_graph
 from kg_service.api.limits import check_items
 from kg_service.api.parts import Parts
 from kg_service.api.problems import BODY, KEYED, described
@@ -38,7 +38,7 @@ ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_
     "",
     response_model=ImagesResponse,
     responses=described(*KEYED, *BODY),
-    dependencies=working("ingest"),
+    dependencies=asking_graph("ingest"),
     openapi_extra=accepts(ImagesRequest, EXAMPLES),
 )
 def upsert(parts: PartsOf, body: JsonBody) -> Response:
@@ -56,7 +56,7 @@ def upsert(parts: PartsOf, body: JsonBody) -> Response:
     "",
     response_model=ImagePage,
     responses=described(*KEYED, 422),
-    dependencies=working("read"),
+    dependencies=asking_graph("read"),
 )
 def page(
     parts: PartsOf,
@@ -73,7 +73,7 @@ def page(
     "/{image_id:path}",
     response_model=ImageOut,
     responses=described(*KEYED, 404, 422),
-    dependencies=working("read"),
+    dependencies=asking_graph("read"),
 )
 def show(parts: PartsOf, image_id: ImageIdPath) -> Response:
     """One image with what its caption says."""
@@ -87,7 +87,7 @@ def show(parts: PartsOf, image_id: ImageIdPath) -> Response:
     "/{image_id:path}",
     status_code=204,
     responses=described(*KEYED, 404, 422),
-    dependencies=working("ingest"),
+    dependencies=asking_graph("ingest"),
 )
 def remove(parts: PartsOf, image_id: ImageIdPath) -> None:
     """Removes an image from the graph; snapshots that hold it stay as they are."""

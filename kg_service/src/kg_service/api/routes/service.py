@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from fastapi import APIRouter, Depends, Request, Response
+from nbclip_shared.errors import Unavailable
 from nbclip_shared.schemas import Info
 
 from kg_service.api.auth import require
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf
+from kg_service.api.parts import Parts
 from kg_service.api.problems import KEYED, NotReady, described
 from kg_service.config import Settings
 
@@ -52,12 +54,29 @@ def info(request: Request, parts: PartsOf) -> Response:
             linker=parts.linker.name,
             snapshot=parts.snapshots.current(),
             limits=limits(settings),
-            counts=asdict(parts.store.counts()),
+            counts=_counts(parts),
         )
     )
 
 
+def _counts(parts: Parts) -> dict[str, int]:
+    """Of the graph; empty while the store does not answer, which a client of targets need not care for."""
+    try:
+        return asdict(parts.store.counts())
+    except Unavailable:
+        return {}
+
+
 def limits(settings: Settings) -> dict[str, int]:
     """The limits that clients meet."""
-    names = ("max_rows", "max_columns", "max_cells", "max_json_cells", "max_items", "max_body_bytes", "max_concurrent")
+    names = (
+        "max_rows",
+        "max_columns",
+        "max_cells",
+        "max_json_cells",
+        "max_items",
+        "max_body_bytes",
+        "max_concurrent",
+        "max_graph_requests",
+    )
     return {name: getattr(settings, name) for name in names}
