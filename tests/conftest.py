@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest_plugins = ["support.neo4j.fixtures"]
+
 
 def _forbid_skip(report, name):
     if report.skipped:

@@ -1,20 +1,25 @@
-"""Every graph store goes through the same suite: a store joins it by one more entry in FACTORIES."""
+"""Every graph store goes through the same suite: a store joins it by one more parameter here."""
 
 import pytest
-from kg_service.graph.embedded import open_embedded
+from kg_service.graph import open_store
+from support.neo4j.database import empty
 
 
-def embedded(folder):
-    return lambda: open_embedded(folder / "graph.db")
-
-
-FACTORIES = {"embedded": embedded}
-
-
-@pytest.fixture(params=FACTORIES.values(), ids=FACTORIES.keys())
+@pytest.fixture(params=["embedded", "neo4j"])
 def new_store(request, tmp_path_factory):
-    """Makes an empty store and returns what opens it, as often as one likes."""
-    return lambda: request.param(tmp_path_factory.mktemp("graph"))
+    """Makes an empty store and returns what opens it, as often as one likes. On Neo4j it takes the place of the one before."""
+    make = {"embedded": embedded, "neo4j": on_neo4j}[request.param]
+    return lambda: make(request, tmp_path_factory.mktemp("graph"))
+
+
+def embedded(request, folder):
+    return lambda: open_store(str(folder / "graph.db"))
+
+
+def on_neo4j(request, folder):
+    server = request.getfixturevalue("neo4j_server")
+    empty(server)
+    return lambda: open_store(server.uri, user=server.user, password=server.password, mirror=folder)
 
 
 @pytest.fixture

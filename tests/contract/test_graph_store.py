@@ -279,6 +279,7 @@ def test_pages_follow_one_another_without_gap_or_overlap(store):
         assert page[0].image_id > after
         after = page[-1].image_id
     assert seen == [10, 10, 5]
+    assert sorted(store.image_ids()) == [f"{number:03}" for number in range(25)]
     assert [node.image_id for node in store.images(after="0045", limit=2)] == ["005", "006"]
     assert store.images(limit=0) == []
 
@@ -381,7 +382,7 @@ IMAGES = st.builds(
     st.sampled_from([None, "roco", "iu"]),
     st.sampled_from([None, "train", "test"]),
 )
-PER_EXAMPLE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PER_EXAMPLE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @PER_EXAMPLE

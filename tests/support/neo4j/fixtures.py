@@ -1,0 +1,64 @@
+"""A real Neo4j for tests: `empty_neo4j` to write to, `own_neo4j` to stop, kill and freeze."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, closing, suppress
+
+import pytest
+from support.neo4j.choice import NoServer, choose
+from support.neo4j.database import ForeignDatabase, wipe
+from support.neo4j.server import DidNotStart
+from support.neo4j.ways import ways_to_any, ways_to_own
+
+USED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def neo4j_server(request, tmp_path_factory):
+    """One server for the whole run; `empty_neo4j` is what a test wants."""
+    with ExitStack() as stack:
+        try:
+            choice = choose(ways_to_any(os.environ))
+            begun = time.monotonic()
+            server = stack.enter_context(choice.found(tmp_path_factory.mktemp("neo4j") / "server"))
+        except (NoServer, ForeignDatabase, DidNotStart) as error:
+            pytest.fail(str(error), pytrace=False)
+        used = request.config.stash.setdefault(USED, [])
+        used.append(f"{server.uri}, ready in {time.monotonic() - begun:.1f} s, by {choice}")
+        yield server
+
+
+@pytest.fixture
+def empty_neo4j(neo4j_server):
+    """The server, its database emptied: no node, edge, constraint or index."""
+    wipe(neo4j_server)
+    return neo4j_server
+
+
+@pytest.fixture(scope="session")
+def make_own_neo4j():
+    """Makes servers that a test may stop and kill: `make_own_neo4j(folder, settings=…, disk_bytes=…)`, then `start()`."""
+    try:
+        make = choose(ways_to_own(os.environ)).found
+    except NoServer as error:
+        pytest.fail(f"tests that stop and kill a server need one of their own\n{error}", pytrace=False)
+    with ExitStack() as stack:
+        yield lambda folder, **options: stack.enter_context(closing(make(folder, **options)))
+
+
+def pytest_collection_finish(session):
+    """Fetches the server before any test, since that may take longer than a test may."""
+    used = {name for item in session.items for name in item.fixturenames if not session.config.option.collectonly}
+    for fixture, ways in (("neo4j_server", ways_to_any), ("make_own_neo4j", ways_to_own)):
+        if fixture in used:
+            # Without one, the tests that need it fail.
+            with suppress(NoServer):
+                choose(ways(os.environ))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Which Neo4j the tests used, and why."""
+    for line in config.stash.get(USED, []):
+        terminalreporter.write_line(f"neo4j: {line}")

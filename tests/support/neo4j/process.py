@@ -1,0 +1,128 @@
+"""Neo4j as a process of this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from support.neo4j.disk import SmallDisk
+from support.neo4j.server import SETTINGS, Neo4jServer, free_ports, wait_until_ready
+
+_FLAGS = [
+    *("-Xmx512m", "-XX:+UseSerialGC", "-Dfile.encoding=UTF-8"),
+    # The compiler that starts fast.
+    "-XX:TieredStopAtLevel=1",
+    *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.nio", "java.io", "sun.nio.ch")),
+]
+
+
+class ProcessServer:
+    """`OwnServer` from Maven's artifacts, in a home folder of its own."""
+
+    def __init__(
+        self, java: str, jars: Path, home: Path, *, settings: Mapping[str, str] | None = None, disk_bytes: int = 0
+    ) -> None:
+        bolt, http = free_ports(2)
+        self.server = Neo4jServer(
+            f"bolt://127.0.0.1:{bolt}", "neo4j", secrets.token_urlsafe(16), f"http://127.0.0.1:{http}/browser/"
+        )
+        self._java = [java, "-cp", f"{jars}/*"]
+        self._home = home
+        self._process: subprocess.Popen[bytes] | None = None
+        self._disk = SmallDisk(home / "data", disk_bytes) if disk_bytes else None
+        self._inside = self._disk.inside if self._disk else []
+        self._write_configuration(
+            SETTINGS
+            | {
+                "server.default_listen_address": "127.0.0.1",
+                "server.bolt.listen_address": f"127.0.0.1:{bolt}",
+                "server.http.listen_address": f"127.0.0.1:{http}",
+            }
+            | dict(settings or {})
+        )
+        self._admin("dbms", "set-initial-password", self.server.password)
+
+    def start(self) -> None:
+        """As `OwnServer.start`."""
+        folders = [f"--home-dir={self._home}", f"--config-dir={self._home}/conf"]
+        command = [*_tied_to_us(), *self._java, *_FLAGS, "org.neo4j.server.CommunityEntryPoint", *folders]
+        with (self._home / "console.log").open("ab") as console:
+            self._process = subprocess.Popen(self._inside + command, stdout=console, stderr=console)
+        wait_until_ready(self.server, lambda: self._running.poll() is None, self._tail)
+
+    def stop(self) -> None:
+        """As `OwnServer.stop`."""
+        self._signal(signal.SIGTERM)
+        self._running.wait(60)
+
+    def kill(self) -> None:
+        """As `OwnServer.kill`."""
+        self._signal(signal.SIGKILL)
+        self._running.wait()
+
+    def pause(self) -> None:
+        """As `OwnServer.pause`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """As `OwnServer.resume`."""
+        self._signal(signal.SIGCONT)
+
+    def log(self, name: str) -> str:
+        """As `OwnServer.log`."""
+        path = self._home / "logs" / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def fill_disk(self, leaving: int) -> None:
+        """As `OwnServer.fill_disk`."""
+        self._small_disk.fill(leaving)
+
+    def free_disk(self) -> None:
+        """As `OwnServer.free_disk`."""
+        self._small_disk.free()
+
+    def close(self) -> None:
+        """As `OwnServer.close`."""
+        if self._process and self._process.poll() is None:
+            self.kill()
+        if self._disk:
+            self._disk.close()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started yet"
+        return self._process
+
+    @property
+    def _small_disk(self) -> SmallDisk:
+        assert self._disk is not None, "made without disk_bytes"
+        return self._disk
+
+    def _signal(self, number: int) -> None:
+        self._running.send_signal(number)
+
+    def _tail(self) -> str:
+        return (self._home / "console.log").read_text(errors="replace") + self.log("neo4j")
+
+    def _write_configuration(self, settings: Mapping[str, str]) -> None:
+        folder = self._home / "conf"
+        folder.mkdir(parents=True)
+        lines = [f"{name}={value}\n" for name, value in settings.items()]
+        (folder / "neo4j.conf").write_text("".join(lines))
+
+    def _admin(self, *arguments: str) -> None:
+        """Runs `neo4j-admin`."""
+        environment = os.environ | {"NEO4J_HOME": str(self._home), "NEO4J_CONF": str(self._home / "conf")}
+        command = [*self._java, "org.neo4j.cli.AdminTool", *arguments]
+        subprocess.run(self._inside + command, env=environment, check=True, capture_output=True)
+
+
+def _tied_to_us() -> list[str]:
+    """A prefix with which a command ends when this process does, however it ends (Linux)."""
+    return ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
