@@ -20,8 +20,10 @@ from kg_service.console import (
     build_table,
     coloured,
     complain,
+    counts_table,
     file_progress,
     finding_line,
+    image_progress,
     mention_table,
     progress_bar,
     row_progress,
@@ -29,6 +31,8 @@ from kg_service.console import (
     stdout,
 )
 from kg_service.doctor import examine
+from kg_service.graph import require_store
+from kg_service.graph.transfer import copy
 from kg_service.ingest.pipeline import ingest_file
 from kg_service.ingest.readers import Format, ReadOptions
 from kg_service.linking.builder import LinkerKind, build_linker
@@ -239,6 +243,65 @@ def serve(
     )  # fmt: skip
     configure_logging(settings.log_format)
     run(settings)
+
+
+@app.command("copy")
+def copy_graph(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Graph store to copy from.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Graph store to copy to, best an empty one.")],
+    data: Data = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace images stored with other content.")] = False,
+) -> None:
+    """Copies the graph to another store and compares the two; running it again goes on, or changes nothing.
+
+    Login of Neo4j servers: `KG_STORE_USER`, `KG_STORE_PASSWORD`.
+
+    `kg-service copy data/graph.sqlite neo4j://localhost:7687`
+    """
+    settings = load_settings(data=data)
+    require_store(source)
+    with (
+        closing(open_graph(settings, source, bulk=True)) as old,
+        closing(open_graph(settings, target, bulk=True)) as new,
+        progress_bar() as progress,
+    ):
+        show = image_progress(progress, target, old.counts().images)
+        report = copy(old, new, on_conflict="replace" if replace else "reject", on_images=show)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.outcomes.items())) or "nothing"
+    stdout().print(counts)
+    stdout().print(counts_table({"source": report.source, "target": report.target}))
+    if not report.complete:
+        for difference in report.differences:
+            stderr().print(difference, soft_wrap=True, markup=False)
+        mend = "--replace takes the source's images" if report.outcomes.get("rejected") else "what is more there stays"
+        complain(f"{target} holds another graph than {source}", f"{mend}; for the same graph copy to an empty store")
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    format: Annotated[Literal["neo4j-admin", "parquet"], typer.Argument(help="CSV for an offline import, or Parquet.")],
+    folder: Annotated[Path, typer.Argument(help="New folder.")],
+    data: Data = None,
+    store: Store = None,
+) -> None:
+    """Writes the whole graph to files: for a first load of Neo4j, which is many times faster than `copy`, or for analysis.
+
+    `kg-service export neo4j-admin import/`
+    """
+    from kg_service.graph.neo4j_admin import export_neo4j_admin, import_commands
+    from kg_service.graph.parquet import export_parquet
+
+    settings = load_settings(data=data, store=store)
+    require_store(settings.store_url)
+    write = {"neo4j-admin": export_neo4j_admin, "parquet": export_parquet}[format]
+    with closing(open_graph(settings, bulk=True)) as graph, progress_bar() as progress:
+        counts = write(graph, folder, on_images=image_progress(progress, str(folder), graph.counts().images))
+    stdout().print(counts_table({folder.name: counts}))
+    if format == "neo4j-admin":
+        stdout().print("To import it, stop the server; if it has run before, add --overwrite-destination=true:", soft_wrap=True)
+        for installation, command in import_commands(folder).items():
+            stdout().print(f"# {installation}\n{command}", soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kg_service.doctor import Finding
+from kg_service.graph.store import GraphCounts
 from kg_service.ingest.pipeline import IngestReport
 from kg_service.linking.model import Mention
 from kg_service.vocabulary.model import BuildReport
@@ -65,6 +66,17 @@ def row_progress(progress: Progress, file: str) -> Callable[[IngestReport], None
     return show
 
 
+def image_progress(progress: Progress, what: str, total: int) -> Callable[[int], None]:
+    """One bar for a graph that is read image by image, with the rate."""
+    task = progress.add_task(what, total=total)
+
+    def show(images: int) -> None:
+        rate = images / max(progress.tasks[task].elapsed or 0, 1e-9)
+        progress.update(task, description=f"{what} · {images} images · {rate:.0f}/s", completed=images)
+
+    return show
+
+
 def build_table(report: BuildReport, folder: Path) -> Table:
     """What a vocabulary holds."""
     table = Table("vocabulary", str(folder))
@@ -72,6 +84,14 @@ def build_table(report: BuildReport, folder: Path) -> Table:
         table.add_row(what, str(getattr(report, what)))
     table.add_row("is_a cut from cycles", str(len(report.cut_edges)))
     table.add_row("bad rows", str(report.bad_row_count))
+    return table
+
+
+def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
+    """Graphs beside one another."""
+    table = Table("graph", "images", "concepts", "attributes", "is_a")
+    for name, of in counts.items():
+        table.add_row(Text(name), *map(str, (of.images, of.concepts, of.attributes, of.is_a)))
     return table
 
 

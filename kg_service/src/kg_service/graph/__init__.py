@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nbclip_shared.errors import InvalidInput
+from nbclip_shared.errors import InvalidInput, NotFound
 
 from kg_service.graph.embedded import open_embedded
 from kg_service.graph.store import GraphStore
 
-__all__ = ["open_store"]
+__all__ = ["open_store", "require_store"]
 
 _NEO4J_SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
@@ -31,11 +31,26 @@ def open_store(
         InvalidInput: the scheme is not known, or the address is not complete.
         BrokenArtefact, Unavailable: as `open_embedded`.
     """
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme in _NEO4J_SCHEMES:
+    if _is_neo4j(url):
         from kg_service.graph.neo4j import open_neo4j
 
         return open_neo4j(url, user=user, password=password, mirror=mirror, bulk=bulk)
+    return open_embedded(_embedded_path(url))
+
+
+def require_store(url: str) -> None:
+    """Raises NotFound where `url` names a file that is not there, which `open_store` would make."""
+    if not _is_neo4j(url) and not (path := _embedded_path(url)).exists():
+        raise NotFound(f"no graph store at {path}", hint="correct the path, or fill one: kg-service ingest FILE")
+
+
+def _is_neo4j(url: str) -> bool:
+    scheme, separator, _ = url.partition("://")
+    return bool(separator) and scheme in _NEO4J_SCHEMES
+
+
+def _embedded_path(url: str) -> Path:
+    scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "embedded", url
     if scheme != "embedded":
@@ -44,4 +59,4 @@ def open_store(
         )
     if not rest:
         raise InvalidInput(f"no path in the graph store's address: {url!r}", hint="such as embedded:///var/lib/nbclip/graph.db")
-    return open_embedded(Path(rest).expanduser())
+    return Path(rest).expanduser()

@@ -150,6 +150,9 @@ class GraphStore(Protocol):
     def image_count(self, cui: str) -> int:
         """Images with a present attribute of exactly this concept."""
 
+    def image_ids(self) -> set[str]:
+        """The ids of all images."""
+
     def counts(self) -> GraphCounts:
         """Nodes and edges by kind."""
 

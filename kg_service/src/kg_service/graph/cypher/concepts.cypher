@@ -1,4 +1,4 @@
-// Each with the is_a edges that leave it.
+// Each with the is_a edges that leave it. An offline import leaves out a list that is empty.
 MATCH (concept:Concept) WHERE concept.cui IN $cuis
-RETURN collect([concept.cui, concept.name, concept.semantic_types, concept.source,
+RETURN collect([concept.cui, concept.name, coalesce(concept.semantic_types, []), concept.source,
   [(concept)-[edge:IS_A]->(parent) | [parent.cui, edge.source]]])

@@ -1,0 +1,149 @@
+"""The embedded store and Neo4j beside each other, on one synthetic graph in one run, as Markdown tables.
+
+    make bench-stores ARGS="--images 100000"
+
+The server is that of NEO4J_URI, NEO4J_USER and NEO4J_PASSWORD, whose database must be empty, or one that is started as for the
+tests: that has little memory and a compiler that starts fast, so a server of your own gives better figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from kg_service.graph import open_store
+from kg_service.graph.neo4j_admin import export_neo4j_admin
+from kg_service.graph.parquet import export_parquet
+from kg_service.graph.store import GraphBatch, GraphStore, ImageNode
+from kg_service.graph.transfer import copy
+from support.neo4j.choice import choose
+from support.neo4j.database import claim, wipe
+from support.neo4j.offline import import_offline
+from support.neo4j.server import Neo4jServer, OwnServer
+from support.neo4j.ways import ways_to_own
+from synthetic import batches
+
+_REPEATS = 20
+
+
+def main() -> None:
+    arguments = _arguments()
+    graph = list(batches(arguments.images, arguments.batch))
+    with tempfile.TemporaryDirectory() as name, closing(open_store(f"{name}/graph.sqlite")) as embedded:
+        folder = Path(name)
+        here = _measured(embedded, graph)
+        with _server(folder / "server") as (server, own):
+            with closing(_opened(server, folder / "mirror")) as store:
+                there = _measured(store, graph)
+            moves = _moves(embedded, server, own, folder)
+        counts = embedded.counts()
+    print(f"{counts}, ingested {arguments.batch} images at a time\n")
+    _print_table(("", "embedded", "Neo4j", "Neo4j ÷ embedded"), _compared(here, there))
+    _print_table(("", "s", "images/s", "attributes/s"), _rates(moves, counts.images, counts.attributes))
+
+
+def _measured(store: GraphStore, graph: Sequence[GraphBatch]) -> dict[str, float]:
+    """Seconds of what a service asks of its store."""
+    one = GraphBatch([ImageNode("one more", "a caption")])
+    middle, cui = graph[len(graph) // 2].images[0].image_id, graph[0].images[0].attributes[0].cui
+    return {
+        "ingest": _seconds(lambda: [store.write(batch) for batch in graph]),
+        "whole graph, first read": _seconds(store.read_graph),
+        "whole graph, nothing new": _seconds(store.read_graph),
+        "one image": _seconds(lambda: store.write(one)),
+        "whole graph, one image new": _seconds(store.read_graph),
+        "page of 100 images": _median(lambda: store.images(after=middle)),
+        "image count of the most frequent concept": _median(lambda: store.image_count(cui)),
+    }
+
+
+def _moves(embedded: GraphStore, server: Neo4jServer, own: OwnServer | None, folder: Path) -> dict[str, float]:
+    """Seconds of the ways from one store to another; an offline import needs a server that can be stopped."""
+    _empty(server)
+    with closing(_opened(server, folder / "mirror")) as store:
+        seconds = {"copy to Neo4j": _seconds(lambda: copy(embedded, store))}
+        with closing(open_store(str(folder / "back.sqlite"))) as back:
+            seconds["copy from Neo4j"] = _seconds(lambda: copy(store, back))
+    seconds["export parquet"] = _seconds(lambda: export_parquet(embedded, folder / "parquet"))
+    seconds["export neo4j-admin"] = _seconds(lambda: export_neo4j_admin(embedded, folder / "csv"))
+    if own:
+        own.stop()
+        seconds["import of that, offline"] = _seconds(lambda: import_offline(own, folder / "csv", folder))
+        own.start()
+        with closing(_opened(server, folder / "mirror")) as store:
+            seconds["constraints, on first use"] = _seconds(store.check)
+    return seconds
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[tuple[Neo4jServer, OwnServer | None]]:
+    if "NEO4J_URI" in os.environ:
+        login = os.environ.get("NEO4J_USER", "neo4j"), os.environ.get("NEO4J_PASSWORD", "")
+        server = Neo4jServer(os.environ["NEO4J_URI"], *login)
+        claim(server)
+        wipe(server)
+        yield server, None
+        _empty(server)
+        return
+    with closing(choose(ways_to_own(os.environ)).found(folder)) as own:
+        own.start()
+        yield own.server, own
+
+
+def _empty(server: Neo4jServer) -> None:
+    """Edges first: a frequent concept has more than one transaction's memory holds."""
+    with server.driver() as driver, driver.session() as session:
+        session.run("MATCH ()-[edge]->() CALL (edge) { DELETE edge } IN TRANSACTIONS OF 20000 ROWS").consume()
+    wipe(server)
+
+
+def _opened(server: Neo4jServer, mirror: Path) -> GraphStore:
+    return open_store(server.uri, user=server.user, password=server.password, mirror=mirror, bulk=True)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _median(work: Callable[[], object]) -> float:
+    return statistics.median(_seconds(work) for _ in range(_REPEATS))
+
+
+def _compared(here: Mapping[str, float], there: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
+    return ((name, _shown(here[name]), _shown(there[name]), f"{there[name] / here[name]:.1f}") for name in here)
+
+
+def _rates(seconds: Mapping[str, float], images: int, attributes: int) -> Iterator[tuple[str, ...]]:
+    return ((name, f"{took:.1f}", f"{images / took:.0f}", f"{attributes / took:.0f}") for name, took in seconds.items())
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1_000:.3g} ms"
+
+
+def _print_table(header: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
+    for row in (header, ("---", *["---:"] * (len(header) - 1)), *rows):
+        print(f"| {' | '.join(row)} |")
+    print()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--batch", type=int, default=2_000, help="images of one transaction")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

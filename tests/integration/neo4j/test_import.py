@@ -1,0 +1,119 @@
+"""An export to the end: the server's own tool imports it, the server starts on it, the store finds the graph."""
+
+import re
+from contextlib import closing
+
+import neo4j
+import numpy as np
+import pytest
+from kg_service.graph import open_store
+from kg_service.graph.neo4j import schema
+from kg_service.graph.neo4j_admin import export_neo4j_admin, import_commands
+from kg_service.graph.store import AttributeEdge, GraphBatch, GraphCounts, ImageNode
+from nbclip_shared.errors import Conflict
+from support.graphs import CONCEPTS, nasty_graph
+from support.neo4j.offline import import_offline
+
+
+@pytest.fixture
+def source(tmp_path):
+    with closing(open_store(str(tmp_path / "graph.sqlite"))) as store:
+        store.write(nasty_graph())
+        yield store
+
+
+@pytest.fixture
+def imported(source, make_own_neo4j, tmp_path):
+    """A server that was started on an export."""
+    # Characters that a shell, a list of files or a regular expression would take for its own.
+    folder = tmp_path / "first load, (1)+ [x]"
+    assert export_neo4j_admin(source, folder) == source.counts()
+    own = make_own_neo4j(tmp_path / "server")
+    own.start()
+    own.stop()
+    assert re.search(r"20 nodes\s+33 relationships", import_offline(own, folder, tmp_path))
+    own.start()
+    return own.server
+
+
+@pytest.mark.slow
+def test_an_imported_graph_is_the_same_as_one_that_was_written_and_can_be_written(source, imported, empty_neo4j, tmp_path):
+    with closing(opened(empty_neo4j, tmp_path / "written")) as store:
+        store.write(nasty_graph())
+    for label, name in (("Image", "image_id"), ("Concept", "cui"), ("GraphState", "name")):
+        assert known(nodes(imported, label, name)) == known(nodes(empty_neo4j, label, name))
+    assert edges(imported) == edges(empty_neo4j)
+    assert not schema().keys() & indexes(imported)
+    with closing(opened(imported, tmp_path / "imported")) as store:
+        assert store.counts() == source.counts()
+        assert store.images(limit=100) == source.images(limit=100)
+        assert_same(store.read_graph(), source.read_graph())
+        assert schema().keys() <= indexes(imported)
+        assert {result.outcome for result in store.write(nasty_graph()).outcomes} == {"unchanged"}
+        new = GraphBatch([ImageNode("new", "a caption", (AttributeEdge(CONCEPTS[0].cui),))], CONCEPTS)
+        for either in (store, source):
+            assert either.write(new).outcomes[0].outcome == "created"
+        assert_same(store.read_graph(), source.read_graph())
+
+
+def test_two_exports_are_two_graphs(source, tmp_path):
+    for name in ("one", "two"):
+        export_neo4j_admin(source, tmp_path / name)
+    one, two = ((tmp_path / name / "state.csv").read_text() for name in ("one", "two"))
+    assert one != two
+
+
+def test_the_commands_name_the_folder_for_a_shell(tmp_path):
+    for command in import_commands(tmp_path / "a folder").values():
+        assert f"'{tmp_path}/a folder'" in command
+
+
+def test_an_empty_graph_can_be_exported(tmp_path):
+    with closing(open_store(str(tmp_path / "graph.sqlite"))) as store:
+        assert export_neo4j_admin(store, tmp_path / "out") == GraphCounts(0, 0, 0, 0)
+    assert (tmp_path / "out" / "is_a.csv").read_text() == '":START_ID(Concept)",":END_ID(Concept)","key","source"\n'
+
+
+def test_a_folder_that_holds_something_is_left_alone(source, tmp_path):
+    with pytest.raises(Conflict, match="holds something already"):
+        export_neo4j_admin(source, tmp_path)
+
+
+def opened(server, mirror):
+    return open_store(server.uri, user=server.user, password=server.password, mirror=mirror, bulk=True)
+
+
+def assert_same(graph, other):
+    for name in graph.__slots__:
+        np.testing.assert_array_equal(getattr(graph, name), getattr(other, name))
+
+
+def known(nodes):
+    """Nodes without what names a graph or counts its transactions."""
+    changing = ("graph_id", "revision")
+    # An import leaves out a list that is empty.
+    return {
+        name: {key: value for key, value in node.items() if key not in changing and value != []} for name, node in nodes.items()
+    }
+
+
+def nodes(server, label, name):
+    return {node[name]: dict(node) for (node,) in rows(server, f"MATCH (node:{label}) RETURN node")}
+
+
+def edges(server):
+    found = rows(server, "MATCH ()-[edge]->() RETURN type(edge), properties(edge), startNode(edge), endNode(edge)")
+    return {(kind, edge["key"]): (edge, [*map(identity, ends)]) for kind, edge, *ends in found}
+
+
+def identity(node):
+    return node.get("image_id", node.get("cui"))
+
+
+def indexes(server):
+    return {name for (name,) in rows(server, 'SHOW INDEXES YIELD name, state WHERE state = "ONLINE" RETURN name')}
+
+
+def rows(server, query):
+    with server.driver() as driver:
+        return driver.execute_query(query, result_transformer_=neo4j.Result.values)
