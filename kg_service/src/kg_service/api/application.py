@@ -20,6 +20,7 @@ from kg_service.api.parts import Parts
 from kg_service.api.problems import KEYED, described, handle_errors
 from kg_service.api.request_log import RequestLog
 from kg_service.api.routes import concepts, images, link, service, snapshots, targets
+from kg_service.api.routes.neo4j_browser import neo4j_browser
 from kg_service.config import Settings
 
 _DESCRIPTION = """
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.stopping = False
     for router in (images.router, link.router, concepts.router, targets.router, snapshots.router, service.router):
         app.include_router(router)
+    app.mount("/neo4j-browser", neo4j_browser())
     handle_errors(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]
     app.add_middleware(Gate, settings=settings)
