@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test secrets test-compose check format lock clean bench-stores
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 CUDA = torch torchvision triton $(shell sed -nE 's/^name = "((nvidia|cuda)-[^"]+)"/\1/p' uv.lock)
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(UV)  ## install everything into .venv from uv.lock; TORCH=cpu leaves CUDA out
 ifeq ($(TORCH),cpu)
@@ -24,6 +24,12 @@ demo: setup  ## RRF files and captions to a trained, evaluated NB-CLIP, then an 
 test: setup  ## every test
 	$(RUN) pytest
 
+secrets:  ## what docker compose up needs first: a password and keys, into secrets/
+	sh deploy/secrets.sh
+
+test-compose: setup  ## builds and starts the whole product in Docker, asks it, restarts Neo4j under it, takes it down
+	$(RUN) pytest tests/compose
+
 check: setup  ## lint, format, types, import contracts
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -33,6 +39,9 @@ check: setup  ## lint, format, types, import contracts
 format: setup  ## format and mend what can be mended
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
+
+bench-stores: setup  ## the embedded store and Neo4j beside each other
+	$(RUN) python benchmarks/stores/run.py $(ARGS)
 
 lock: $(UV)  ## resolve uv.lock anew
 	$(UV) lock --upgrade
