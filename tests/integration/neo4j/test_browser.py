@@ -243,16 +243,27 @@ def test_why_alike_by_hand(run):
         "gastrointestinal",
         "Gastroenteritis",
     }
-    assert {record["path"].start_node["image_id"] for record in answer} == {"RM_00042", "RM_00234"}
+    assert {record["mention"].start_node["image_id"] for record in answer} == {"RM_00042", "RM_00234"}
 
 
 def test_why_alike_ends_where_no_common_ancestor_is_lower(run, present, above, vocabulary):
     for other, cuis in list(present.items())[5::40]:
         common = above(present["RM_00042"]) & above(cuis)
-        lower = {parent for cui in common for parent in vocabulary.parents(cui)}
-        answer = run("06_why_alike", other_image_id=other)
-        assert {record["path"].end_node["cui"] for record in answer} == common - lower
-        assert len({len(record["path"]) for record in answer if record["path"].end_node["cui"] in cuis & common}) <= 1
+        nearest = common - {parent for cui in common for parent in vocabulary.parents(cui)}
+        ways = {
+            (image_id, cui, end, steps)
+            for image_id in ("RM_00042", other)
+            for cui in present[image_id]
+            for end, steps in {cui: 0, **{ancestor.cui: ancestor.distance for ancestor in vocabulary.ancestors(cui)}}.items()
+            if end in nearest
+        }
+        assert {way_of(record) for record in run("06_why_alike", other_image_id=other)} == ways
+
+
+def way_of(record):
+    mention, path = record["mention"], record["path"]
+    assert mention.end_node == path.start_node
+    return mention.start_node["image_id"], path.start_node["cui"], path.end_node["cui"], len(path)
 
 
 def test_unlinked_captions(run, images, present):
@@ -268,12 +279,13 @@ def test_negated_findings(run, images):
     assert sorted(rows_of(run("08_negated_findings", limit=MANY))) == sorted(negated)
 
 
-def test_hubs_are_counted_by_image(run, present):
-    counted = Counter(cui for cuis in present.values() for cui in cuis)
-    answer = run("09_hubs")
-    assert [(record["cui"], record["images"]) for record in answer] == sorted(
-        counted.items(), key=lambda item: (-item[1], item[0])
-    )[:25]
+def test_hubs_are_counted_by_image(run, images, present):
+    mentioned = Counter(edge.cui for image in images.values() for edge in image.attributes)
+    most = sorted(mentioned, key=lambda cui: (-mentioned[cui], cui))[:25]
+    counted = {cui: sum(cui in cuis for cuis in present.values()) for cui in most}
+    assert [(record["cui"], record["images"], record["mentions"]) for record in run("09_hubs")] == [
+        (cui, counted[cui], mentioned[cui]) for cui in sorted(most, key=lambda cui: (-counted[cui], cui))
+    ]
 
 
 def test_captions_of_a_concept_and_all_below(run, images, above):

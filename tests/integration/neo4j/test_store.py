@@ -100,6 +100,16 @@ def test_the_arrays_are_what_plain_cypher_says(opened, cypher):
     assert [[graph.cuis[child], graph.cuis[parent]] for child, parent in graph.is_a] == sorted(edges)
 
 
+def test_every_node_has_the_name_that_neo4j_browser_shows(opened, cypher):
+    opened().write(batch(image("a", PNEUMONIA)))
+    names = cypher("MATCH (n) RETURN labels(n)[0], n.name ORDER BY n.name")
+    assert names == [
+        ["Image", "a"],
+        ["GraphState", "graph"],
+        *(["Concept", f"name of {cui}"] for cui in sorted({PNEUMONIA, LUNG_DISEASE, DISEASE})),
+    ]
+
+
 def test_a_mirror_asks_for_what_is_new_only(opened, mirror):
     store = opened()
     store.write(batch(*(image(f"{number:03}", PNEUMONIA) for number in range(50))))

@@ -69,8 +69,8 @@ def _state() -> str:
 def _image_rows(batch: GraphBatch) -> Iterator[tuple[Any, ...]]:
     for image in batch.images:
         yield (
-            *(image.image_id, image.caption, caption_sha256(image.caption), image.dataset, image.split, image.ingested_at),
-            _REVISION,
+            *(image.image_id, image.image_id, image.caption, caption_sha256(image.caption), image.dataset, image.split),
+            *(image.ingested_at, _REVISION),
         )
 
 
@@ -100,7 +100,7 @@ def _table(rows: Callable[[GraphBatch], Iterator[tuple[Any, ...]]], header: str)
 
 
 _TABLES = {
-    "images.csv": _table(_image_rows, "image_id:ID(Image) caption caption_sha256 dataset split ingested_at revision:long"),
+    "images.csv": _table(_image_rows, "image_id:ID(Image) name caption caption_sha256 dataset split ingested_at revision:long"),
     "concepts.csv": _table(_concept_rows, "cui:ID(Concept) name semantic_types:string[] source revision:long"),
     "has_attribute.csv": _table(
         _attribute_rows,

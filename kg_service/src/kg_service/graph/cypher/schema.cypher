@@ -1,8 +1,9 @@
 // The graph's schema, statement by statement. Running it again changes nothing.
-// (:Image {image_id, caption, caption_sha256, dataset, split, ingested_at, revision})
+// (:Image {image_id, name, caption, caption_sha256, dataset, split, ingested_at, revision})
 //   -[:HAS_ATTRIBUTE {key, text, start, end, score, rule, assertion, linker}]->
 // (:Concept {cui, name, semantic_types, source, revision}) -[:IS_A {key, source}]-> (:Concept)
 // (:GraphState {name, graph_id, schema_version, revision}) stands once: it counts write transactions.
+// `name` of an image is its id: Neo4j Browser shows a property of this name.
 // `revision` of a node is that of the transaction that wrote it last, or one of the IS_A that leave it.
 
 CREATE CONSTRAINT image_id IF NOT EXISTS FOR (image:Image) REQUIRE image.image_id IS UNIQUE;

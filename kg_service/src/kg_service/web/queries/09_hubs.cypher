@@ -1,10 +1,9 @@
 // 09 Hubs: concepts over the most images
-// `$limit`. Images are counted for the concepts with the most mentions, four times as many as are shown.
+// `$limit`. The most mentioned concepts, and how many images have them; of a million images this takes a while.
 MATCH (concept:Concept)
 WITH concept, count { (concept)<-[:HAS_ATTRIBUTE]-() } AS mentions
 ORDER BY mentions DESC, concept.cui
-LIMIT 4 * $limit
+LIMIT $limit
 MATCH (concept)<-[:HAS_ATTRIBUTE {assertion: "present"}]-(image:Image)
 RETURN concept.cui AS cui, concept.name AS concept, count(DISTINCT image) AS images, mentions
-ORDER BY images DESC, cui
-LIMIT $limit;
+ORDER BY images DESC, cui;
