@@ -179,7 +179,7 @@ def publish_snapshot(
     """
     settings = load_settings(data=data, store=store, vocabulary=vocabulary)
     described = open_vocabulary(settings.vocabulary_folder).describe()
-    with closing(open_graph(settings)) as graph:
+    with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish(
             graph,
             settings.snapshots_folder,
@@ -285,7 +285,7 @@ def export(
     data: Data = None,
     store: Store = None,
 ) -> None:
-    """Writes the whole graph to files: for a first load of Neo4j, which is many times faster than `copy`, or for analysis.
+    """Writes the whole graph to files: for a first load of Neo4j, faster than `copy`, or for analysis.
 
     `kg-service export neo4j-admin import/`
     """

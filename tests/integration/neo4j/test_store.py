@@ -1,6 +1,8 @@
 """What the Neo4j store does beyond the suite of all stores: its schema, its mirror, refusals, edits made by hand."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import neo4j
@@ -180,6 +182,51 @@ def test_a_concept_removed_under_a_running_store_costs_one_try(opened, cypher):
     assert store.image("b") is None
     assert store.write(batch(image("b", DISEASE))).outcomes[0].outcome == "created"
     assert store.counts() == GraphCounts(2, 3, 2, 2)
+
+
+def test_stores_that_are_first_used_at_once_make_one_graph(opened, tmp_path):
+    stores = [opened(mirror=tmp_path / str(number)) for number in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(lambda store: store.counts(), stores * 2))
+    assert counts == [GraphCounts(0, 0, 0, 0)] * 8
+    assert len({store.head().graph_id for store in stores}) == 1
+
+
+def test_callers_wait_for_one_attempt_together(mirror):
+    store = open_store("bolt://127.0.0.1:9", password="x", mirror=mirror)
+    begun = time.monotonic()
+    with closing(store), ThreadPoolExecutor(8) as pool:
+        errors = [future.exception() for future in [pool.submit(store.counts) for _ in range(8)]]
+    assert {type(error) for error in errors} == {Unavailable}
+    # One attempt takes up to 10 s; eight after one another would take a minute.
+    assert time.monotonic() - begun < 30
+
+
+def test_closing_ends_the_calls_that_still_wait(mirror):
+    store = open_store("bolt://127.0.0.1:9", password="x", mirror=mirror)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(store.counts)
+        time.sleep(0.5)
+        store.close()
+        with pytest.raises(Unavailable, match="is closed"):
+            waiting.result(10)
+
+
+def test_a_graph_set_back_to_a_former_state_is_copied_anew(opened, cypher):
+    store = opened()
+    store.write(batch(image("a", PNEUMONIA)))
+    ((revision,),) = cypher("MATCH (state:GraphState) RETURN state.revision")
+    store.write(batch(image("a", DISEASE)), on_conflict="replace")
+    store.read_graph()
+    cypher("MATCH (state:GraphState) SET state.revision = $revision", revision=revision)
+    cypher("MATCH (:Image)-[edge:HAS_ATTRIBUTE]->() DELETE edge")
+    cypher(
+        "MATCH (i:Image), (c:Concept {cui: $cui}) CREATE (i)-[:HAS_ATTRIBUTE {key: 'x', text: '', start: -1, end: -1,"
+        " score: 1.0, rule: 'given', assertion: 'present', linker: 'given'}]->(c)",
+        cui=PNEUMONIA,
+    )
+    graph = store.read_graph()
+    assert graph.cuis[graph.attribute_indices[0]] == PNEUMONIA
 
 
 def test_a_wrong_password_is_tried_once(opened, empty_neo4j):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from support.neo4j.disk import SmallDisk
-from support.neo4j.server import SETTINGS, Neo4jServer, free_ports, wait_until_ready
+from support.neo4j.server import SETTINGS, DidNotStart, Neo4jServer, free_ports, wait_until_ready
 
 _FLAGS = [
     *("-Xmx512m", "-XX:+UseSerialGC", "-Dfile.encoding=UTF-8"),
@@ -45,10 +45,11 @@ class ProcessServer:
             }
             | dict(settings or {})
         )
-        self._admin("dbms", "set-initial-password", self.server.password)
 
     def start(self) -> None:
         """As `OwnServer.start`."""
+        if self._process is None:
+            self._admin("dbms", "set-initial-password", self.server.password)
         folders = [f"--home-dir={self._home}", f"--config-dir={self._home}/conf"]
         command = [*_tied_to_us(), *self._java, *_FLAGS, "org.neo4j.server.CommunityEntryPoint", *folders]
         with (self._home / "console.log").open("ab") as console:
@@ -119,8 +120,10 @@ class ProcessServer:
     def _admin(self, *arguments: str) -> None:
         """Runs `neo4j-admin`."""
         environment = os.environ | {"NEO4J_HOME": str(self._home), "NEO4J_CONF": str(self._home / "conf")}
-        command = [*self._java, "org.neo4j.cli.AdminTool", *arguments]
-        subprocess.run(self._inside + command, env=environment, check=True, capture_output=True)
+        command = [*self._inside, *self._java, "org.neo4j.cli.AdminTool", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise DidNotStart(f"neo4j-admin {arguments[0]} ends with {done.returncode}: {done.stdout}{done.stderr}")
 
 
 def _tied_to_us() -> list[str]:

@@ -44,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.guard = Guard(settings)
     app.state.places = Places(settings.max_concurrent, "requests")
     app.state.graph_places = Places(settings.max_graph_requests, "requests to the graph")
+    app.state.probes = Places(4, "probes")
     app.state.cells = Places(2 * settings.max_cells, "matrix cells")
     app.state.publishing = Places(1, "publications")
     app.state.stopping = False

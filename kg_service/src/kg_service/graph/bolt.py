@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
@@ -33,7 +34,8 @@ Work = Callable[["Transaction"], Awaitable[Answer]]
 
 _CONNECT_S = 3.0
 _CLOSE_S = 2.0
-_CRITICAL = ("TransactionStartFailed", "TransactionCommitFailed", "DatabaseUnavailable", "GeneralPanic", "UnknownError")
+_ENDED = ("Transaction.Terminated", "Transaction.LockClientStopped", "Transaction.TransactionTimedOut")
+_MADE_BY_ANOTHER = ("EquivalentSchemaRuleAlreadyExists", "IndexAlreadyExists", "ConstraintAlreadyExists", "WithNameAlreadyExists")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ REQUEST = Patience()
 """For requests: a client is told to come back."""
 BULK = Patience(retry_s=60.0, limit_s=120.0)
 """For bulk work, which outlives a restart of the server."""
+SCHEMA = Patience(retry_s=60.0, limit_s=3_600.0)
+"""For constraints over a graph that was imported: the server builds an index of every edge."""
 
 
 def parse_address(url: str, user: str, password: str) -> Address:
@@ -93,6 +97,10 @@ class Transaction:
         rows = await (await self._transaction.run(self._queries(query), parameters)).values()
         return rows[0][0] if rows else None
 
+    async def execute(self, statement: LiteralString) -> None:
+        """Runs a statement without an answer, such as one of a schema."""
+        await (await self._transaction.run(statement)).consume()
+
 
 class Bolt:
     """Connections to one database, shared by threads. Nothing is connected before the first transaction."""
@@ -103,7 +111,7 @@ class Bolt:
         self._queries = queries
         self._refusal: WrongCredentials | None = None
         self._closed = False
-        self._close_lock = threading.Lock()
+        self._submitting = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="bolt", daemon=True)
         self._thread.start()
@@ -117,34 +125,45 @@ class Bolt:
         """Runs `work` in a read transaction, again if the server lost it; with other patience than the usual if given."""
         return self._transact(work, READ_ACCESS, patience or self._patience)
 
-    def write(self, work: Work[Answer]) -> Answer:
+    def write(self, work: Work[Answer], patience: Patience | None = None) -> Answer:
         """Runs `work` in a write transaction, again if the server lost it: replaying it must change nothing.
 
         Raises:
             Unavailable: the server is away, silent for longer than the limit, or needs a restart.
             WrongCredentials: the login is refused; from then on at once, without asking the server again.
         """
-        return self._transact(work, WRITE_ACCESS, self._patience)
+        return self._transact(work, WRITE_ACCESS, patience or self._patience)
 
-    def execute(self, statement: LiteralString) -> None:
-        """Runs one statement that needs a transaction of its own, such as one of a schema."""
+    def make(self, statement: LiteralString) -> None:
+        """Runs one statement of a schema in a transaction of its own; what another process made meanwhile is made."""
 
-        async def run() -> None:
-            async with self._session(WRITE_ACCESS, self._patience) as session:
-                await (await session.run(statement)).consume()
+        async def work(transaction: Transaction) -> None:
+            try:
+                await transaction.execute(statement)
+            except exceptions.ClientError as error:
+                if not (error.code or "").endswith(_MADE_BY_ANOTHER):
+                    raise
 
-        self._answered(run, self._patience)
+        self._transact(work, WRITE_ACCESS, SCHEMA)
 
     def close(self) -> None:
-        """Closes every connection; safe to call twice."""
-        with self._close_lock:
+        """Closes every connection, and ends the calls that still wait; safe to call twice."""
+        with self._submitting:
             if self._closed:
                 return
             self._closed = True
-            # The server's side of the connection may be gone.
-            with suppress(TimeoutError, exceptions.Neo4jError, exceptions.DriverError, OSError):
-                self._call(self._driver.close(), _CLOSE_S)
-            self._stop_loop()
+        # The server's side of the connection may be gone.
+        with suppress(TimeoutError, exceptions.Neo4jError, exceptions.DriverError, OSError):
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._stop_loop()
+
+    async def _end(self) -> None:
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        async with asyncio.timeout(_CLOSE_S):
+            await self._driver.close()
 
     def _transact(self, work: Work[Answer], access: str, patience: Patience) -> Answer:
         async def attempt(transaction: AsyncManagedTransaction) -> Answer:
@@ -173,8 +192,6 @@ class Bolt:
     def _answered(self, run: Callable[[], Coroutine[Any, Any, Answer]], patience: Patience) -> Answer:
         if self._refusal:
             raise WrongCredentials(self._refusal.message, hint=self._refusal.hint)
-        if self._closed:
-            raise Unavailable(f"the graph store {self.address.url} is closed", hint="open it again")
         try:
             with explained(self.address, patience.limit_s):
                 return self._call(run(), patience.limit_s)
@@ -183,7 +200,18 @@ class Bolt:
             raise
 
     def _call(self, coroutine: Coroutine[Any, Any, Answer], limit_s: float) -> Answer:
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, limit_s), self._loop).result()
+        with self._submitting:
+            if self._closed:
+                coroutine.close()
+                raise self._is_closed()
+            future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, limit_s), self._loop)
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise self._is_closed() from error
+
+    def _is_closed(self) -> Unavailable:
+        return Unavailable(f"the graph store {self.address.url} is closed", hint="open it again")
 
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -232,6 +260,8 @@ def _explanation(error: exceptions.Neo4jError | exceptions.DriverError, address:
             return WrongCredentials(f"{where} refuses {address.user!r}", hint="set KG_STORE_USER and KG_STORE_PASSWORD, restart")
         case exceptions.ClientError() if code.endswith("AuthenticationRateLimit"):
             return Unavailable(f"{where} is locked after failed logins", hint="stop what tries a wrong password, wait 5 s")
+        case exceptions.ClientError() if any(ended in code for ended in _ENDED):
+            return Unavailable(f"{where} ended the transaction: {error.message}", hint="try again")
         case exceptions.ClientError() if code.endswith("DatabaseNotFound"):
             return WrongCredentials(f"{where} has no database {address.database!r}", hint="correct KG_STORE, restart")
         case exceptions.DatabaseError():

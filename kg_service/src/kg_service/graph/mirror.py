@@ -61,7 +61,7 @@ class Mirror:
         """
         with self._locked():
             head = source.head()
-            if self._followed(head.graph_id) is None:
+            if self._followed(head) is None:
                 self._discard()
             graph = self._read(source, dataset, split)
             if graph is None:
@@ -85,7 +85,7 @@ class Mirror:
         """Applies what is new until nothing was written while it was read: then the copy is the graph at one moment."""
         head = source.head()
         for _ in range(_ROUNDS):
-            for batch in source.changes(self._followed(head.graph_id)):
+            for batch in source.changes(self._followed(head)):
                 copy.write(batch, on_conflict="replace")
             _drop_deleted(source, copy, head)
             self._follow(head)
@@ -94,13 +94,14 @@ class Mirror:
                 return head
         raise Unavailable("the graph is written faster than it can be read", hint="try again when less is ingested")
 
-    def _followed(self, graph_id: str) -> int | None:
-        """The transaction up to which this graph is copied."""
+    def _followed(self, head: Head) -> int | None:
+        """The transaction up to which this graph is copied; None if it is another one, or was set back to a former state."""
         try:
             state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            graph_id, revision = state["graph_id"], int(state["revision"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        return int(state["revision"]) if state["graph_id"] == graph_id else None
+        return revision if graph_id == head.graph_id and revision <= head.revision else None
 
     def _follow(self, head: Head) -> None:
         state = {"graph_id": head.graph_id, "revision": head.revision}

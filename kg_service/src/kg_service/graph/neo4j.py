@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -21,7 +22,7 @@ from typing import Any, LiteralString
 from nbclip_shared.errors import BrokenArtefact, Conflict, Unavailable
 from nbclip_shared.ids import caption_sha256
 
-from kg_service.graph.bolt import BULK, REQUEST, Bolt, Transaction, parse_address
+from kg_service.graph.bolt import BULK, REQUEST, SCHEMA, Bolt, Transaction, parse_address
 from kg_service.graph.mirror import Head, Mirror
 from kg_service.graph.settlement import canonical, changed_concepts, changed_is_a, image_batch, require_concepts, settle
 from kg_service.graph.store import (
@@ -39,23 +40,23 @@ from kg_service.graph.store import (
 
 SCHEMA_VERSION = 1
 _PAGE = 5_000
-_SCHEMA_S = 60
 
 
 def open_neo4j(url: str, *, user: str, password: str, mirror: Path, bulk: bool = False) -> Neo4jStore:
     """Opens the store; the server is asked when it is first used. Arguments and errors as `open_store`."""
     bolt = Bolt(parse_address(url, user, password), BULK if bulk else REQUEST, query)
-    return Neo4jStore(bolt, Mirror(mirror))
+    return Neo4jStore(bolt, Mirror(mirror), (SCHEMA if bulk else REQUEST).limit_s)
 
 
 class Neo4jStore:
     """`GraphStore` on Neo4j. Concepts and is_a of a batch are kept whatever becomes of its images."""
 
-    def __init__(self, bolt: Bolt, mirror: Mirror) -> None:
+    def __init__(self, bolt: Bolt, mirror: Mirror, schema_patience_s: float) -> None:
         self._bolt = bolt
+        self._schema_patience_s = schema_patience_s
         self._mirror = mirror
         self._preparing = threading.Lock()
-        self._prepared = False
+        self._preparation: Future[None] | None = None
         self._written = _Written()
 
     def write(self, batch: GraphBatch, *, on_conflict: OnConflict = "reject") -> WriteReport:
@@ -63,11 +64,17 @@ class Neo4jStore:
         require_concepts(batch)
         self._prepare()
 
-        async def work(transaction: Transaction) -> tuple[ImageOutcome, ...]:
-            return await _write(transaction, batch, on_conflict, self._written)
+        async def work(transaction: Transaction) -> tuple[str, tuple[ImageOutcome, ...]]:
+            graph_id, revision = await self._next_revision(transaction)
+            return graph_id, await _write(transaction, batch, on_conflict, self._written.missing(batch, graph_id), revision)
 
-        outcomes = self._bolt.write(work)
-        self._written.add(batch)
+        try:
+            graph_id, outcomes = self._bolt.write(work)
+        except Unavailable:
+            # What was written is not known, or concepts were removed.
+            self._written.forget()
+            raise
+        self._written.add(batch, graph_id)
         return WriteReport(outcomes)
 
     def image(self, image_id: str) -> ImageNode | None:
@@ -83,7 +90,7 @@ class Neo4jStore:
         self._prepare()
 
         async def work(transaction: Transaction) -> bool:
-            await _next_revision(transaction)
+            await self._next_revision(transaction)
             return bool(await transaction.run("delete_images", image_ids=[image_id]))
 
         return self._bolt.write(work)
@@ -116,8 +123,7 @@ class Neo4jStore:
         """Which graph this is, its last write transaction, and its counts."""
         answer = self._read("head")
         if answer is None:
-            self._prepared = False
-            raise Unavailable(f"the graph was removed from {self._bolt.address.url}", hint="try again: an empty one is made")
+            raise self._removed()
         graph_id, revision, *counts = answer
         return Head(graph_id, revision, GraphCounts(*counts))
 
@@ -149,11 +155,30 @@ class Neo4jStore:
         return self._bolt.read(work)
 
     def _prepare(self) -> None:
-        """Constraints first: without them two writers would make the same node twice. Nothing is done if they stand."""
+        """Constraints first: without them two writers would make the same node twice. Nothing is done if they stand.
+
+        All callers wait for one attempt, on a thread of its own: over a large import it outlives the patience of a request.
+        """
         with self._preparing:
-            if not self._prepared:
-                _prepare(self._bolt)
-                self._prepared = True
+            if self._preparation is None or (self._preparation.done() and self._preparation.exception()):
+                self._preparation = Future()
+                threading.Thread(target=_attempt, args=(self._preparation, self._bolt), daemon=True).start()
+            preparation = self._preparation
+        try:
+            preparation.result(self._schema_patience_s)
+        except TimeoutError as error:
+            raise Unavailable(f"{self._bolt.address.url} builds the graph's indexes", hint="try again in a minute") from error
+
+    async def _next_revision(self, transaction: Transaction) -> tuple[str, int]:
+        answer = await transaction.run("next_revision")
+        if answer is None:
+            raise self._removed()
+        graph_id, revision = answer
+        return graph_id, revision
+
+    def _removed(self) -> Unavailable:
+        self._preparation = None
+        return Unavailable(f"the graph was removed from {self._bolt.address.url}", hint="try again: an empty one is made")
 
 
 @cache
@@ -173,12 +198,22 @@ def attribute_key(image_id: str, edge: AttributeEdge) -> str:
     return f"{image_id} {edge.start} {edge.end} {edge.cui}"
 
 
+def _attempt(preparation: Future[None], bolt: Bolt) -> None:
+    try:
+        _prepare(bolt)
+    # Whoever waits gets it, whatever it is.
+    except BaseException as error:  # noqa: BLE001
+        preparation.set_exception(error)
+    else:
+        preparation.set_result(None)
+
+
 def _prepare(bolt: Bolt) -> None:
     async def found(transaction: Transaction) -> tuple[int | None, bool, list[str]]:
         return *await transaction.run("found"), await transaction.run("online")
 
     async def finish(transaction: Transaction) -> None:
-        await transaction.run("await_schema", seconds=_SCHEMA_S)
+        await transaction.run("await_schema", seconds=int(SCHEMA.limit_s))
         await transaction.run("create_state", schema_version=SCHEMA_VERSION)
 
     # A server that is not there is told at once, also to those who would wait for one that restarts.
@@ -193,9 +228,9 @@ def _prepare(bolt: Bolt) -> None:
     statements = schema()
     missing = [statement for name, statement in statements.items() if name not in online]
     for statement in missing:
-        bolt.execute(statement)
+        bolt.make(statement)
     if version is None or missing:
-        bolt.write(finish)
+        bolt.write(finish, SCHEMA)
 
 
 @dataclass(slots=True)
@@ -206,7 +241,9 @@ class _Written:
     concepts: dict[str, ConceptNode] = field(default_factory=dict)
     is_a: dict[tuple[str, str], IsAEdge] = field(default_factory=dict)
 
-    def add(self, batch: GraphBatch) -> None:
+    def add(self, batch: GraphBatch, graph_id: str) -> None:
+        if graph_id != self.graph_id:
+            return
         self.concepts.update((concept.cui, concept) for concept in batch.concepts)
         self.is_a.update(((edge.child, edge.parent), edge) for edge in batch.is_a)
 
@@ -224,10 +261,13 @@ class _Written:
 
 
 async def _write(
-    transaction: Transaction, batch: GraphBatch, on_conflict: OnConflict, written: _Written
+    transaction: Transaction,
+    batch: GraphBatch,
+    on_conflict: OnConflict,
+    missing: tuple[list[ConceptNode], list[IsAEdge]],
+    revision: int,
 ) -> tuple[ImageOutcome, ...]:
-    graph_id, revision = await _next_revision(transaction)
-    await _write_concepts(transaction, *written.missing(batch, graph_id), revision)
+    await _write_concepts(transaction, *missing, revision)
     known = map(_image, await transaction.run("images", image_ids=sorted({image.image_id for image in batch.images})))
     settlement = settle(batch.images, {node.image_id: canonical(node) for node in known}, on_conflict)
     replaced = sorted(result.image_id for result in settlement.outcomes if result.outcome == "replaced")
@@ -235,7 +275,6 @@ async def _write(
         await transaction.run("delete_images", image_ids=replaced)
     edges = await transaction.run("create_images", images=_image_rows(settlement.changed), revision=revision)
     if edges != sum(len(image.attributes) for image in settlement.changed.values()):
-        written.forget()
         raise Unavailable("concepts were removed from Neo4j while this program ran", hint="try again: they are written anew")
     return settlement.outcomes
 
@@ -252,14 +291,6 @@ async def _write_concepts(
     new_is_a = changed_is_a(is_a, _is_a(stored))
     for page in _pages([[edge.child, edge.parent, edge.source] for edge in new_is_a]):
         await transaction.run("write_is_a", edges=page, revision=revision)
-
-
-async def _next_revision(transaction: Transaction) -> tuple[str, int]:
-    answer = await transaction.run("next_revision")
-    if answer is None:
-        raise Unavailable("the graph was removed from Neo4j", hint="restart this program: an empty graph is made")
-    graph_id, revision = answer
-    return graph_id, revision
 
 
 def _image_rows(images: Mapping[str, ImageNode]) -> list[list[Any]]:

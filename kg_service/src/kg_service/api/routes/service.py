@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from fastapi import APIRouter, Depends, Request, Response
-from nbclip_shared.errors import Unavailable
+from nbclip_shared.errors import Busy, Unavailable
 from nbclip_shared.schemas import Info
 
 from kg_service.api.auth import require
@@ -29,7 +29,11 @@ def readyz(request: Request, parts: PartsOf) -> dict[str, str]:
     """Store, vocabulary, linker and current snapshot can be used; the answer 503 names those that can't, and why."""
     if request.app.state.stopping:
         raise NotReady([{"where": "service", "message": "stopping"}])
-    failures = parts.failures()
+    try:
+        with request.app.state.probes.take():
+            failures = parts.failures()
+    except Busy as error:
+        raise NotReady([{"where": "store", "message": "earlier probes still wait for it"}]) from error
     if failures:
         raise NotReady([{"where": name, "message": str(error)} for name, error in failures.items()])
     return {"status": "ready"}
@@ -54,16 +58,17 @@ def info(request: Request, parts: PartsOf) -> Response:
             linker=parts.linker.name,
             snapshot=parts.snapshots.current(),
             limits=limits(settings),
-            counts=_counts(parts),
+            counts=_counts(request, parts),
         )
     )
 
 
-def _counts(parts: Parts) -> dict[str, int]:
+def _counts(request: Request, parts: Parts) -> dict[str, int]:
     """Of the graph; empty while the store does not answer, which a client of targets need not care for."""
     try:
-        return asdict(parts.store.counts())
-    except Unavailable:
+        with request.app.state.graph_places.take():
+            return asdict(parts.store.counts())
+    except (Busy, Unavailable):
         return {}
 
 
