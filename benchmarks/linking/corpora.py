@@ -1,4 +1,6 @@
-"""Labelled texts and the vocabularies they are linked with, from the data folder (NBCLIP_DATA, or `shared/data` beside the repository).
+"""Labelled texts and the vocabularies they are linked with, from the data folder.
+
+It is NBCLIP_DATA, or `shared/data` beside the repository.
 
 BC5CDR has spans; ROCO has concepts per caption, no spans; MedMentions has both, its text rebuilt from tokens. What each is, and
 under which terms, is in the README of its folder there.
@@ -80,8 +82,19 @@ def roco(first: int = 1, last: int = 8180) -> list[Document]:
 
 
 def within(documents: Sequence[Document], known: Vocabulary) -> list[Document]:
-    """The documents with the concepts that the vocabulary has: how ROCO is scored."""
-    return [replace(document, cuis=frozenset(cui for cui in document.cuis if cui in known)) for document in documents]
+    """The documents with the concepts that the vocabulary has; a span that loses all of its own becomes an unmapped one."""
+    return [
+        replace(
+            document,
+            spans=tuple((start, end, _known(cuis, known)) for start, end, cuis in document.spans),
+            cuis=_known(document.cuis, known),
+        )
+        for document in documents
+    ]
+
+
+def _known(cuis: frozenset[str], known: Vocabulary) -> frozenset[str]:
+    return frozenset(cui for cui in cuis if cui in known)
 
 
 def medmentions(first: int, last: int) -> list[Document]:
