@@ -4,7 +4,8 @@ The rules, best first: `exact`; `case` (equal but for case); `normalised` (equal
 lemmas); `stem` (equal stems only, such as `dilated` and `dilatation`).
 
 The tie rule, in this order: how exact the rule is (`exact` and `case` count alike); how much the vocabulary knows of the concept
-(names and is_a edges, in powers of two), which sets central concepts before stray duplicates; the name's rank (TS, STT,
+(names and is_a edges, in powers of two) and how many of its names the words could be, which sets central concepts before stray
+duplicates; the name's rank (TS, STT,
 ISPREF); the source's order; the term type's; the lower CUI.
 
 Shape legend: M matches (a run of words and a key of the index), P pairs of a match and a name, C candidates that are left.
@@ -25,7 +26,8 @@ from kg_service.linking.tokens import ACRONYM, COMMON, GENERAL, KEY, LETTERS, ST
 from kg_service.vocabulary.format import RANK_SHIFT
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-RULES = ("exact", "case", "normalised", "word-order", "stem")
+RULES = ("exact", "case", "normalised", "word-order", "stem", "learned")
+LEARNED = 5
 _SCORES = np.array([1.0, 1.0, 0.9, 0.8, 0.7])
 _ANY_ORDER = 3
 _RANK_COST = 0.01
@@ -65,49 +67,43 @@ class Reader:
     def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: LinkerSettings) -> None:
         self._vocabulary = vocabulary
         self._index = index
-        self._settings = settings
-        self._wanted = _wanted_concepts(vocabulary, settings.semantic_types)
+        self._wanted = wanted_concepts(vocabulary, settings.semantic_types)
 
-    def read(self, tokens: Tokens, shouting: Bools) -> Candidates:
-        """All matches whose best candidate is sure enough, ordered by first and end.
+    def read(self, tokens: Tokens, shouting: Bools, min_score: float) -> Candidates:
+        """All matches whose best candidate has `min_score` or more, ordered by first and end.
 
         Args:
             tokens: of a batch.
             shouting: by word: its text is written in capitals, so that case says nothing, [T].
+            min_score: in [0, 1].
         """
         first, end, position = self._find(tokens)
         match, pair, rule = self._judge(tokens, shouting, first, end, position)
         general = tokens.run_count(GENERAL, first, end) == end - first
-        concept = self._vocabulary.name_concept[self._index.names[pair]].astype(np.int64)
-        key = self._vocabulary.name_key[self._index.names[pair]]
         # Two letters mean too many things to be read without a definition.
-        bare = self._index.strict[pair] & (tokens.run_count(LETTERS, first, end) <= _SHORT_ACRONYM)[match]
-        base = _SCORES[rule] * np.where(general[match] | bare, _WEAK_FACTOR, 1.0)
-        weight = self._index.evidence[concept].astype(np.int64)
-        both = match * len(self._vocabulary) + concept
-        _, inverse, same = np.unique(both, return_inverse=True, return_counts=True)
-        weight = weight + _NAME_WEIGHT * same[inverse]
-        order = np.lexsort((concept, key, -weight, -base, match))
-        match, concept, rule = match[order], concept[order], rule[order]
-        score = np.maximum(base[order] - _RANK_COST * (key[order] >> RANK_SHIFT), 0)
-        _, distinct = np.unique(match * len(self._vocabulary) + concept, return_index=True)
-        distinct.sort()
-        return _keep(first, end, match[distinct], concept[distinct], rule[distinct], score[distinct], self._settings.min_score)
+        few = tokens.run_count(LETTERS, first, end) <= _SHORT_ACRONYM
+        weak = general[match] | (few[match] & self._index.strict[pair])
+        name = self._index.names[pair]
+        concept, key = self._vocabulary.name_concept[name].astype(np.int64), self._vocabulary.name_key[name]
+        base = _SCORES[rule] * np.where(weak, _WEAK_FACTOR, 1.0)
+        meant = match * len(self._vocabulary) + concept
+        order = np.lexsort((concept, key, -self._weight(meant, concept), -base, match))
+        score = np.maximum(base - _RANK_COST * (key >> RANK_SHIFT), 0)
+        _, best = np.unique(meant[order], return_index=True)
+        kept = order[np.sort(best)]
+        return _keep(first, end, match[kept], concept[kept], rule[kept], score[kept], min_score)
+
+    def _weight(self, meant: Ints, concept: Ints) -> Ints:
+        """How central a concept is, and how many of its names a match could be."""
+        _, inverse, names = np.unique(meant, return_inverse=True, return_counts=True)
+        return self._index.evidence[concept].astype(np.int64) + _NAME_WEIGHT * names[inverse]
 
     def _find(self, tokens: Tokens) -> tuple[Ints, Ints, Ints]:
         """All runs of words within a segment that the index has: first, end, position in the index; ordered."""
-        found: list[tuple[Ints, ...]] = [(np.zeros(0, np.int64),) * 3]
-        for size in range(1, min(MAX_STEMS, len(tokens)) + 1):
-            first = np.flatnonzero(tokens.segments[size - 1 :] == tokens.segments[: len(tokens) - size + 1])
-            if not len(first):
-                break
-            first = first[tokens.run_count(STEMS, first, first + size) <= MAX_STEMS]
-            query, position = self._index.find(tokens.run_hash(KEY, first, first + size))
-            found.append((first[query], first[query] + size, position))
-        first, end, position = (np.concatenate(column) for column in zip(*found, strict=True))
-        never = (
-            (end - first == 1) & (tokens.counts[:, COMMON][np.minimum(first, len(tokens) - 1)] > 0) if len(first) else first > 0
-        )
+        first, end = runs(tokens)
+        query, position = self._index.find(tokens.run_hash(KEY, first, end))
+        first, end = first[query], end[query]
+        never = (end - first == 1) & (tokens.run_count(COMMON, first, end) > 0)
         order = np.lexsort((end, first))
         order = order[~never[order]]
         return first[order], end[order], position[order]
@@ -124,16 +120,25 @@ class Reader:
         prints = np.stack([fingerprints(tokens.run_hash(column, first, end)) for column in PRINTS], axis=1)
         bag, lemmas, folded, exact = (index.prints[pair] == prints[match]).T
         rule = np.select([exact, folded, lemmas, bag], [0, 1, 2, 3], 4)
-        comma = tokens.commas[np.minimum(end, len(tokens)) - 1] > tokens.commas[first] if len(first) else first > 0
+        comma = tokens.commas[end - 1] > tokens.commas[first]
         acronym = (end - first == 1) & (tokens.run_count(ACRONYM, first, end) > 0)
-        acronym &= tokens.run_count(LETTERS, first, end) <= _SHORT_SURFACE
-        if len(first):
-            acronym &= ~shouting[first]
+        acronym &= (tokens.run_count(LETTERS, first, end) <= _SHORT_SURFACE) & ~shouting[first]
         strict = index.strict[pair]
         kept = np.where(strict, exact, ~acronym[match]) & ~(comma[match] & (rule >= _ANY_ORDER))
         if self._wanted is not None:
             kept &= self._wanted[self._vocabulary.name_concept[index.names[pair]]]
         return match[kept], pair[kept], rule[kept]
+
+
+def runs(tokens: Tokens) -> tuple[Ints, Ints]:
+    """First word and end of all runs of up to MAX_STEMS stems that cross no barrier, shortest first."""
+    found: list[tuple[Ints, Ints]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for size in range(1, min(MAX_STEMS, len(tokens)) + 1):
+        first = np.flatnonzero(tokens.segments[size - 1 :] == tokens.segments[: len(tokens) - size + 1])
+        first = first[tokens.run_count(STEMS, first, first + size) <= MAX_STEMS]
+        found.append((first, first + size))
+    first, end = (np.concatenate(column) for column in zip(*found, strict=True))
+    return first, end
 
 
 def _keep(
@@ -150,7 +155,7 @@ def _keep(
     return Candidates(first[kept], end[kept], rows, concept[inside], rule[inside], score[inside])
 
 
-def _wanted_concepts(vocabulary: Vocabulary, tuis: tuple[str, ...]) -> Bools | None:
+def wanted_concepts(vocabulary: Vocabulary, tuis: tuple[str, ...]) -> Bools | None:
     """By concept, whether it has one of `tuis`; None where every concept is wanted."""
     if not tuis:
         return None

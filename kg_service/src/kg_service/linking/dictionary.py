@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from nbclip_shared.schemas import Assertion
 
 from kg_service.linking.abbreviations import find_definitions, find_uses
 from kg_service.linking.assertion import assess
-from kg_service.linking.candidates import RULES, Bools, Candidates, Reader
+from kg_service.linking.candidates import LEARNED, RULES, Bools, Candidates, Reader, wanted_concepts
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
 from kg_service.linking.name_index import NameIndex
 from kg_service.linking.normaliser import read_table
+from kg_service.linking.prior import PriorReader, open_prior
 from kg_service.linking.settings import LinkerSettings
 from kg_service.linking.tokens import CAPITALS, LETTERS, SHORT_FORM, Tokens, WordTable, tokenise
 from kg_service.vocabulary.vocabulary import Vocabulary
@@ -56,6 +58,8 @@ class DictionaryLinker:
         self._settings = settings
         self._groups = index.groups
         self._reader = Reader(vocabulary, index, settings)
+        self._prior = _open_prior(vocabulary, settings)
+        self._several = self._prior is not None and self._prior.several
         self._names: dict[int, tuple[str, str]] = {}
         self._candidates: dict[tuple[int, float], LinkCandidate] = {}
         rows = read_table("radiology.tsv")
@@ -73,6 +77,16 @@ class DictionaryLinker:
         starts = range(0, len(captions), _BATCH)
         return [linked for start in starts for linked in self._link_batch(captions[start : start + _BATCH])]
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Whose concepts are linked."""
+        return self._vocabulary
+
+    def read(self, texts: Sequence[str], min_score: float) -> tuple[Tokens, Candidates]:
+        """The words of `texts`, and what runs of them mean by name alone: what a prior is fitted on."""
+        tokens = tokenise(texts, self._words)
+        return tokens, self._reader.read(tokens, _is_shouting(tokens), min_score)
+
     def _link_batch(self, captions: Sequence[str]) -> Iterator[LinkedCaption]:
         tokens, shouting, found = self._read(captions)
         matches = _Matches.of(tokens, found, self._groups)
@@ -83,6 +97,8 @@ class DictionaryLinker:
             readings: dict[Span, Reading | int] = {matches.spans[m]: m for m in range(cuts[i], cuts[i + 1])}
             for word in short_words[short_cuts[i] : short_cuts[i + 1]]:
                 span = int(tokens.starts[word]), int(tokens.ends[word])
+                if self._is_learned(matches, readings.get(span)):
+                    continue
                 if meaning := _in_context(self._meanings_of(tokens.words[word]), caption):
                     readings[span] = meaning
             if "(" in caption or "=" in caption or ":" in caption:
@@ -94,25 +110,29 @@ class DictionaryLinker:
             self._words = WordTable(self._short_forms)
         tokens = tokenise(texts, self._words)
         shouting = _is_shouting(tokens)
-        return tokens, shouting, self._reader.read(tokens, shouting)
+        found = self._reader.read(tokens, shouting, self._settings.min_score)
+        if self._prior:
+            found = self._prior.read(tokens, found, self._settings.min_score)
+        return tokens, shouting, found
 
     def _link_one(self, caption: str, matches: _Matches, readings: dict[Span, Reading | int]) -> LinkedCaption:
-        chosen = self._choose(matches, readings)
-        chosen.sort(key=_reading_order)
+        chosen = [
+            (span, reading)
+            for span, found in sorted(self._choose(matches, readings), key=_reading_order)
+            for reading in self._meant(matches, found)
+        ]
         assertions = assess(caption, [span for span, _ in chosen])
-        return LinkedCaption(
-            caption,
-            tuple(
-                self._mention(caption, span, self._reading(matches, found), assertion)
-                for (span, found), assertion in zip(chosen, assertions, strict=True)
-            ),
-        )
+        mentions = [self._mention(caption, *hit, assertion) for hit, assertion in zip(chosen, assertions, strict=True)]
+        return LinkedCaption(caption, tuple(mentions))
 
     def _choose(self, matches: _Matches, readings: dict[Span, Reading | int]) -> list[tuple[Span, Reading | int]]:
         """The longest of crossing spans; those inside another stay if they share no semantic group with it."""
         outer: list[tuple[int, int, int]] = []
         chosen: list[tuple[Span, Reading | int]] = []
         for span, found in sorted(readings.items(), key=_longest_first):
+            if self._several and self._is_learned(matches, found):
+                chosen.append((span, found))
+                continue
             start, end = span
             groups = matches.groups[found] if isinstance(found, int) else found.groups
             around = 0
@@ -126,6 +146,19 @@ class DictionaryLinker:
                     outer.append((start, end, groups))
                 chosen.append((span, found))
         return chosen
+
+    def _is_learned(self, matches: _Matches, found: Reading | int | None) -> bool:
+        return isinstance(found, int) and matches.rule[matches.rows[found]] == LEARNED
+
+    def _meant(self, matches: _Matches, found: Reading | int) -> Iterator[Reading]:
+        """The reading of a span; where a prior says that it brings several concepts, all that are sure enough, by CUI."""
+        if not (self._several and isinstance(found, int) and self._is_learned(matches, found)):
+            yield self._reading(matches, found)
+            return
+        rows = range(matches.rows[found], matches.rows[found + 1])
+        sure = [row for row in rows if matches.score[row] >= self._settings.min_score]
+        for row in sorted(sure, key=matches.concept.__getitem__):
+            yield Reading(matches.concept[row], RULES[LEARNED], matches.score[row], matches.groups[found], ())
 
     def _reading(self, matches: _Matches, found: Reading | int) -> Reading:
         if not isinstance(found, int):
@@ -202,6 +235,12 @@ class _Matches:
         best = found.concept[found.rows[:-1]]
         score = np.round(found.score, 4).tolist()
         return cls(list(spans), groups[best].tolist(), found.rows.tolist(), found.concept.tolist(), found.rule.tolist(), score)
+
+
+def _open_prior(vocabulary: Vocabulary, settings: LinkerSettings) -> PriorReader | None:
+    if not settings.prior:
+        return None
+    return PriorReader(open_prior(Path(settings.prior)), vocabulary, wanted_concepts(vocabulary, settings.semantic_types))
 
 
 def _longest_first(item: tuple[Span, Reading | int]) -> tuple[int, int]:

@@ -54,11 +54,16 @@ class NameIndex:
 
     def find(self, keys: Uint64s) -> tuple[Ints, Ints]:
         """Which of `keys` [Q] the index has: their positions in the query and in the index, int64, both [hits]."""
-        bits = keys & np.uint64(8 * len(self.seen) - 1)
-        likely = np.flatnonzero(self.seen[bits >> np.uint64(3)] >> (bits & np.uint64(7)).astype(np.uint8) & 1)
-        position = np.searchsorted(self.keys, keys[likely])
-        found = self.keys[np.minimum(position, len(self.keys) - 1)] == keys[likely]
-        return likely[found], position[found]
+        return find_keys(self.keys, self.seen, keys)
+
+
+def find_keys(known: Uint64s, seen: npt.NDArray[np.uint8], keys: Uint64s) -> tuple[Ints, Ints]:
+    """Which of `keys` [Q] are among `known` (ascending, with their bit field `seen`): positions in both, int64, [hits]."""
+    bits = keys & np.uint64(8 * len(seen) - 1)
+    likely = np.flatnonzero(seen[bits >> np.uint64(3)] >> (bits & np.uint64(7)).astype(np.uint8) & 1)
+    position = np.searchsorted(known, keys[likely])
+    found = known[np.minimum(position, len(known) - 1)] == keys[likely]
+    return likely[found], position[found]
 
 
 def fingerprints(hashes: Uint64s) -> npt.NDArray[np.uint32]:
@@ -78,7 +83,7 @@ def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:
     keys = keys[first]
     arrays: dict[str, npt.NDArray[Any]] = {"keys": keys, "names": names[order], "prints": prints[order], "strict": strict[order]}
     arrays["starts"] = np.append(first, len(order)).astype(np.int32)
-    arrays |= {"seen": _bit_field(keys), "evidence": _evidence_bits(vocabulary), "groups": _group_bits(vocabulary)}
+    arrays |= {"seen": bit_field(keys), "evidence": _evidence_bits(vocabulary), "groups": _group_bits(vocabulary)}
     with writing_folder(directory) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
@@ -118,7 +123,8 @@ def _keyed_names(vocabulary: Vocabulary) -> Iterator[tuple[npt.NDArray[Any], ...
         yield tokens.run_hash(KEY, first, end), (start + kept).astype(np.int32), prints, strict
 
 
-def _bit_field(keys: Uint64s) -> npt.NDArray[np.uint8]:
+def bit_field(keys: Uint64s) -> npt.NDArray[np.uint8]:
+    """What `seen` holds for `keys`."""
     bits = 1 << max(6, (len(keys) * _BITS_PER_KEY - 1).bit_length())
     field = np.zeros(bits, np.bool_)
     field[keys & np.uint64(bits - 1)] = True
@@ -127,7 +133,8 @@ def _bit_field(keys: Uint64s) -> npt.NDArray[np.uint8]:
 
 
 def _evidence_bits(vocabulary: Vocabulary) -> npt.NDArray[np.uint8]:
-    return (np.floor(np.log2(np.maximum(vocabulary.evidence, 1))) + 1).astype(np.uint8)
+    bits: npt.NDArray[np.uint8] = (np.floor(np.log2(np.maximum(vocabulary.evidence, 1))) + 1).astype(np.uint8)
+    return bits
 
 
 def _group_bits(vocabulary: Vocabulary) -> npt.NDArray[np.uint32]:
