@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -99,14 +99,20 @@ def _version(peer: Peer) -> str:
 
 
 def _score_table(results: Results, cell: Callable[[Score], str]) -> str:
-    some = next(iter(results.values()))
-    columns = [(task, level) for task in TASKS for level in some[task].scores]
-    best = {column: max(cases[column[0]].scores[column[1]].f1 for cases in results.values()) for column in columns}
-    rows = []
-    for peer, cases in results.items():
-        scores = [(column, cases[column[0]].scores[column[1]]) for column in columns]
-        rows.append([_title(peer), *(_emphasise(cell(score), score.f1 == best[column]) for column, score in scores)])
-    return _table(["linker", *(_column(task, level) for task, level in columns)], rows)
+    """One row a linker; the best F1 without labels is emphasised."""
+    columns = list({(task, level): None for cases in results.values() for task in TASKS for level in cases[task].scores})
+    best = {
+        (task, level): max(cases[task].scores[level].f1 for peer, cases in results.items() if not peer.labelled)
+        for task, level in columns
+    }
+
+    def cells(cases: dict[Task, Result]) -> Iterator[str]:
+        for task, level in columns:
+            score = cases[task].scores.get(level)
+            yield "–" if score is None else _emphasise(cell(score), score.f1 == best[task, level])
+
+    head = ["linker", *(_column(task, level) for task, level in columns)]
+    return _table(head, ([_title(peer), *cells(cases)] for peer, cases in results.items()))
 
 
 def _column(task: Task, level: str) -> str:
@@ -121,7 +127,7 @@ def _emphasise(text: str, is_best: bool) -> str:
 def _group_table(results: Results) -> str:
     head, columns = ["group"], []
     for task in _GROUP_TASKS:
-        ours, *others = results
+        ours, *others = (peer for peer in results if not peer.labelled)
         shown = [ours, *sorted(others, key=lambda peer: -results[peer][task].scores["document"].f1)[:1]]
         found = [score_by_group(task, results[peer][task].texts, results[peer][task].hits) for peer in shown]
         head += [f"{_NAMES[task.corpus]}: gold", *(f"{peer.title} (P / R)" for peer in shown)]

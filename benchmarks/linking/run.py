@@ -19,18 +19,34 @@ from runner import Answer, Peer, PeerFailed, Settings, ask, index_of, is_answere
 from scoring import Score
 from tasks import TASKS, Corpus, Part, Task, choosing_task, documents, score
 
+_OURS = ("kg_service/src/kg_service/linking", "kg_service/src/kg_service/vocabulary")
 PEERS = (
     Peer(
         "nbclip",
         "NB-CLIP",
         "nbclip-kg-service",
-        tuple({"min_score": score} for score in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)),
+        tuple({"min_score": score} for score in (0.5, 0.6, 0.7, 0.75, 0.85, 0.95)),
         knob="min_score",
-        sources=("kg_service/src/kg_service/linking", "kg_service/src/kg_service/vocabulary"),
+        sources=_OURS,
+    ),
+    Peer(
+        "nbclip_fitted",
+        "NB-CLIP, fitted to labels",
+        "nbclip-kg-service",
+        tuple({"min_score": score} for score in (0.75, 0.5, 0.6, 0.7, 0.85, 0.95)),
+        knob="min_score",
+        labelled=True,
+        sources=_OURS,
     ),
     Peer("longest_match", "longest match", "pyahocorasick", ({},)),
     Peer("quickumls", "QuickUMLS", "quickumls", tuple({"threshold": t} for t in (0.6, 0.7, 0.8, 0.9, 1.0)), knob="threshold"),
-    Peer("medcat", "MedCAT", "medcat", tuple({"threshold": t} for t in (-1.0, 0.25, 0.6, 0.8)), knob="threshold"),
+    Peer(
+        "medcat",
+        "MedCAT",
+        "medcat",
+        ({"threshold": 0.25}, *({"threshold": t, "always": True} for t in (0.25, 0.7))),
+        knob="threshold",
+    ),
     Peer("mmlite", "mmlite", "mmlite", tuple({"precision_filter": on, "concepts": n} for on in (True, False) for n in (1, 9))),
     Peer(
         "scispacy",
@@ -76,7 +92,8 @@ def _questions(peer: Peer) -> Iterator[tuple[Task, Part, Settings]]:
     """All settings on both parts; the choosing part only where something is chosen or, in ROCO, reported."""
     for task in TASKS:
         chooses = len(peer.settings) > 1 and choosing_task(task) == task
-        parts: tuple[Part, ...] = ("choose", "report") if chooses or task.corpus == "roco" else ("report",)
+        both = not peer.labelled and (chooses or task.corpus == "roco")
+        parts: tuple[Part, ...] = ("choose", "report") if both else ("report",)
         yield from ((task, part, settings) for part in parts for settings in peer.settings)
 
 
@@ -99,13 +116,13 @@ def _result(peer: Peer, task: Task, quick: bool) -> Result:
         texts=texts,
         texts_per_s=len(texts) / answer.cpu_s,
         peak_mb=answer.peak_mb,
-        index=index_of(peer, task.vocabulary),
+        index=index_of(peer, task),
     )
 
 
 def _choose(peer: Peer, task: Task, quick: bool) -> Settings:
     """The settings with the best F1 on the choosing part; the first of equals."""
-    if len(peer.settings) == 1:
+    if peer.labelled or len(peer.settings) == 1:
         return peer.settings[0]
     texts = _texts(task.corpus, "choose", quick)
     return max(peer.settings, key=lambda settings: _main_score(task, texts, ask(peer, task, texts, settings)).f1)
@@ -118,7 +135,7 @@ def _main_score(task: Task, texts: Sequence[Document], answer: Answer) -> Score:
 
 def _score_of_all(peer: Peer, task: Task, settings: Settings, quick: bool) -> dict[str, Score]:
     """ROCO is also reported on all captions, for others report it so."""
-    if task.corpus != "roco":
+    if task.corpus != "roco" or peer.labelled:
         return {}
     parts = [_texts(task.corpus, part, quick) for part in ("report", "choose")]
     hits = [found for texts in parts for found in ask(peer, task, texts, settings).hits]

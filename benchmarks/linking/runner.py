@@ -17,7 +17,7 @@ from typing import Any
 
 from corpora import Document, VocabularyName, vocabulary
 from scoring import Hit
-from tasks import Task, semantic_types, unlabelled_texts
+from tasks import Corpus, Task, labelled_texts, semantic_types, unlabelled_texts
 
 CACHE = Path.home() / ".cache" / "nbclip-bench"
 HERE = Path(__file__).parent
@@ -42,6 +42,7 @@ class Peer:
         distribution: whose version tables show.
         settings: what is tried on the choosing parts.
         knob: the setting that the precision-recall curves sweep; empty: none.
+        labelled: fitted on the labels of the choosing part, so nothing is chosen there: its first settings are reported.
         sources: files and folders of this repository whose code it runs, beside its module.
     """
 
@@ -50,6 +51,7 @@ class Peer:
     distribution: str
     settings: tuple[Settings, ...]
     knob: str = ""
+    labelled: bool = False
     sources: tuple[str, ...] = ()
 
 
@@ -78,26 +80,28 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def index_of(peer: Peer, name: VocabularyName) -> Index:
-    """The peer's index of a vocabulary, made if it is not there.
+def index_of(peer: Peer, task: Task) -> Index:
+    """The peer's index for a task, made if it is not there.
+
+    There is one for each vocabulary; of a linker that learns from labels, one for each corpus too.
 
     Raises:
         PeerFailed: it can't be made.
     """
-    folder = _index_folder(peer, name)
+    folder, texts = _index_folder(peer, task), _texts_for(peer, task)
     if not (folder / "built.json").is_file():
-        say(f"{peer.title}: compiling vocabulary {name}")
+        say(f"{peer.title}: compiling vocabulary {task.vocabulary}")
         shutil.rmtree(folder, ignore_errors=True)
-        _call(peer, ["build", str(_release(name)), str(_texts()), str(folder)])
+        _call(peer, ["build", str(_release(task.vocabulary)), str(texts), str(folder)])
     built = json.loads((folder / "built.json").read_text())
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return Index(folder, built["cpu_s"], built["peak_mb"], size / 2**20)
 
 
 @cache
-def _index_folder(peer: Peer, name: VocabularyName) -> Path:
-    key = _digest(PROTOCOL, _code(peer), _sha256(_release(name) / "MRCONSO.RRF"), _sha256(_texts()))
-    return CACHE / "indices" / f"{peer.name}-{name}-{key}"
+def _index_folder(peer: Peer, task: Task) -> Path:
+    key = _digest(PROTOCOL, _code(peer), _sha256(_release(task.vocabulary) / "MRCONSO.RRF"), _sha256(_texts_for(peer, task)))
+    return CACHE / "indices" / f"{peer.name}-{task.vocabulary}-{key}"
 
 
 def ask(peer: Peer, task: Task, texts: Sequence[Document], settings: Settings) -> Answer:
@@ -108,7 +112,7 @@ def ask(peer: Peer, task: Task, texts: Sequence[Document], settings: Settings) -
     """
     kept, wanted, lines = _question(peer, task, texts, settings)
     if not kept.is_file():
-        index = index_of(peer, task.vocabulary)
+        index = index_of(peer, task)
         say(f"{peer.title}: {task.corpus} {task.vocabulary}, {len(texts)} texts, {settings}")
         kept.parent.mkdir(parents=True, exist_ok=True)
         answer = _call(peer, ["link", str(index.folder), wanted], lines)
@@ -130,7 +134,7 @@ def _question(peer: Peer, task: Task, texts: Sequence[Document], settings: Setti
     """Where its answer is kept, the settings in JSON and the texts as lines."""
     wanted = json.dumps({**settings, "semantic_types": semantic_types(task.corpus)}, sort_keys=True)
     lines = "".join(json.dumps(document.text) + "\n" for document in texts)
-    key = _digest(_index_folder(peer, task.vocabulary).name, wanted, lines)
+    key = _digest(_index_folder(peer, task).name, wanted, lines)
     return CACHE / "answers" / f"{peer.name}-{task.corpus}-{task.vocabulary}-{key}.gz", wanted, lines
 
 
@@ -187,10 +191,25 @@ def _release(name: VocabularyName) -> Path:
     return folder
 
 
+def _texts_for(peer: Peer, task: Task) -> Path:
+    return _labelled(task.corpus) if peer.labelled else _unlabelled()
+
+
 @cache
-def _texts() -> Path:
+def _unlabelled() -> Path:
     path = CACHE / "unlabelled.jsonl"
     path.write_text("".join(json.dumps(text) + "\n" for text in unlabelled_texts()), encoding="utf-8")
+    return path
+
+
+@cache
+def _labelled(corpus: Corpus) -> Path:
+    rows = (
+        {"text": text.text, "spans": [(start, end, sorted(cuis)) for start, end, cuis in text.spans], "cuis": sorted(text.cuis)}
+        for text in labelled_texts(corpus)
+    )
+    path = CACHE / f"labelled-{corpus}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Literal, NamedTuple
 
-from corpora import Document, VocabularyName, bc5cdr, medmentions, roco, vocabulary, within
+from corpora import FITTING_DOCUMENTS, Document, VocabularyName, bc5cdr, medmentions, roco, vocabulary, within
 from scoring import Hit, Score, score_documents, score_groups, score_spans
 
 Corpus = Literal["roco", "bc5cdr", "medmentions"]
@@ -24,6 +24,7 @@ class Task(NamedTuple):
 
 
 TASKS = (Task("roco", "A"), Task("roco", "B"), Task("bc5cdr", "A"), Task("medmentions", "A"), Task("medmentions", "B"))
+_CORPORA: tuple[Corpus, ...] = ("roco", "bc5cdr", "medmentions")
 GROUPS = {"anatomy": ("ANAT",), "imaging and procedures": ("PROC",), "disorders": ("DISO",)}
 OTHER = "other"
 
@@ -51,7 +52,12 @@ def documents(corpus: Corpus, part: Part, quick: bool = False) -> list[Document]
 
 def unlabelled_texts() -> list[str]:
     """What a linker may learn from without labels: the texts that are not reported on."""
-    return [document.text for document in (*roco(4001, 8180), *bc5cdr("train"), *medmentions(1, 2135))]
+    return [document.text for corpus in _CORPORA for document in labelled_texts(corpus)]
+
+
+def labelled_texts(corpus: Corpus) -> list[Document]:
+    """What a linker may learn from with labels: all that is not reported on."""
+    return medmentions(1, FITTING_DOCUMENTS) if corpus == "medmentions" else documents(corpus, "choose")
 
 
 def choosing_task(task: Task) -> Task:

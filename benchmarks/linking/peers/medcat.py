@@ -63,10 +63,11 @@ def _learn_words(sentences: list[list[str]]) -> Vocab:
 
 
 def load(index: Path, settings: dict[str, Any]) -> Link:
-    """`threshold` is the least similarity of contexts."""
+    """`threshold` is the least similarity of contexts; with `always`, names of a single concept are held to it too."""
     cat = CAT.load_model_pack(str(index / "model"))
     linking = cat.config.components.linking
     linking.similarity_threshold = settings["threshold"]
+    linking.always_calculate_similarity = settings.get("always", False)
     if wanted := set(settings["semantic_types"]):
         types = json.loads((index / "types.json").read_text())
         linking.filters.cuis = {cui for cui, tuis in types.items() if not wanted.isdisjoint(tuis)}
