@@ -1,18 +1,17 @@
 """The default linker: finds the vocabulary's names in captions, deterministically.
 
 Every run of up to eight stems is looked up at once for a batch of captions. Where two matches cross, the longer wins; one
-inside a longer one stays if it says something of another kind (chest in chest X-ray).
+inside a longer one stays unless the settings say otherwise (chest in chest X-ray).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from nbclip_shared.schemas import Assertion
 
 from kg_service.linking.abbreviations import find_definitions, find_uses
@@ -28,21 +27,19 @@ from kg_service.vocabulary.vocabulary import Vocabulary
 
 Span = tuple[int, int]
 
-_BATCH = 256
+_BATCH = 512
 _SHOUTING_SHARE = 0.7
 _SHOUTING_WORDS = 3
 _ABBREVIATION_FACTOR = 0.95
 _MEMO_SIZE = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a span means: concept (position in the vocabulary), rule and score; semantic groups as bits; and what lost."""
+class Reading(NamedTuple):
+    """What a span means: concept (position in the vocabulary), rule and score; and what lost."""
 
     concept: int
     rule: str
     score: float
-    groups: int
     losers: tuple[LinkCandidate, ...]
 
 
@@ -56,7 +53,7 @@ class DictionaryLinker:
     def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: LinkerSettings) -> None:
         self._vocabulary = vocabulary
         self._settings = settings
-        self._groups = index.groups
+        self._nested = settings.nested
         self._reader = Reader(vocabulary, index, settings)
         self._prior = _open_prior(vocabulary, settings)
         self._several = self._prior is not None and self._prior.several
@@ -89,7 +86,7 @@ class DictionaryLinker:
 
     def _link_batch(self, captions: Sequence[str]) -> Iterator[LinkedCaption]:
         tokens, shouting, found = self._read(captions)
-        matches = _Matches.of(tokens, found, self._groups)
+        matches = _Matches.of(tokens, found)
         cuts = np.searchsorted(found.first, tokens.bounds).tolist()
         short = np.flatnonzero((tokens.counts[:, SHORT_FORM] > 0) & ~shouting)
         short_cuts, short_words = np.searchsorted(short, tokens.bounds).tolist(), short.tolist()
@@ -99,7 +96,7 @@ class DictionaryLinker:
                 span = int(tokens.starts[word]), int(tokens.ends[word])
                 if self._is_learned(matches, readings.get(span)):
                     continue
-                if meaning := _in_context(self._meanings_of(tokens.words[word]), caption):
+                if meaning := _in_context(self._meanings_of(tokens.word(word)), caption):
                     readings[span] = meaning
             if "(" in caption or "=" in caption or ":" in caption:
                 self._read_definitions(caption, matches, readings)
@@ -116,34 +113,31 @@ class DictionaryLinker:
         return tokens, shouting, found
 
     def _link_one(self, caption: str, matches: _Matches, readings: dict[Span, Reading | int]) -> LinkedCaption:
-        chosen = [
-            (span, reading)
-            for span, found in sorted(self._choose(matches, readings), key=_reading_order)
-            for reading in self._meant(matches, found)
-        ]
-        assertions = assess(caption, [span for span, _ in chosen])
-        mentions = [self._mention(caption, *hit, assertion) for hit, assertion in zip(chosen, assertions, strict=True)]
+        chosen = sorted(self._choose(matches, readings), key=_reading_order)
+        if self._several:
+            meant = [(span, reading) for span, found in chosen for reading in self._meant(matches, found)]
+        else:
+            meant = [(span, self._reading(matches, found)) for span, found in chosen]
+        assertions = assess(caption, [span for span, _ in meant])
+        mentions = [self._mention(caption, *hit, assertion) for hit, assertion in zip(meant, assertions, strict=True)]
         return LinkedCaption(caption, tuple(mentions))
 
     def _choose(self, matches: _Matches, readings: dict[Span, Reading | int]) -> list[tuple[Span, Reading | int]]:
-        """The longest of crossing spans; those inside another stay if they share no semantic group with it."""
-        outer: list[tuple[int, int, int]] = []
+        """The longest of crossing spans, with those inside them if these are wanted; and all that texts have taught."""
+        outer: list[Span] = []
         chosen: list[tuple[Span, Reading | int]] = []
         for span, found in sorted(readings.items(), key=_longest_first):
             if self._several and self._is_learned(matches, found):
                 chosen.append((span, found))
                 continue
             start, end = span
-            groups = matches.groups[found] if isinstance(found, int) else found.groups
-            around = 0
-            for other_start, other_end, other_groups in outer:
+            for other_start, other_end in outer:
                 if other_start < end and start < other_end:
-                    if start < other_start or other_end < end or not self._settings.nested or groups & other_groups:
-                        break
-                    around += 1
+                    if self._nested and other_start <= start and end <= other_end:
+                        chosen.append((span, found))
+                    break
             else:
-                if not around:
-                    outer.append((start, end, groups))
+                outer.append(span)
                 chosen.append((span, found))
         return chosen
 
@@ -152,21 +146,23 @@ class DictionaryLinker:
 
     def _meant(self, matches: _Matches, found: Reading | int) -> Iterator[Reading]:
         """The reading of a span; where a prior says that it brings several concepts, all that are sure enough, by CUI."""
-        if not (self._several and isinstance(found, int) and self._is_learned(matches, found)):
+        if not (isinstance(found, int) and self._is_learned(matches, found)):
             yield self._reading(matches, found)
             return
         rows = range(matches.rows[found], matches.rows[found + 1])
         sure = [row for row in rows if matches.score[row] >= self._settings.min_score]
         for row in sorted(sure, key=matches.concept.__getitem__):
-            yield Reading(matches.concept[row], RULES[LEARNED], matches.score[row], matches.groups[found], ())
+            yield Reading(matches.concept[row], RULES[LEARNED], matches.score[row], ())
 
     def _reading(self, matches: _Matches, found: Reading | int) -> Reading:
         if not isinstance(found, int):
             return found
         best, stop = matches.rows[found], matches.rows[found + 1]
-        stop = min(stop, best + 1 + self._settings.max_candidates)
-        losers = tuple(self._candidate(matches.concept[c], matches.score[c]) for c in range(best + 1, stop))
-        return Reading(matches.concept[best], RULES[matches.rule[best]], matches.score[best], matches.groups[found], losers)
+        losers: tuple[LinkCandidate, ...] = ()
+        if stop > best + 1:
+            stop = min(stop, best + 1 + self._settings.max_candidates)
+            losers = tuple([self._candidate(matches.concept[row], matches.score[row]) for row in range(best + 1, stop)])
+        return Reading(matches.concept[best], RULES[matches.rule[best]], matches.score[best], losers)
 
     def _candidate(self, concept: int, score: float) -> LinkCandidate:
         known = self._candidates.get((concept, score))
@@ -208,7 +204,7 @@ class DictionaryLinker:
         """The package's list of abbreviations that captions leave undefined, as far as the vocabulary knows them."""
         meanings: dict[str, list[_Meaning]] = {}
         tokens, _, found = self._read([long_form for _, long_form, *_ in rows])
-        matches = _Matches.of(tokens, found, self._groups)
+        matches = _Matches.of(tokens, found)
         whole = {(first, end): m for m, (first, end) in enumerate(zip(found.first.tolist(), found.end.tolist(), strict=True))}
         bounds = tokens.bounds.tolist()
         for i, (short, _, *context) in enumerate(rows):
@@ -223,18 +219,16 @@ class _Matches:
     """Candidates as lists, for what goes on caption by caption."""
 
     spans: list[Span]
-    groups: list[int]
     rows: list[int]
     concept: list[int]
     rule: list[int]
     score: list[float]
 
     @classmethod
-    def of(cls, tokens: Tokens, found: Candidates, groups: npt.NDArray[np.uint32]) -> _Matches:
+    def of(cls, tokens: Tokens, found: Candidates) -> _Matches:
         spans = zip(tokens.starts[found.first].tolist(), tokens.ends[found.end - 1].tolist(), strict=True)
-        best = found.concept[found.rows[:-1]]
         score = np.round(found.score, 4).tolist()
-        return cls(list(spans), groups[best].tolist(), found.rows.tolist(), found.concept.tolist(), found.rule.tolist(), score)
+        return cls(list(spans), found.rows.tolist(), found.concept.tolist(), found.rule.tolist(), score)
 
 
 def _open_prior(vocabulary: Vocabulary, settings: LinkerSettings) -> PriorReader | None:
@@ -266,7 +260,7 @@ def _in_context(meanings: list[_Meaning], caption: str) -> Reading | None:
 
 
 def _relabel(reading: Reading, rule: str) -> Reading:
-    return replace(reading, rule=rule, score=round(reading.score * _ABBREVIATION_FACTOR, 4))
+    return reading._replace(rule=rule, score=round(reading.score * _ABBREVIATION_FACTOR, 4))
 
 
 def _remember(memory: dict[Any, Any], key: object, value: object) -> None:

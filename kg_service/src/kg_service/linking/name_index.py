@@ -12,7 +12,6 @@ lookups that is one chance in a million.
     strict     bool [P]        the name is an acronym or shorter than three characters: it counts in its own case only
     seen       uint8 [2^b / 8] bit (key mod 2^b) is set for each key: most lookups end here
     evidence   uint8 [N]       bits of the number of names and is_a edges of a concept
-    groups     uint32 [N]      bit g: the concept has a type of semantic group g
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from nbclip_shared.errors import BrokenArtefact
 
-from kg_service.linking.normaliser import MAX_STEMS, read_table, strip_name
+from kg_service.linking.normaliser import MAX_STEMS, strip_name
 from kg_service.linking.tokens import ACRONYM, BAG, EXACT, FOLDED, KEY, LEMMAS, LETTERS, STEMS, Ints, Uint64s, WordTable, tokenise
 from kg_service.vocabulary.artefact import open_array, read_manifest, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
@@ -50,7 +49,6 @@ class NameIndex:
     strict: npt.NDArray[np.bool_]
     seen: npt.NDArray[np.uint8]
     evidence: npt.NDArray[np.uint8]
-    groups: npt.NDArray[np.uint32]
 
     def find(self, keys: Uint64s) -> tuple[Ints, Ints]:
         """Which of `keys` [Q] the index has: their positions in the query and in the index, int64, both [hits]."""
@@ -83,7 +81,7 @@ def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:
     keys = keys[first]
     arrays: dict[str, npt.NDArray[Any]] = {"keys": keys, "names": names[order], "prints": prints[order], "strict": strict[order]}
     arrays["starts"] = np.append(first, len(order)).astype(np.int32)
-    arrays |= {"seen": bit_field(keys), "evidence": _evidence_bits(vocabulary), "groups": _group_bits(vocabulary)}
+    arrays |= {"seen": bit_field(keys), "evidence": _evidence_bits(vocabulary)}
     with writing_folder(directory) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
@@ -134,14 +132,4 @@ def bit_field(keys: Uint64s) -> npt.NDArray[np.uint8]:
 
 def _evidence_bits(vocabulary: Vocabulary) -> npt.NDArray[np.uint8]:
     bits: npt.NDArray[np.uint8] = (np.floor(np.log2(np.maximum(vocabulary.evidence, 1))) + 1).astype(np.uint8)
-    return bits
-
-
-def _group_bits(vocabulary: Vocabulary) -> npt.NDArray[np.uint32]:
-    """A TUI of no group has the last bit."""
-    groups = {tui: bit for bit, (_, tuis) in enumerate(read_table("semantic_groups.tsv")) for tui in tuis.split()}
-    of_code = np.array([1 << groups.get(tui, 31) for tui in vocabulary.semantic_type_names], np.uint32)
-    pointers, codes = vocabulary.type_rows
-    bits = np.zeros(len(vocabulary), np.uint32)
-    np.bitwise_or.at(bits, np.repeat(np.arange(len(vocabulary)), np.diff(pointers)), of_code[codes])
     return bits

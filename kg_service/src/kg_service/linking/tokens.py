@@ -50,6 +50,7 @@ class WordTable(dict[str, int]):
         self._common = read_words("common_words.txt")
         self._general = frozenset(lemma for word in read_words("general_words.txt") for lemma in self._normalise(word).lemmas)
         self._lock = Lock()
+        self.marks = _Marks()
 
     @property
     def full(self) -> bool:
@@ -105,7 +106,8 @@ class Tokens:
     """Content words of a batch of texts, end to end.
 
     Attributes:
-        words: as they stand, [T].
+        pieces: the texts, cut before and after each word: every second piece is one.
+        content: which of those words is each content word, [T].
         starts: first character in its text, [T].
         ends: past the last character, [T].
         bounds: the words of text i are bounds[i] to bounds[i + 1].
@@ -117,7 +119,8 @@ class Tokens:
         places: per hash column that depends on order (LEMMAS, FOLDED, EXACT): inverse scale at each word, uint64 [T + 1, 3].
     """
 
-    words: list[str]
+    pieces: list[str]
+    content: Ints
     starts: Ints
     ends: Ints
     bounds: Ints
@@ -129,7 +132,11 @@ class Tokens:
     places: Uint64s
 
     def __len__(self) -> int:
-        return len(self.words)
+        return len(self.content)
+
+    def word(self, position: int) -> str:
+        """A content word, as it stands."""
+        return self.pieces[2 * int(self.content[position]) + 1]
 
     def run_hash(self, column: int, first: Ints, end: Ints) -> Uint64s:
         """Hash `column` of the runs of words `first` to `end`, uint64 [runs]."""
@@ -151,7 +158,7 @@ def tokenise(texts: Sequence[str], table: WordTable) -> Tokens:
     rows = np.fromiter(map(table.__getitem__, words), np.int64, len(words))
     counts = table.counts[rows]
     content = np.flatnonzero(counts[:, STEMS])
-    barriers, commas = _count_marks(gaps)
+    barriers, commas = _count_marks(gaps, table.marks)
     text_ends = np.cumsum(np.fromiter((len(text) + 1 for text in texts), np.int64, len(texts)))
     starts, ends = ends[0:-1:2][content], ends[1::2][content]
     bounds = np.concatenate(([0], np.searchsorted(starts, text_ends)))
@@ -159,9 +166,18 @@ def tokenise(texts: Sequence[str], table: WordTable) -> Tokens:
     counts, hashes = counts[content], table.hashes[rows[content]]
     sums, places = _prefix_sums(hashes, counts[:, STEMS])
     count_sums = np.concatenate((np.zeros((1, counts.shape[1]), np.int64), np.cumsum(counts, axis=0)))
-    chosen = [words[i] for i in content.tolist()]
     return Tokens(
-        chosen, starts - offsets, ends - offsets, bounds, barriers[content], commas[content], counts, count_sums, sums, places
+        pieces,
+        content,
+        starts - offsets,
+        ends - offsets,
+        bounds,
+        barriers[content],
+        commas[content],
+        counts,
+        count_sums,
+        sums,
+        places,
     )
 
 
@@ -178,16 +194,20 @@ def _join(pieces: list[str]) -> None:
             # An empty word stands where the first was: the gap before it stays a gap.
 
 
-def _count_marks(gaps: list[str]) -> tuple[Ints, Ints]:
+class _Marks(dict[str, int]):
+    """What a gap between words holds: 1 a comma, 2 a barrier, 3 both."""
+
+    def __missing__(self, gap: str) -> int:
+        marks = ("," in gap) + 2 * bool(_BARRIER.search(gap))
+        if len(self) < _MAX_ROWS:
+            self[gap] = marks
+        return marks
+
+
+def _count_marks(gaps: list[str], marks: _Marks) -> tuple[Ints, Ints]:
     """Barriers and commas before each word."""
-    known: dict[str, tuple[bool, bool]] = {}
-    marks = []
-    for gap in gaps:
-        if gap not in known:
-            known[gap] = bool(_BARRIER.search(gap)), "," in gap
-        marks.append(known[gap])
-    summed = np.cumsum(np.array(marks, np.int64).reshape(-1, 2), axis=0)
-    return summed[:-1, 0], summed[:-1, 1]
+    found = np.array([marks[gap] for gap in gaps[:-1]], np.int64)
+    return np.cumsum(found >> 1), np.cumsum(found & 1)
 
 
 def _prefix_sums(hashes: Uint64s, stems: Ints) -> tuple[Uint64s, Uint64s]:

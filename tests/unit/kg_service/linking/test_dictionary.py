@@ -58,12 +58,13 @@ def test_chance_matches_are_left_alone(found, caption):
     assert wrong.isdisjoint(cui for _, cui, _ in found(caption))
 
 
-def test_longest_match_wins_over_crossing_and_same_kind_ones(found):
-    assert found("congestive heart failure") == [("congestive heart failure", "C0018802", "case")]
+def test_longest_of_crossing_matches_wins(found):
+    assert [text for text, _, _ in found("left lung edema")] == ["lung edema", "lung", "edema"]
 
 
-def test_concept_of_another_kind_inside_a_match_is_kept(found, linker_with):
+def test_concepts_inside_a_match_are_kept_unless_not_wanted(found, linker_with):
     assert found("chest X-ray") == [("chest X-ray", "C0039985", "case"), ("chest", "C0817096", "case")]
+    assert [text for text, _, _ in found("congestive heart failure")] == ["congestive heart failure", "heart failure"]
     flat = linker_with(nested=False).link(["chest X-ray"])[0]
     assert [mention.text for mention in flat.mentions] == ["chest X-ray"]
 

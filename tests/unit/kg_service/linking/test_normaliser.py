@@ -43,7 +43,8 @@ DIFFERENT = [
 
 
 def lemmas(text):
-    return [lemma for word in tokenise([text], WordTable()).words for lemma in Normaliser()(word).lemmas]
+    tokens = tokenise([text], WordTable())
+    return [lemma for position in range(len(tokens)) for lemma in Normaliser()(tokens.word(position)).lemmas]
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
