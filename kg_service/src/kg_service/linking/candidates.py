@@ -5,8 +5,7 @@ lemmas); `stem` (equal stems only, such as `dilated` and `dilatation`).
 
 The tie rule, in this order: how exact the rule is (`exact` and `case` count alike); how much the vocabulary knows of the concept
 (names and is_a edges, in powers of two) and how many of its names the words could be, which sets central concepts before stray
-duplicates; the name's rank (TS, STT,
-ISPREF); the source's order; the term type's; the lower CUI.
+duplicates; the name's rank (TS, STT, ISPREF); the source's order; the term type's; the lower CUI.
 
 Shape legend: M matches (a run of words and a key of the index), P pairs of a match and a name, C candidates that are left.
 """
