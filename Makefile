@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup demo test secrets test-compose check format lock clean bench-stores
+.PHONY: help setup demo test secrets test-compose check format lock clean bench-stores bench-linking bench-linking-index
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 CUDA = torch torchvision triton $(shell sed -nE 's/^name = "((nvidia|cuda)-[^"]+)"/\1/p' uv.lock)
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
 
 setup: $(UV)  ## install everything into .venv from uv.lock; TORCH=cpu leaves CUDA out
 ifeq ($(TORCH),cpu)
@@ -42,6 +42,12 @@ format: setup  ## format and mend what can be mended
 
 bench-stores: setup  ## the embedded store and Neo4j beside each other
 	$(RUN) python benchmarks/stores/run.py $(ARGS)
+
+bench-linking: setup  ## our linker and its peers on public corpora, into docs/linking.md
+	$(RUN) python benchmarks/linking/run.py $(ARGS)
+
+bench-linking-index: setup  ## compile nine million synthetic names: time, memory, size
+	$(RUN) python benchmarks/linking/index.py $(ARGS)
 
 lock: $(UV)  ## resolve uv.lock anew
 	$(UV) lock --upgrade

@@ -1,80 +1,109 @@
 """Whether a caption says that a finding is there: rules after NegEx (Chapman et al., 2001) and ConText (Harkema et al., 2009).
 
-A trigger (`data/triggers.tsv`) rules the mentions after or before it, up to the end of the sentence or a word that ends the
-scope. A prepositional phrase stays outside: `no lesion in the liver` does not deny the liver. Absent outweighs uncertain.
+A trigger (`data/triggers.tsv`) rules the mentions on one side of it, as far as its sentence, its parenthesis and its list go, or
+up to a word that ends its scope. A prepositional phrase stays outside: `no lesion in the liver` does not deny the liver.
+Absent outweighs uncertain.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from itertools import product
 
 from nbclip_shared.schemas import Assertion
 
 from kg_service.linking.normaliser import read_table
 
-Side = Literal["after", "before"]
 Span = tuple[int, int]
 
 # A full stop ends a sentence before white space or a capital; a panel label such as (b) begins one.
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$|[A-Z])|[;\n]|\([A-Za-z]\)\s")
-_NEGATORS = frozenset({"no", "not", "without"})
+_SENTENCE_END = re.compile(r"[.!?](?<!\b(?:vs|no)\.)(?=\s|$|[A-Z])|[;\n]|\([A-Za-z]\)\s")
+_TOKEN = re.compile(r"[\w'’/-]+|[:.]")
 _RULING: tuple[Assertion, ...] = ("absent", "uncertain")
+_HINTS = frozenset({"not", "cannot", "can't", "may", "might", "could", "unable"})
+_LIST_END = re.compile(r"(?<!al|ar|ed|ic|ve)(?<!ous),\s(?!.*\b(?:or|nor)\b)", re.IGNORECASE | re.DOTALL)
+_UNOPENED = re.compile(r"[^()]*(?:\([^()]*\)[^()]*)*(?=\))")
 _PHRASE_OUTSIDE = re.compile(
-    r"\b(?:in|within|inside|at|on|along|around|near|from|behind|between|of (?:the|his|her|its|either|both))\s"
-    r".*?(?=[,;]|\b(?:or|nor)\b|$)",
+    r"\b(?:in|within|inside|at|on|along|around|near|from|behind|between|under|beneath|above|below|over|through|throughout"
+    r"|(?:of|to|into) (?:the|his|her|its|either|both|any|these|those))\s.*?(?=[,;]|\b(?:or|nor)\b|$)",
     re.IGNORECASE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
+class _Rule:
+    """What a phrase does: `kind` is an assertion, `stop` or `pseudo`; `side` is `after`, `before`, `both` or `within`."""
+
+    kind: str
+    side: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Trigger:
     start: int
     end: int
-    side: Side
+    rule: _Rule
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Rules the mentions that begin in it or, where it lies before its trigger, end in it."""
+
+    start: int
+    end: int
+    side: str
     assertion: Assertion
 
-
-@cache
-def _triggers() -> tuple[re.Pattern[str], dict[str, tuple[str, Side]]]:
-    rows = read_table("triggers.tsv")
-    meaning: dict[str, tuple[str, Side]] = {
-        phrase: (kind, "before" if side == "before" else "after") for phrase, kind, side in rows
-    }
-    longest_first = sorted(meaning, key=lambda phrase: (-len(phrase), phrase))
-    alternatives = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in longest_first)
-    return re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.IGNORECASE), meaning
+    def holds(self, span: Span) -> bool:
+        return self.start <= (span[1] - 1 if self.side == "before" else span[0]) < self.end
 
 
 @cache
-def _telling_words() -> re.Pattern[str]:
-    """Finds the rarest word of each trigger, as far as its form tells: a caption without any of them has no trigger."""
-    _, meaning = _triggers()
-    phrases = [phrase.split() for phrase, (kind, _) in meaning.items() if kind in _RULING]
-    words = {next((word for word in phrase if word in _NEGATORS), max(phrase, key=len)) for phrase in phrases}
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b", re.IGNORECASE)
+def _rules() -> dict[tuple[str, ...], _Rule]:
+    """The table, its alternatives (`a|b`; `|a` may be missing) written out."""
+    rules: dict[tuple[str, ...], _Rule] = {}
+    for phrase, kind, side in read_table("triggers.tsv"):
+        for words in product(*(word.split("|") for word in phrase.split())):
+            rules[tuple(filter(None, words))] = _Rule(kind, side)
+    return rules
+
+
+@cache
+def _longest() -> dict[str, int]:
+    """Words that begin a phrase, and the length of the longest phrase that they begin."""
+    lengths: dict[str, int] = {}
+    for phrase in _rules():
+        lengths[phrase[0]] = max(len(phrase), lengths.get(phrase[0], 0))
+    return lengths
+
+
+@cache
+def _telling_words() -> frozenset[str]:
+    """A rare word of each ruling phrase, one that rules by itself if it has one: no trigger is in a caption without any."""
+    phrases = [phrase for phrase, rule in _rules().items() if rule.kind in _RULING]
+    alone = _HINTS | {phrase[0] for phrase in phrases if len(phrase) == 1}
+    return frozenset(next((word for word in phrase if word in alone), max(phrase, key=len)) for phrase in phrases)
 
 
 def assess(caption: str, spans: Sequence[Span]) -> list[Assertion]:
     """What the caption says of each span (code points, end exclusive): present, absent or uncertain."""
-    if not spans or not _telling_words().search(caption):
+    if not spans or not _may_rule(caption):
         return ["present"] * len(spans)
-    scopes = [scope for start, end in _sentences(caption) for scope in _scopes(caption, start, end)]
+    sentences = [sentence for sentence in _sentences(caption) if _may_rule(caption[slice(*sentence)])]
+    scopes = [scope for sentence in sentences for scope in _scopes(caption, *sentence)]
     return [_assertion(span, scopes) for span in spans]
 
 
+def _may_rule(text: str) -> bool:
+    return not _telling_words().isdisjoint(_TOKEN.findall(text.lower()))
+
+
 def _assertion(span: Span, scopes: list[_Scope]) -> Assertion:
-    ruled = {scope.assertion for scope in scopes if _is_inside(span, scope)}
-    return "absent" if "absent" in ruled else "uncertain" if "uncertain" in ruled else "present"
-
-
-def _is_inside(span: Span, scope: _Scope) -> bool:
-    anchor = span[0] if scope.side == "after" else span[1] - 1
-    return scope.start <= anchor < scope.end
+    ruled = {scope.assertion for scope in scopes if scope.holds(span)}
+    return next((assertion for assertion in _RULING if assertion in ruled), "present")
 
 
 def _sentences(caption: str) -> list[Span]:
@@ -82,23 +111,68 @@ def _sentences(caption: str) -> list[Span]:
     return [(start, end) for start, end in zip([0, *ends], [*ends, len(caption)], strict=True) if start < end]
 
 
+def _triggers(caption: str, start: int, end: int) -> list[_Trigger]:
+    """The phrases of the table in a sentence, the longest at each place, without overlap."""
+    rules, longest = _rules(), _longest()
+    tokens = list(_TOKEN.finditer(caption, start, end))
+    words = [token[0].lower() for token in tokens]
+    found: list[_Trigger] = []
+    after = 0
+    for i, word in enumerate(words):
+        if word in longest and i >= after:
+            for n in range(longest[word], 0, -1):
+                if rule := rules.get(tuple(words[i : i + n])):
+                    after = min(i + n, len(words))
+                    found.append(_Trigger(tokens[i].start(), tokens[after - 1].end(), rule))
+                    break
+    return found
+
+
 def _scopes(caption: str, start: int, end: int) -> list[_Scope]:
     """The scopes of one sentence, each cut where a prepositional phrase lies."""
-    pattern, meaning = _triggers()
-    triggers = [
-        (match.span(), *meaning[" ".join(match[0].casefold().split())]) for match in pattern.finditer(caption, start, end)
-    ]
+    triggers = _triggers(caption, start, end)
     scopes: list[_Scope] = []
-    for assertion in _RULING:
-        # A second trigger of the same kind takes over from the first.
-        bounds = [span for span, kind, _ in triggers if kind in {"stop", assertion}]
-        before, after = [start, *(span[1] for span in bounds)], [*(span[0] for span in bounds), end]
-        for span, kind, side in triggers:
-            if kind == assertion:
-                first = span[1] if side == "after" else before[bisect_right(before, span[0]) - 1]
-                last = span[0] if side == "before" else after[bisect_left(after, span[1])]
-                scopes += (_Scope(*piece, side, assertion) for piece in _outside_phrases(caption, first, last))
+    for i, trigger in enumerate(triggers):
+        kind, side = trigger.rule.kind, trigger.rule.side
+        if kind in _RULING:
+            if side == "within":
+                scopes.append(_Scope(trigger.start, trigger.end, side, kind))
+            if side in {"after", "both"}:
+                scopes += (_Scope(*piece, "after", kind) for piece in _after(caption, trigger, triggers[i + 1 :], end))
+            if side in {"before", "both"}:
+                scopes += (_Scope(*piece, "before", kind) for piece in _before(caption, trigger, triggers[:i], start))
     return scopes
+
+
+def _after(caption: str, trigger: _Trigger, later: list[_Trigger], end: int) -> list[Span]:
+    stops = (other.start for other in later if _ends(other, trigger, "after"))
+    end = min(next(stops, end), _closing(caption, trigger, end))
+    # What follows a comma belongs to the list only if an `or` is still to come; `nor` begins a scope of its own.
+    listed = _LIST_END.search(caption[trigger.end : end + len("nor")])
+    return _outside_phrases(caption, trigger.end, min(end, trigger.end + listed.start()) if listed else end)
+
+
+def _before(caption: str, trigger: _Trigger, earlier: list[_Trigger], start: int) -> list[Span]:
+    stops = (other.end for other in reversed(earlier) if _ends(other, trigger, "before"))
+    clause = caption.rfind(", ", start, trigger.start) + 1
+    return _outside_phrases(caption, max(next(stops, start), clause, _opening(caption, trigger, start)), trigger.start)
+
+
+def _ends(other: _Trigger, trigger: _Trigger, side: str) -> bool:
+    """Whether a scope ends at another trigger: a stop of that side, or one of the same kind that takes over."""
+    return other.rule.kind == trigger.rule.kind or (other.rule.kind == "stop" and other.rule.side in {side, "both"})
+
+
+def _opening(caption: str, trigger: _Trigger, start: int) -> int:
+    """Where the parenthesis begins that the trigger stands in, else `start`."""
+    opening = caption.rfind("(", start, trigger.start)
+    return opening + 1 if opening > caption.rfind(")", start, trigger.start) else start
+
+
+def _closing(caption: str, trigger: _Trigger, end: int) -> int:
+    """Where the parenthesis ends that the trigger stands in, else `end`."""
+    match = _UNOPENED.match(caption, trigger.end, end)
+    return match.end() if match else end
 
 
 def _outside_phrases(caption: str, start: int, end: int) -> list[Span]:

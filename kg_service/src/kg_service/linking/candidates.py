@@ -1,146 +1,165 @@
-"""Which concepts a run of words can mean, and how well each fits.
+"""Which concepts the runs of words of a batch can mean, and how well each fits.
 
 The rules, best first: `exact`; `case` (equal but for case); `normalised` (equal lemmas in the same order); `word-order` (equal
-lemmas); `stem` and `stem-order` (equal stems only, such as `dilated` and `dilatation`: below the default threshold).
+lemmas); `stem` (equal stems only, such as `dilated` and `dilatation`).
 
 The tie rule, in this order: how exact the rule is (`exact` and `case` count alike); how much the vocabulary knows of the concept
-(names and is_a edges, in powers of two), which sets central concepts before stray duplicates; the name's rank (TS, STT,
-ISPREF); the source's order; the term type's; the lower CUI.
+(names and is_a edges, in powers of two) and how many of its names the words could be, which sets central concepts before stray
+duplicates; the name's rank (TS, STT, ISPREF); the source's order; the term type's; the lower CUI.
+
+Shape legend: M matches (a run of words and a key of the index), P pairs of a match and a name, C candidates that are left.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from kg_service.linking.model import LinkCandidate
-from kg_service.linking.name_index import NameIndex
-from kg_service.linking.normaliser import Normaliser, Word, read_table, strip_name
+from kg_service.linking.name_index import PRINTS, NameIndex, fingerprints
+from kg_service.linking.normaliser import MAX_STEMS
 from kg_service.linking.settings import LinkerSettings
+from kg_service.linking.tokens import ACRONYM, COMMON, GENERAL, KEY, LETTERS, STEMS, Ints, Tokens
 from kg_service.vocabulary.format import RANK_SHIFT
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-_SCORES = {"exact": 1.0, "case": 1.0, "normalised": 0.9, "word-order": 0.8, "stem": 0.7, "stem-order": 0.6}
+RULES = ("exact", "case", "normalised", "word-order", "stem", "learned")
+LEARNED = 5
+_SCORES = np.array([1.0, 1.0, 0.9, 0.8, 0.7])
+_ANY_ORDER = 3
 _RANK_COST = 0.01
-_ACRONYM_LENGTH = 5
-_SHORT_NAME = 3
-_MEMO_SIZE = 1 << 18
+_SHORT_ACRONYM = 2
+_WEAK_FACTOR = 0.6
+_SHORT_SURFACE = 3
+_NAME_WEIGHT = 2
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a text means: the best concept, its semantic groups (a TUI of no group stands for itself), and those that lost."""
+class Candidates:
+    """What each match can mean.
 
-    cui: str
-    name: str
-    rule: str
-    score: float
-    groups: frozenset[str]
-    losers: tuple[LinkCandidate, ...]
+    Attributes:
+        first: first word of each match, [M].
+        end: past its last word, [M].
+        rows: the candidates of match m are rows[m] to rows[m + 1], best first, [M + 1].
+        concept: position in the vocabulary, [C].
+        rule: position in RULES, [C].
+        score: in [0, 1], [C].
+    """
+
+    first: Ints
+    end: Ints
+    rows: Ints
+    concept: Ints
+    rule: Ints
+    score: Floats
 
 
 class Reader:
-    """Reads surface texts as concepts. Holds a bounded memory of texts; answers do not depend on it."""
+    """Reads runs of words as concepts."""
 
     def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: LinkerSettings) -> None:
         self._vocabulary = vocabulary
         self._index = index
-        self._settings = settings
-        self._common = frozenset(word for row in read_table("common_words.txt") for word in row[0].split())
-        self._groups = {tui: group for group, tuis in read_table("semantic_groups.tsv") for tui in tuis.split()}
-        self.normalise = Normaliser()
-        self._memory: dict[tuple[str, int, bool], Reading | None] = {}
+        self._wanted = wanted_concepts(vocabulary, settings.semantic_types)
 
-    def read(self, surface: str, position: int, shouting: bool) -> Reading | None:
-        """What `surface`, whose key stands at `position` of the index, means; None: nothing that is sure enough.
+    def read(self, tokens: Tokens, shouting: Bools, min_score: float) -> Candidates:
+        """All matches whose best candidate has `min_score` or more, ordered by first and end.
 
         Args:
-            surface: the text as it stands in the caption.
-            position: of its key in the index.
-            shouting: the caption is written in capitals, so that case says nothing.
+            tokens: of a batch.
+            shouting: by word: its text is written in capitals, so that case says nothing, [T].
+            min_score: in [0, 1].
         """
-        key = surface, position, shouting
-        if key not in self._memory:
-            if len(self._memory) >= _MEMO_SIZE:
-                self._memory.clear()
-            self._memory[key] = self._read(surface, position, shouting)
-        return self._memory[key]
+        first, end, position = self._find(tokens)
+        match, pair, rule = self._judge(tokens, shouting, first, end, position)
+        general = tokens.run_count(GENERAL, first, end) == end - first
+        # Two letters mean too many things to be read without a definition.
+        few = tokens.run_count(LETTERS, first, end) <= _SHORT_ACRONYM
+        weak = general[match] | (few[match] & self._index.strict[pair])
+        name = self._index.names[pair]
+        concept, key = self._vocabulary.name_concept[name].astype(np.int64), self._vocabulary.name_key[name]
+        base = _SCORES[rule] * np.where(weak, _WEAK_FACTOR, 1.0)
+        meant = match * len(self._vocabulary) + concept
+        order = np.lexsort((concept, key, -self._weight(meant, concept), -base, match))
+        score = np.maximum(base - _RANK_COST * (key >> RANK_SHIFT), 0)
+        _, best = np.unique(meant[order], return_index=True)
+        kept = order[np.sort(best)]
+        return _keep(first, end, match[kept], concept[kept], rule[kept], score[kept], min_score)
 
-    def read_text(self, text: str) -> Reading | None:
-        """What a text means whose key is not known yet; case counts."""
-        key = sum(word.key for word in self.normalise.words(text)) % 2**64
-        _, positions = self._index.find(np.array([key], np.uint64))
-        return self.read(text, int(positions[0]), False) if len(positions) else None
+    def _weight(self, meant: Ints, concept: Ints) -> Ints:
+        """How central a concept is, and how many of its names a match could be."""
+        _, inverse, names = np.unique(meant, return_inverse=True, return_counts=True)
+        return self._index.evidence[concept].astype(np.int64) + _NAME_WEIGHT * names[inverse]
 
-    def _read(self, surface: str, position: int, shouting: bool) -> Reading | None:
-        ranked = self._rank(surface, position, shouting)
-        if not ranked or ranked[0][2] < self._settings.min_score:
-            return None
-        best, rule, score = ranked[0]
-        losers = ranked[1 : self._settings.max_candidates + 1]
-        cui, name = self._vocabulary.cui, self._vocabulary.name_at
-        groups = frozenset(self._groups.get(tui, tui) for tui in self._vocabulary.semantic_types_at(best))
-        candidates = tuple(LinkCandidate(cui(i), name(i), s) for i, _, s in losers)
-        return Reading(cui(best), name(best), rule, score, groups, candidates)
+    def _find(self, tokens: Tokens) -> tuple[Ints, Ints, Ints]:
+        """All runs of words within a segment that the index has: first, end, position in the index; ordered."""
+        first, end = runs(tokens)
+        query, position = self._index.find(tokens.run_hash(KEY, first, end))
+        first, end = first[query], end[query]
+        never = (end - first == 1) & (tokens.run_count(COMMON, first, end) > 0)
+        order = np.lexsort((end, first))
+        order = order[~never[order]]
+        return first[order], end[order], position[order]
 
-    def _rank(self, surface: str, position: int, shouting: bool) -> list[tuple[int, str, float]]:
-        """Concepts with rule and score, best first by the tie rule, each once."""
-        vocabulary = self._vocabulary
-        words = self.normalise.words(surface)
-        keyed: list[tuple[float, int, int, int, str]] = []
-        for name in self._index.names_at(position):
-            rule = self._rule(surface, words, vocabulary.name_text(name), shouting)
-            concept = int(vocabulary.name_concept[name])
-            if rule and self._is_wanted(concept):
-                evidence = vocabulary.evidence_at(concept).bit_length()
-                keyed.append((-_SCORES[rule], -evidence, int(vocabulary.name_key[name]), concept, rule))
-        best: dict[int, tuple[int, str, float]] = {}
-        for negative, _, key, concept, rule in sorted(keyed):
-            best.setdefault(concept, (concept, rule, round(-negative - _RANK_COST * (key >> RANK_SHIFT), 4)))
-        return list(best.values())
-
-    def _is_wanted(self, concept: int) -> bool:
-        wanted = self._settings.semantic_types
-        return not wanted or not set(wanted).isdisjoint(self._vocabulary.semantic_types_at(concept))
-
-    def _rule(self, surface: str, words: list[Word], name: str, shouting: bool) -> str | None:
-        """How `name` matches `surface`, or None if it does not, or not safely."""
-        if not self._case_allows(surface, name, shouting):
-            return None
-        if surface == name:
-            return "exact"
-        if surface.casefold() == name.casefold():
-            return "case"
-        name_words = self.normalise.words(strip_name(name))
-        return _order_rule(_lemmas(words), _lemmas(name_words), "normalised", "word-order", surface) or _order_rule(
-            _stems(words), _stems(name_words), "stem", "stem-order", surface
-        )
-
-    def _case_allows(self, surface: str, name: str, shouting: bool) -> bool:
-        """Acronyms match in their own case only; common words never do (`was` is no Wiskott-Aldrich syndrome)."""
-        if surface.casefold() in self._common:
-            return False
-        if is_acronym(name) or len(name) < _SHORT_NAME:
-            return surface.removesuffix("s") == name.removesuffix("s")
-        return shouting or len(surface) > _SHORT_NAME or not is_acronym(surface)
+    def _judge(
+        self, tokens: Tokens, shouting: Bools, first: Ints, end: Ints, position: Ints
+    ) -> tuple[Ints, Ints, npt.NDArray[np.int64]]:
+        """Pairs of match and name that may be meant, with the rule that each meets."""
+        index = self._index
+        starts = index.starts[position].astype(np.int64)
+        counts = index.starts[position + 1] - starts
+        match = np.repeat(np.arange(len(first)), counts)
+        pair = np.arange(len(match)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+        prints = np.stack([fingerprints(tokens.run_hash(column, first, end)) for column in PRINTS], axis=1)
+        bag, lemmas, folded, exact = (index.prints[pair] == prints[match]).T
+        rule = np.select([exact, folded, lemmas, bag], [0, 1, 2, 3], 4)
+        comma = tokens.commas[end - 1] > tokens.commas[first]
+        acronym = (end - first == 1) & (tokens.run_count(ACRONYM, first, end) > 0)
+        acronym &= (tokens.run_count(LETTERS, first, end) <= _SHORT_SURFACE) & ~shouting[first]
+        strict = index.strict[pair]
+        kept = np.where(strict, exact, ~acronym[match]) & ~(comma[match] & (rule >= _ANY_ORDER))
+        if self._wanted is not None:
+            kept &= self._wanted[self._vocabulary.name_concept[index.names[pair]]]
+        return match[kept], pair[kept], rule[kept]
 
 
-def _lemmas(words: list[Word]) -> list[str]:
-    return [lemma for word in words for lemma in word.lemmas]
+def runs(tokens: Tokens) -> tuple[Ints, Ints]:
+    """First word and end of all runs of up to MAX_STEMS stems that cross no barrier, shortest first."""
+    found: list[tuple[Ints, Ints]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for size in range(1, min(MAX_STEMS, len(tokens)) + 1):
+        first = np.flatnonzero(tokens.segments[size - 1 :] == tokens.segments[: len(tokens) - size + 1])
+        first = first[tokens.run_count(STEMS, first, first + size) <= MAX_STEMS]
+        found.append((first, first + size))
+    first, end = (np.concatenate(column) for column in zip(*found, strict=True))
+    return first, end
 
 
-def _stems(words: list[Word]) -> list[str]:
-    return [stem for word in words for stem in word.stems]
+def _keep(
+    first: Ints, end: Ints, match: Ints, concept: Ints, rule: npt.NDArray[Any], score: Floats, min_score: float
+) -> Candidates:
+    """Drops the matches without a candidate of `min_score` or more."""
+    rows = np.searchsorted(match, np.arange(len(first) + 1))
+    best = np.zeros(len(first))
+    filled = rows[:-1] < rows[1:]
+    best[filled] = score[rows[:-1][filled]]
+    kept = filled & (best >= min_score)
+    inside = kept[match]
+    rows = np.concatenate(([0], np.cumsum(np.diff(rows)[kept])))
+    return Candidates(first[kept], end[kept], rows, concept[inside], rule[inside], score[inside])
 
 
-def _order_rule(words: list[str], name_words: list[str], in_order: str, any_order: str, surface: str) -> str | None:
-    """Which rule two lists of words meet; across a comma only the same order is safe."""
-    if words == name_words:
-        return in_order
-    return any_order if sorted(words) == sorted(name_words) and "," not in surface else None
-
-
-def is_acronym(text: str) -> bool:
-    """Whether a text looks like one: a single word of up to five characters with two capitals (CT, GGO, SpO2)."""
-    return len(text) <= _ACRONYM_LENGTH and not text.count(" ") and sum(map(str.isupper, text)) >= 2
+def wanted_concepts(vocabulary: Vocabulary, tuis: tuple[str, ...]) -> Bools | None:
+    """By concept, whether it has one of `tuis`; None where every concept is wanted."""
+    if not tuis:
+        return None
+    pointers, codes = vocabulary.type_rows
+    of_code = np.array([tui in tuis for tui in vocabulary.semantic_type_names], np.bool_)
+    wanted = np.zeros(len(vocabulary), np.bool_)
+    wanted[np.repeat(np.arange(len(vocabulary)), np.diff(pointers))[of_code[codes]]] = True
+    return wanted

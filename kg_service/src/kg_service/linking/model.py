@@ -56,7 +56,7 @@ class Linker(Protocol):
 
     @property
     def name(self) -> str:
-        """Method and version, stored on every edge it makes, such as `dictionary-1`."""
+        """Method and version, stored on every edge it makes, such as `dictionary-2`."""
 
     def link(self, captions: Sequence[str]) -> list[LinkedCaption]:
         """One LinkedCaption a caption, in order."""

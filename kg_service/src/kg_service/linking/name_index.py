@@ -1,18 +1,23 @@
 """The compiled index from bags of stems to names.
 
 A name's key is the sum, modulo 2^64, of its stems' hashes, so word order does not matter and the key of any run of words
-is a difference of two prefix sums. Whoever looks a key up compares stems afterwards: a collision costs time, nothing else.
+is a difference of two prefix sums. What tells names of one key apart lies beside: 32 bits of the hashes that depend on order,
+lemma and case. Two names that share 96 bits by chance would be taken for one another; at 10 million names and a billion
+lookups that is one chance in a million.
 
-    keys     uint64 [K]      distinct keys, ascending
-    starts   int64 [K + 1]   row pointers into `names`
-    names    int32 [P]       name positions in the vocabulary
-    seen     uint8 [2^b / 8] bit (key mod 2^b) is set for each key: most lookups end here
+    keys       uint64 [K]      distinct keys, ascending
+    starts     int32 [K + 1]   row pointers into the arrays of names
+    names      int32 [P]       name positions in the vocabulary
+    prints     uint32 [P, 4]   upper half of the hashes BAG, LEMMAS, FOLDED, EXACT (`tokens.py`)
+    strict     bool [P]        the name is an acronym or shorter than three characters: it counts in its own case only
+    seen       uint8 [2^b / 8] bit (key mod 2^b) is set for each key: most lookups end here
+    evidence   uint8 [N]       bits of the number of names and is_a edges of a concept
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +25,17 @@ import numpy as np
 import numpy.typing as npt
 from nbclip_shared.errors import BrokenArtefact
 
-from kg_service.linking.normaliser import MAX_STEMS, TOKEN, Normaliser, strip_name
+from kg_service.linking.normaliser import MAX_STEMS, strip_name
+from kg_service.linking.tokens import ACRONYM, BAG, EXACT, FOLDED, KEY, LEMMAS, LETTERS, STEMS, Ints, Uint64s, WordTable, tokenise
 from kg_service.vocabulary.artefact import open_array, read_manifest, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-KIND, FORMAT = "name-index", 1
+KIND, FORMAT = "name-index", 2
+PRINTS = (BAG, LEMMAS, FOLDED, EXACT)
 _HINT = "build it again: kg-service vocabulary build RRF_DIR"
 _BATCH = 1 << 16
 _BITS_PER_KEY = 8
-
-Uint64s = npt.NDArray[np.uint64]
+_SHORT_NAME = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +43,51 @@ class NameIndex:
     """The arrays above, memory-mapped."""
 
     keys: Uint64s
-    starts: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int32]
     names: npt.NDArray[np.int32]
+    prints: npt.NDArray[np.uint32]
+    strict: npt.NDArray[np.bool_]
     seen: npt.NDArray[np.uint8]
+    evidence: npt.NDArray[np.uint8]
 
-    def find(self, keys: Uint64s) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def find(self, keys: Uint64s) -> tuple[Ints, Ints]:
         """Which of `keys` [Q] the index has: their positions in the query and in the index, int64, both [hits]."""
-        bits = keys & np.uint64(8 * len(self.seen) - 1)
-        likely = np.flatnonzero(self.seen[bits >> np.uint64(3)] >> (bits & np.uint64(7)).astype(np.uint8) & 1)
-        position = np.searchsorted(self.keys, keys[likely])
-        found = self.keys[np.minimum(position, len(self.keys) - 1)] == keys[likely]
-        return likely[found], position[found]
+        return find_keys(self.keys, self.seen, keys)
 
-    def names_at(self, position: int) -> list[int]:
-        """Positions in the vocabulary of the names with the key at `position`."""
-        return list(self.names[self.starts[position] : self.starts[position + 1]].tolist())
+
+def find_keys(known: Uint64s, seen: npt.NDArray[np.uint8], keys: Uint64s) -> tuple[Ints, Ints]:
+    """Which of `keys` [Q] are among `known` (ascending, with their bit field `seen`): positions in both, int64, [hits]."""
+    bits = keys & np.uint64(8 * len(seen) - 1)
+    likely = np.flatnonzero(seen[bits >> np.uint64(3)] >> (bits & np.uint64(7)).astype(np.uint8) & 1)
+    position = np.searchsorted(known, keys[likely])
+    found = known[np.minimum(position, len(known) - 1)] == keys[likely]
+    return likely[found], position[found]
+
+
+def fingerprints(hashes: Uint64s) -> npt.NDArray[np.uint32]:
+    """The upper half of each hash: sums are even in their lower bits more often than chance has it."""
+    upper: npt.NDArray[np.uint32] = (hashes >> np.uint64(32)).astype(np.uint32)
+    return upper
 
 
 def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:
     """Compiles the index of all names of `vocabulary` into `directory`; returns how many names it holds."""
     parts = list(_keyed_names(vocabulary))
-    key_P = np.concatenate([keys for keys, _ in parts])
-    name_P = np.concatenate([names for _, names in parts])
-    order = np.argsort(key_P, kind="stable")
-    keys, first = np.unique(key_P[order], return_index=True)
-    arrays: dict[str, npt.NDArray[Any]] = {"keys": keys, "names": name_P[order], "seen": _bit_field(keys)}
-    arrays["starts"] = np.append(first, len(name_P)).astype(np.int64)
+    keys, names, prints, strict = (np.concatenate([part[column] for part in parts]) for column in range(4))
+    del parts
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    first = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else np.zeros(0, np.int64)
+    keys = keys[first]
+    arrays: dict[str, npt.NDArray[Any]] = {"keys": keys, "names": names[order], "prints": prints[order], "strict": strict[order]}
+    arrays["starts"] = np.append(first, len(order)).astype(np.int32)
+    arrays |= {"seen": bit_field(keys), "evidence": _evidence_bits(vocabulary)}
     with writing_folder(directory) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
-        counts = {"keys": len(keys), "names": len(name_P)}
+        counts = {"keys": len(keys), "names": len(order)}
         write_manifest(folder, {"kind": KIND, "format": FORMAT, "vocabulary": vocabulary.sha256, "counts": counts})
-    return len(name_P)
+    return len(order)
 
 
 def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:
@@ -81,32 +100,36 @@ def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:
     manifest = read_manifest(directory, KIND, FORMAT, hint=_HINT)
     if manifest.get("vocabulary") != vocabulary.sha256:
         raise BrokenArtefact(f"{directory} is the index of another vocabulary than {vocabulary.directory}", hint=_HINT)
-    return NameIndex(*(open_array(directory, name) for name in ("keys", "starts", "names", "seen")))
+    return NameIndex(*(open_array(directory, field.name) for field in fields(NameIndex)))
 
 
-def _keyed_names(vocabulary: Vocabulary) -> Iterator[tuple[Uint64s, npt.NDArray[np.int32]]]:
-    normalise = Normaliser()
-    yield np.zeros(0, np.uint64), np.zeros(0, np.int32)
+def _keyed_names(vocabulary: Vocabulary) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Key, position, prints and strictness of the names that a text can safely mean, in batches."""
+    words = WordTable()
+    yield np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros((0, 4), np.uint32), np.zeros(0, np.bool_)
     for start in range(0, vocabulary.name_count, _BATCH):
-        texts = vocabulary.name_texts(start, min(start + _BATCH, vocabulary.name_count))
-        keyed = [(key, start + i) for i, text in enumerate(texts) if (key := name_key(text, normalise)) is not None]
-        yield np.array([key for key, _ in keyed], np.uint64), np.array([name for _, name in keyed], np.int32)
+        words = WordTable() if words.full else words
+        texts = list(map(strip_name, vocabulary.name_texts(start, min(start + _BATCH, vocabulary.name_count))))
+        tokens = tokenise(texts, words)
+        first, end = tokens.bounds[:-1], tokens.bounds[1:]
+        stems, letters = tokens.run_count(STEMS, first, end), tokens.run_count(LETTERS, first, end)
+        kept = np.flatnonzero((stems >= 1) & (stems <= MAX_STEMS) & (letters > 1))
+        first, end = first[kept], end[kept]
+        prints = np.stack([fingerprints(tokens.run_hash(column, first, end)) for column in PRINTS], axis=1)
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))[kept]
+        strict = (lengths < _SHORT_NAME) | ((end - first == 1) & (tokens.counts[first, ACRONYM] > 0))
+        yield tokens.run_hash(KEY, first, end), (start + kept).astype(np.int32), prints, strict
 
 
-def name_key(name: str, normalise: Normaliser) -> int | None:
-    """The key of a name, or None for one that no text can safely mean: without letters, of one letter, or too long."""
-    count = total = 0
-    letters = 0
-    for match in TOKEN.finditer(strip_name(name)):
-        if word := match["word"]:
-            normal = normalise(word)
-            count, total = count + len(normal.stems), total + normal.key
-            letters += sum(map(str.isalpha, word)) if normal.stems else 0
-    return total % 2**64 if 1 <= count <= MAX_STEMS and letters > 1 else None
-
-
-def _bit_field(keys: Uint64s) -> npt.NDArray[np.uint8]:
+def bit_field(keys: Uint64s) -> npt.NDArray[np.uint8]:
+    """What `seen` holds for `keys`."""
     bits = 1 << max(6, (len(keys) * _BITS_PER_KEY - 1).bit_length())
     field = np.zeros(bits, np.bool_)
     field[keys & np.uint64(bits - 1)] = True
-    return np.packbits(field, bitorder="little")
+    packed: npt.NDArray[np.uint8] = np.packbits(field, bitorder="little")
+    return packed
+
+
+def _evidence_bits(vocabulary: Vocabulary) -> npt.NDArray[np.uint8]:
+    bits: npt.NDArray[np.uint8] = (np.floor(np.log2(np.maximum(vocabulary.evidence, 1))) + 1).astype(np.uint8)
+    return bits

@@ -7,28 +7,15 @@ word then goes through the Snowball English stemmer (Porter 2).
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
 from importlib import resources
-from threading import Lock
 
 import snowballstemmer
 
 MAX_STEMS = 8
 """Names and mentions of more stems than this are not looked at."""
-
-_PREFIXES = "anti|extra|hyper|hypo|infra|inter|intra|micro|mid|multi|non|peri|post|pre|re|retro|semi|sub|supra|trans|ultra|un"
-TOKEN = re.compile(
-    rf"""(?P<word>
-        \d+\.\d+
-      | (?:(?:{_PREFIXES})-(?=[^\W\d_]{{3}}))? [^\W_]+ (?:[\u0300-\u036f]+[^\W_]*)* (?:['’]s\b)?
-    )
-    | (?P<barrier>[.;:!?()\[\]{{}}=\n\r\u2028\u2029])""",
-    re.VERBOSE | re.IGNORECASE,
-)
-"""Finds words, and the characters that no mention reaches across."""
 
 _TAGS = (
     "finding|disorder|procedure|body structure|observable entity|qualifier value|morphologic abnormality|situation|"
@@ -53,12 +40,20 @@ _SPELLINGS = (
     (re.compile(r"sulph"), "sulf"),
     (re.compile(r"^grey"), "gray"),
 )
+# Adjectives of findings stand for the finding: hypertensive, ischemic, necrotic.
+_ADJECTIVES = (
+    (re.compile(r"(?<=[a-z]{2})tensive$"), "tension"),
+    (re.compile(r"(?<=[a-z]{3})(?<!bi)(?<!narc)(?<!hypn)otic$"), "osis"),
+    (re.compile(r"(?<=[a-z]{2})([ep]n|pleg|ur|em|eg)ic$"), r"\1ia"),
+    (re.compile(r"(?<=[a-z]{3})itic$"), "itis"),
+    (re.compile(r"rrhagic$"), "rrhage"),
+    (re.compile(r"(?<=[a-z]{3})toxic$"), "toxicity"),
+)
 _PLURALS = (
     (re.compile(r"(?<=[a-z]{2})ies$"), "y"),
     (re.compile(r"(?<=ss|ch|sh)es$|(?<=[xz])es$"), ""),
     (re.compile(r"(?<=[^sui])s$"), ""),
 )
-_MEMO_SIZE = 1 << 18
 
 
 def read_table(file: str) -> list[list[str]]:
@@ -78,60 +73,42 @@ class Word:
 
     Attributes:
         stems: Porter 2 stems; none for a stop word.
-        key: the sum of the stems' 64-bit hashes modulo 2^64.
         lemmas: the same words with spelling and plural levelled only, so that `severity` and `several` differ.
     """
 
     stems: tuple[str, ...]
-    key: int
     lemmas: tuple[str, ...]
 
 
 class Normaliser:
-    """Stems and hashes of tokens, each worked out once. Holds a bounded memory of tokens; answers do not depend on it."""
+    """Stems and lemmas of tokens. Works anew each time: who asks often remembers (`tokens.WordTable`)."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._stemmer = snowballstemmer.stemmer("english")
         self._variants = {form: tuple(words.split()) for form, words in read_table("variants.tsv")}
-        self._memory: dict[str, Word] = {}
 
     def __call__(self, token: str) -> Word:
-        """The stems of a token, and what goes with them."""
-        known = self._memory.get(token)
-        if known is None:
-            if len(self._memory) >= _MEMO_SIZE:
-                self._memory.clear()
-            lemmas = self._lemmas(token)
-            stems = tuple(map(self._stem, lemmas))
-            known = self._memory[token] = Word(stems, sum(map(_hash, stems)) % 2**64, lemmas)
-        return known
-
-    def words(self, text: str) -> list[Word]:
-        """The words of a whole text, in order."""
-        return [self(match["word"]) for match in TOKEN.finditer(text) if match["word"]]
+        """The stems of a token, and what goes with them. Not for several threads at once: the stemmer works in its own fields."""
+        lemmas = self._lemmas(token)
+        return Word(tuple(map(self._stem, lemmas)), lemmas)
 
     def _lemmas(self, token: str) -> tuple[str, ...]:
         if token in _ROMAN:
             return (_ROMAN[token],)
         word = re.sub(r"['’]s$", "", token.replace("-", ""), flags=re.IGNORECASE)
         bare = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c)).casefold()
-        if bare in _STOP_WORDS:
+        if not bare or bare in _STOP_WORDS:
             return ()
         return tuple(map(_lemma, self._variants.get(bare, (_GREEK.get(bare, bare),))))
 
     def _stem(self, lemma: str) -> str:
-        if not _is_inflected(lemma):
-            return lemma
-        # The stemmer works in its own fields.
-        with self._lock:
-            return str(self._stemmer.stemWord(lemma))
+        return str(self._stemmer.stemWord(lemma)) if _is_inflected(lemma) else lemma
 
 
 def _lemma(word: str) -> str:
     if not _is_inflected(word):
         return word
-    for pattern, replacement in _SPELLINGS:
+    for pattern, replacement in (*_SPELLINGS, *_ADJECTIVES):
         word = pattern.sub(replacement, word)
     for pattern, replacement in _PLURALS:
         if pattern.search(word):
@@ -141,7 +118,3 @@ def _lemma(word: str) -> str:
 
 def _is_inflected(word: str) -> bool:
     return len(word) > 3 and word.isalpha()
-
-
-def _hash(stem: str) -> int:
-    return int.from_bytes(hashlib.blake2b(stem.encode(), digest_size=8).digest(), "little")

@@ -12,8 +12,9 @@ class LinkerSettings:
     Attributes:
         semantic_types: TUIs; only concepts with one of them are linked; empty: all.
         min_score: mentions below are left out, [0, 1].
-        nested: keep mentions inside longer ones where they are of another kind.
+        nested: keep mentions inside longer ones (chest in chest X-ray); without, the longest alone.
         max_candidates: how many losing concepts a mention keeps.
+        prior: folder of a fitted prior (`prior.py`; dictionary only); empty: none.
         model: name or path of a spaCy pipeline that finds mentions (scispacy only); empty: a blank one.
     """
 
@@ -21,4 +22,5 @@ class LinkerSettings:
     min_score: float = 0.75
     nested: bool = True
     max_candidates: int = 5
+    prior: str = ""
     model: str = ""

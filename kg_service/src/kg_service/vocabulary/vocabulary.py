@@ -125,6 +125,22 @@ class Vocabulary:
         pointers = (self._arrays[name] for name in ("concept_names", "parents_of", "children_of"))
         return sum(int(row[index + 1] - row[index]) for row in pointers)
 
+    @property
+    def evidence(self) -> npt.NDArray[np.int64]:
+        """What `evidence_at` says of each concept, int64, [N]."""
+        pointers = (self._arrays[name] for name in ("concept_names", "parents_of", "children_of"))
+        return np.asarray(sum(np.diff(row) for row in pointers), np.int64)
+
+    @property
+    def type_rows(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """Row pointers of the concepts, int64, [N + 1], and positions of their TUIs in `semantic_type_names`."""
+        return self._arrays["concept_types"], self._arrays["types"]
+
+    @property
+    def concept_cui(self) -> npt.NDArray[np.int32]:
+        """CUI number of each concept, int32, [N], ascending."""
+        return self._arrays["concept_cui"]
+
     def semantic_types(self, cui: str) -> tuple[str, ...]:
         """TUIs, ascending."""
         return self.semantic_types_at(self.index(cui))

@@ -1,5 +1,6 @@
 import pytest
 from kg_service.linking.abbreviations import find_definitions, find_uses
+from kg_service.linking.normaliser import read_table
 
 CASES = [
     ("Hepatocellular carcinoma (HCC) is seen", {"HCC": "Hepatocellular carcinoma"}),
@@ -9,6 +10,13 @@ CASES = [
     ("ground-glass opacities (GGO)", {"GGO": "ground-glass opacities"}),
     ("CTA = computed tomography angiography, PV = portal vein", {"CTA": "computed tomography angiography", "PV": "portal vein"}),
     ("LV: left ventricle; RA: right atrium", {"LV": "left ventricle", "RA": "right atrium"}),
+    ("arrow). LA, left atrium; LV, left ventricle.", {"LA": "left atrium", "LV": "left ventricle"}),
+    ("(RA - right atrium, PV – portal vein)", {"RA": "right atrium", "PV": "portal vein"}),
+    ("Abbreviation: CT, computed tomography.", {"CT": "computed tomography"}),
+    ("(LAD, left anterior descending artery; RC", {"LAD": "left anterior descending artery"}),
+    ("On MRI, multiple rounded images", {}),
+    ("CT, chest and thigh", {}),
+    ("The right STA (short arrows)", {}),
     ("a mass (arrow)", {}),
     ("a mass (A) and its neck (B)", {}),
     ("heart failure (white arrow)", {}),
@@ -36,3 +44,22 @@ def test_agrees_with_scispacys_detector_on_parenthesised_definitions(scispacy_li
 def test_uses_are_whole_words_or_plurals():
     caption = "HCC, HCCs and HCCX; non-HCC"
     assert find_uses(caption, {"HCC"}) == [(0, 3, "HCC"), (5, 8, "HCC")]
+
+
+def test_the_list_of_radiology_is_well_formed():
+    rows = read_table("radiology.tsv")
+    assert len({tuple(row) for row in rows}) == len(rows) >= 150
+    for short, long_form, *context in rows:
+        assert len(context) <= 1
+        assert any(map(str.isupper, short))
+        assert long_form[0].isalnum()
+        # Captions are casefolded before context is looked for.
+        assert all(words and words == words.casefold() for words in context)
+
+
+def test_no_reading_of_an_abbreviation_hides_behind_one_that_always_holds():
+    groups: dict[str, list[list[str]]] = {}
+    for short, _, *context in read_table("radiology.tsv"):
+        groups.setdefault(short, []).append(context)
+    for short, contexts in groups.items():
+        assert sorted(contexts, key=lambda context: not context) == contexts, short

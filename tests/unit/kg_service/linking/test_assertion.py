@@ -1,7 +1,13 @@
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.assertion import assess
+from kg_service.linking.assertion import _rules, assess
+from sklearn.metrics import f1_score
+
+LABELLED = Path(__file__).parents[3] / "fixtures/assertion/captions.jsonl"
 
 
 def assertions(caption):
@@ -53,7 +59,8 @@ def assertions(caption):
         ("to rule out [embolism]", "?"),
         ("no possible [fracture]", "-"),
         ("CT without contrast showing [haematoma]", "+"),
-        ("CT without [contrast]", "+"),
+        ("CT without [contrast]", "-"),
+        ("CT of the [abdomen] without intravenous [contrast medium] showing a [mass]", "+-+"),
         ("with and without [contrast]", "+"),
         ("no change in the [nodule]", "+"),
         ("no significant change in the [nodule]", "+"),
@@ -64,6 +71,33 @@ def assertions(caption):
         ("(a) No [effusion] (b) [mass]", "-+"),
         ("knowledge of [nodule]; nodular [mass]", "++"),
         ("normal [lungs]", "+"),
+        ("no [septations] and a [cyst]", "-+"),
+        ("absence of [uterus] and [ovaries]", "--"),
+        ("no [trabeculation], [thickening] of the wall", "-+"),
+        ("without well-defined, rim-enhancing [abscess]", "-"),
+        ("no [collapse] (arrow) or [consolidation]", "--"),
+        ("a [cyst] (no [septations]) and a [nodule]", "+-+"),
+        ("a [collection] (probably [seroma]) is seen near the [scar]", "+?+"),
+        ("no [uptake] is seen, suggesting [necrosis]", "-?"),
+        ("no [mass] suggestive of [malignancy]", "--"),
+        ("On [CT], the [cyst] is not visualised", "+-"),
+        ("While the right [joint] is noted, the left [joint] is not seen", "+-"),
+        ("[Gallbladder] was not clearly visualized", "?"),
+        ("[Left lobe] cannot be demonstrated", "-"),
+        ("[rupture] was highly suspected", "?"),
+        ("[nodes] suspected of [malignancy]", "+?"),
+        ("[defect], possibly due to [infarct]", "+?"),
+        ("[abscess] versus [metastasis]", "??"),
+        ("[abscess] vs. [metastasis] in the [liver]", "??+"),
+        ("VS: [ventricular septum]", "+"),
+        ("differential diagnosis: [lymphoma] or [sarcoma]", "??"),
+        ("a suspicious [mass] suspicious for [carcinoma]", "+?"),
+        ("without invading the [sinus]", "+"),
+        ("the [nodes] have completely resolved", "-"),
+        ("near-normal [heart] with [effusion] (not shown)", "++"),
+        ("parallel, rather than crossing, [great arteries]", "+"),
+        ("unable to detect [flow]", "-"),
+        ("case no. 3: [tumour]", "+"),
     ],
 )
 def test_sentences(caption, expected):
@@ -73,3 +107,19 @@ def test_sentences(caption, expected):
 @given(st.text(alphabet="no withut.,;()\n possible[]", max_size=80), st.integers(0, 40), st.integers(1, 40))
 def test_any_span_of_any_text_gets_an_answer(caption, start, length):
     assert len(assess(caption, [(start, start + length), (0, 1)])) == 2
+
+
+def test_every_phrase_of_the_table_rules_what_stands_next_to_it():
+    for phrase, rule in _rules().items():
+        text = " ".join(phrase).replace(" .", ".")
+        if rule.kind in {"absent", "uncertain"} and rule.side in {"after", "both"}:
+            assert assess(f"{text} oedema", [(len(text) + 1, len(text) + 7)]) == [rule.kind], text
+        if rule.kind in {"absent", "uncertain"} and rule.side in {"before", "both"}:
+            assert assess(f"oedema {text}", [(0, 6)]) == [rule.kind], text
+
+
+def test_agrees_with_labels_set_by_hand():
+    rows = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
+    labels = [label for row in rows for _, _, label in row["spans"]]
+    answers = [answer for row in rows for answer in assess(row["text"], [(start, end) for start, end, _ in row["spans"]])]
+    assert min(f1_score(labels, answers, labels=["absent", "uncertain"], average=None)) > 0.92

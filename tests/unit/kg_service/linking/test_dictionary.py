@@ -2,12 +2,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 from kg_service.linking.builder import build_linker, index_folder
-from kg_service.linking.dictionary import DictionaryLinker
 from kg_service.linking.name_index import build_name_index, open_name_index
-from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
@@ -61,12 +58,13 @@ def test_chance_matches_are_left_alone(found, caption):
     assert wrong.isdisjoint(cui for _, cui, _ in found(caption))
 
 
-def test_longest_match_wins_over_crossing_and_same_kind_ones(found):
-    assert found("congestive heart failure") == [("congestive heart failure", "C0018802", "case")]
+def test_longest_of_crossing_matches_wins(found):
+    assert [text for text, _, _ in found("left lung edema")] == ["lung edema", "lung", "edema"]
 
 
-def test_concept_of_another_kind_inside_a_match_is_kept(found, linker_with):
+def test_concepts_inside_a_match_are_kept_unless_not_wanted(found, linker_with):
     assert found("chest X-ray") == [("chest X-ray", "C0039985", "case"), ("chest", "C0817096", "case")]
+    assert [text for text, _, _ in found("congestive heart failure")] == ["congestive heart failure", "heart failure"]
     flat = linker_with(nested=False).link(["chest X-ray"])[0]
     assert [mention.text for mention in flat.mentions] == ["chest X-ray"]
 
@@ -113,15 +111,6 @@ def test_all_names_of_the_vocabulary_link_to_one_of_their_concepts(vocabulary, d
         assert name.cui in {whole[0].cui, *(candidate.cui for candidate in whole[0].candidates)}
 
 
-def test_hash_collision_does_not_matter(vocabulary, tmp_path):
-    build_name_index(vocabulary, tmp_path / "index")
-    index = open_name_index(tmp_path / "index", vocabulary)
-    index = type(index)(index.keys, index.starts, np.asarray(index.names)[::-1].copy(), index.seen)
-    linker = DictionaryLinker(vocabulary, index, LinkerSettings())
-    swapped = linker.link(["pleural effusion", "cardiomegaly"])
-    assert all(vocabulary.preferred_name(m.cui).casefold() in m.text.casefold() for linked in swapped for m in linked.mentions)
-
-
 def test_twenty_thousand_characters_are_linked_in_bounded_time(dictionary_linker):
     worst = ["pleural effusion " * 1_177, "no " * 6_666, "(AB) = " * 2_857, "A" * 20_000, "no effusion in " * 1_333, "." * 20_000]
     start = time.perf_counter()
@@ -162,6 +151,6 @@ def test_unknown_kind_is_refused(vocabulary):
 def test_bounded_memories_do_not_change_answers(vocabulary, dictionary_linker, monkeypatch):
     captions = ["Pleural effusion and cardiomegaly", "femur fracture", "edema of the lungs"] * 3
     expected = dictionary_linker.link(captions)
-    monkeypatch.setattr("kg_service.linking.candidates._MEMO_SIZE", 1)
-    monkeypatch.setattr("kg_service.linking.normaliser._MEMO_SIZE", 1)
+    monkeypatch.setattr("kg_service.linking.dictionary._MEMO_SIZE", 1)
+    monkeypatch.setattr("kg_service.linking.tokens._MAX_ROWS", 1)
     assert build_linker("dictionary", vocabulary).link(captions) == expected
