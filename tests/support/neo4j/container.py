@@ -28,14 +28,18 @@ _OF_CONTAINERS = {
     # An image may have settings of its own that are among ours.
     "server.config.strict_validation.enabled": "false",
 }
+# Again and again for a while: the engine may be busy, or still be making what was asked for last.
 _SWEEP = """
-import sys, docker
+import contextlib, sys, time, docker
 sys.stdin.read()
-client, chosen = docker.from_env(), {"label": sys.argv[1]}
-for container in client.containers.list(all=True, filters=chosen):
-    container.remove(force=True, v=True)
-for volume in client.volumes.list(filters=chosen):
-    volume.remove(force=True)
+chosen = {"label": sys.argv[1]}
+for _ in range(20):
+    with contextlib.suppress(docker.errors.DockerException, OSError), contextlib.closing(docker.from_env()) as client:
+        for container in client.containers.list(all=True, filters=chosen, ignore_removed=True):
+            container.remove(force=True, v=True)
+        for volume in client.volumes.list(filters=chosen):
+            volume.remove(force=True)
+    time.sleep(0.5)
 """
 
 

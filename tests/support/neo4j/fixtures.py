@@ -1,4 +1,4 @@
-"""A real Neo4j for tests: `empty_neo4j` to write to, `own_neo4j` to stop, kill and freeze."""
+"""A real Neo4j for tests: `empty_neo4j` to write to, `make_own_neo4j` for one to stop, kill and freeze."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack, closing, suppress
 
 import pytest
+from neo4j.exceptions import DriverError, Neo4jError
 from support.neo4j.choice import NoServer, choose
 from support.neo4j.database import ForeignDatabase, wipe
 from support.neo4j.server import DidNotStart
@@ -23,8 +24,8 @@ def neo4j_server(request, tmp_path_factory):
             choice = choose(ways_to_any(os.environ))
             begun = time.monotonic()
             server = stack.enter_context(choice.found(tmp_path_factory.mktemp("neo4j") / "server"))
-        except (NoServer, ForeignDatabase, DidNotStart) as error:
-            pytest.fail(str(error), pytrace=False)
+        except (NoServer, ForeignDatabase, DidNotStart, DriverError, Neo4jError) as error:
+            raise pytest.fail.Exception(f"no Neo4j: {error}", pytrace=False) from None
         used = request.config.stash.setdefault(USED, [])
         used.append(f"{server.uri}, ready in {time.monotonic() - begun:.1f} s, by {choice}")
         yield server
@@ -43,7 +44,7 @@ def make_own_neo4j():
     try:
         make = choose(ways_to_own(os.environ)).found
     except NoServer as error:
-        pytest.fail(f"tests that stop and kill a server need one of their own\n{error}", pytrace=False)
+        raise pytest.fail.Exception(f"no server to stop and kill: {error}", pytrace=False) from None
     with ExitStack() as stack:
         yield lambda folder, **options: stack.enter_context(closing(make(folder, **options)))
 
