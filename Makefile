@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup demo test secrets test-compose check format lock clean bench-stores bench-linking bench-linking-index
+.PHONY: help setup demo test secrets test-compose check sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -21,8 +21,8 @@ endif
 demo: setup  ## RRF files and captions to a trained, evaluated NB-CLIP, then an HTML report
 	$(RUN) bash examples/demo.sh
 
-test: setup  ## every test
-	$(RUN) pytest
+test: setup  ## every test, in two processes: TESTERS=4 for more
+	$(RUN) pytest --numprocesses $(or $(TESTERS),2)
 
 secrets:  ## what docker compose up needs first: a password and keys, into secrets/
 	sh deploy/secrets.sh
@@ -30,11 +30,16 @@ secrets:  ## what docker compose up needs first: a password and keys, into secre
 test-compose: setup  ## builds and starts the whole product in Docker, asks it, restarts Neo4j under it, takes it down
 	$(RUN) pytest tests/compose
 
-check: setup  ## lint, format, types, import contracts
+check: setup  ## lint, format, types, import contracts, security
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) bandit --quiet --severity-level medium --configfile pyproject.toml --recursive shared/src kg_service/src trainer/src
+	git grep -Ilz . | xargs -0 $(RUN) detect-secrets-hook --exclude-files 'uv\.lock|\.(svg|RRF)$$|metadata\.csv'
+
+sbom: $(UV)  ## the bill of materials of what is installed, CycloneDX, into sbom.cdx.json
+	$(UV) export --quiet --locked --all-packages --no-dev --format cyclonedx1.5 --output-file sbom.cdx.json
 
 format: setup  ## format and mend what can be mended
 	$(RUN) ruff format .
@@ -46,8 +51,26 @@ bench-stores: setup  ## the embedded store and Neo4j beside each other
 bench-linking: setup  ## our linker and its peers on public corpora, into docs/linking.md
 	$(RUN) python benchmarks/linking/run.py $(ARGS)
 
-bench-linking-index: setup  ## compile nine million synthetic names: time, memory, size
-	$(RUN) python benchmarks/linking/index.py $(ARGS)
+bench-vocabulary: setup  ## compile a synthetic release of UMLS size: time, memory, size, growth
+	$(RUN) python benchmarks/vocabulary/run.py $(ARGS)
+
+bench-targets: setup  ## every representation on the half-split test, into docs/targets.md
+	$(RUN) python benchmarks/targets/run.py $(ARGS)
+
+bench-transe: setup  ## TransE beside pykeen's on a small graph: scores, loss, hits@10
+	$(RUN) python benchmarks/targets/transe_peer.py $(ARGS)
+
+bench-training: setup  ## a training step with soft targets, without, and of open_clip's own trainer
+	$(RUN) --with braceexpand --with pandas --with webdataset python benchmarks/training/run.py $(ARGS)
+
+bench-serving: setup  ## /targets: its arithmetic, its way over a socket, and Cypher
+	$(RUN) python benchmarks/serving/run.py $(ARGS)
+
+bench: setup  ## the service's goals, met or not, beside scipy, torch and Cypher in one run, into docs/performance.md
+	$(RUN) python benchmarks/serving/run.py --report $(ARGS)
+
+bench-growth: setup  ## serving over 10,000, 100,000 and 1,000,000 images, into docs/performance.md
+	$(RUN) python benchmarks/serving/growth.py --report $(ARGS)
 
 lock: $(UV)  ## resolve uv.lock anew
 	$(UV) lock --upgrade

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["support.neo4j.fixtures"]
+
+USES_NEO4J = re.compile(r"tests/(contract|integration/neo4j|support/neo4j)/|test_copy_and_export")
+
+# Other work on the machine makes a test slow, and says nothing of it.
+settings.register_profile("no deadlines", deadline=None)
+settings.load_profile("no deadlines")
+
+
+class _ByFile(LoadFileScheduling):
+    """A file's tests stay in one process, and so do all tests of the one Neo4j database."""
+
+    def _split_scope(self, nodeid):
+        file = super()._split_scope(nodeid)
+        return "neo4j" if USES_NEO4J.search(file) else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """How several processes share the tests out."""
+    return _ByFile(config, log)
 
 
 def _forbid_skip(report, name):

@@ -12,8 +12,8 @@ import gzip
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from kg_service.linking.builder import build_linker
 from kg_service.vocabulary.builder import build_vocabulary
+from kg_service.vocabulary.format import FORMAT
 from kg_service.vocabulary.model import VocabularyFilters
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 
@@ -81,22 +82,6 @@ def roco(first: int = 1, last: int = 8180) -> list[Document]:
     return documents[first - 1 : last]
 
 
-def within(documents: Sequence[Document], known: Vocabulary) -> list[Document]:
-    """The documents with the concepts that the vocabulary has; a span that loses all of its own becomes an unmapped one."""
-    return [
-        replace(
-            document,
-            spans=tuple((start, end, _known(cuis, known)) for start, end, cuis in document.spans),
-            cuis=_known(document.cuis, known),
-        )
-        for document in documents
-    ]
-
-
-def _known(cuis: frozenset[str], known: Vocabulary) -> frozenset[str]:
-    return frozenset(cui for cui in cuis if cui in known)
-
-
 def medmentions(first: int, last: int) -> list[Document]:
     """Training documents `first` to `last` (from 1)."""
     rows = _rows(data_folder() / "medmentions" / "medmentions_st21pv_train.jsonl.gz")
@@ -109,7 +94,7 @@ def vocabulary(name: VocabularyName) -> Vocabulary:
 
     Compiled once, with the linker's index, into `~/.cache/nbclip-bench`.
     """
-    folder = _CACHE / name
+    folder = _CACHE / f"{name}-{FORMAT}"
     if not (folder / "manifest.json").is_file():
         release = _CACHE / f"{name}.rrf"
         _write_release(release, _strings_of_medmentions() if name == "B" else ())

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from corpora import Document
+from kg_service.linking.scoring import Hit, Score
 from runner import HERE, REPOSITORY, Index, Peer, Settings
-from scoring import Hit, Score
 from tasks import GROUPS, OTHER, TASKS, Task, score_by_group
 
 PAGE = REPOSITORY / "docs" / "linking.md"

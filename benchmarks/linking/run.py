@@ -3,7 +3,8 @@
     python benchmarks/linking/run.py [--only PEER ...] [--quick]
 
 What a linker answered is kept in `~/.cache/nbclip-bench` and asked again when its code, its settings, the vocabulary or the
-texts have changed. The report has every linker whose answers are all there, so `--only` leaves the others in it.
+texts have changed. The report has every linker whose answers are all there, so `--only` leaves the others in it; linkers that
+run the same code of this repository are asked together, and one whose answers are of older code is named.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from corpora import Document
+from kg_service.linking.scoring import Score
 from report import Result, render, write_report
 from runner import Answer, Peer, PeerFailed, Settings, ask, index_of, is_answered, say
-from scoring import Score
 from tasks import TASKS, Corpus, Part, Task, choosing_task, documents, score
 
 _OURS = ("kg_service/src/kg_service/linking", "kg_service/src/kg_service/vocabulary")
@@ -49,7 +50,13 @@ PEERS = (
         "scispacy, untrained",
         "scispacy",
         ({"min_score": 0.75},),
-        sources=("kg_service/src/kg_service/linking/scispacy.py", "kg_service/src/kg_service/vocabulary"),
+        sources=(
+            *(
+                f"kg_service/src/kg_service/linking/{name}.py"
+                for name in ("scispacy", "scispacy_knowledge", "trigrams", "cosines")
+            ),
+            "kg_service/src/kg_service/vocabulary",
+        ),
     ),
 )
 
@@ -60,16 +67,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="100 texts of each part; prints, and leaves the page as it is")
     arguments = parser.parse_args()
     os.nice(10)
+    for peer in asked(arguments.only):
+        _ask_all(peer, arguments.quick)
+    answered = [peer for peer in PEERS if _is_asked(peer, arguments.quick)]
     for peer in PEERS:
-        if not arguments.only or peer.name in arguments.only:
-            _ask_all(peer, arguments.quick)
-    results = {
-        peer: {task: _result(peer, task, arguments.quick) for task in TASKS} for peer in PEERS if _is_asked(peer, arguments.quick)
-    }
+        if peer not in answered:
+            say(f"{peer.title} is not in the report: its kept answers are of other code, texts or vocabularies; ask it again")
+    results = {peer: {task: _result(peer, task, arguments.quick) for task in TASKS} for peer in answered}
     if arguments.quick:
         print(render(results))
     else:
         write_report(results)
+
+
+def asked(only: Sequence[str]) -> list[Peer]:
+    """The peers of these names, all if there are none, and those that run the same sources, which are as old as they."""
+    sources = {peer.sources for peer in PEERS if peer.name in only and peer.sources}
+    return [peer for peer in PEERS if not only or peer.name in only or peer.sources in sources]
 
 
 def _ask_all(peer: Peer, quick: bool) -> None:

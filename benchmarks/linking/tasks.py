@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Literal, NamedTuple
 
-from corpora import FITTING_DOCUMENTS, Document, VocabularyName, bc5cdr, medmentions, roco, vocabulary, within
-from scoring import Hit, Score, score_documents, score_groups, score_spans
+from corpora import FITTING_DOCUMENTS, Document, VocabularyName, bc5cdr, medmentions, roco, vocabulary
+from kg_service.linking.scoring import Hit, Score, score_documents, score_groups, score_spans, within
+from kg_service.linking.semantic_groups import group_types
 
 Corpus = Literal["roco", "bc5cdr", "medmentions"]
 Part = Literal["choose", "report"]
@@ -71,13 +71,6 @@ def choosing_task(task: Task) -> Task:
 def semantic_types(corpus: Corpus) -> tuple[str, ...]:
     """TUIs to link: disorders in BC5CDR, which has no others; else all."""
     return group_types()["DISO"] if corpus == "bc5cdr" else ()
-
-
-def group_types() -> dict[str, tuple[str, ...]]:
-    """TUIs of each UMLS semantic group."""
-    table = (resources.files("kg_service.linking") / "data" / "semantic_groups.tsv").read_text(encoding="utf-8")
-    rows = (line.split("\t") for line in table.splitlines() if not line.startswith(("#", "group\t")))
-    return {group: tuple(tuis.split()) for group, tuis in rows}
 
 
 def group_concepts(types: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

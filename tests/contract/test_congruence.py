@@ -12,7 +12,9 @@ from kg_service.ingest.lines import TextFile
 from kg_service.ingest.pipeline import ingest_items
 from kg_service.ingest.readers import ReadOptions, read_items
 from kg_service.linking.builder import build_linker
-from kg_service.snapshot import SnapshotFolder, publish
+from kg_service.snapshot import SnapshotFolder
+from kg_service.snapshot.append import append
+from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from starlette.testclient import TestClient
@@ -60,13 +62,18 @@ def make_graph(store, vocabulary_folder, items, snapshots):
     store.delete_image(items[50].image_id)
     publish(store, snapshots, vocabulary=vocabulary.describe())
     publish(store, snapshots, vocabulary=vocabulary.describe(), split="moved")
+    more = [item.model_copy(update={"image_id": f"new {item.image_id}", "split": "moved"}) for item in items[60:100]]
+    for part in (more[:25], more[25:]):
+        ingest_items(part, store, linker, vocabulary, "reject")
+        append(store, SnapshotFolder(snapshots))
 
 
 def test_every_snapshot_has_the_same_id_and_files(published):
     one, other = (SnapshotFolder(folder / "snapshots") for folder in published.values())
     assert set(one.ids()) == set(other.ids())
-    assert len(one.ids()) == len(CHANGES) + 2
+    assert len(one.ids()) == len(CHANGES) + 4
     assert one.current() == other.current()
+    assert one.manifest(one.current()).appended.images == 40
     for snapshot in one.ids():
         files = [file.name for file in one.manifest(snapshot).files]
         assert all((one.path / snapshot / name).read_bytes() == (other.path / snapshot / name).read_bytes() for name in files)
@@ -104,5 +111,5 @@ def test_images_differ_in_the_time_they_were_stored_alone(published, neo4j_serve
             for store in (one, other)
         ]
         assert pages[0] == pages[1]
-        assert len(pages[0]) == 299
+        assert len(pages[0]) == 339
         assert one.counts() == other.counts()

@@ -382,7 +382,7 @@ IMAGES = st.builds(
     st.sampled_from([None, "roco", "iu"]),
     st.sampled_from([None, "train", "test"]),
 )
-PER_EXAMPLE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PER_EXAMPLE = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @PER_EXAMPLE

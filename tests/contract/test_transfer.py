@@ -12,7 +12,7 @@ from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, Graph
 from kg_service.graph.tables import each_concept_once
 from kg_service.graph.transfer import copy
 from kg_service.representations.hybrid import Hybrid
-from kg_service.snapshot import publish
+from kg_service.snapshot.publication import publish
 from nbclip_shared.errors import Conflict
 from nbclip_shared.ids import caption_sha256
 from support.graphs import nasty_graph
@@ -82,7 +82,10 @@ def test_a_graph_and_its_copy_publish_the_same_snapshot(store, new_embedded, tmp
     source = new_embedded(nasty_graph())
     copy(source, store)
     vocabulary = {"release": "made"}
-    ids = [publish(graph, tmp_path / "snapshots", vocabulary=vocabulary, hybrid=Hybrid()) for graph in (source, store)]
+    ids = [
+        publish(graph, tmp_path / "snapshots", vocabulary=vocabulary, representations={"hybrid": Hybrid()})
+        for graph in (source, store)
+    ]
     assert ids[0] == ids[1]
 
 
@@ -130,10 +133,15 @@ def test_other_content_of_the_target_is_named_or_replaced(store, new_embedded):
     assert store.images(limit=2) == source.images(limit=2)
 
 
-def test_what_the_target_has_more_stays_and_is_named(store, new_embedded):
+def test_a_target_with_other_images_is_refused_or_keeps_and_names_them(store, new_embedded):
     source = new_embedded(batch(image("b")))
     store.write(batch(*(image(f"a{number:02}") for number in range(30))))
-    report = copy(source, store)
+    before = everything(store)
+    with pytest.raises(Conflict, match="has 30 images that the source lacks, nothing was copied: a00, a01") as refused:
+        copy(source, store)
+    assert "--merge" in refused.value.hint
+    assert everything(store) == before
+    report = copy(source, store, merge=True)
     assert not report.complete
     assert report.differences == tuple(f"a{number:02}: in the target only" for number in range(20))
     assert (report.source.images, report.target.images) == (1, 31)

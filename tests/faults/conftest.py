@@ -11,7 +11,7 @@ from kg_service.graph import open_store
 from kg_service.graph.store import GraphStore
 from kg_service.ingest.pipeline import ingest_items
 from kg_service.linking.builder import build_linker
-from kg_service.snapshot import publish
+from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip_shared.schemas import ImageItem

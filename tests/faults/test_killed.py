@@ -1,4 +1,4 @@
-"""Neo4j is killed in the middle of an ingest and comes back: nothing is lost, nothing is doubled."""
+"""Neo4j is killed, or restarted, in the middle of an ingest and comes back: nothing is lost, nothing is doubled."""
 
 import random
 import subprocess
@@ -52,15 +52,15 @@ def stored_ids(server):
         return {record["id"] for record in driver.execute_query("MATCH (image:Image) RETURN image.image_id AS id").records}
 
 
-def test_an_ingest_over_rest_outlives_two_kills(own_neo4j, serve, targets, items, stored, expected, chance):
+def test_an_ingest_over_rest_outlives_a_kill_and_a_restart(own_neo4j, serve, targets, items, stored, expected, chance):
     service, items, progress = serve(own_neo4j.server), items[:500], Progress()
     answer = targets(service)
     with ThreadPoolExecutor(1) as pool:
         ingest = pool.submit(send, service, items, progress)
-        for share in (0.1, 0.5):
+        for share, end in ((0.1, own_neo4j.kill), (0.5, own_neo4j.stop)):
             eventually(lambda share=share: ingest.done() or len(progress.acknowledged) > share * len(items), 60)
             time.sleep(chance.uniform(0, 0.1))
-            own_neo4j.kill()
+            end()
             acknowledged = set(progress.acknowledged)
             assert targets(service).content == answer.content
             own_neo4j.start()
@@ -74,13 +74,14 @@ def test_an_ingest_over_rest_outlives_two_kills(own_neo4j, serve, targets, items
     assert stored(own_neo4j.server) == whole
 
 
-def test_the_command_outlives_a_kill(own_neo4j, captions_file, settings_for, items, stored, expected, chance):
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_the_command_outlives_a_kill_and_a_restart(own_neo4j, end, captions_file, settings_for, items, stored, expected, chance):
     file, settings = captions_file(items), settings_for(own_neo4j.server)
     with subprocess.Popen([*COMMAND, "ingest", file], env=environment(settings), stdout=subprocess.PIPE, text=True) as ingest:
         eventually(lambda: ingest.poll() is not None or stored_ids(own_neo4j.server), 60)
         time.sleep(chance.uniform(0, 0.5))
         assert ingest.poll() is None
-        own_neo4j.kill()
+        getattr(own_neo4j, end)()
         own_neo4j.start()
         found = stored_ids(own_neo4j.server)
         assert found

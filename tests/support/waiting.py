@@ -13,3 +13,14 @@ def eventually(what: Callable[[], object], within_s: float) -> float:
         assert time.monotonic() - begun < within_s, f"not within {within_s:g} s"
         time.sleep(0.1)
     return time.monotonic() - begun
+
+
+class StopAfter:
+    """A stop signal that comes after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left <= 0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kg_service.linking.builder import index_folder
 from kg_service.linking.dictionary import DictionaryLinker
+from kg_service.linking.evaluation import LabelledCaption
+from kg_service.linking.learning import learn
 from kg_service.linking.name_index import open_name_index
-from kg_service.linking.prior import fit_prior, save_prior
+from kg_service.linking.prior import save_prior
 from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.vocabulary import open_vocabulary
 
@@ -18,27 +19,22 @@ from peers import nbclip
 from peers.worker import Link, main
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledText:
-    """A text of the file TEXTS."""
-
-    text: str
-    spans: list[tuple[int, int, frozenset[str]]]
-    cuis: frozenset[str]
-
-
 def build(rrf: Path, texts: Path, index: Path) -> None:
     """The vocabulary, its name index, and the prior."""
     nbclip.build(rrf, texts, index)
     vocabulary = open_vocabulary(index / "vocabulary")
     names = open_name_index(index_folder(vocabulary.directory), vocabulary)
-    save_prior(fit_prior(_read(texts), DictionaryLinker(vocabulary, names, LinkerSettings())), index / "prior")
+    linker, labelled = DictionaryLinker(vocabulary, names, LinkerSettings()), _read(texts)
+    prior = learn(labelled, linker)
+    save_prior(prior, index / "prior", vocabulary, linker=linker.name, captions=len(labelled))
 
 
-def _read(texts: Path) -> list[LabelledText]:
+def _read(texts: Path) -> list[LabelledCaption]:
     rows = map(json.loads, texts.read_text(encoding="utf-8").splitlines())
     return [
-        LabelledText(row["text"], [(start, end, frozenset(cuis)) for start, end, cuis in row["spans"]], frozenset(row["cuis"]))
+        LabelledCaption(
+            row["text"], tuple((start, end, frozenset(cuis)) for start, end, cuis in row["spans"]), frozenset(row["cuis"])
+        )
         for row in rows
     ]
 

@@ -1,50 +1,42 @@
-"""The command `kg-service`: one verb a stage, from RRF files to a running service."""
+"""The command `kg-service`: one verb a stage, from RRF files to a running service.
+
+A verb imports the rooms that it needs when it runs: together they take seconds, which neither help nor `serve` should wait for.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from nbclip_shared.errors import InvalidInput, NBClipError
+from nbclip_shared.errors import NBClipError
+from nbclip_shared.schemas import Knowledge
 
-from kg_service.api.keys import add_key, read_keys
 from kg_service.api.logging import configure_logging
-from kg_service.api.parts import hybrid_of, linker_settings, open_graph
-from kg_service.config import Settings, load_settings, settings_table
+from kg_service.config import load_settings, settings_table
 from kg_service.console import (
+    append_lines,
     build_table,
-    coloured,
     complain,
     counts_table,
     file_progress,
     finding_line,
     image_progress,
-    mention_table,
     progress_bar,
     row_progress,
     stderr,
     stdout,
 )
-from kg_service.doctor import examine
-from kg_service.graph import require_store
-from kg_service.graph.transfer import copy
-from kg_service.ingest.pipeline import ingest_file
-from kg_service.ingest.readers import Format, ReadOptions
-from kg_service.linking.builder import LinkerKind, build_linker
-from kg_service.linking.model import Linker
-from kg_service.snapshot import SnapshotFolder, publish
-from kg_service.vocabulary.builder import build_vocabulary
-from kg_service.vocabulary.model import BadRow, VocabularyFilters
-from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
+from kg_service.explain_cli import explain, neighbours
+from kg_service.linker_cli import linker_app
+from kg_service.linker_console import coloured, mention_table
+from kg_service.options import Column, Data, FileFormat, KeysFile, LinkerName, Prior, Store, VocabularyFolder, columns, end_if_bad
 
-_BAD_ROWS_SHOWN = 20
 _WALK = "The walk"
-_PANEL = "Settings"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,17 +54,9 @@ keys_app = typer.Typer(no_args_is_help=True, help="Keys of the service, stored a
 app.add_typer(vocabulary_app, name="vocabulary", rich_help_panel=_WALK)
 app.add_typer(snapshot_app, name="snapshot", rich_help_panel=_WALK)
 app.add_typer(keys_app, name="keys")
-
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder; default: data.", rich_help_panel=_PANEL)]
-Store = Annotated[
-    str | None,
-    typer.Option(help="Graph store, such as neo4j://localhost:7687; default: graph.sqlite in it.", rich_help_panel=_PANEL),
-]
-VocabularyFolder = Annotated[
-    Path | None, typer.Option("--vocabulary", help="Compiled vocabulary; default: vocabulary/ in it.", rich_help_panel=_PANEL)
-]
-LinkerName = Annotated[LinkerKind | None, typer.Option("--linker", help="Linker.", rich_help_panel=_PANEL)]
-KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in it.", rich_help_panel=_PANEL)]
+app.add_typer(linker_app, name="linker")
+app.command()(explain)
+app.command()(neighbours)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,6 +92,11 @@ def build(
 
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
+    from kg_service.linking.builder import build_linker
+    from kg_service.vocabulary.builder import build_vocabulary
+    from kg_service.vocabulary.model import VocabularyFilters
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
     settings = load_settings(data=data, vocabulary=vocabulary)
     given = {"sources": source, "semantic_types": semantic_type, "languages": language, "suppress": suppress}
     chosen = {name: tuple(values) for name, values in given.items() if values}
@@ -121,7 +110,7 @@ def build(
     stdout().print(build_table(report, settings.vocabulary_folder))
     if not report.is_a:
         stderr().print("no is_a edge was found: dk_ek will equal dk; look at MRREL and --is-a", soft_wrap=True)
-    _end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
+    end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
 
 
 @app.command(rich_help_panel=_WALK)
@@ -131,12 +120,11 @@ def ingest(
     store: Store = None,
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
+    prior: Prior = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset of rows that name none.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of rows that name none.")] = None,
-    format: Annotated[Format | None, typer.Option(help="How to read it; default: by its name.")] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column of a field, such as caption=text.")
-    ] = None,
+    format: FileFormat = None,
+    column: Column = None,
     cuis: Annotated[Path | None, typer.Option(help="File of image id and CUIs, as ROCO has; used instead of linking.")] = None,
     relink: Annotated[bool, typer.Option("--relink", help="Link all captions, of rows that bring CUIs too.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace images stored with other content.")] = False,
@@ -146,15 +134,23 @@ def ingest(
 
     `kg-service ingest examples/rocov2/metadata.csv --dataset rocov2`
     """
-    settings = load_settings(data=data, store=store, vocabulary=vocabulary, linker=linker)
+    from kg_service.api.parts import open_graph
+    from kg_service.ingest.pipeline import ingest_file
+    from kg_service.ingest.readers import ReadOptions
+    from kg_service.linking.parallel import parallel_linker
+    from kg_service.linking.settings import linker_settings
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    settings = load_settings(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
-    with closing(open_graph(settings, bulk=True)) as graph, progress_bar() as progress:
+    linking = parallel_linker(settings.linker, known, linker_settings(settings), settings.linker_workers)
+    with closing(open_graph(settings, bulk=True)) as graph, linking as used, progress_bar() as progress:
         report = ingest_file(
             file,
             graph,
-            _open_linker(settings, known),
+            used,
             known,
-            options=ReadOptions(format, _columns(column or ()), cuis, dataset, split, relink),
+            options=ReadOptions(format, columns(column or ()), cuis, dataset, split, relink),
             on_conflict="replace" if replace else "reject",
             on_progress=row_progress(progress, file.name),
         )
@@ -162,7 +158,7 @@ def ingest(
     stdout().print(f"{counts}, {report.bad_rows} bad rows in {report.seconds:.1f} s ({report.rate:.0f} rows/s)")
     rejected = report.counts.get("rejected", 0)
     mend = "mend them, or --replace what is stored," if rejected else "mend them"
-    _end_if_bad(report.problems, report.bad_rows + rejected, max_bad, mend)
+    end_if_bad(report.problems, report.bad_rows + rejected, max_bad, mend)
 
 
 @snapshot_app.command("publish")
@@ -172,19 +168,35 @@ def publish_snapshot(
     vocabulary: VocabularyFolder = None,
     dataset: Annotated[str | None, typer.Option(help="Only images of this dataset.")] = None,
     split: Annotated[str | None, typer.Option(help="Only images of this split.")] = None,
+    representation: Annotated[
+        list[str] | None, typer.Option(help="hybrid, concepts or transe; again for more. Default: hybrid.")
+    ] = None,
+    transe_preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="How transe is learned.")] = None,
 ) -> None:
     """Freezes the graph, makes it the current snapshot and prints its id; the same graph gives the same id.
 
     A training run's targets come from its training split: `kg-service snapshot publish --split train`
     """
-    settings = load_settings(data=data, store=store, vocabulary=vocabulary)
+    from kg_service.api.parts import open_graph
+    from kg_service.representations.chosen import representations_of
+    from kg_service.snapshot import SnapshotFolder
+    from kg_service.snapshot.publication import publish
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    settings = load_settings(
+        data=data,
+        store=store,
+        vocabulary=vocabulary,
+        transe_preset=transe_preset,
+        representations=tuple(representation or ()) or None,
+    )
     described = open_vocabulary(settings.vocabulary_folder).describe()
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish(
             graph,
             settings.snapshots_folder,
             vocabulary=described,
-            hybrid=hybrid_of(settings),
+            representations=representations_of(settings),
             dataset=dataset,
             split=split,
         )
@@ -197,15 +209,37 @@ def publish_snapshot(
     typer.echo(new_id)
 
 
+@snapshot_app.command("append")
+def append_to_snapshot(data: Data = None, store: Store = None) -> None:
+    """Adds new images of the graph to the current snapshot, by its frozen tables, and prints the new id.
+
+    Its own images keep their vectors, and snapshots that trainings are pinned to stay. Images that were replaced or deleted are
+    counted, not taken up: for them `kg-service snapshot publish`.
+    """
+    from kg_service.api.parts import open_graph
+    from kg_service.snapshot import SnapshotFolder
+    from kg_service.snapshot.append import append
+
+    settings = load_settings(data=data, store=store)
+    with closing(open_graph(settings, bulk=True)) as graph:
+        new_id, counts = append(graph, SnapshotFolder(settings.snapshots_folder))
+    for line in append_lines(counts):
+        stderr().print(line, soft_wrap=True)
+    typer.echo(new_id)
+
+
 @snapshot_app.command("list")
 def list_snapshots(data: Data = None) -> None:
     """Lists snapshots, the current one first."""
+    from kg_service.snapshot import SnapshotFolder
+
     folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
     for held in folder.ids():
         manifest = folder.manifest(held)
         part = " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
-        current = "current" if held == folder.current() else ""
-        typer.echo(f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {part} {current}".rstrip())
+        words = [part, f"appended={manifest.appended.images}"] if manifest.appended else [part]
+        words += ["current"] if held == folder.current() else []
+        typer.echo(f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {' '.join(filter(None, words))}".rstrip())
 
 
 @snapshot_app.command("verify")
@@ -213,10 +247,31 @@ def verify_snapshot(
     snapshot_id: Annotated[str | None, typer.Argument(help="Id of a snapshot.", show_default="all")] = None, data: Data = None
 ) -> None:
     """Checks the size and SHA-256 of every file of a snapshot, or of all."""
+    from kg_service.snapshot import SnapshotFolder
+
     folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
     for held in [snapshot_id] if snapshot_id else folder.ids():
         manifest = folder.verify(held)
         stdout().print(f"{held} whole: {len(manifest.files)} files, {sum(file.bytes for file in manifest.files)} bytes")
+
+
+@snapshot_app.command("embeddings")
+def write_embeddings(
+    file: Annotated[Path, typer.Argument(help="File to write, such as vectors.safetensors.")],
+    data: Data = None,
+    snapshot_id: Annotated[str | None, typer.Option("--snapshot", help="Id of a snapshot.", show_default="current")] = None,
+    knowledge: Annotated[Knowledge, typer.Option(help="Which form.")] = "dk_ek",
+    representation: Annotated[str, typer.Option(help="Which representation.")] = "hybrid",
+) -> None:
+    """Writes the image vectors to a file, for a training without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
+    from kg_service.durable import write_file
+    from kg_service.snapshot import SnapshotFolder, embeddings_parts
+
+    snapshot = SnapshotFolder(load_settings(data=data).snapshots_folder).open(snapshot_id)
+    content = b"".join(embeddings_parts(snapshot, knowledge, representation))
+    write_file(file, content)
+    stderr().print(f"{snapshot.manifest.images} images, {representation}/{knowledge}, {len(content)} bytes", soft_wrap=True)
+    typer.echo(snapshot.id)
 
 
 @app.command(rich_help_panel=_WALK)
@@ -225,6 +280,7 @@ def serve(
     store: Store = None,
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
+    prior: Prior = None,
     keys_file: KeysFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
@@ -238,8 +294,8 @@ def serve(
     from kg_service.api.server import serve as run
 
     settings = load_settings(
-        data=data, store=store, vocabulary=vocabulary, linker=linker, keys_file=keys_file, host=host, port=port, uds=uds,
-        log_format=log_format,
+        data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior, keys_file=keys_file, host=host,
+        port=port, uds=uds, log_format=log_format,
     )  # fmt: skip
     configure_logging(settings.log_format)
     run(settings)
@@ -248,9 +304,10 @@ def serve(
 @app.command("copy")
 def copy_graph(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Graph store to copy from.")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Graph store to copy to, best an empty one.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Graph store to copy to: empty, or an interrupted copy.")],
     data: Data = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace images stored with other content.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Copy into a graph that has other images too.")] = False,
 ) -> None:
     """Copies the graph to another store and compares the two; running it again goes on, or changes nothing.
 
@@ -258,15 +315,19 @@ def copy_graph(
 
     `kg-service copy data/graph.sqlite neo4j://localhost:7687`
     """
+    from kg_service.api.parts import open_graph
+    from kg_service.graph import require_store
+    from kg_service.graph.transfer import copy
+
     settings = load_settings(data=data)
     require_store(source)
     with (
-        closing(open_graph(settings, source, bulk=True)) as old,
+        closing(open_graph(settings, source, bulk=True, read_only=True)) as old,
         closing(open_graph(settings, target, bulk=True)) as new,
         progress_bar() as progress,
     ):
         show = image_progress(progress, target, old.counts().images)
-        report = copy(old, new, on_conflict="replace" if replace else "reject", on_images=show)
+        report = copy(old, new, on_conflict="replace" if replace else "reject", merge=merge, on_images=show)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.outcomes.items())) or "nothing"
     stdout().print(counts)
     stdout().print(counts_table({"source": report.source, "target": report.target}))
@@ -289,13 +350,15 @@ def export(
 
     `kg-service export neo4j-admin import/`
     """
+    from kg_service.api.parts import open_graph
+    from kg_service.graph import require_store
     from kg_service.graph.neo4j_admin import export_neo4j_admin, import_commands
     from kg_service.graph.parquet import export_parquet
 
     settings = load_settings(data=data, store=store)
     require_store(settings.store_url)
     write = {"neo4j-admin": export_neo4j_admin, "parquet": export_parquet}[format]
-    with closing(open_graph(settings, bulk=True)) as graph, progress_bar() as progress:
+    with closing(open_graph(settings, bulk=True, read_only=True)) as graph, progress_bar() as progress:
         counts = write(graph, folder, on_images=image_progress(progress, str(folder), graph.counts().images))
     stdout().print(counts_table({folder.name: counts}))
     if format == "neo4j-admin":
@@ -310,14 +373,32 @@ def link(
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
+    prior: Prior = None,
+    json: Annotated[bool, typer.Option("--json", help="What `POST /link` answers.")] = False,
 ) -> None:
-    """Shows the concepts that a caption mentions: green present, red absent, yellow uncertain.
+    """Shows the concepts that a caption mentions, why, and what lost: green present, red absent, yellow uncertain.
+
+    A mention is found by the rules exact, case (equal but for case), normalised (equal lemmas), word-order, stem, learned (from a
+    prior), abbreviation or radiology-abbreviation. Where words could mean several concepts, these decide, in this order: how
+    exact the rule is; how central the concept is, and how many of its names fit; the name's rank, its source's and its term
+    type's; the lower CUI.
 
     `kg-service link "Chest X-ray: pleural effusion, no pneumothorax."`
     """
-    settings = load_settings(data=data, vocabulary=vocabulary, linker=linker)
-    (linked,) = _open_linker(settings, open_vocabulary(settings.vocabulary_folder)).link([text])
-    stdout().print(coloured(text, linked.mentions), soft_wrap=True)
+    from kg_service.linking.answer import link_answer
+    from kg_service.linking.builder import build_linker
+    from kg_service.linking.settings import linker_settings
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    settings = load_settings(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
+    known = open_vocabulary(settings.vocabulary_folder)
+    opened = build_linker(settings.linker, known, linker_settings(settings))
+    answer = link_answer([text], opened, known, with_names=settings.show_names)
+    if json:
+        typer.echo(answer.model_dump_json(indent=1))
+        return
+    (linked,) = answer.results
+    stdout().print(coloured(linked), soft_wrap=True)
     stdout().print(mention_table(linked.mentions) if linked.mentions else "no concept found")
 
 
@@ -332,6 +413,8 @@ def add(
 
     `kg-service keys add trainer --scope read`, then `curl -H "Authorization: Bearer KEY" …`
     """
+    from kg_service.api.keys import add_key
+
     settings = load_settings(data=data, keys_file=keys_file)
     secret = add_key(settings.keys_path, name, scope)
     stderr().print(f"stored in {settings.keys_path}; keep this key, it is not shown again:", soft_wrap=True)
@@ -341,9 +424,22 @@ def add(
 @keys_app.command("list")
 def list_keys(data: Data = None, keys_file: KeysFile = None) -> None:
     """Lists the names and scopes of keys."""
+    from kg_service.api.keys import read_keys
+
     path = load_settings(data=data, keys_file=keys_file).keys_path
     for key in read_keys(path) if path.exists() else ():
         typer.echo(f"{key.name} {','.join(key.scopes)} sha256:{key.sha256[:12]}…")
+
+
+@keys_app.command("remove")
+def remove(name: Annotated[str, typer.Argument(help="Whose key it is.")], data: Data = None, keys_file: KeysFile = None) -> None:
+    """Withdraws a key. A running service refuses it from now on.
+
+    To rotate: `keys add` a new one, give it out, then `keys remove` the old one.
+    """
+    from kg_service.api.keys import remove_key
+
+    remove_key(load_settings(data=data, keys_file=keys_file).keys_path, name)
 
 
 @app.command()
@@ -355,32 +451,11 @@ def settings() -> None:
 @app.command()
 def doctor(data: Data = None, store: Store = None, vocabulary: VocabularyFolder = None, keys_file: KeysFile = None) -> None:
     """Looks at what is there, and says the next command."""
+    from kg_service.doctor import examine
+
     findings = examine(load_settings(data=data, store=store, vocabulary=vocabulary, keys_file=keys_file))
     todo = [finding.hint for finding in findings if not finding.well]
     for finding in findings:
         stdout().print(finding_line(finding), soft_wrap=True)
     stdout().print(f"next: {todo[0] if todo else 'kg-service serve'}", soft_wrap=True, markup=False)
     raise typer.Exit(1 if todo else 0)
-
-
-def _open_linker(settings: Settings, vocabulary: Vocabulary) -> Linker:
-    return build_linker(settings.linker, vocabulary, linker_settings(settings))
-
-
-def _columns(pairs: Iterable[str]) -> dict[str, str]:
-    columns = dict(pair.partition("=")[::2] for pair in pairs)
-    for name, column in columns.items():
-        if not column:
-            raise InvalidInput(f"--column {name}: no '='", hint="such as --column caption=text")
-    return columns
-
-
-def _end_if_bad(rows: Sequence[BadRow], count: int, max_bad: int, mend: str = "mend them") -> None:
-    """Names bad rows; ends with status 1 if there are more than `max_bad`."""
-    for row in rows[:_BAD_ROWS_SHOWN]:
-        stderr().print(str(row), soft_wrap=True, markup=False)
-    if count > _BAD_ROWS_SHOWN:
-        stderr().print(f"… {count - _BAD_ROWS_SHOWN} more")
-    if count > max_bad:
-        complain(f"{count} bad rows, the others are stored", f"{mend} and run it again, or allow them: --max-bad {count}")
-        raise typer.Exit(1)

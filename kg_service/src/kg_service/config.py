@@ -34,16 +34,44 @@ class Settings(BaseSettings):
 
     linker: Literal["dictionary", "scispacy"] = Field("dictionary", description="`dictionary` or `scispacy`")
     linker_model: str = Field("", description="spaCy pipeline that finds mentions (scispacy only); empty: a blank one")
+    linker_knowledge_base: Literal["", "umls", "mesh", "rxnorm", "go", "hpo"] = Field(
+        "", description="knowledge base that scispacy publishes, from its cache (scispacy only); empty: the vocabulary's names"
+    )
+    linker_prior: Path | None = Field(None, description="fitted prior (`kg-service linker fit`, dictionary only); empty: none")
     linker_min_score: float = Field(0.75, ge=0, le=1, description="mentions below are left out")
-    linker_nested: bool = Field(True, description="keep mentions inside longer ones where they are of another kind")
+    linker_nested: Literal["all", "distinct", "none"] = Field(
+        "distinct", description="mentions inside longer ones: `all`, `distinct` (of another semantic group, or anatomy) or `none`"
+    )
+    linker_synonyms: bool = Field(True, description="read renal damage as kidney disease where it is no name itself")
+    linker_misspellings: bool = Field(True, description="read misspelt words as the vocabulary's own")
+    linker_workers: int = Field(1, ge=1, le=256, description="processes that `ingest` links in")
     linker_candidates: int = Field(5, ge=0, le=100, description="losing concepts that a mention keeps")
     semantic_types: List = Field((), description="TUIs; only concepts with one of them are linked; empty: all")
 
+    representations: Annotated[tuple[Literal["hybrid", "concepts", "transe"], ...], NoDecode] = Field(
+        ("hybrid",), min_length=1, description="what snapshots hold: `hybrid`, `concepts` (without co-occurrence), `transe`"
+    )
     hybrid_decay: float = Field(0.5, gt=0, le=1, description="weight of one is_a step in the hybrid representation")
+    hybrid_ancestor_weight: float = Field(4.0, ge=0, le=100, description="weight of a rare concept's ancestors")
     hybrid_max_distance: int = Field(6, ge=1, le=100, description="longest is_a path that is followed")
     hybrid_hub_share: float = Field(0.1, gt=0, le=1, description="ancestors over a larger share of the images are dropped")
-    hybrid_smoothing: float = Field(0.2, ge=0, le=100, description="weight of the co-occurrence part; 0 leaves it out")
+    hybrid_smoothing: float = Field(0.6, ge=0, le=100, description="weight of the co-occurrence part; 0 leaves it out")
     hybrid_smoothing_dimension: int = Field(64, ge=1, le=4_096, description="dimensions of the co-occurrence part")
+    hybrid_redundancy: float = Field(
+        1.0, ge=0, le=100, description="how far concepts of the same images share weight; 0: not at all"
+    )
+    transe_preset: Literal["fast", "paper"] = Field("fast", description="`fast`, or the `paper`'s 6000 epochs at d = 512")
+    transe_epochs: int | None = Field(None, ge=1, description="passes over the triples; default: the preset's")
+    transe_seed: int = Field(42, ge=0, description="seed of the vectors' start and of sampling")
+
+    append_every_s: float = Field(
+        0,
+        ge=0,
+        description="seconds between appends of what is new in the graph to the current snapshot, while serving; 0: never",
+    )
+    compact_after: float = Field(
+        0.2, ge=0, le=1, description="share of appended images at which a service publishes the current snapshot anew; 0: never"
+    )
 
     host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a key")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0: any free one")
@@ -61,18 +89,25 @@ class Settings(BaseSettings):
     max_json_cells: int = Field(1 << 16, ge=1, description="R × C of a matrix in JSON")
     max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="images or captions of one request")
     max_body_bytes: int = Field(4 << 20, ge=1_024, description="bytes of a request's body")
+    max_job_bytes: int = Field(4 << 30, ge=1_024, description="bytes of the body of `POST /jobs/ingest`, as it comes")
     max_concurrent: int = Field(32, ge=1, description="requests in work at one time; one more is answered 429")
     max_graph_requests: int = Field(8, ge=1, description="of those, requests that wait for the graph store")
     max_failed_keys: int = Field(60, ge=1, description="wrong keys of one address in a minute before it is answered 429")
     body_timeout_s: float = Field(10, gt=0, description="seconds in which a body must have arrived")
+    job_timeout_s: float = Field(3_600, gt=0, description="seconds in which the body of `POST /jobs/ingest` must have arrived")
     keep_alive_s: int = Field(620, ge=1, description="seconds that an idle connection is kept; longer than a training step")
     drain_s: float = Field(1, ge=0, le=10, description="seconds after SIGTERM in which /readyz says 503 and all else is answered")
     stop_s: int = Field(20, ge=1, description="seconds after SIGTERM in which the process has ended")
 
-    @field_validator("semantic_types", "trusted_hosts", mode="before")
+    @field_validator("semantic_types", "trusted_hosts", "representations", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("linker_prior", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        return value or None
 
     @property
     def store_url(self) -> str:
@@ -93,6 +128,11 @@ class Settings(BaseSettings):
     def snapshots_folder(self) -> Path:
         """Where snapshots are."""
         return self.data / "snapshots"
+
+    @property
+    def jobs_folder(self) -> Path:
+        """Where bulk ingests and their bodies are."""
+        return self.data / "jobs"
 
     @property
     def keys_path(self) -> Path:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nbclip_shared.schemas import AppendCounts
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from kg_service.doctor import Finding
-from kg_service.graph.store import GraphCounts
-from kg_service.ingest.pipeline import IngestReport
-from kg_service.linking.model import Mention
-from kg_service.vocabulary.model import BuildReport
-
-_COLOURS = {"present": "bold green", "absent": "bold red", "uncertain": "bold yellow"}
+if TYPE_CHECKING:
+    from kg_service.doctor import Finding
+    from kg_service.graph.store import GraphCounts
+    from kg_service.ingest.pipeline import IngestReport
+    from kg_service.vocabulary.model import BuildReport
 
 
 def stdout() -> Console:
@@ -95,21 +95,14 @@ def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
     return table
 
 
-def coloured(caption: str, mentions: Iterable[Mention]) -> Text:
-    """The caption with its mentions in the colour of their assertion."""
-    text = Text(caption)
-    for mention in mentions:
-        text.stylize(_COLOURS[mention.assertion], mention.start, mention.end)
-    return text
-
-
-def mention_table(mentions: Iterable[Mention]) -> Table:
-    """Mentions, one a row."""
-    table = Table("text", "CUI", "name", "score", "rule", "assertion")
-    for mention in mentions:
-        cells = (mention.text, mention.cui, mention.name, f"{mention.score:.2f}", mention.rule)
-        table.add_row(*map(Text, cells), Text(mention.assertion, _COLOURS[mention.assertion]))
-    return table
+def append_lines(counts: AppendCounts) -> Iterator[str]:
+    """What came of an append, and what it left."""
+    lacking = f", {counts.without_vector} of them without a concept that the base knows" if counts.without_vector else ""
+    yield f"{counts.appended} images appended{lacking}" if counts.appended else "nothing new: the snapshot is as it was"
+    if counts.concepts_left_out:
+        yield f"{counts.concepts_left_out} concepts of new images left out: no published image has them, or a concept below them"
+    if counts.replaced or counts.deleted:
+        yield f"{counts.replaced} replaced, {counts.deleted} deleted since: publish anew, kg-service snapshot publish"
 
 
 def finding_line(finding: Finding) -> Text:

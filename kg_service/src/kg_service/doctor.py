@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from nbclip_shared.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.api.keys import read_keys, refuse_open_bind
-from kg_service.api.parts import Parts
+from kg_service.api.parts import Parts, open_graph
 from kg_service.config import Settings, unknown_variables
 
 
@@ -28,7 +29,7 @@ def examine(settings: Settings) -> list[Finding]:
     looks: dict[str, Callable[[Parts], str]] = {
         "settings": _settings,
         "vocabulary": _vocabulary,
-        "linker": lambda parts: parts.linker.name,
+        "linker": _linker,
         "graph": _graph,
         "snapshot": _snapshot,
         "keys": _keys,
@@ -58,12 +59,18 @@ def _vocabulary(parts: Parts) -> str:
     return f"{vocabulary.release}, {len(vocabulary)} concepts, {vocabulary.name_count} names in {vocabulary.directory}"
 
 
+def _linker(parts: Parts) -> str:
+    prior = parts.settings.linker_prior
+    return f"{parts.linker.name} (prior in {prior})" if prior else parts.linker.name
+
+
 def _graph(parts: Parts) -> str:
     hint = "kg-service ingest FILE"
     if not parts.settings.store and not (parts.settings.data / "graph.sqlite").exists():
         raise NotFound("no graph yet", hint=hint)
-    parts.store.check()
-    counts = parts.store.counts()
+    with closing(open_graph(parts.settings, read_only=True)) as store:
+        store.check()
+        counts = store.counts()
     if not counts.images:
         raise NotFound("no image in the graph", hint=hint)
     return f"{counts.images} images, {counts.concepts} concepts, {counts.attributes} attributes, {counts.is_a} is_a"
@@ -71,7 +78,9 @@ def _graph(parts: Parts) -> str:
 
 def _snapshot(parts: Parts) -> str:
     snapshot = parts.snapshots.open()
-    return f"{snapshot.id[:12]}… with {snapshot.manifest.images} images is current, {len(parts.snapshots.ids())} held"
+    appended = snapshot.manifest.appended
+    images = f"{snapshot.manifest.images} images" + (f" ({appended.images} appended)" if appended else "")
+    return f"{snapshot.id[:12]}… with {images} is served, {len(parts.snapshots.ids())} held"
 
 
 def _keys(parts: Parts) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from nbclip_shared.errors import Unavailable
+
+_LOOK_AGAIN_S = 0.02
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -51,6 +57,33 @@ def install(folder: Path, target: Path) -> None:
     else:
         folder.rename(target)
     sync(target.parent)
+
+
+@contextmanager
+def locked(folder: Path, patience_s: float) -> Iterator[None]:
+    """Holds a folder against others that lock it, in this process or another; waits so many seconds for them.
+
+    Raises:
+        Unavailable: another still holds it then.
+    """
+    deadline = time.monotonic() + patience_s
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        while not _lock(descriptor):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"another process writes to {folder}", hint="try again when it has ended")
+            time.sleep(_LOOK_AGAIN_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync(path: Path) -> None:

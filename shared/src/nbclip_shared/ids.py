@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
@@ -13,6 +13,7 @@ from nbclip_shared.errors import InvalidId
 
 MAX_IMAGE_ID_BYTES = 512
 _CUI = re.compile(r"C[0-9]{7}")
+_CONTROL_OR_SURROGATE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -25,11 +26,22 @@ def check_cui(value: str) -> str:
 
 def check_image_id(value: str) -> str:
     """Returns `value` if it is 1 to 512 UTF-8 bytes without control characters or lone surrogates, else raises InvalidId."""
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+    if _CONTROL_OR_SURROGATE.search(value):
         raise InvalidId(f"image id with a control character or lone surrogate: {value!r:.80}", hint="use printable text")
-    if not 1 <= len(value.encode()) <= MAX_IMAGE_ID_BYTES:
+    if not value or (len(value) > MAX_IMAGE_ID_BYTES // 4 and len(value.encode()) > MAX_IMAGE_ID_BYTES):
         raise InvalidId(f"image id of {len(value.encode())} bytes", hint=f"1 to {MAX_IMAGE_ID_BYTES} bytes are allowed")
     return value
+
+
+def are_plain_image_ids(values: Sequence[Any]) -> bool:
+    """Whether all are surely image ids, by one look at them together; False: each has to be looked at."""
+    try:
+        # No printable character is a control character or a surrogate.
+        printable = "".join(values).isprintable()
+    except TypeError:
+        return False
+    lengths = set(map(len, values))
+    return printable and 0 not in lengths and max(lengths, default=0) <= MAX_IMAGE_ID_BYTES // 4
 
 
 def check_snapshot_id(value: str) -> str:

@@ -25,7 +25,11 @@ Array = Any
 """A numpy array or a torch tensor."""
 
 _LOG_TEMPERATURE_BOUNDS = (-9.21, 9.21)
-_BISECTION_STEPS = 24
+_FIRST_LOG_TEMPERATURE = -3.5
+_STEPS = 12
+_LEAST = 1e-6
+_NO_CANDIDATE = -1e9
+"""Stands for -∞ where it is multiplied by 1/τ and squared: finite in float32, and its exponential is 0."""
 
 
 def build_targets(
@@ -100,39 +104,48 @@ def _is_top_k(xp: Any, score_RC: Array, k: int) -> Array:
 
 def _neighbour_distribution(xp: Any, gap_RC: Array, candidate_RC: Array, parameters: TargetParameters) -> Array:
     """Q: softmax of `gap_RC` / τ over the candidates (gap ≤ 0 is S minus its row maximum); zero rows where there is none."""
-    mask_RC = xp.astype(candidate_RC, gap_RC.dtype)
-    gap_RC = gap_RC * mask_RC
+    gap_RC = xp.where(candidate_RC, gap_RC, _NO_CANDIDATE)
     if parameters.temperature is not None:
         inverse_R1 = xp.ones_like(gap_RC[:, :1]) / parameters.temperature
     else:
-        inverse_R1 = _solve_inverse_temperature(xp, gap_RC, mask_RC, parameters.effective_neighbours)
-    weights_RC = xp.exp(gap_RC * inverse_R1) * mask_RC
+        inverse_R1 = _solve_inverse_temperature(xp, gap_RC, parameters.effective_neighbours)
+    weights_RC = xp.exp(gap_RC * inverse_R1)
     return weights_RC / _at_least_one_candidate(xp, xp.sum(weights_RC, axis=1, keepdims=True))
 
 
-def _solve_inverse_temperature(xp: Any, gap_RC: Array, mask_RC: Array, effective_neighbours: float) -> Array:
-    """1/τ per row with exp(entropy) = effective_neighbours, by bisection on ln τ; [R, 1].
+def _solve_inverse_temperature(xp: Any, gap_RC: Array, effective_neighbours: float) -> Array:
+    """1/τ per row with exp(entropy) = effective_neighbours, [R, 1].
 
-    Entropy grows with τ. A row with fewer candidates than that ends at the largest τ (uniform), one with more ties at its
-    maximum at the smallest (uniform over the ties).
+    Entropy H grows with x = ln τ, and dH/dx is the variance of gap/τ under the softmax. Newton's method on ln H, each step at
+    most 1; bisection where a step would leave what is known to hold the solution. A row with fewer candidates than asked for
+    ends near the largest τ (uniform), one with more ties at its maximum near the smallest (uniform over the ties).
     """
     low_R1 = xp.full_like(gap_RC[:, :1], _LOG_TEMPERATURE_BOUNDS[0])
-    high_R1 = xp.full_like(gap_RC[:, :1], _LOG_TEMPERATURE_BOUNDS[1])
-    wanted = xp.log(xp.full_like(low_R1, effective_neighbours))
-    for _ in range(_BISECTION_STEPS):
-        middle_R1 = (low_R1 + high_R1) / 2
-        flatter_R1 = _entropy(xp, gap_RC, mask_RC, xp.exp(-middle_R1)) < wanted
-        low_R1 = xp.where(flatter_R1, middle_R1, low_R1)
-        high_R1 = xp.where(flatter_R1, high_R1, middle_R1)
-    return xp.exp(-(low_R1 + high_R1) / 2)
+    high_R1 = xp.full_like(low_R1, _LOG_TEMPERATURE_BOUNDS[1])
+    log_temperature_R1 = xp.full_like(low_R1, _FIRST_LOG_TEMPERATURE)
+    wanted_R1 = xp.log(xp.full_like(low_R1, effective_neighbours))
+    for _ in range(_STEPS):
+        entropy_R1, slope_R1 = _entropy(xp, gap_RC, xp.exp(-log_temperature_R1))
+        flatter_R1 = entropy_R1 < wanted_R1
+        low_R1 = xp.where(flatter_R1, log_temperature_R1, low_R1)
+        high_R1 = xp.where(flatter_R1, high_R1, log_temperature_R1)
+        entropy_R1 = xp.clip(entropy_R1, _LEAST, None)
+        step_R1 = xp.log(xp.clip(wanted_R1, _LEAST, None) / entropy_R1) * entropy_R1 / xp.clip(slope_R1, _LEAST, None)
+        next_R1 = log_temperature_R1 + xp.clip(step_R1, -1.0, 1.0)
+        inside_R1 = xp.where(flatter_R1, next_R1 < high_R1, next_R1 > low_R1)
+        log_temperature_R1 = xp.where(inside_R1, next_R1, (low_R1 + high_R1) / 2)
+    return xp.exp(-log_temperature_R1)
 
 
-def _entropy(xp: Any, gap_RC: Array, mask_RC: Array, inverse_R1: Array) -> Array:
-    """Entropy in nats of softmax(gap / τ) over the candidates: ln Z - Σ w·gap/τ / Z; [R, 1]."""
+def _entropy(xp: Any, gap_RC: Array, inverse_R1: Array) -> tuple[Array, Array]:
+    """Entropy in nats of softmax(gap / τ), ln Z - Σ w·gap/τ / Z, and its derivative by ln τ; both [R, 1]."""
     scaled_RC = gap_RC * inverse_R1
-    weights_RC = xp.exp(scaled_RC) * mask_RC
+    weights_RC = xp.exp(scaled_RC)
     total_R1 = _at_least_one_candidate(xp, xp.sum(weights_RC, axis=1, keepdims=True))
-    return xp.log(total_R1) - xp.sum(weights_RC * scaled_RC, axis=1, keepdims=True) / total_R1
+    weighted_RC = weights_RC * scaled_RC
+    mean_R1 = xp.sum(weighted_RC, axis=1, keepdims=True) / total_R1
+    square_R1 = xp.vecdot(weighted_RC, scaled_RC, axis=-1)[:, None] / total_R1
+    return xp.log(total_R1) - mean_R1, square_R1 - mean_R1 * mean_R1
 
 
 def _at_least_one_candidate(xp: Any, total_R1: Array) -> Array:

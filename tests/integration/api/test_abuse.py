@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-POSTS = ["/images", "/link", "/targets", "/snapshots"]
+POSTS = ["/images", "/link", "/targets", "/representations", "/explain", "/snapshots"]
 JSON = {"content-type": "application/json"}
 
 

@@ -8,7 +8,7 @@ from kg_service.config import Settings
 from nbclip_shared.errors import Unauthorized
 from starlette.routing import Mount
 
-OPEN = {"GET /livez", "GET /readyz", "GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"}
+OPEN = {"GET /livez", "GET /readyz", "GET /ui", "GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"}
 BROWSER = {f"GET /neo4j-browser/{file}" for file in ("guide.md", "style.grass", "queries.zip")}
 """Served by an application of their own, mounted; they hold nothing of the graph."""
 SCOPES = {
@@ -16,10 +16,17 @@ SCOPES = {
     "GET /images": "read",
     "GET /images/{image_id:path}": "read",
     "DELETE /images/{image_id:path}": "ingest",
+    "GET /images/{image_id:path}/neighbours": "read",
+    "POST /jobs/ingest": "ingest",
+    "GET /jobs": "ingest",
+    "GET /jobs/{job_id}": "ingest",
+    "DELETE /jobs/{job_id}": "ingest",
     "POST /link": "read",
     "GET /concepts": "read",
     "GET /concepts/{cui}": "read",
     "POST /targets": "read",
+    "POST /representations": "read",
+    "POST /explain": "read",
     "POST /snapshots": "admin",
     "GET /snapshots": "read",
     "GET /snapshots/{snapshot_id}": "read",

@@ -129,12 +129,27 @@ def test_the_hybrid_is_fitted_as_the_settings_say(folder, command, monkeypatch):
     assert (settings["smoothing"], settings["hub_share"], settings["ancestors"]) == (0, 0.5, True)
 
 
-def test_link_shows_what_is_present_and_what_is_absent(folder, command):
-    _, out, _ = command("link", "Pneumonia, no pneumothorax.", "--data", folder)
-    rows = [line for line in out.splitlines() if "C000" in line]
-    assert ["C0000001" in row and "present" in row for row in rows] == [True, False]
-    assert ["C0000004" in row and "absent" in row for row in rows] == [False, True]
-    assert "no concept found" in command("link", "zzz [bold]", "--data", folder)[1]
+def test_a_snapshot_holds_the_representations_that_are_asked_for(folder, command, monkeypatch):
+    monkeypatch.setenv("KG_TRANSE_EPOCHS", "2")
+    monkeypatch.setenv("KG_TRANSE_SEED", "7")
+    publish = ("snapshot", "publish", "--data", folder, "--representation", "concepts", "--representation", "transe")
+    code, printed, _ = command(*publish)
+    assert code == 0
+    assert command(*publish)[1] == printed
+    manifest = SnapshotFolder(folder / "snapshots").manifest(printed.strip())
+    forms = {f"{name}/{knowledge}" for name in ("concepts", "transe") for knowledge in ("dk", "dk_ek")}
+    assert manifest.variants.keys() == forms | {"noise/noise"}
+    card = manifest.variants["transe/dk_ek"]
+    assert (card["method"], card["epochs"], card["seed"], card["dimension"]) == ("transe", 2, 7, 128)
+    assert "torch" in manifest.versions
+    assert manifest.variants["concepts/dk"]["smoothing"] == 0
+    assert command("snapshot", "publish", "--data", folder, "--transe-preset", "slow")[0] == 2
+
+
+def test_an_unknown_representation_is_refused_by_name(folder, command):
+    code, _, complaint = command("snapshot", "publish", "--data", folder, "--representation", "word2vec")
+    assert code == 2
+    assert "word2vec" in complaint
 
 
 def test_a_key_is_shown_once_and_listed_without_its_secret(tmp_path, command):
@@ -148,6 +163,7 @@ def test_a_key_is_shown_once_and_listed_without_its_secret(tmp_path, command):
     assert out.startswith("trainer read sha256:")
     assert secret not in out
     assert command("keys", "add", "trainer", "--scope", "read", "--data", tmp_path)[0] == 2
+    assert command("keys", "remove", "other", "--data", tmp_path)[0] == 2
     assert command("keys", "add", "other", "--scope", "root", "--data", tmp_path)[0] == 2
     assert command("keys", "add", "a b", "--scope", "read", "--data", tmp_path)[0] == 2
 

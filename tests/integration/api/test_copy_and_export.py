@@ -63,6 +63,9 @@ def test_other_content_of_the_target_is_named_and_ends_with_1(graph, tmp_path, c
     assert (code, out.splitlines()[0]) == (0, "1 replaced, 7 unchanged")
     write(target, ImageNode("one more", "More.", (AttributeEdge(CUI),)))
     code, out, err = command("copy", graph, target)
+    assert (code, out) == (2, "")
+    assert "the target has 1 images that the source lacks, nothing was copied: one more" in err
+    code, out, err = command("copy", graph, target, "--merge")
     assert code == 1
     assert (counts(out)["source"][0], counts(out)["target"][0]) == (8, 9)
     assert err.splitlines()[0] == "one more: in the target only"

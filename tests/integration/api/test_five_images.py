@@ -27,8 +27,8 @@ def client(tmp_path, vocabulary_folder):
 
 
 def by_hand():
-    """Cosines of IDF²-weighted concepts: a and b alone share one; idf = ln((N + 1) / (df + ½)), N = 5."""
-    pneumonia, effusion = math.log(6 / 2.5) ** 2, math.log(6 / 1.5) ** 2
+    """Cosines of concepts weighted by idf^1.5: a and b alone share one; idf = ln((N + 1) / (df + ½)), N = 5."""
+    pneumonia, effusion = math.log(6 / 2.5) ** 1.5, math.log(6 / 1.5) ** 1.5
     shared = pneumonia / math.hypot(pneumonia, effusion)
     similarity = np.eye(5)
     similarity[0, 1] = similarity[1, 0] = shared

@@ -19,6 +19,7 @@ def test_a_caption_is_linked_and_its_image_can_be_looked_at(client):
     assert by_assertion["pneumothorax"] == "absent"
     present = {attribute["cui"] for attribute in image["attributes"] if attribute["assertion"] == "present"}
     assert set(result["cuis"]) == present
+    assert {"C0032326": ["DISO"]}.items() <= {each["cui"]: each["groups"] for each in image["attributes"]}.items()
 
 
 def test_given_cuis_are_used_as_they_are_and_one_that_the_vocabulary_lacks_stays_without_name(client):
@@ -28,6 +29,7 @@ def test_given_cuis_are_used_as_they_are_and_one_that_the_vocabulary_lacks_stays
         ("C0032227", True, "given"),
         ("C9999999", False, "given"),
     ]
+    assert attributes[1]["groups"] == []
 
 
 def test_the_same_image_again_is_unchanged_another_caption_is_rejected_unless_it_shall_replace(client):

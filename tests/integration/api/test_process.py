@@ -1,6 +1,7 @@
 """The service as a process of its own, over a unix socket: stop, slow and hostile connections, refusal to start."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -8,11 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from nbclip_shared.codec import MEDIA_TYPE, decode
 
 JSON = {"content-type": "application/json", "host": "localhost"}
 LINK = b'{"captions": ["Pleural effusion."]}'
@@ -217,6 +221,34 @@ def test_memory_does_not_grow_with_what_is_refused(running):
     assert resident() - before < 64 << 20
 
 
+def current(service):
+    with service.connect() as connection:
+        connection.request("GET", "/snapshots", headers=JSON)
+        return json.loads(connection.getresponse().read())["snapshots"][0]
+
+
+def wait_for(service, what):
+    deadline = time.monotonic() + 120
+    while not what(manifest := current(service)["manifest"]):
+        assert time.monotonic() < deadline, service.log.read_text()
+        time.sleep(0.2)
+    return manifest
+
+
+def test_a_running_service_appends_and_compacts_by_itself(start):
+    service = start(append_every_s=1, compact_after=0.3)
+    images = [{"image_id": f"new {at}", "caption": "Chest CT showing pneumonia.", "split": "train"} for at in range(6)]
+    for some, done in (
+        (images[:1], lambda manifest: manifest["appended"] and manifest["images"] == 9),
+        (images, lambda manifest: not manifest["appended"] and manifest["images"] == 14),
+    ):
+        with service.connect() as connection:
+            connection.request("POST", "/images", json.dumps({"items": some}), JSON)
+            assert connection.getresponse().status == 200
+        wait_for(service, done)
+    assert "images appended" in service.log.read_text()
+
+
 @pytest.mark.parametrize("arguments", [["--host", "0.0.0.0"], ["--host", "192.0.2.1"], ["--keys-file", "missing.json"]])
 def test_it_refuses_to_start_open_to_others_without_a_key(command, data, arguments):
     code, _, err = command("serve", "--data", data, *arguments)
@@ -224,3 +256,39 @@ def test_it_refuses_to_start_open_to_others_without_a_key(command, data, argumen
     error, hint = err.splitlines()
     assert error.startswith("error: ")
     assert "kg-service keys add" in hint
+
+
+def test_no_answer_is_overwritten_while_slow_readers_take_it(start):
+    """16 clients whose answers of 1.4 MB are in leased buffers, read a piece at a time while others are worked on."""
+    service, ids = start(), ["effusion", "effusion too", "pneumonia", "fracture", "empty"]
+    similarity = ask_similarity(service, ids, slow=False)
+    wrong = []
+
+    def read_slowly(number):
+        generator = np.random.default_rng(number)
+        for _ in range(4):
+            chosen = generator.integers(0, len(ids), 600)
+            values = ask_similarity(service, [ids[at] for at in chosen], slow=True)
+            if not np.allclose(values, similarity[np.ix_(chosen, chosen)], atol=1e-6):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=read_slowly, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def ask_similarity(service, ids, *, slow):
+    with service.connect() as connection:
+        body = json.dumps({"image_ids": ids, "output": "similarity"})
+        connection.request("POST", "/targets", body, {**JSON, "accept": MEDIA_TYPE})
+        response = connection.getresponse()
+        assert response.status == 200
+        pieces = []
+        while piece := response.read(1 << 16):
+            pieces.append(piece)
+            if slow:
+                time.sleep(0.001)
+        return decode(b"".join(pieces)).values

@@ -27,6 +27,6 @@ def app(tmp_path_factory, published, vocabulary_folder):
 
 
 @schema.parametrize()
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=15, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 def test_generated_requests_get_declared_answers(case, app):
     case.call_and_validate(app=app, base_url="http://localhost", checks=CHECKS)

@@ -76,6 +76,71 @@ def test_a_snapshot_published_by_the_command_is_served_without_a_restart(client,
     assert client.post("/targets", json={"image_ids": ["later"]}).json()["snapshot"] == out.strip()
 
 
+NEW = [
+    {"image_id": "later", "caption": "Chest X-ray showing a pleural effusion.", "split": "train"},
+    {"image_id": "unheard of", "caption": "zzz.", "split": "train"},
+]
+
+
+def test_new_images_are_appended_and_a_pinned_snapshot_stays(service):
+    client = service(compact_after=0)
+    (old,) = held(client)
+    client.post("/images", json={"items": NEW})
+    client.post("/images", json={"items": [{"image_id": "fracture", "caption": "Pneumonia."}], "on_conflict": "replace"})
+    client.delete("/images/empty")
+    made = client.post("/snapshots", json={"append": True})
+    assert made.status_code == 201
+    body = made.json()
+    assert (body["current"], body["manifest"]["images"], body["manifest"]["appended"]["base"]) == (True, 10, old)
+    assert body["append"] == {"appended": 2, "without_vector": 1, "concepts_left_out": 0, "replaced": 1, "deleted": 1}
+    ids = ["effusion", "later", "unheard of", "fracture"]
+    asked = {"image_ids": ids, "output": "similarity"}
+    matrix = client.post("/targets", json=asked).json()
+    assert matrix["snapshot"] == body["id"]
+    assert matrix["values"][0][1] == pytest.approx(1, abs=1e-6)
+    assert matrix["has_knowledge"] == [True, True, False, True]
+    pinned = client.post("/targets", json={**asked, "snapshot": old, "on_unknown": "flag"}).json()
+    assert pinned["unknown"] == [False, True, True, False]
+    neighbours = client.get("/images/effusion/neighbours").json()["neighbours"]
+    assert (neighbours[0]["image_id"], neighbours[0]["same_caption"]) == ("later", True)
+    assert client.post("/explain", json={"image_id": "later", "other_id": "effusion"}).json()["similarity"] == pytest.approx(1)
+    again = client.post("/snapshots", json={"append": True}).json()
+    assert (again["id"], again["append"]["appended"]) == (body["id"], 0)
+    assert client.get(f"/snapshots/{old}").json()["manifest"]["appended"] is None
+
+
+def test_an_append_takes_no_other_part_of_the_graph(client, problem):
+    body = problem(client.post("/snapshots", json={"append": True, "split": "valid"}), 422, "invalid-input")
+    assert "publish" in body["detail"]
+
+
+def test_an_append_keeps_to_the_split_of_the_snapshot(service):
+    client = service(compact_after=0)
+    client.post("/snapshots", json={"split": "train"})
+    client.post("/images", json={"items": [NEW[0], {**NEW[0], "image_id": "other", "split": "valid"}]})
+    body = client.post("/snapshots", json={"append": True}).json()
+    assert (body["append"]["appended"], body["manifest"]["split"]) == (1, "train")
+
+
+def test_the_command_appends_and_says_what_it_left(service, command, data):
+    client = service(compact_after=0)
+    client.post("/images", json={"items": NEW})
+    client.delete("/images/empty")
+    code, out, err = command("snapshot", "append", "--data", data)
+    assert (code, held(client)[0]) == (0, out.strip())
+    assert "2 images appended, 1 of them without a concept" in err
+    assert "0 replaced, 1 deleted since: publish anew" in err
+    code, again, err = command("snapshot", "append", "--data", data)
+    assert (code, again) == (0, out)
+    assert "nothing new" in err
+    code, listed, _ = command("snapshot", "list", "--data", data)
+    assert listed.splitlines()[0].endswith("appended=2 current")
+    code, _, _ = command("snapshot", "verify", "--data", data)
+    assert code == 0
+    code, out, _ = command("doctor", "--data", data)
+    assert "10 images (2 appended)" in out
+
+
 def test_a_damaged_snapshot_is_not_served(service, data, problem):
     (folder,) = [path for path in (data / "snapshots").iterdir() if path.is_dir()]
     file = folder / "graph.cuis.npy"

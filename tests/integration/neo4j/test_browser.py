@@ -28,7 +28,7 @@ from support.neo4j.database import wipe
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 NEGATED = ImageItem(image_id="negated", caption="No pneumothorax.")
-UNLINKED = {"RM_01358", "RM_01477", "RM_01865", NEGATED.image_id}
+UNLINKED = {"RM_00394", "RM_01358", "RM_01477", "RM_01865", NEGATED.image_id}
 SCRIPTS = {script.name.removesuffix(".cypher"): script for script in scripts()}
 QUERIES = [name for name in SCRIPTS if name != "00_parameters"]
 PARAMETER = re.compile(r"^:param (\w+) => (.+);$", re.MULTILINE)
@@ -189,8 +189,6 @@ def test_image_by_hand(run):
     assert {node["cui"]: node["name"] for node in nodes} == {
         "C0003615": "Appendicitis",
         "C0040405": "Tomography, X-Ray Computed",
-        "C0441633": "scans",
-        "C0521362": "gastrointestinal",
     }
 
 
@@ -239,8 +237,6 @@ def test_why_alike_by_hand(run):
     answer = run("06_why_alike")
     assert {record["path"].end_node["name"] for record in answer} == {
         "Tomography, X-Ray Computed",
-        "scans",
-        "gastrointestinal",
         "Gastroenteritis",
     }
     assert {record["mention"].start_node["image_id"] for record in answer} == {"RM_00042", "RM_00234"}

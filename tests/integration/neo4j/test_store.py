@@ -1,6 +1,8 @@
 """What the Neo4j store does beyond the suite of all stores: its schema, its mirror, refusals, edits made by hand."""
 
+import fcntl
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -8,12 +10,15 @@ from contextlib import closing
 import neo4j
 import numpy as np
 import pytest
+from kg_service.cli import app
 from kg_service.errors import WrongCredentials
 from kg_service.graph import open_store
-from kg_service.graph.bolt import parse_address
-from kg_service.graph.neo4j import SCHEMA_VERSION, query, schema
+from kg_service.graph.bolt import REQUEST, Bolt, parse_address
+from kg_service.graph.mirror import Mirror
+from kg_service.graph.neo4j_schema import SCHEMA_VERSION, query, schema
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphCounts, ImageNode, IsAEdge
-from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput, Unavailable
+from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput, NotFound, Unavailable
+from typer.testing import CliRunner
 
 PNEUMONIA, LUNG_DISEASE, DISEASE = "C0000001", "C0000002", "C0000003"
 
@@ -173,15 +178,217 @@ def test_a_graph_removed_under_a_running_store_is_told_and_begun_anew(opened, cy
     assert store.counts() == GraphCounts(1, 3, 1, 2)
 
 
-def test_a_concept_removed_under_a_running_store_costs_one_try(opened, cypher):
+@pytest.mark.parametrize("removed", [DISEASE, LUNG_DISEASE])
+def test_concepts_removed_under_a_running_store_are_written_anew(opened, cypher, removed):
+    store = opened()
+    store.write(batch(image("a", PNEUMONIA)))
+    cypher("MATCH (c:Concept {cui: $cui}) DETACH DELETE c", cui=removed)
+    assert store.write(batch(image("b", PNEUMONIA))).outcomes[0].outcome == "created"
+    assert store.counts() == GraphCounts(2, 3, 2, 2)
+
+
+def test_is_a_removed_under_a_running_store_is_written_anew(opened, cypher):
+    store = opened()
+    store.write(batch(image("a", PNEUMONIA)))
+    cypher("MATCH ()-[edge:IS_A]->(:Concept {cui: $cui}) DELETE edge", cui=DISEASE)
+    store.write(batch(image("b", PNEUMONIA)))
+    assert store.counts() == GraphCounts(2, 3, 2, 2)
+
+
+def test_a_concept_that_another_took_the_place_of_costs_one_try(opened, cypher):
     store = opened()
     store.write(batch(image("a", PNEUMONIA)))
     cypher("MATCH (c:Concept {cui: $cui}) DETACH DELETE c", cui=DISEASE)
+    cypher("CREATE (:Concept {cui: 'x', name: '', source: ''})-[:IS_A {key: 'x y'}]->(:Concept {cui: 'y', name: '', source: ''})")
     with pytest.raises(Unavailable, match="try again"):
         store.write(batch(image("b", DISEASE)))
     assert store.image("b") is None
     assert store.write(batch(image("b", DISEASE))).outcomes[0].outcome == "created"
-    assert store.counts() == GraphCounts(2, 3, 2, 2)
+    assert store.counts() == GraphCounts(2, 5, 2, 3)
+
+
+def test_names_and_sources_that_changed_are_written_and_reach_the_mirror(opened, cypher, tmp_path):
+    store = opened()
+    store.write(batch(image("a", PNEUMONIA)))
+    store.read_graph()
+    renamed = [ConceptNode(PNEUMONIA, "another name", ("T046",), "SNOMEDCT_US"), ConceptNode(LUNG_DISEASE, "")]
+    store.write(GraphBatch(concepts=renamed, is_a=[IsAEdge(PNEUMONIA, LUNG_DISEASE, "SNOMEDCT_US")]))
+    assert cypher("MATCH (c:Concept {cui: $cui})-[e:IS_A]->() RETURN c.name, c.semantic_types, e.source", cui=PNEUMONIA) == [
+        ["another name", ["T046"], "SNOMEDCT_US"]
+    ]
+    assert store.counts() == GraphCounts(1, 3, 1, 2)
+    store.read_graph()
+    with closing(open_store(str(tmp_path / "mirror" / "graph.sqlite"))) as copied:
+        (concepts, is_a, _) = copied.batches()
+    assert concepts.concepts[0] == renamed[0]
+    assert is_a.is_a[0].source == "SNOMEDCT_US"
+
+
+def test_a_query_is_compiled_once_for_batches_of_all_sizes(opened, cypher):
+    store = opened()
+
+    def compiled(*sizes):
+        for size in sizes:
+            ids = [f"{sizes} {size} {number}" for number in range(size)]
+            concepts = [*batch().concepts, *(ConceptNode(name, "") for name in ids)]
+            store.write(GraphBatch([image(name, name) for name in ids], concepts, [IsAEdge(name, DISEASE) for name in ids]))
+        ((said,),) = cypher("CALL db.clearQueryCaches()")
+        return int(re.search(r"of (\d+) queries", said)[1])
+
+    compiled(2)
+    # next_revision, concepts, create_concepts, create_is_a, images, create_images.
+    assert (compiled(1), compiled(1, 20, 200)) == (6, 6)
+
+
+def test_a_publication_comes_to_an_end_however_fast_others_write(opened, mirror):
+    source, writer = opened(), opened()
+    writer.write(batch(image("000", PNEUMONIA)))
+
+    class Restless:
+        """Is written to whenever somebody looks."""
+
+        written = 0
+        changes, image_ids, turn = source.changes, source.image_ids, source.turn
+
+        def head(self):
+            self.written += 1
+            writer.write(batch(image(f"{self.written:03}", PNEUMONIA)))
+            return source.head()
+
+    restless = Restless()
+    graph = Mirror(mirror, patience_s=1).read_graph(restless, dataset=None, split=None)
+    assert graph.image_ids == tuple(f"{number:03}" for number in range(restless.written + 1))
+    assert restless.written < 20
+
+
+def test_writers_wait_while_a_mirror_has_the_turn(opened):
+    source, writer = opened(), opened()
+    writer.write(batch(image("a", PNEUMONIA)))
+    with ThreadPoolExecutor(1) as pool:
+        with source.turn({"mirror_x": "signed"}) as held:
+            before = held.head()
+            waiting = pool.submit(writer.write, batch(image("b", PNEUMONIA)))
+            time.sleep(0.5)
+            assert not waiting.done()
+            assert held.head() == before
+            assert before.signatures == {"signed"}
+        assert waiting.result(10).outcomes[0].outcome == "created"
+
+
+def test_a_turn_that_fails_leaves_no_signature(opened):
+    store = opened()
+    with pytest.raises(KeyError), store.turn({"mirror_x": "signed"}):
+        raise KeyError
+    assert store.head().signatures == frozenset()
+    assert store.write(batch(image("a"))).outcomes[0].outcome == "created"
+
+
+def test_who_waits_for_another_reader_of_the_mirror_gives_up_in_time(opened, mirror):
+    store = opened()
+    store.read_graph()
+    with (mirror / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        begun = time.monotonic()
+        with pytest.raises(Unavailable, match="another process reads the graph"):
+            Mirror(mirror, patience_s=0.3).read_graph(store, dataset=None, split=None)
+        assert time.monotonic() - begun < 5
+    assert Mirror(mirror, patience_s=0.3).read_graph(store, dataset=None, split=None).image_ids == ()
+
+
+def test_a_restored_backup_is_noticed_whatever_was_written_since(opened, cypher):
+    """The backup has the same counts, and gets more writes than the copy has seen."""
+    store = opened()
+    store.write(batch(image("a", PNEUMONIA), image("b", PNEUMONIA)))
+    store.read_graph()
+    ((backup,),) = cypher("MATCH (state:GraphState) RETURN properties(state)")
+    store.write(batch(image("a", DISEASE)), on_conflict="replace")
+    store.read_graph()
+    store.write(batch(image("a", PNEUMONIA)), on_conflict="replace")
+    cypher("MATCH (state:GraphState) SET state = $backup", backup=backup)
+    cypher("MATCH (a:Image {image_id: 'a'}) SET a.revision = $revision", revision=backup["revision"])
+    for cui in (DISEASE, LUNG_DISEASE):
+        store.write(batch(image("b", cui)), on_conflict="replace")
+    graph = store.read_graph()
+    assert [graph.cuis[position] for position in graph.attribute_indices] == [PNEUMONIA, LUNG_DISEASE]
+
+
+def test_a_mirror_that_was_interrupted_after_signing_goes_on(opened, mirror, monkeypatch):
+    store = opened()
+    store.write(batch(image("a", PNEUMONIA)))
+    store.read_graph()
+    store.write(batch(image("b", PNEUMONIA)))
+    keep, kept = Mirror._keep, []
+
+    def interrupted(self, state):
+        kept.append(state)
+        if len(kept) == 2:
+            raise OSError("no space left")
+        keep(self, state)
+
+    monkeypatch.setattr(Mirror, "_keep", interrupted)
+    with pytest.raises(OSError, match="no space"):
+        store.read_graph()
+    monkeypatch.setattr(Mirror, "_keep", keep)
+    monkeypatch.setattr(Mirror, "_discard", lambda self: pytest.fail("copied anew"))
+    assert store.read_graph().image_ids == ("a", "b")
+
+
+def test_a_deletion_of_which_the_end_was_not_known_found_the_image(opened, monkeypatch):
+    store, commit, lost = opened(), neo4j.AsyncManagedTransaction._commit, []
+    store.write(batch(image("a", PNEUMONIA)))
+
+    async def loses_the_answer(transaction):
+        await commit(transaction)
+        if not lost:
+            lost.append(transaction)
+            raise neo4j.exceptions.IncompleteCommit
+
+    monkeypatch.setattr(neo4j.AsyncManagedTransaction, "_commit", loses_the_answer)
+    assert store.delete_image("a") is True
+    assert lost
+    assert store.image("a") is None
+    assert store.delete_image("a") is False
+
+
+def test_a_graph_that_lost_its_state_says_what_to_do(opened, cypher, tmp_path):
+    store = opened()
+    store.write(batch(image("a", PNEUMONIA)))
+    store.read_graph()
+    cypher("MATCH (state:GraphState) DELETE state")
+    with pytest.raises(BrokenArtefact, match="a graph without its :GraphState") as error:
+        opened().counts()
+    hint = error.value.hint
+    cypher(hint[hint.index("MATCH") :])
+    again = opened()
+    assert again.counts() == GraphCounts(1, 3, 1, 2)
+    assert again.write(batch(image("b", PNEUMONIA))).outcomes[0].outcome == "created"
+    assert same(again.read_graph(), opened(mirror=tmp_path / "another").read_graph())
+
+
+def test_a_source_that_is_only_read_is_left_as_it_is(opened, empty_neo4j, cypher, tmp_path, monkeypatch):
+    opened().write(batch(image("a", PNEUMONIA)))
+    for name in schema():
+        cypher(f"DROP {'INDEX' if name.endswith('revision') else 'CONSTRAINT'} {name}")
+    nodes = cypher("MATCH (n) RETURN labels(n), properties(n) ORDER BY elementId(n)")
+    target = tmp_path / "copy.sqlite"
+    monkeypatch.setenv("KG_STORE_USER", empty_neo4j.user)
+    monkeypatch.setenv("KG_STORE_PASSWORD", empty_neo4j.password)
+    done = CliRunner().invoke(app, ["copy", empty_neo4j.uri, str(target), "--data", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    with closing(open_store(str(target))) as copied:
+        assert copied.counts() == GraphCounts(1, 3, 1, 2)
+    assert cypher("SHOW CONSTRAINTS YIELD name") == []
+    assert cypher("MATCH (n) RETURN labels(n), properties(n) ORDER BY elementId(n)") == nodes
+    for refused in (lambda store: store.write(batch()), lambda store: store.delete_image("a"), lambda store: store.read_graph()):
+        with pytest.raises(InvalidInput, match="was opened to be read"):
+            refused(opened(read_only=True))
+
+
+def test_no_graph_is_begun_where_one_is_only_read(opened, cypher):
+    with pytest.raises(NotFound, match="no graph in database 'neo4j'"):
+        opened(read_only=True).counts()
+    assert cypher("MATCH (n) RETURN n") == []
+    assert cypher("SHOW CONSTRAINTS YIELD name") == []
 
 
 def test_stores_that_are_first_used_at_once_make_one_graph(opened, tmp_path):
@@ -190,6 +397,17 @@ def test_stores_that_are_first_used_at_once_make_one_graph(opened, tmp_path):
         counts = list(pool.map(lambda store: store.counts(), stores * 2))
     assert counts == [GraphCounts(0, 0, 0, 0)] * 8
     assert len({store.head().graph_id for store in stores}) == 1
+
+
+def test_what_another_process_made_meanwhile_is_made(empty_neo4j):
+    bolt = Bolt(parse_address(empty_neo4j.uri, empty_neo4j.user, empty_neo4j.password), REQUEST, query)
+    with closing(bolt):
+        for statement in schema().values():
+            # Without `IF NOT EXISTS` the second is what the slower of two processes meets.
+            for _ in range(2):
+                bolt.make(statement.replace("IF NOT EXISTS ", ""))
+        with pytest.raises(neo4j.exceptions.ClientError):
+            bolt.make("CREATE INDEX FOR nonsense")
 
 
 def test_callers_wait_for_one_attempt_together(mirror):
@@ -297,7 +515,7 @@ def test_addresses(url, user, expected):
 @pytest.mark.parametrize(
     ("url", "password", "message"),
     [
-        ("neo4j://me:secret@host", "", "a password in the graph store's address"),
+        ("neo4j://me:secret@host", "", "a password in the graph store's address"),  # pragma: allowlist secret
         ("neo4j:///graph", "x", "no host"),
         ("neo4j://host", "", "no password for neo4j://host"),
     ],
@@ -309,6 +527,16 @@ def test_addresses_that_cannot_be_used(url, password, message, mirror):
 
 
 def test_no_query_is_made_of_text():
-    for name in ("images", "image_page", "concepts", "create_images", "write_concepts", "write_is_a", "delete_images"):
+    for name in (
+        "images",
+        "image_page",
+        "concepts",
+        "create_images",
+        "create_concepts",
+        "update_concepts",
+        "create_is_a",
+        "update_is_a",
+        "delete_images",
+    ):
         assert "$" in query(name)
         assert "%" not in query(name)

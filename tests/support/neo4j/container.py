@@ -78,13 +78,16 @@ def _missing(image: str) -> str:
 class ContainerServer:
     """`OwnServer` in a container of an image; its ports are fixed, so that they outlive a restart."""
 
-    def __init__(self, image: str, *, settings: Mapping[str, str] | None = None, disk_bytes: int = 0) -> None:
+    def __init__(
+        self, image: str, *, settings: Mapping[str, str] | None = None, disk_bytes: int = 0, starts_fast: bool = True
+    ) -> None:
         _sweep_when_we_are_gone()
         password = secrets.token_hex(16)
         bolt, http = free_ports(2)
         chosen = SETTINGS | _OF_CONTAINERS | dict(settings or {})
         self._container = DockerContainer(image, env={_variable(name): value for name, value in chosen.items()})
-        self._container.with_env("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+        if starts_fast:
+            self._container.with_env("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         self._container.with_env("NEO4J_AUTH", f"neo4j/{password}").with_bind_ports(7687, bolt).with_bind_ports(7474, http)
         self._disk = SmallVolume(image, disk_bytes) if disk_bytes else None
         if self._disk:
@@ -114,6 +117,10 @@ class ContainerServer:
     def resume(self) -> None:
         """As `OwnServer.resume`."""
         self._handle.unpause()
+
+    def cpu_s(self) -> float:
+        """As `OwnServer.cpu_s`."""
+        return self._handle.stats(stream=False)["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
 
     def log(self, name: str) -> str:
         """As `OwnServer.log`."""

@@ -33,6 +33,8 @@ def claim(server: Neo4jServer) -> None:
 def empty(server: Neo4jServer) -> None:
     """Deletes all nodes and edges; far faster than `wipe`."""
     with server.driver() as driver, driver.session() as session:
+        # Edges first: a frequent concept has more than one transaction's memory holds.
+        session.run("MATCH ()-[edge]->() CALL (edge) { DELETE edge } IN TRANSACTIONS OF 10000 ROWS").consume()
         session.run("MATCH (node) CALL (node) { DETACH DELETE node } IN TRANSACTIONS OF 10000 ROWS").consume()
 
 

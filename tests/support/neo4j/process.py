@@ -14,24 +14,34 @@ from support.neo4j.disk import SmallDisk
 from support.neo4j.server import SETTINGS, DidNotStart, Neo4jServer, free_ports, wait_until_ready
 
 _FLAGS = [
-    *("-Xmx512m", "-XX:+UseSerialGC", "-Dfile.encoding=UTF-8"),
-    # The compiler that starts fast.
-    "-XX:TieredStopAtLevel=1",
+    "-Dfile.encoding=UTF-8",
     *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.nio", "java.io", "sun.nio.ch")),
 ]
+
+
+# The compiler that starts fast.
+_STARTS_FAST = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 
 
 class ProcessServer:
     """`OwnServer` from Maven's artifacts, in a home folder of its own."""
 
     def __init__(
-        self, java: str, jars: Path, home: Path, *, settings: Mapping[str, str] | None = None, disk_bytes: int = 0
+        self,
+        java: str,
+        jars: Path,
+        home: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        disk_bytes: int = 0,
+        starts_fast: bool = True,
     ) -> None:
         bolt, http = free_ports(2)
-        self.server = Neo4jServer(
-            f"bolt://127.0.0.1:{bolt}", "neo4j", secrets.token_urlsafe(16), f"http://127.0.0.1:{http}/browser/"
-        )
+        self.server = Neo4jServer(f"bolt://127.0.0.1:{bolt}", "neo4j", secrets.token_hex(16), f"http://127.0.0.1:{http}/browser/")
         self._java = [java, "-cp", f"{jars}/*"]
+        # Neo4j's own start script would read it from the settings.
+        heap = (settings or {}).get("server.memory.heap.max_size", "512m")
+        self._flags = [*_FLAGS, f"-Xmx{heap}", *(_STARTS_FAST if starts_fast else ())]
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
         self._disk = SmallDisk(home / "data", disk_bytes) if disk_bytes else None
@@ -51,7 +61,7 @@ class ProcessServer:
         if self._process is None:
             self._admin("dbms", "set-initial-password", self.server.password)
         folders = [f"--home-dir={self._home}", f"--config-dir={self._home}/conf"]
-        command = [*_tied_to_us(), *self._java, *_FLAGS, "org.neo4j.server.CommunityEntryPoint", *folders]
+        command = [*_tied_to_us(), *self._java, *self._flags, "org.neo4j.server.CommunityEntryPoint", *folders]
         with (self._home / "console.log").open("ab") as console:
             self._process = subprocess.Popen(self._inside + command, stdout=console, stderr=console)
         wait_until_ready(self.server, lambda: self._running.poll() is None, self._tail)
@@ -73,6 +83,11 @@ class ProcessServer:
     def resume(self) -> None:
         """As `OwnServer.resume`."""
         self._signal(signal.SIGCONT)
+
+    def cpu_s(self) -> float:
+        """As `OwnServer.cpu_s`."""
+        fields = Path(f"/proc/{self._running.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def log(self, name: str) -> str:
         """As `OwnServer.log`."""

@@ -58,6 +58,9 @@ class OwnServer(Protocol):
     def resume(self) -> None:
         """Goes on after `pause`."""
 
+    def cpu_s(self) -> float:
+        """CPU seconds of the process since it was started last; only while it runs."""
+
     def log(self, name: str) -> str:
         """A log: neo4j, debug, security, query or http; empty before the first start."""
 

@@ -22,9 +22,11 @@ Serve = Callable[[Path], AbstractContextManager[Neo4jServer]]
 
 
 class Make(Protocol):
-    """Makes a server that uses this folder; it is to be started."""
+    """Makes a server that uses this folder; it is to be started. One that does not start fast is the faster one later."""
 
-    def __call__(self, folder: Path, *, settings: Mapping[str, str] | None = None, disk_bytes: int = 0) -> OwnServer: ...
+    def __call__(
+        self, folder: Path, *, settings: Mapping[str, str] | None = None, disk_bytes: int = 0, starts_fast: bool = True
+    ) -> OwnServer: ...
 
 
 def ways_to_own(environment: Mapping[str, str]) -> dict[str, Callable[[], Make]]:

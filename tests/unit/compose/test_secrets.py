@@ -89,7 +89,9 @@ def test_what_was_interrupted_is_finished(folder):
     assert Keyring(folder / "keys.json").find(after["admin_key"]).name == "admin"
 
 
-@pytest.mark.parametrize("there", ["", "KG_PORT=1", "KG_PORT=1\n", "KG_PORT=1\nNBCLIP_SECRETS=/elsewhere\n"])
+@pytest.mark.parametrize(
+    "there", ["", "KG_PORT=1", "KG_PORT=1\n", "KG_PORT=1\nNBCLIP_SECRETS=/else\n"]
+)  # pragma: allowlist secret
 def test_compose_finds_them_by_the_file_env(tmp_path, there):
     checkout = tmp_path / "checkout"
     (checkout / "deploy").mkdir(parents=True)

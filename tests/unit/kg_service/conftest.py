@@ -12,7 +12,7 @@ from kg_service.graph.store import Graph
 from nbclip_shared.ids import caption_sha256
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def five_images():
     return Graph(
         image_ids=("a", "b", "c", "d", "e"),

@@ -61,3 +61,10 @@ def test_the_table_has_every_setting_with_its_meaning():
     rows = settings_table().splitlines()[2:]
     assert [row.split("`")[1].removeprefix("KG_").lower() for row in rows] == list(Settings.model_fields)
     assert all(row.rstrip(" |").split(" | ")[-1] for row in rows)
+
+
+def test_an_empty_prior_is_none(monkeypatch):
+    monkeypatch.setenv("KG_LINKER_PRIOR", "")
+    assert load_settings().linker_prior is None
+    monkeypatch.setenv("KG_LINKER_PRIOR", "somewhere")
+    assert str(load_settings().linker_prior) == "somewhere"

@@ -1,9 +1,11 @@
+from contextlib import nullcontext
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nbclip_shared.errors import InvalidId, NBClipError
 from nbclip_shared.ids import caption_sha256, check_cui, check_image_id, check_snapshot_id
-from nbclip_shared.schemas import ImageItem
+from nbclip_shared.schemas import MAX_BATCH, ImageItem, TargetsRequest
 from pydantic import ValidationError
 
 
@@ -24,6 +26,33 @@ def test_unusable_image_ids_are_refused(image_id):
 @given(st.text(st.characters(blacklist_categories=["Cc", "Cs"]), min_size=1, max_size=128))
 def test_printable_ids_of_up_to_512_bytes_are_kept(image_id):
     assert check_image_id(image_id) == image_id
+
+
+_IDS = st.one_of(
+    st.text(max_size=200), st.sampled_from(["", "a\nb", "\x7f", "\xa0", "x" * 512, "x" * 513, "é" * 257]), st.integers()
+)
+
+
+@given(st.lists(_IDS, min_size=1, max_size=5), st.sampled_from(["image_ids", "column_ids"]))
+def test_a_batch_of_ids_is_refused_where_one_of_them_is(image_ids, field):
+    bad = [at for at, image_id in enumerate(image_ids) if not _is_good(image_id)]
+    with nullcontext() if not bad else pytest.raises(ValidationError) as refused:
+        assert getattr(TargetsRequest.model_validate({"image_ids": ["a"], field: image_ids}), field) == image_ids
+    if bad:
+        assert [each["loc"] for each in refused.value.errors()] == [(field, at) for at in bad]
+
+
+@pytest.mark.parametrize("image_ids", [[], ["a"] * (MAX_BATCH + 1), "a", {"a": 1}, None])
+def test_a_batch_is_a_list_of_bounded_length(image_ids):
+    with pytest.raises(ValidationError):
+        TargetsRequest.model_validate({"image_ids": image_ids})
+
+
+def _is_good(image_id):
+    try:
+        return isinstance(image_id, str) and bool(check_image_id(image_id))
+    except InvalidId:
+        return False
 
 
 def test_a_snapshot_id_is_a_digest():

@@ -14,18 +14,20 @@ from nbclip_shared.codec import TargetMatrix
 from nbclip_shared.schemas import (
     Info,
     Problem,
+    RepresentationsRequest,
     SnapshotList,
     SnapshotManifest,
     SnapshotOut,
     TargetsRequest,
 )
+from nbclip_shared.vectors import VectorBatch, encode_vectors
 from PIL import Image
 
 OLD, NEW = "0" * 64, "f" * 64
 
 
 class KnowledgeService:
-    """Speaks `GET /info`, `GET /snapshots` and `POST /targets`.
+    """Speaks `GET /info`, `GET /snapshots`, `POST /targets` and `POST /representations`.
 
     An image's vector follows from its id's last digit: images of one digit are alike. `without` have no CUIs, `unknown` are
     not in the snapshot. `troubles` are (status, headers) given in place of the next answers. `asked` are the bodies seen.
@@ -87,6 +89,8 @@ class KnowledgeService:
                 return self.json(handler, SnapshotList(snapshots=[self.snapshot(i, c) for i, c in self.snapshots.items()]))
             case "/targets":
                 return self.targets(handler, TargetsRequest.model_validate(body))
+            case "/representations":
+                return self.representations(handler, RepresentationsRequest.model_validate(body))
         return self.problem(handler, 404, "no such route")
 
     def targets(self, handler, request):
@@ -98,6 +102,20 @@ class KnowledgeService:
             return self.problem(handler, 422, f"unknown images: {', '.join(missing)}")
         matrix = self.matrix(request.image_ids, columns, request.snapshot)
         return self.send(handler, 200, {"content-type": codec.MEDIA_TYPE}, codec.encode(matrix, request.dtype))
+
+    def representations(self, handler, request):
+        batch = self.vectors(request.image_ids, request.snapshot)
+        return self.send(handler, 200, {"content-type": codec.MEDIA_TYPE}, encode_vectors(batch, request.dtype))
+
+    def vectors(self, image_ids, snapshot):
+        """Their products are `matrix` off its diagonal: √.05 that all share, √.75 of the digit."""
+        known = np.array([image_id not in self.without for image_id in image_ids])
+        digits = [[0, 1 + int(image_id[-1])] for image_id in image_ids]
+        indptr = np.concatenate(([0], np.cumsum(2 * known))).astype(np.int32)
+        indices = np.array([place for pair, here in zip(digits, known, strict=True) if here for place in pair], np.int32)
+        data = np.tile(np.sqrt(np.array([0.05, 0.75], np.float32)), known.sum())
+        nothing = np.zeros((len(image_ids), 0), np.float32), 11, known, np.zeros_like(known), {"snapshot": snapshot}
+        return VectorBatch(indptr, indices, data, *nothing)
 
     def matrix(self, rows, columns, snapshot):
         similarity = np.array([[1.0 if r == c else 0.8 if r[-1] == c[-1] else 0.05 for c in columns] for r in rows], np.float32)
@@ -185,8 +203,38 @@ def small(write_pairs):
             "epochs=2",
             "device.threads=1",
             "device.name=cpu",
-            f"data.csv=['{data or write_pairs()}']",
+            f"data.files=['{data or write_pairs()}']",
             *more,
         ]
 
     return overrides
+
+
+HEADER = (
+    "image_id", "file", "caption", "caption_source", "modality", "organ", "modality_organ",
+    "split", "source", "licence", "group", "cuis",
+)  # fmt: skip
+MODALITIES, ORGANS = ("CT", "MR", "XR"), ("head", "chest")
+
+
+@pytest.fixture(scope="session")
+def metadata(tmp_path_factory):
+    """108 random pictures: 48 train, 12 valid, 48 retrieval in cases of two, CUIs on every other case."""
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        for number in range(108):
+            split = "train" if number < 48 else "valid" if number < 60 else "retrieval"
+            case = number // 2
+            modality, organ = MODALITIES[case % 3], ORGANS[case // 3 % 2]
+            level = 40 + 60 * (case % 3)
+            pixels = generator.integers(level, level + 80, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+            writer.writerow([
+                f"picture-{number:03d}", f"{number}.png", f"{modality} of the {organ}, case {case}",
+                "real" if case % 4 else "template", modality, organ, f"{modality}-{organ}", split, "somewhere", "CC0 1.0",
+                f"case-{case}", f"C000000{case % 3} C000001{case // 3 % 2}" if case % 2 else "",
+            ])  # fmt: skip
+    return folder / "metadata.csv"

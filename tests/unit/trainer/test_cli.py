@@ -46,16 +46,17 @@ def test_a_run_prints_its_folder_and_progress_apart(nbclip, small, tmp_path):
     code, out, err = nbclip("train", "--preset", "tiny-clip", "--run", tmp_path / "run", *sets(small()))
     assert code == 0
     assert out.strip() == str(tmp_path / "run")
+    assert err.startswith("nbclip-tiny, 24 pairs, 6 steps in 2 epochs, cpu; infonce, targets identity\n")
     assert "epoch 2/2  step 6  validation loss" in err
 
 
 def test_data_given_by_option_are_known_from_anywhere(nbclip, small, write_pairs, tmp_path, monkeypatch):
     path = write_pairs()
     monkeypatch.chdir(path.parent)
-    overrides = [override for override in small() if not override.startswith("data.csv")]
+    overrides = [override for override in small() if not override.startswith("data.files")]
     code, _, _ = nbclip("train", "-p", "tiny-clip", "--data", path.name, "--run", tmp_path / "run", *sets(overrides))
     assert code == 0
-    assert read_config(tmp_path / "run").data.csv == (path,)
+    assert read_config(tmp_path / "run").data.files == (path,)
 
 
 def test_resuming_needs_no_preset(nbclip, small, tmp_path):

@@ -19,6 +19,7 @@ from nbclip_trainer.run_folder import read_facts
 from nbclip_trainer.session import build_session
 from nbclip_trainer.step import train_step
 from nbclip_trainer.tracking import read_metrics
+from support.waiting import StopAfter
 
 NEW = "f" * 64
 
@@ -40,17 +41,6 @@ def same_tensors(run_dir, other):
 
 def inputs(session, batch):
     return next(session.train.pictures.training([batch])), next(session.matrices([batch]))
-
-
-class StopAfter:
-    """A stop signal that comes after so many steps."""
-
-    def __init__(self, steps):
-        self._left = steps
-
-    def is_set(self):
-        self._left -= 1
-        return self._left <= 0
 
 
 def test_the_loss_falls_and_the_folder_tells_how(small, tmp_path):

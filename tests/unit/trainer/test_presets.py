@@ -44,11 +44,11 @@ def test_the_service_is_needed_where_targets_come_from_it(preset, overrides, nee
 
 
 def test_overrides_reach_any_key_and_the_last_one_wins():
-    config = load_config("tiny-clip", ["optim.lr=1e-4", "optim.lr=5e-4", "model.architecture.embed_dim=64", "data.csv=[a.csv]"])
+    config = load_config("tiny-clip", ["optim.lr=1e-4", "optim.lr=5e-4", "model.architecture.embed_dim=64", "data.files=[a.csv]"])
     assert config.optim.lr == 5e-4
     assert config.model.architecture.embed_dim == 64
     assert config.model.architecture.text_cfg.width == 128
-    assert [str(path) for path in config.data.csv] == ["a.csv"]
+    assert [str(path) for path in config.data.files] == ["a.csv"]
 
 
 def test_a_file_extends_a_preset_or_a_file_beside_it(tmp_path):
@@ -70,10 +70,13 @@ def test_a_file_extends_a_preset_or_a_file_beside_it(tmp_path):
         ("targets.neighbour_mass=1.5", r"targets.neighbour_mass=1.5: should be less than or equal to 1"),
         ("model.architecture.vision_cfg.layers=[1, 2]", r"model.architecture.vision_cfg.layers"),
         ("loss.name=infonce", r"infonce takes no knowledge"),
+        ("targets.schedule.temperature=0.1", r"targets.schedule.temperature needs targets.temperature"),
+        ("targets={temperature: 0.1, schedule: {effective_neighbours: 4}}", r"says nothing where targets.temperature is given"),
+        ("targets={form: paper-literal, schedule: {neighbour_mass: 0}}", r"paper-literal has a temperature alone"),
         ("data.pictures=disk", r"augmentation.kind=affine works on data.pictures=memory"),
         ("data=3", r"data=3: should be a valid dictionary"),
         ("seed", r"--set 'seed' is not key=value"),
-        ("data.csv=[a", r"the value is not YAML"),
+        ("data.files=[a", r"the value is not YAML"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_key_value_and_choices(override, message):
@@ -95,7 +98,7 @@ def test_a_preset_that_is_not_there_or_no_mapping_or_circular_is_refused(tmp_pat
 
 def test_the_hash_sees_what_shapes_the_weights_and_not_where_things_lie():
     plain = config_hash(load_config("tiny-clip"))
-    for free in ("service.url=http://x", "data.csv=[b.csv]", "device.threads=1", "checkpoint.keep=9", "log.every=5"):
+    for free in ("service.url=http://x", "data.files=[b.csv]", "device.threads=1", "checkpoint.keep=9", "log.every=5"):
         assert config_hash(load_config("tiny-clip", [free])) == plain
     for shaping in ("seed=1", "optim.lr=1", "augmentation.shift=0", "epochs=11", "data.train_split=valid"):
         assert config_hash(load_config("tiny-clip", [shaping])) != plain

@@ -19,7 +19,7 @@ from nbclip_trainer.run_folder import (
 
 
 def test_settings_and_facts_come_back(tmp_path):
-    config = load_config("tiny-nbclip", ["data.csv=[/data/a.csv]"])
+    config = load_config("tiny-nbclip", ["data.files=[/data/a.csv]"])
     write_config(tmp_path, config)
     write_facts(tmp_path, {"data": {"train": {"sha256": "x"}}})
     assert read_config(tmp_path) == config
@@ -39,7 +39,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 def test_a_changed_setting_is_named_with_both_values(tmp_path):
     write_config(tmp_path, load_config("tiny-clip"))
-    check_same_shape(tmp_path, load_config("tiny-clip", ["service.url=http://x", "data.csv=[moved.csv]"]))
+    check_same_shape(tmp_path, load_config("tiny-clip", ["service.url=http://x", "data.files=[moved.csv]"]))
     with pytest.raises(Conflict, match=r"optim.lr: 0.002 -> 0.001"):
         check_same_shape(tmp_path, load_config("tiny-clip", ["optim.lr=1e-3"]))
 

@@ -46,3 +46,15 @@ def test_validation_leaves_the_model_as_it_was(session):
     before = {name: tensor.clone() for name, tensor in session.parts.model.state_dict().items()}
     assert validation_loss(session, session.valid) > 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in session.parts.model.state_dict().items())
+
+
+def test_scheduled_targets_are_logged_where_they_are(small):
+    overrides = (
+        "targets={knowledge: noise, noise: per_image, neighbour_mass: 0.4, schedule: {neighbour_mass: 0}}",
+        "loss.name=sm",
+    )
+    session = build_session(load_config("tiny-clip", small(*overrides)))
+    first, second = list(session.plan.batches(0))[:2]
+    pictures, answers = session.train.pictures.training([first, second]), session.matrices([first, second])
+    masses = [train_step(session, batch, next(pictures), next(answers)).figures["neighbour_mass"] for batch in (first, second)]
+    assert masses == pytest.approx([0.4, 0.4 * (1 - 1 / session.plan.steps)])

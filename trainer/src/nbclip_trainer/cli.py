@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -34,6 +35,9 @@ app = typer.Typer(
 )
 
 
+_PATIENCE_WITH_RANKS = 1800.0
+
+
 class Which(StrEnum):
     """Which checkpoint of a run."""
 
@@ -41,7 +45,25 @@ class Which(StrEnum):
     BEST = "best"
 
 
-Data = Annotated[list[Path] | None, typer.Option("--data", "-d", help="CSV or TSV file of pairs; may be given several times.")]
+class TableChoice(StrEnum):
+    """Which of the paper's tables."""
+
+    TABLE1 = "table1"
+    TABLE2 = "table2"
+    TABLES = "tables"
+
+
+class PresetChoice(StrEnum):
+    """Size of the models."""
+
+    MINI = "mini"
+    PAPER = "paper"
+
+
+Data = Annotated[
+    list[Path] | None,
+    typer.Option("--data", "-d", help="Table (.csv, .tsv, .parquet), shard (.tar), folder of ROCO or ROCOv2; several times."),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="key=value over the preset, such as optim.lr=1e-3; several times.")
 ]
@@ -74,11 +96,16 @@ def train(
     [cyan]nbclip train --preset tiny-nbclip … --set targets.neighbour_mass=0.3[/cyan]
     [cyan]nbclip train --resume --run runs/nbclip[/cyan]
 
-    Exit status: 0 done; 2 wrong input; 75 the service stayed away, resume later; 130 stopped by Ctrl-C, with a checkpoint.
+    Several processes, one for each GPU of this machine (docs/training.md has clusters):
+    [cyan]torchrun --nproc-per-node 8 --max-restarts 3 -m nbclip_trainer train --preset paper … -r runs/paper[/cyan]
+
+    Exit status: 0 done; 2 wrong input; 75 the service or another process went away, resume
+    later; 130 stopped by Ctrl-C, with a checkpoint.
     """
     import stamina.instrumentation
 
     from nbclip_trainer import loop
+    from nbclip_trainer.distributed import joined, restarts
     from nbclip_trainer.presets import load_config
 
     # The client warns in its own words, once in ten seconds.
@@ -86,14 +113,17 @@ def train(
     console = _err()
     overrides = [*(settings or []), *_as_overrides(data, service, key_file)]
     config = load_config(preset or _preset_of(run, resume=resume), overrides)
-    with _stop_on_signal(console) as stop:
-        outcome = loop.train(config, run, resume=resume, stop=stop, console=console)
+    # A rank may wait for one that waits for the service.
+    patience = config.service.give_up_after + _PATIENCE_WITH_RANKS
+    with _stop_on_signal(console) as stop, joined(config.device, patience=patience) as world:
+        outcome = loop.train(config, run, resume=resume or restarts() > 0, stop=stop, console=console, world=world)
     if not outcome.finished:
-        console.print(
-            f"stopped after step {outcome.steps} of {outcome.planned}; go on: nbclip train --resume --run {run}", soft_wrap=True
-        )
+        if world.leads:
+            stopped = f"stopped after step {outcome.steps} of {outcome.planned}"
+            console.print(f"{stopped}; go on: nbclip train --resume --run {run}", soft_wrap=True)
         raise typer.Exit(130)
-    _out().print(str(run), soft_wrap=True)
+    if world.leads:
+        _out().print(str(run), soft_wrap=True)
 
 
 @app.command(rich_help_panel="Score")
@@ -158,6 +188,75 @@ def report(
     _out().print(str(write_report(runs, out, baseline=baseline).absolute()), soft_wrap=True)
 
 
+@app.command(rich_help_panel="Score")
+def reproduce(
+    table: Annotated[TableChoice, typer.Argument(help="table1: knowledge; table2: losses; tables: both, sharing runs.")],
+    preset: Annotated[PresetChoice, typer.Option("--preset", "-p", help="mini: minutes a run on a CPU; paper: ViT-B/16.")],
+    data: Data = None,
+    service: ServiceUrl = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs and the tables.")] = Path("runs/reproduce"),
+    seeds: Annotated[str, typer.Option(help="Seeds of each arm.")] = "1,2,3",
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run.")] = 20,
+    key_file: KeyFile = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    only_tables: Annotated[bool, typer.Option("--only-tables", help="Train nothing, write the tables of what is there.")] = False,
+) -> None:
+    """Run the paper's tables again: every arm with every seed, its rows beside the paper's, and which of its orders hold.
+
+    What is done already is left as it is, so the same command goes on after a stop. The service must have a snapshot of the
+    training split.
+
+    [bold]Examples[/bold]
+
+    [cyan]nbclip reproduce tables --preset mini --data metadata.csv --service http://127.0.0.1:8080[/cyan]
+
+    [cyan]nbclip reproduce table1 --preset paper --data roco.csv --service http://kg:8080 --set batch_size=512[/cyan]
+    """
+    import stamina.instrumentation
+
+    from nbclip_trainer.config import DeviceSettings
+    from nbclip_trainer.distributed import alone
+    from nbclip_trainer.reproduce.arms import TABLES
+    from nbclip_trainer.reproduce.runs import Plan, run_all, seeds_of
+
+    stamina.instrumentation.set_on_retry_hooks([])
+    names = [name for name in TABLES if table.value in {name, "tables"}]
+    arms = tuple(dict.fromkeys(arm for name in names for arm in TABLES[name]))
+    overrides = (f"epochs={epochs}", f"device.name={device}", *(settings or []), *_as_overrides(data, service, key_file))
+    plan = Plan(preset.value, arms, tuple(seeds_of(seeds)), overrides, out)
+    if not only_tables:
+        with _stop_on_signal(_err()) as stop, _ontology(None, service, key_file) as ontology:
+            where = str(alone(DeviceSettings(name=device)).device)
+            if not run_all(plan, ontology=ontology, device=where, stop=stop, console=_err()):
+                _err().print("stopped; the same command goes on", soft_wrap=True)
+                raise typer.Exit(130)
+    from nbclip_trainer.reproduce.pages import write_table
+
+    for name in names:
+        _out().print(str(write_table(name, plan)), soft_wrap=True)
+
+
+@app.command(rich_help_panel="Score")
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.")],
+    checkpoint: Annotated[Which | None, typer.Option(help="Default: the run's checkpoint.select.")] = None,
+) -> None:
+    """Write a folder that open_clip loads and the Hugging Face hub takes, with a model card.
+
+    [bold]Examples[/bold]
+
+    [cyan]nbclip export runs/nbclip --out nbclip-model[/cyan]
+    [cyan]python -c 'import open_clip; open_clip.create_model("local-dir:nbclip-model")'[/cyan]
+    """
+    from nbclip_trainer.export import export_run
+    from nbclip_trainer.run_folder import read_config
+
+    chosen = read_config(run).checkpoint.select if checkpoint is None else checkpoint.value
+    _out().print(str(export_run(run, out, chosen)), soft_wrap=True)
+
+
 @app.command(rich_help_panel="Train")
 def validate(
     data: Data = None,
@@ -177,7 +276,7 @@ def validate(
     from nbclip_trainer.presets import check_config, override_tree
 
     config = check_config(override_tree([*(settings or []), *_as_overrides(data, None, None)]))
-    dataset = read_dataset(config.data.csv, columns=config.data.columns.model_dump())
+    dataset = read_dataset(config.data.files, columns=config.data.columns.model_dump())
     bad = bad_pictures(dataset, config.data)
     if bad:
         rest = f" … and {len(bad) - show} more" if len(bad) > show else ""
@@ -213,21 +312,27 @@ def presets(name: Annotated[str | None, typer.Argument(help="Show this one's set
 
 def main() -> None:
     """Runs the command; an expected error becomes one line, its hint, and its exit status."""
-    errors = _err()
-    logging.basicConfig(
-        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors, show_path=False, show_time=False)]
-    )
+    errors, rank = _err(), _rank()
+    handler = RichHandler(console=errors, show_path=False, show_time=False)
+    # What is worth a warning on one rank mostly is on all.
+    logging.basicConfig(level=logging.ERROR if rank else logging.WARNING, format="%(message)s", handlers=[handler])
+    at = f"rank {rank}: " if rank else ""
     try:
         app()
     except NBClipError as error:
-        errors.print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True, highlight=False)
+        errors.print(f"{at}[red]error:[/red] {escape(error.message)}", soft_wrap=True, highlight=False)
         if error.hint:
-            errors.print(f"[yellow]hint:[/yellow] {escape(error.hint)}", soft_wrap=True, highlight=False)
+            errors.print(f"{at}[yellow]hint:[/yellow] {escape(error.hint)}", soft_wrap=True, highlight=False)
         sys.exit(error.exit_code)
     except OSError as error:
-        errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
-        errors.print("[yellow]hint:[/yellow] look at the path, its permissions and the room on the disk", soft_wrap=True)
+        errors.print(f"{at}[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        errors.print(f"{at}[yellow]hint:[/yellow] look at the path, its permissions and the room on the disk", soft_wrap=True)
         sys.exit(2)
+
+
+def _rank() -> int:
+    """This process's rank as torchrun or srun tells it; without torch, which is slow to import."""
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
 
 
 @contextmanager
@@ -253,7 +358,7 @@ def _preset_of(run: Path, *, resume: bool) -> str:
 def _as_overrides(data: list[Path] | None, service: str | None, key_file: Path | None) -> list[str]:
     """Options that stand for a key of the settings; paths made absolute, so that the run knows them from anywhere."""
     chosen = {
-        "data.csv": [str(path.absolute()) for path in data] if data else None,
+        "data.files": [str(path.absolute()) for path in data] if data else None,
         "service.url": service,
         "service.key_file": str(key_file.absolute()) if key_file else None,
     }
@@ -263,11 +368,13 @@ def _as_overrides(data: list[Path] | None, service: str | None, key_file: Path |
 @contextmanager
 def _stop_on_signal(console: Console) -> Iterator[threading.Event]:
     """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once."""
-    stop = threading.Event()
+    stop, process = threading.Event(), os.getpid()
 
     def ask(signum: int, frame: object) -> None:
         signal.signal(signum, signal.SIG_DFL)
-        console.print("stopping after this step, with a checkpoint; once more to stop at once")
+        # Processes that decode pictures inherit this handler, and torchrun signals them too.
+        if os.getpid() == process and _rank() == 0:
+            console.print("stopping after this step, with a checkpoint; once more to stop at once")
         stop.set()
 
     before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}

@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 _FREE_ON_RESUME: dict[str, Any] = {
     **dict.fromkeys(("description", "service", "log", "checkpoint", "device"), True),
     # Where the files lie is free; that they hold the same pairs is checked by their digest.
-    "data": {"csv", "columns", "workers"},
+    "data": {"files", "columns", "workers"},
+    # Where a snapshot's similarities are multiplied; which snapshot it is, is checked by its id.
+    "targets": {"mode", "file"},
 }
 
 
@@ -79,11 +81,14 @@ class Columns(Section):
 class DataSettings(Section):
     """Where pairs come from."""
 
-    csv: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = Field((), description="tables, shards (.tar), folders of these or of ROCO; * stands for any")
     columns: Columns = Columns()
     train_split: str | None = "train"
     valid_split: str | None = Field("valid", description="null: no validation loss")
     pictures: Literal["memory", "disk"] = Field("disk", description="memory: decode once; disk: decode at each use")
+    check: Literal["decode", "headers"] = Field(
+        "decode", description="of `disk`, before the first step: decode all pictures once, or read what begins their files"
+    )
     workers: int = Field(4, ge=0, description="decoding processes of `disk`, decoding threads of the first pass")
     max_pixels: int = Field(100_000_000, ge=1, description="a picture of more pixels is refused undecoded")
     max_bad_share: float = Field(0.01, ge=0, le=1, description="stop if a greater share of pictures can't be decoded")
@@ -100,6 +105,15 @@ class Augmentation(Section):
     contrast: tuple[float, float] = (0.85, 1.15)
 
 
+class TargetSchedule(Section):
+    """Where targets go while a run trains: linearly, from the values of `targets`; null stays as it is."""
+
+    neighbour_mass: float | None = Field(None, ge=0, le=1)
+    effective_neighbours: float | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=1e-4, le=1e4)
+    over: float = Field(1.0, gt=0, le=1, description="share of all steps after which they are there")
+
+
 class TargetSettings(TargetParameters):
     """Where similarities come from and how they become target rows."""
 
@@ -109,16 +123,51 @@ class TargetSettings(TargetParameters):
     )
     representation: str = "hybrid"
     snapshot: str | None = Field(None, description="null: the newest at the run's start")
+    mode: Literal["auto", "matrix", "representations", "snapshot"] = Field(
+        "auto",
+        description="matrix: the service multiplies; representations: this device does; snapshot: this device, with the "
+        "vectors of targets.file; auto: matrix, and representations on a GPU for 1,024 pairs and more",
+    )
+    file: Path | None = Field(None, description="snapshot: what `kg-service snapshot embeddings FILE` wrote")
     duplicates: Literal["positive", "ignore"] = Field("positive", description="pairs with the same caption")
+    schedule: TargetSchedule = TargetSchedule()
 
-    def parameters(self) -> TargetParameters:
-        """The part that `build_targets` takes."""
-        return TargetParameters(**self.model_dump(include=set(TargetParameters.model_fields)))
+    def parameters(self, done: float = 0.0) -> TargetParameters:
+        """The part that `build_targets` takes, when a share `done` of all steps is done."""
+        values = self.model_dump(include=set(TargetParameters.model_fields))
+        share = min(done / self.schedule.over, 1.0)
+        return TargetParameters(**values | {name: _between(values[name], end, share) for name, end in self.scheduled.items()})
+
+    @property
+    def scheduled(self) -> dict[str, float]:
+        """What changes while the run trains, and its last value."""
+        return self.schedule.model_dump(exclude={"over"}, exclude_none=True)
 
     @property
     def needs_service(self) -> bool:
         """Whether similarities come over HTTP."""
+        return self.from_snapshot and self.mode != "snapshot"
+
+    @property
+    def from_snapshot(self) -> bool:
+        """Whether similarities come from a snapshot of the graph, by the service or by a file."""
         return self.knowledge in {"dk", "dk_ek"} or (self.knowledge == "noise" and self.noise == "service")
+
+    @model_validator(mode="after")
+    def _file_is_for_snapshot(self) -> Self:
+        if (self.mode == "snapshot") != (self.file is not None):
+            raise ValueError("targets.mode=snapshot and targets.file=FILE belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_has_a_start(self) -> Self:
+        if "temperature" in self.scheduled and self.temperature is None:
+            raise ValueError("targets.schedule.temperature needs targets.temperature to begin at")
+        if "effective_neighbours" in self.scheduled and self.temperature is not None:
+            raise ValueError("targets.schedule.effective_neighbours says nothing where targets.temperature is given")
+        if self.scheduled and self.form == "paper-literal" and set(self.scheduled) != {"temperature"}:
+            raise ValueError("targets.form=paper-literal has a temperature alone")
+        return self
 
 
 class LossSettings(Section):
@@ -158,6 +207,8 @@ class LogSettings(Section):
 
     every: int = Field(1, ge=1, description="steps between records")
     diagnostics_every: int = Field(50, ge=1, description="steps between diagnostics")
+    boards: tuple[Literal["wandb", "mlflow"], ...] = Field((), description="beside TensorBoard; each an extra of this package")
+    project: str = Field("nbclip", min_length=1, description="project of wandb, experiment of mlflow")
 
 
 class CheckpointSettings(Section):
@@ -172,7 +223,12 @@ class DeviceSettings(Section):
     """What computes."""
 
     name: str = Field("auto", description="auto, cpu, cuda, cuda:1 …")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of the towers; auto: bf16 on a GPU, else fp32"
+    )
+    chunk_size: int | None = Field(None, ge=1, description="pairs whose activations a process holds at once; null: all its pairs")
+    grad_checkpointing: bool = Field(False, description="recompute activations of transformer layers: less memory, more time")
+    compile: bool = Field(False, description="torch.compile; needs a C++ compiler, pays on a GPU")
     threads: int | None = Field(None, ge=1, description="null: torch's choice")
 
 
@@ -182,7 +238,7 @@ class TrainConfig(Section):
     description: str = ""
     seed: int = Field(42, ge=0)
     epochs: int = Field(10, ge=1)
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(128, ge=2, description="pairs of a step over all processes: the in-batch negatives of the loss")
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     augmentation: Augmentation = Augmentation()
@@ -203,6 +259,11 @@ class TrainConfig(Section):
         if self.augmentation.kind == "open_clip" and self.data.pictures != "disk":
             raise ValueError("augmentation.kind=open_clip works on data.pictures=disk; use affine for memory")
         return self
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """On the straight line from `start` to `end`, and never an ulp outside."""
+    return min(max((1 - share) * start + share * end, min(start, end)), max(start, end))
 
 
 def to_yaml(config: TrainConfig) -> str:

@@ -6,9 +6,9 @@ Shape legend: R rows (one rank's pairs), C columns (the global batch).
 from __future__ import annotations
 
 import torch
+from nbclip_shared.schemas import TargetParameters
 from torch import Tensor
 
-from nbclip_trainer.config import TargetSettings
 from nbclip_trainer.losses.cosines import Cosines, diagonal
 from nbclip_trainer.losses.cross_entropy import entropy
 from nbclip_trainer.targets.rows import Targets
@@ -51,12 +51,12 @@ def diagnose(cosine: Cosines, scale: Tensor, targets: Targets) -> dict[str, floa
     }
 
 
-def alarms(figures: dict[str, float], settings: TargetSettings, *, warmed_up: bool) -> list[str]:
+def alarms(figures: dict[str, float], parameters: TargetParameters, *, warmed_up: bool) -> list[str]:
     """Sentences on what has gone wrong, if anything.
 
     Args:
         figures: of `diagnose`.
-        settings: where a fixed temperature stands.
+        parameters: where a fixed temperature stands.
         warmed_up: whether the warm-up is over; features of a fresh model may be close together.
     """
     found = []
@@ -65,7 +65,7 @@ def alarms(figures: dict[str, float], settings: TargetSettings, *, warmed_up: bo
             f"collapse: off-diagonal cosines spread {figures['cosine_spread']:.4f} < {COLLAPSED_SPREAD}, all features point the "
             "same way; targets too flat? (targets.form=recommended, lower targets.neighbour_mass or targets.temperature)"
         )
-    temperature = settings.temperature or (1.0 if settings.form == "paper-literal" else None)
+    temperature = parameters.temperature or (1.0 if parameters.form == "paper-literal" else None)
     if temperature is not None and figures["logit_scale"] * temperature > FLAT_LOGITS:
         found.append(
             f"flat targets: logit_scale x temperature = {figures['logit_scale'] * temperature:.1f} > {FLAT_LOGITS:g}; "

@@ -4,7 +4,8 @@ NBClipError
 ├── InvalidInput
 │   └── BadPicture      a file that can't be decoded            exit 2
 ├── Unavailable
-│   └── ServiceAway     the service stayed away too long        exit 75
+│   ├── ServiceAway     the service stayed away too long        exit 75
+│   └── RankLost        another process of the run is gone      exit 75
 └── NonFiniteLoss       loss or gradient is NaN or infinite     exit 1
 """
 
@@ -19,6 +20,10 @@ class BadPicture(InvalidInput):
 
 class ServiceAway(Unavailable):
     code, title = "service-away", "The knowledge-graph service stayed away"
+
+
+class RankLost(Unavailable):
+    code, title = "rank-lost", "Another process of the run is gone"
 
 
 class NonFiniteLoss(NBClipError):

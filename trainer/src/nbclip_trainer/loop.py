@@ -6,28 +6,32 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
-from nbclip_shared.codec import TargetMatrix
 from nbclip_shared.errors import Conflict, NBClipError
 from rich.console import Console
 from torch import Tensor
 
-from nbclip_trainer.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from nbclip_trainer.boards import check_boards
+from nbclip_trainer.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from nbclip_trainer.collectives import from_first, sum_over_ranks
 from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.diagnostics import alarms, diagnose
+from nbclip_trainer.distributed import World, alone, lost_ranks_named
+from nbclip_trainer.errors import RankLost
 from nbclip_trainer.optimisation import warmup_steps
 from nbclip_trainer.progress import Display
 from nbclip_trainer.run_folder import check_same_data, check_same_shape, locked, read_facts, write_config, write_facts
 from nbclip_trainer.session import Session, build_session, capture, restore
 from nbclip_trainer.step import StepResult, train_step, validation_loss
 from nbclip_trainer.targets.prefetch import Prefetched
+from nbclip_trainer.targets.source import Answer
 from nbclip_trainer.tracking import Tracker
 
-Item = TypeVar("Item")
 _log = logging.getLogger(__name__)
 
 
@@ -52,111 +56,158 @@ def train(
     resume: bool = False,
     stop: threading.Event | None = None,
     console: Console | None = None,
+    world: World | None = None,
 ) -> Outcome:
     """Trains a model into a run folder, or goes on where a checkpoint left off.
 
     Args:
         config: all settings.
-        run_dir: the run's folder; made if missing.
+        run_dir: the run's folder; made if missing. Rank 0 alone reads and writes it.
         resume: continue the newest checkpoint, or start if there is none; without it a folder that has one is refused.
-        stop: when set, the run ends with a checkpoint after the step it is in.
+        stop: when set on any rank, the run ends with a checkpoint after the step it is in.
         console: where progress is shown; None: nowhere.
+        world: this rank's place, of `distributed.joined`; None: a single process.
 
     Raises:
         Conflict: the folder has a run already, one of other settings, or another process trains there.
         ServiceAway: the service stayed away; a checkpoint was written.
+        RankLost: another rank is gone.
         NonFiniteLoss: loss or gradient is not finite; nothing of that step was applied.
         NBClipError: wrong data, settings or answers.
     """
-    with locked(run_dir):
-        resumed = has_checkpoint(run_dir)
-        if resumed and not resume:
-            raise Conflict(f"{run_dir}: has a run already", hint="--resume goes on with it; or choose another --run")
-        if resumed:
-            check_same_shape(run_dir, config)
-        else:
-            # Before the service is asked: a run that never reached it can be resumed too.
-            write_config(run_dir, config)
-        pinned = read_facts(run_dir)["targets"].get("snapshot") if resumed else None
-        session = build_session(config, resumed=resumed, snapshot=pinned)
+    world = world or alone(config.device)
+    check_boards(config)
+    with lost_ranks_named(), locked(run_dir) if world.leads else nullcontext():
+        checkpoint, pinned = from_first(_begin(config, run_dir, resume) if world.leads else (None, None), world)
+        session = build_session(config, world=world, resumed=checkpoint is not None, snapshot=pinned)
         try:
-            if resumed:
-                check_same_data(run_dir, session.facts)
-            write_config(run_dir, config)
-            write_facts(run_dir, session.facts)
-            first_step = _restored_step(session, run_dir) if resumed else 0
-            shown = console or Console(quiet=True)
-            with Tracker(run_dir, first_step) as tracker, Display(shown, session.plan.steps, first_step) as display:
-                return _Run(session, run_dir, tracker, display, first_step).go(stop or threading.Event())
+            if world.leads:
+                _write_down(session, run_dir, resumed=checkpoint is not None)
+            if checkpoint is not None:
+                restore(session, checkpoint)
+            with _recorders(session, run_dir, checkpoint.step if checkpoint else 0, console) as recorders:
+                return _Run(session, run_dir, *recorders, checkpoint.step if checkpoint else 0).go(stop or threading.Event())
         finally:
             session.source.close()
 
 
-def _restored_step(session: Session, run_dir: Path) -> int:
-    checkpoint = load_checkpoint(run_dir)
-    restore(session, checkpoint)
-    return checkpoint.step
+def _begin(config: TrainConfig, run_dir: Path, resume: bool) -> tuple[Checkpoint | None, str | None]:
+    """The checkpoint to go on from and the snapshot it is bound to; None where the run begins."""
+    if not has_checkpoint(run_dir):
+        # Before the service is asked: a run that never reached it can be resumed too.
+        write_config(run_dir, config)
+        return None, None
+    if not resume:
+        raise Conflict(f"{run_dir}: has a run already", hint="--resume goes on with it; or choose another --run")
+    check_same_shape(run_dir, config)
+    return load_checkpoint(run_dir), read_facts(run_dir)["targets"].get("snapshot")
+
+
+def _write_down(session: Session, run_dir: Path, *, resumed: bool) -> None:
+    if resumed:
+        check_same_data(run_dir, session.facts)
+    write_config(run_dir, session.config)
+    write_facts(run_dir, session.facts)
+
+
+@contextmanager
+def _recorders(
+    session: Session, run_dir: Path, first_step: int, console: Console | None
+) -> Iterator[tuple[Tracker | None, Display]]:
+    """What keeps the figures, on rank 0, and what shows them."""
+    shown = console if console is not None and session.world.leads else Console(quiet=True)
+    keeping = Tracker(run_dir, session.config, first_step) if session.world.leads else nullcontext()
+    with keeping as tracker, Display(shown, session.plan.steps, first_step) as display:
+        display.line(_announcement(session, first_step))
+        yield tracker, display
+
+
+def _announcement(session: Session, first_step: int) -> str:
+    """What is about to be trained, in a line."""
+    config, world, plan = session.config, session.world, session.plan
+    begun = f"on from step {first_step} of {plan.steps}" if first_step else f"{plan.steps} steps in {config.epochs} epochs"
+    where = f"{world.device.type}, {world.ranks} processes" if world.ranks > 1 else world.device.type
+    snapshot = session.facts["targets"].get("snapshot")
+    targets = f"{config.targets.knowledge} of snapshot {snapshot:.12}" if snapshot else config.targets.knowledge
+    return f"{config.model.name}, {len(session.train.dataset)} pairs, {begun}, {where}; {config.loss.name}, targets {targets}"
+
+
+class _Inputs(NamedTuple):
+    """What a step takes, and the seconds that it was waited for."""
+
+    pictures: Tensor
+    matrix: Answer
+    data_wait: float
+    target_wait: float
 
 
 class _Run:
-    """A run under way: how many steps are done, and which of them are saved."""
+    """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker."""
 
-    def __init__(self, session: Session, run_dir: Path, tracker: Tracker, display: Display, first_step: int) -> None:
+    def __init__(self, session: Session, run_dir: Path, tracker: Tracker | None, display: Display, first_step: int) -> None:
         self._session, self._run_dir, self._tracker, self._display = session, run_dir, tracker, display
-        self._done = self._saved = first_step
+        self._first = self._done = self._saved = first_step
         self._valid_loss: float | None = None
         self._warned: set[str] = set()
 
     def go(self, stop: threading.Event) -> Outcome:
         session, world, first = self._session, self._session.world, self._done
-        own = (replace(batch, rows=world.own(batch.rows)) for batch in session.plan.batches(first))
-        pictures = session.train.pictures.training(own)
+        pictures = session.train.pictures.training(world.share(batch) for batch in session.plan.batches(first))
         with Prefetched(session.matrices(session.plan.batches(first)), session.config.service.prefetch) as matrices:
             for batch in session.plan.batches(first):
-                self._take(batch, pictures, matrices)
-                if stop.is_set():
+                started = time.perf_counter()
+                inputs = self._agreed_inputs(pictures, matrices, stop)
+                if inputs is None:
                     break
+                self._take(batch, inputs, started)
         self._save()
         return Outcome(self._done, session.plan.steps, self._valid_loss)
 
-    def _take(self, batch: PlannedBatch, pictures: Iterator[Tensor], matrices: Iterator[TargetMatrix]) -> None:
+    def _agreed_inputs(self, pictures: Iterator[Tensor], matrices: Iterator[Answer], stop: threading.Event) -> _Inputs | None:
+        """The next step's inputs; None where a rank was told to stop. All ranks take a step or none does."""
+        world = self._session.world
+        stopping = self._done > self._first and stop.is_set()
+        try:
+            inputs = None if stopping else _awaited(pictures, matrices)
+        except NBClipError:
+            sum_over_ranks([False, True], world)
+            self._save()
+            raise
+        stopped, failed = sum_over_ranks([stopping, False], world)
+        if failed:
+            self._save()
+            raise RankLost("another rank has no pictures or targets for the next step", hint="its own message says why")
+        return None if stopped else inputs
+
+    def _take(self, batch: PlannedBatch, inputs: _Inputs, started: float) -> None:
         """One step with all that may follow it: records, validation, a checkpoint."""
-        started = time.perf_counter()
-        picture = self._next_or_save(pictures)
-        has_pictures = time.perf_counter()
-        matrix = self._next_or_save(matrices)
-        has_targets = time.perf_counter()
-        result = train_step(self._session, batch, picture, matrix)
+        result = train_step(self._session, batch, inputs.pictures, inputs.matrix)
         self._done = batch.step + 1
         seconds = time.perf_counter() - started
-        waits = {"data_wait": has_pictures - started, "target_wait": has_targets - has_pictures, "seconds": seconds}
-        self._record(batch, {**result.figures, **waits, "samples_per_second": len(batch.rows) / seconds}, result)
+        waits = {"data_wait": inputs.data_wait, "target_wait": inputs.target_wait, "seconds": seconds}
+        if self._tracker is not None:
+            figures = {**result.figures, **waits, "samples_per_second": len(batch.rows) / seconds}
+            self._record(batch, figures, result, self._tracker)
         if self._done % self._session.plan.steps_per_epoch == 0:
             self._end_epoch(batch.epoch + 1)
         elif self._session.config.checkpoint.every and self._done % self._session.config.checkpoint.every == 0:
             self._save()
 
-    def _next_or_save(self, awaited: Iterator[Item]) -> Item:
-        try:
-            return next(awaited)
-        except NBClipError:
-            self._save()
-            raise
-
-    def _record(self, batch: PlannedBatch, figures: dict[str, float], result: StepResult) -> None:
+    def _record(self, batch: PlannedBatch, figures: dict[str, float], result: StepResult, tracker: Tracker) -> None:
         log = self._session.config.log
         self._display.step(self._done, batch.epoch + 1, figures)
         if self._done % log.every == 0 or self._done == 1:
-            self._tracker.log("train", self._done, {"epoch": batch.epoch + 1, **figures})
+            tracker.log("train", self._done, {"epoch": batch.epoch + 1, **figures})
         if self._done % log.diagnostics_every == 0 or self._done == 1:
-            self._diagnose(result)
+            self._diagnose(result, tracker)
 
-    def _diagnose(self, result: StepResult) -> None:
+    def _diagnose(self, result: StepResult, tracker: Tracker) -> None:
         config, plan = self._session.config, self._session.plan
         figures = diagnose(result.cosine, result.scale, result.targets)
-        self._tracker.log("diagnostics", self._done, figures)
-        for alarm in alarms(figures, config.targets, warmed_up=self._done > warmup_steps(plan.steps, config.optim)):
-            self._tracker.log("alarm", self._done, {"message": alarm})
+        tracker.log("diagnostics", self._done, figures)
+        parameters = config.targets.parameters((self._done - 1) / plan.steps)
+        for alarm in alarms(figures, parameters, warmed_up=self._done > warmup_steps(plan.steps, config.optim)):
+            tracker.log("alarm", self._done, {"message": alarm})
             kind = alarm.partition(":")[0]
             if kind not in self._warned:
                 self._warned.add(kind)
@@ -167,13 +218,23 @@ class _Run:
         self._valid_loss = None
         if session.valid is not None:
             self._valid_loss = validation_loss(session, session.valid)
-            self._tracker.log("valid", self._done, {"epoch": epoch, "loss": self._valid_loss})
             shown = f"validation loss {self._valid_loss:.4f}"
+            if self._tracker is not None:
+                self._tracker.log("valid", self._done, {"epoch": epoch, "loss": self._valid_loss})
         self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}")
         self._save(self._valid_loss)
 
     def _save(self, valid_loss: float | None = None) -> None:
         if self._done > self._saved:
-            checkpoint = capture(self._session, self._done, valid_loss)
-            save_checkpoint(self._run_dir, checkpoint, keep=self._session.config.checkpoint.keep)
+            if self._session.world.leads:
+                checkpoint = capture(self._session, self._done, valid_loss)
+                save_checkpoint(self._run_dir, checkpoint, keep=self._session.config.checkpoint.keep)
             self._saved = self._done
+
+
+def _awaited(pictures: Iterator[Tensor], matrices: Iterator[Answer]) -> _Inputs:
+    started = time.perf_counter()
+    picture = next(pictures)
+    has_pictures = time.perf_counter()
+    matrix = next(matrices)
+    return _Inputs(picture, matrix, has_pictures - started, time.perf_counter() - has_pictures)

@@ -18,7 +18,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nbclip_trainer import checkpoint as checkpoints
-from nbclip_trainer.config import Architecture, ModelSettings, TrainConfig
+from nbclip_trainer.config import Architecture, DeviceSettings, ModelSettings, TrainConfig
+from nbclip_trainer.distributed import World
+from nbclip_trainer.normalisation import has_batch_norm, normalise_over_ranks
 from nbclip_trainer.run_folder import read_config
 
 Tokenizer = Callable[[list[str]], Tensor]
@@ -87,6 +89,25 @@ def build_model(config: TrainConfig, *, load_weights: bool = True) -> ModelParts
     if settings.logit_scale is not None and load_weights:
         nn.init.constant_(cast(nn.Parameter, parts.model.logit_scale), math.log(settings.logit_scale))
     return parts
+
+
+def prepared(model: nn.Module, settings: DeviceSettings, world: World) -> nn.Module:
+    """The model as a run computes it, with the same parameters under the same names.
+
+    Raises:
+        InvalidInput: settings that this model can't have.
+    """
+    if settings.chunk_size is not None and has_batch_norm(model):
+        raise InvalidInput(
+            f"device.chunk_size={settings.chunk_size}: the model has batch normalisation, which would see chunks for the batch",
+            hint="a vision transformer has none; or spread the batch over more processes",
+        )
+    model = normalise_over_ranks(model, world)
+    if settings.grad_checkpointing:
+        model.set_grad_checkpointing(True)  # type: ignore[operator]
+    if settings.compile:
+        model.compile()
+    return model
 
 
 def _own(settings: ModelSettings, architecture: Architecture, bias: float | None, load_weights: bool) -> ModelParts:

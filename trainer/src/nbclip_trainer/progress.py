@@ -43,7 +43,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Prints a line above the bar."""
-        self._bar.console.print(text, highlight=False)
+        self._bar.console.print(text, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._bar.start()

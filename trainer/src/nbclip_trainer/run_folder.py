@@ -82,12 +82,12 @@ def check_same_shape(run_dir: Path, config: TrainConfig) -> None:
 
 def check_same_data(run_dir: Path, facts: Mapping[str, Any]) -> None:
     """Refuses to go on with other pairs than those of `run.json`; raises Conflict."""
-    _check_equal(run_dir, _pairs(read_facts(run_dir)), _pairs(facts))
+    _check_equal(run_dir, same_data(read_facts(run_dir)["data"]), same_data(facts["data"]))
 
 
-def _pairs(facts: Mapping[str, Any]) -> dict[str, Any]:
+def same_data(data_facts: Mapping[str, Any]) -> dict[str, Any]:
     """Count and digest of each split; which pictures were left out is said by paths, which may change."""
-    return {split: counts and {key: counts[key] for key in ("pairs", "sha256")} for split, counts in facts["data"].items()}
+    return {split: counts and {key: counts[key] for key in ("pairs", "sha256")} for split, counts in data_facts.items()}
 
 
 def versions() -> dict[str, str]:

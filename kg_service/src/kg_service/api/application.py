@@ -7,20 +7,31 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import structlog
-from fastapi import Depends, FastAPI
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_fastapi_instrumentator import Instrumentator
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import PlainTextResponse
 
-from kg_service.api.auth import Guard, require
+from kg_service.api import metrics
+from kg_service.api.auth import Guard
 from kg_service.api.limits import Gate, Places
 from kg_service.api.openapi import schema_of
 from kg_service.api.parts import Parts
-from kg_service.api.problems import KEYED, described, handle_errors
+from kg_service.api.problems import handle_errors
 from kg_service.api.request_log import RequestLog
-from kg_service.api.routes import concepts, images, link, service, snapshots, targets
+from kg_service.api.routes import (
+    concepts,
+    explain,
+    images,
+    jobs,
+    link,
+    neighbours,
+    page,
+    representations,
+    service,
+    snapshots,
+    targets,
+)
 from kg_service.api.routes.neo4j_browser import neo4j_browser
+from kg_service.api.upkeep import Upkeep
 from kg_service.config import Settings
 
 _DESCRIPTION = """
@@ -41,44 +52,35 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.parts = Parts(settings)
+    app.state.metrics = metrics.Metrics()
     app.state.guard = Guard(settings)
     app.state.places = Places(settings.max_concurrent, "requests")
     app.state.graph_places = Places(settings.max_graph_requests, "requests to the graph")
     app.state.probes = Places(4, "probes")
+    app.state.uploads = Places(4, "uploads")
     app.state.cells = Places(2 * settings.max_cells, "matrix cells")
     app.state.publishing = Places(1, "publications")
     app.state.stopping = False
-    for router in (images.router, link.router, concepts.router, targets.router, snapshots.router, service.router):
-        app.include_router(router)
+    # neighbours before images, whose paths take slashes.
+    for room in (neighbours, images, jobs, link, concepts, targets, representations, explain, snapshots, service, metrics, page):
+        app.include_router(room.router)
     app.mount("/neo4j-browser", neo4j_browser())
     handle_errors(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]
     app.add_middleware(Gate, settings=settings)
-    app.add_middleware(RequestLog)
-    _measure(app)
+    app.add_middleware(RequestLog, metrics=app.state.metrics)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    for name, error in (await run_in_threadpool(parts.failures)).items():
+    # Without asking the store, which may keep us waiting, and without the linker, whose libraries take a second: targets need
+    # neither, readiness asks both.
+    for name, error in (await run_in_threadpool(parts.local_failures, ("store", "vocabulary", "snapshot"))).items():
         structlog.get_logger().warning("not ready", part=name, reason=str(error))
+    upkeep = Upkeep(parts.settings)
+    upkeep.start()
     yield
+    await run_in_threadpool(upkeep.close)
     parts.close()
-
-
-def _measure(app: FastAPI) -> None:
-    """Prometheus metrics in a registry of the app's own, by route and status."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    instrumentator = Instrumentator(registry=registry, should_group_status_codes=False)
-    instrumentator.instrument(app)
-    instrumentator.expose(
-        app,
-        dependencies=[Depends(require("read"))],
-        response_class=PlainTextResponse,
-        responses=described(*KEYED),
-        tags=["service"],
-    )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Annotated
 
 import structlog
-from fastapi import Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Request
+from fastapi.security import HTTPBearer
 from nbclip_shared.errors import BrokenArtefact, Busy, Forbidden, Unauthorized, Unavailable
 
 from kg_service.api.keys import Keyring, Scope
@@ -17,7 +15,7 @@ from kg_service.config import Settings
 
 _KEYLESS = "local"
 _ADDRESSES_AT_MOST = 4_096
-_bearer = HTTPBearer(auto_error=False, description="a key made by `kg-service keys add`; not needed on loopback without keys")
+_DESCRIPTION = "a key made by `kg-service keys add`; not needed on loopback without keys"
 
 
 class FailedKeys:
@@ -78,12 +76,16 @@ class Guard:
         return key.name
 
 
-def require(scope: Scope) -> Callable[..., Awaitable[None]]:
-    """A dependency that lets only keys with this scope pass."""
+class require(HTTPBearer):  # noqa: N801 - it reads as a function where it is used
+    """A dependency that lets only keys with this scope pass; in the schema the security scheme."""
 
-    async def check(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> None:
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scheme_name=HTTPBearer.__name__, description=_DESCRIPTION, auto_error=False)
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]
+        """Notes the key's name for the log; raises as `Guard.admit`."""
         guard: Guard = request.app.state.guard
         address = request.client.host if request.client else "unix socket"
-        request.state.key_name = guard.admit(credentials.credentials if credentials else None, scope, address)
-
-    return check
+        credentials = await super().__call__(request)
+        request.state.key_name = guard.admit(credentials.credentials if credentials else None, self._scope, address)

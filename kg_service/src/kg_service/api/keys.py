@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput
+from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.config import Settings
@@ -115,6 +115,22 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, _KeyFile(keys=(*held, key)).model_dump_json(indent=1).encode() + b"\n")
     return secret
+
+
+def remove_key(path: Path, name: str) -> None:
+    """Withdraws a key; a running service refuses it from its next request on.
+
+    Without the last one the file stays, and with it the service stays closed.
+
+    Raises:
+        NotFound: the file has no key of this name.
+        BrokenArtefact: it is no keys file.
+    """
+    held = read_keys(path) if path.exists() else ()
+    kept = tuple(key for key in held if key.name != name)
+    if len(kept) == len(held):
+        raise NotFound(f"{path} has no key called {name!r:.80}", hint="kg-service keys list")
+    write_file(path, _KeyFile(keys=kept).model_dump_json(indent=1).encode() + b"\n")
 
 
 def refuse_open_bind(settings: Settings) -> None:

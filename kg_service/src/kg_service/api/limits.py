@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
 from kg_service.config import Settings
 
+BULK = "/jobs/ingest"
+"""The one route whose body may be long."""
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 
 
@@ -33,9 +35,17 @@ class Gate:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             check_host(headers.get("host", ""), self._settings.trusted_hosts)
-            check_body_bytes(_declared_bytes(headers.get("content-length", "")), self._settings.max_body_bytes)
-            receive = bounded(receive, self._settings.max_body_bytes, self._settings.body_timeout_s)
+            limit, timeout_s = _body_bounds(scope, self._settings)
+            check_body_bytes(_declared_bytes(headers.get("content-length", "")), limit)
+            receive = bounded(receive, limit, timeout_s)
         await self._app(scope, receive, send)
+
+
+def _body_bounds(scope: Scope, settings: Settings) -> tuple[int, float]:
+    """Bytes and seconds that a body may take: a bulk ingest goes to the disk as it comes, others are held in memory."""
+    if scope["method"] == "POST" and scope["path"] == BULK:
+        return settings.max_job_bytes, settings.job_timeout_s
+    return settings.max_body_bytes, settings.body_timeout_s
 
 
 def _declared_bytes(header: str) -> int:
@@ -113,6 +123,13 @@ class Places:
 async def work_place(request: Request) -> AsyncIterator[None]:
     """A dependency that holds a place until the answer is made."""
     places: Places = request.app.state.places
+    with places.take():
+        yield
+
+
+async def upload_place(request: Request) -> AsyncIterator[None]:
+    """A dependency that holds one of the few places of long bodies: short requests need none of them."""
+    places: Places = request.app.state.uploads
     with places.take():
         yield
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from kg_service.api.problems import NotAcceptable
 
 JSON = "application/json"
 
 
-def choose(accept: str, offered: Sequence[str]) -> str:
+@lru_cache(maxsize=64)
+def choose(accept: str, offered: tuple[str, ...]) -> str:
     """The offered media type that `accept` prefers; the first of equals.
 
     Raises:

@@ -7,10 +7,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from nbclip_shared.schemas import ImagesRequest, LinkRequest, Problem, PublishRequest, TargetsRequest
+from nbclip_shared.schemas import ExplainRequest, ImagesRequest, LinkRequest, Problem, PublishRequest, TargetsRequest
 from pydantic.json_schema import models_json_schema
 
-_BODIES = (ImagesRequest, LinkRequest, TargetsRequest, PublishRequest, Problem)
+_BODIES = (ImagesRequest, LinkRequest, TargetsRequest, ExplainRequest, PublishRequest, Problem)
 _TEMPLATE = "#/components/schemas/{model}"
 
 

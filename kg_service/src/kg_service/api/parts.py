@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from nbclip_shared.errors import NBClipError, NotFound, Unavailable
@@ -12,14 +11,15 @@ from nbclip_shared.errors import NBClipError, NotFound, Unavailable
 from kg_service.config import Settings
 from kg_service.graph import open_store
 from kg_service.graph.store import GraphStore
-from kg_service.linking.builder import build_linker
 from kg_service.linking.model import Linker
-from kg_service.linking.settings import LinkerSettings
-from kg_service.representations.hybrid import Hybrid
+from kg_service.linking.semantic_groups import groups_of
+from kg_service.linking.settings import LinkerSettings, linker_settings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 
 Part = TypeVar("Part")
+Place = TypeVar("Place")
+_LOCAL = ("store", "vocabulary", "linker", "snapshot")
 
 
 class Parts:
@@ -57,17 +57,30 @@ class Parts:
         """The linker over the vocabulary."""
         with self._lock:
             if self._linker is None:
-                self._linker = build_linker(self.settings.linker, self.vocabulary, linker_settings(self.settings))
+                self._linker = _present(self._build_linker, linker_settings(self.settings))
             return self._linker
+
+    def _build_linker(self, settings: LinkerSettings) -> Linker:
+        # A second of libraries that targets need not wait for.
+        from kg_service.linking.builder import build_linker
+
+        return build_linker(self.settings.linker, self.vocabulary, settings)
 
     def failures(self) -> dict[str, NBClipError]:
         """Why parts can't be used, by part; runs a real query on the store. Empty: ready."""
+        return self.local_failures() | self._failures({"store": lambda: self.store.check()})
+
+    def local_failures(self, names: Sequence[str] = _LOCAL) -> dict[str, NBClipError]:
+        """As `failures`, without asking the store; opens what the service stands on, or the parts that are named."""
         checks: dict[str, Callable[[], object]] = {
-            "store": lambda: self.store.check(),
+            "store": lambda: self.store,
             "vocabulary": lambda: self.vocabulary,
             "linker": lambda: self.linker,
             "snapshot": lambda: self.snapshots.open(),
         }
+        return self._failures({name: checks[name] for name in names})
+
+    def _failures(self, checks: Mapping[str, Callable[[], object]]) -> dict[str, NBClipError]:
         failures = {}
         for name, check in checks.items():
             try:
@@ -80,6 +93,10 @@ class Parts:
         """The concept's preferred name; empty where names are switched off or the vocabulary does not have it."""
         return self.vocabulary.preferred_name(cui) if self.settings.show_names and cui in self.vocabulary else ""
 
+    def groups_of(self, cui: str) -> list[str]:
+        """The concept's semantic groups; none where the vocabulary does not have it."""
+        return list(groups_of(self.vocabulary.semantic_types(cui))) if cui in self.vocabulary else []
+
     def close(self) -> None:
         """Closes the store, until it is needed again."""
         with self._lock:
@@ -88,7 +105,7 @@ class Parts:
                 self._store = None
 
 
-def open_graph(settings: Settings, url: str = "", *, bulk: bool = False) -> GraphStore:
+def open_graph(settings: Settings, url: str = "", *, bulk: bool = False, read_only: bool = False) -> GraphStore:
     """The graph store that the settings name, or the one at `url` with their login; arguments and errors as `open_store`."""
     return open_store(
         url or settings.store_url,
@@ -96,34 +113,13 @@ def open_graph(settings: Settings, url: str = "", *, bulk: bool = False) -> Grap
         password=settings.store_password.get_secret_value(),
         mirror=settings.mirror_folder,
         bulk=bulk,
+        read_only=read_only,
     )
 
 
-def linker_settings(settings: Settings) -> LinkerSettings:
-    """The linker's part of the settings."""
-    return LinkerSettings(
-        semantic_types=settings.semantic_types,
-        min_score=settings.linker_min_score,
-        nested=settings.linker_nested,
-        max_candidates=settings.linker_candidates,
-        model=settings.linker_model,
-    )
-
-
-def hybrid_of(settings: Settings) -> Hybrid:
-    """The hybrid representation with the parameters that are set."""
-    return Hybrid(
-        decay=settings.hybrid_decay,
-        max_distance=settings.hybrid_max_distance,
-        hub_share=settings.hybrid_hub_share,
-        smoothing=settings.hybrid_smoothing,
-        smoothing_dimension=settings.hybrid_smoothing_dimension,
-    )
-
-
-def _present(open_part: Callable[[Path], Part], folder: Path) -> Part:
+def _present(open_part: Callable[[Place], Part], place: Place) -> Part:
     """What is not there yet is not for the client to mend: Unavailable (503), not NotFound (404)."""
     try:
-        return open_part(folder)
+        return open_part(place)
     except NotFound as error:
         raise Unavailable(error.message, hint=error.hint) from error

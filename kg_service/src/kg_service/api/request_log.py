@@ -1,7 +1,8 @@
-"""One log line a request, a request id in and out, and the last resort for errors that nobody expected."""
+"""One log line and one count a request, a request id in and out, and the last resort for errors that nobody expected."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kg_service.api.metrics import Metrics
 from kg_service.api.problems import internal_problem, problem
 
 REQUEST_ID = "X-Request-ID"
@@ -22,10 +24,11 @@ _log = structlog.get_logger()
 
 
 class RequestLog:
-    """ASGI middleware around all others: gives each request its id, logs it by route, never by ids, captions or keys."""
+    """ASGI middleware around all others: gives a request its id, logs and counts it by route, never by ids, captions, keys."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers in every case, and logs it."""
@@ -57,7 +60,11 @@ class RequestLog:
                     raise
                 await internal_problem(request_id)(scope, receive, send_with_id)
             finally:
-                _log_line(scope, status, started)
+                seconds = time.perf_counter() - started
+                # What was sent last leaves when the loop turns: the client need not wait for the log.
+                await asyncio.sleep(0)
+                _log_line(scope, status, seconds)
+                self._metrics.note(_route(scope), scope["method"], status, seconds)
 
 
 def _request_id(headers: Headers) -> str:
@@ -70,7 +77,7 @@ def _route(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", "unknown"))
 
 
-def _log_line(scope: Scope, status: int, started: float) -> None:
+def _log_line(scope: Scope, status: int, seconds: float) -> None:
     route = _route(scope)
     log = _log.debug if route in _QUIET and status < 400 else _log.info
     log(
@@ -78,6 +85,6 @@ def _log_line(scope: Scope, status: int, started: float) -> None:
         method=scope["method"],
         route=route,
         status=status,
-        ms=round(1_000 * (time.perf_counter() - started), 1),
+        ms=round(1_000 * seconds, 1),
         key=scope["state"].get("key_name"),
     )

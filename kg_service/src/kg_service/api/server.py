@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -16,12 +16,14 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from nbclip_shared.errors import InvalidInput, NBClipError
+from threadpoolctl import threadpool_limits
 
 from kg_service.api.application import create_app
+from kg_service.api.connection import Protocol
 from kg_service.api.keys import refuse_open_bind
-from kg_service.api.parts import open_graph
 from kg_service.config import Settings, unknown_variables
 from kg_service.errors import WrongCredentials
+from kg_service.graph import probe
 
 _MARGIN_S = 2
 
@@ -37,15 +39,15 @@ def serve(settings: Settings) -> None:
     _refuse_wrong_login(settings)
     for name in unknown_variables():
         structlog.get_logger().warning("this variable sets nothing", variable=name, hint="kg-service settings lists them all")
-    with _listening(settings) as listener:
+    # A batch's product is too small to share out among cores, and requests share them already.
+    with threadpool_limits(1), _listening(settings) as listener:
         GracefulServer(create_app(settings), settings).run(sockets=listener)
 
 
 def _refuse_wrong_login(settings: Settings) -> None:
     """A wrong login will not mend itself; a store that is away may come, and targets are answered without it."""
     try:
-        with closing(open_graph(settings)) as store:
-            store.check()
+        probe(settings.store_url, user=settings.store_user, password=settings.store_password.get_secret_value())
     except WrongCredentials:
         raise
     except NBClipError as error:
@@ -109,8 +111,8 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         **place,
-        # h11 and not httptools: it alone bounds the size of a request's headers.
-        http="h11",
+        # On h11 and not httptools: it alone bounds the size of a request's headers.
+        http=Protocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from nbclip_shared.errors import InvalidInput, NotFound
@@ -9,13 +10,19 @@ from nbclip_shared.errors import InvalidInput, NotFound
 from kg_service.graph.embedded import open_embedded
 from kg_service.graph.store import GraphStore
 
-__all__ = ["open_store", "require_store"]
+__all__ = ["open_store", "probe", "require_store"]
 
 _NEO4J_SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
 
 def open_store(
-    url: str, *, user: str = "neo4j", password: str = "", mirror: Path = Path("data/mirror"), bulk: bool = False
+    url: str,
+    *,
+    user: str = "neo4j",
+    password: str = "",
+    mirror: Path = Path("data/mirror"),
+    bulk: bool = False,
+    read_only: bool = False,
 ) -> GraphStore:
     """Opens the store that `url` names.
 
@@ -26,6 +33,8 @@ def open_store(
         password: its password.
         mirror: folder of the local copy of a Neo4j graph, through which the whole graph is read.
         bulk: for bulk work, which waits for a server that restarts; a request is told to come back instead.
+        read_only: a Neo4j database is left as it is: no constraint is made and no empty graph begun; `write`, `delete_image`
+            and `read_graph`, which signs, refuse.
 
     Raises:
         InvalidInput: the scheme is not known, or the address is not complete.
@@ -34,8 +43,24 @@ def open_store(
     if _is_neo4j(url):
         from kg_service.graph.neo4j import open_neo4j
 
-        return open_neo4j(url, user=user, password=password, mirror=mirror, bulk=bulk)
+        return open_neo4j(url, user=user, password=password, mirror=mirror, bulk=bulk, read_only=read_only)
     return open_embedded(_embedded_path(url))
+
+
+def probe(url: str, *, user: str, password: str) -> None:
+    """Asks a store once whether it can be used: Neo4j for 3 s at most, and nothing is made there.
+
+    Raises:
+        WrongCredentials: the login is refused.
+        InvalidInput, BrokenArtefact, Unavailable: as `open_store` and `GraphStore.check`.
+    """
+    if _is_neo4j(url):
+        from kg_service.graph.neo4j import try_login
+
+        try_login(url, user=user, password=password)
+    else:
+        with closing(open_embedded(_embedded_path(url))) as store:
+            store.check()
 
 
 def require_store(url: str) -> None:

@@ -16,7 +16,8 @@ import pyarrow as pa
 from nbclip_shared.ids import caption_sha256
 from pyarrow.csv import CSVWriter, WriteOptions
 
-from kg_service.graph.neo4j import SCHEMA_VERSION, attribute_key
+from kg_service.graph.neo4j_rows import attribute_key
+from kg_service.graph.neo4j_schema import SCHEMA_VERSION
 from kg_service.graph.store import GraphBatch, GraphCounts, GraphStore
 from kg_service.graph.tables import OnImages, Table, write_tables
 
@@ -31,7 +32,8 @@ _SCRIPT = r"""#!/bin/sh
 # NEO4J_ADMIN is bin/neo4j-admin of the server. --overwrite-destination=true is needed where the server has run before, and
 # deletes what its database holds. Other options are those of `neo4j-admin database import full`.
 set -eu
-admin=$(realpath "$(command -v "${1:?neo4j-admin of the server is missing}")")
+admin=$(command -v "${1:?neo4j-admin of the server is missing}") || { echo "error: there is no $1" >&2; exit 2; }
+admin=$(realpath "$admin")
 shift
 cd "$(dirname "$0")"
 exec "$admin" database import full \

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from nbclip_shared.errors import Conflict
 from nbclip_shared.schemas import Outcome
 
 from kg_service.graph.store import GraphCounts, GraphStore, OnConflict
@@ -43,19 +44,24 @@ def copy(
     target: GraphStore,
     *,
     on_conflict: OnConflict = "reject",
+    merge: bool = False,
     on_images: Callable[[int], None] = lambda images: None,
 ) -> CopyReport:
     """Writes the whole graph of `source` into `target`, and compares the two. Running it again changes nothing.
 
     Args:
         source: is read only.
-        target: keeps what it has more.
+        target: is empty, or holds a part of the same graph.
         on_conflict: what happens to an image that the target has with other content.
+        merge: the target may have images that the source lacks; it keeps them.
         on_images: called after every batch with the number of images so far.
 
     Raises:
+        Conflict: without `merge`, the target has images that the source lacks; nothing is written.
         Unavailable: a store does not answer; what was copied before stays.
     """
+    if not merge:
+        _refuse_another_graph(source, target)
     outcomes: Counter[Outcome] = Counter()
     differences: list[str] = []
     for batch in source.batches():
@@ -72,6 +78,18 @@ def copy(
         *_surplus(source.image_ids(), target.image_ids(), "in the source only, written there meanwhile"),
     ]
     return CopyReport(outcomes, report.source, report.target, (*differences, *surplus)[:FIRST_DIFFERENCES])
+
+
+def _refuse_another_graph(source: GraphStore, target: GraphStore) -> None:
+    if not target.counts().images:
+        return
+    others = sorted(target.image_ids() - source.image_ids())
+    if others:
+        named = ", ".join(others[:FIRST_DIFFERENCES])
+        raise Conflict(
+            f"the target has {len(others)} images that the source lacks, nothing was copied: {named}",
+            hint="is it the right store? --merge copies into it, and keeps what it has",
+        )
 
 
 def _surplus(image_ids: set[str], others: set[str], reason: str) -> Iterable[str]:

@@ -105,6 +105,7 @@ def ingest_file(
     batch_size: int = 2_000,
     on_progress: Callable[[IngestReport], None] = lambda report: None,
     on_problem: Callable[[BadRow], None] = lambda problem: None,
+    before: IngestReport | None = None,
 ) -> IngestReport:
     """Links and stores a file's rows, a transaction every `batch_size` rows. Running it again changes nothing.
 
@@ -118,14 +119,16 @@ def ingest_file(
         batch_size: rows of one transaction.
         on_progress: called after every transaction with the report so far.
         on_problem: called for every bad row and rejected image.
+        before: what an earlier call had done when it ended; its rows are passed over, and the report goes on from there.
 
     Raises:
         InvalidInput: the file can't be read as a whole; what was stored before stays.
         Unavailable: the store can't be written; what was stored before stays.
     """
     with TextFile(path) as source:
-        tally = _Tally(source)
-        for chunk in _chunks(read_items(source, options or ReadOptions()), batch_size):
+        tally = _Tally(source, before)
+        rest = islice(read_items(source, options or ReadOptions()), before.rows if before else 0, None)
+        for chunk in _chunks(rest, batch_size):
             rows = [row for row in chunk if isinstance(row, Row)]
             bad_rows = [row for row in chunk if isinstance(row, BadRow)]
             outcomes = ingest_items([row.item for row in rows], store, linker, vocabulary, on_conflict)
@@ -138,12 +141,12 @@ def ingest_file(
 class _Tally:
     """The running count of one file."""
 
-    def __init__(self, source: TextFile) -> None:
+    def __init__(self, source: TextFile, before: IngestReport | None) -> None:
         self._source = source
-        self._started = time.monotonic()
-        self._counts: Counter[Outcome] = Counter()
-        self._bad_rows = 0
-        self._problems: list[BadRow] = []
+        self._started = time.monotonic() - (before.seconds if before else 0)
+        self._counts: Counter[Outcome] = Counter(before.counts if before else {})
+        self._bad_rows = before.bad_rows if before else 0
+        self._problems: list[BadRow] = [*(before.problems if before else ())]
 
     def add(self, rows: Sequence[Row], outcomes: Sequence[ItemOutcome], bad_rows: Sequence[BadRow]) -> list[BadRow]:
         """Counts a transaction; returns its bad rows and rejected images."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -75,7 +75,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
+class Record:
     """A row's values by field, or why it has none."""
 
     line: int
@@ -89,22 +89,27 @@ def read_items(source: TextFile, options: ReadOptions) -> Iterator[Row | BadRow]
     Raises:
         InvalidInput: the format is not known, the header lacks a column, or the file breaks off.
     """
-    kind = options.format or _format_of(source.path)
+    kind = options.format or format_of(source.path)
     companion: dict[str, list[str]] = {}
     if options.cuis is not None:
         with TextFile(options.cuis) as cuis:
-            yield from _read_companion(cuis, companion)
-    for record in _records(source, kind, options):
+            yield from read_companion(cuis, companion)
+    for record in records(source, kind, options.columns):
         if record.problem:
             yield BadRow(str(source.path), record.line, record.problem)
             continue
         try:
             yield Row(record.line, _item(record.values, companion, options))
         except ValidationError as error:
-            yield BadRow(str(source.path), record.line, _reason(error))
+            yield BadRow(str(source.path), record.line, reason(error))
 
 
-def _format_of(path: Path) -> Format:
+def format_of(path: Path) -> Format:
+    """The format by the file's name.
+
+    Raises:
+        InvalidInput: the name says none.
+    """
     name = path.with_suffix("") if path.suffix == ".gz" else path
     known = _SUFFIXES.get(name.suffix.lower())
     if known is None:
@@ -112,45 +117,52 @@ def _format_of(path: Path) -> Format:
     return known
 
 
-def _records(source: TextFile, kind: Format, options: ReadOptions) -> Iterator[_Record]:
+def records(
+    source: TextFile, kind: Format, columns: Mapping[str, str], required: Sequence[str] = ("image_id", "caption")
+) -> Iterator[Record]:
+    """The rows of a file as they stand; a table must have the columns that are `required`.
+
+    Raises:
+        InvalidInput: the header lacks a column, or the file breaks off.
+    """
     if kind == "ndjson":
         return _json_records(source)
     if kind == "roco":
         return _roco_records(source)
-    return _table_records(source, "," if kind == "csv" else "\t", options.columns)
+    return _table_records(source, "," if kind == "csv" else "\t", columns, required)
 
 
-def _json_records(source: TextFile) -> Iterator[_Record]:
+def _json_records(source: TextFile) -> Iterator[Record]:
     for line in source:
         if line.problem or line.text.strip():
-            yield _Record(line.number, {"json": line.text}, line.problem)
+            yield Record(line.number, {"json": line.text}, line.problem)
 
 
-def _roco_records(source: TextFile) -> Iterator[_Record]:
+def _roco_records(source: TextFile) -> Iterator[Record]:
     for line in source:
         image_id, tab, caption = line.text.rstrip("\r\n").partition("\t")
         if line.problem or tab:
-            yield _Record(line.number, {"image_id": image_id.strip(), "caption": caption.strip()}, line.problem)
+            yield Record(line.number, {"image_id": image_id.strip(), "caption": caption.strip()}, line.problem)
         elif image_id.strip():
-            yield _Record(line.number, problem="no tab between image id and caption")
+            yield Record(line.number, problem="no tab between image id and caption")
 
 
-def _table_records(source: TextFile, delimiter: str, columns: Mapping[str, str]) -> Iterator[_Record]:
+def _table_records(source: TextFile, delimiter: str, columns: Mapping[str, str], required: Sequence[str]) -> Iterator[Record]:
     rows = _rows(iter(source), delimiter)
     header = next(rows, None)
     if header is None or isinstance(header[1], str):
         raise InvalidInput(f"{source.path}: no header", hint="the first line names the columns; or read it as format roco")
-    positions = _positions(source.path, header[1], columns)
+    positions = _positions(source.path, header[1], columns, required)
     for line, fields in rows:
         if isinstance(fields, str):
-            yield _Record(line, problem=fields)
+            yield Record(line, problem=fields)
         elif len(fields) != len(header[1]):
-            yield _Record(line, problem=f"{len(fields)} fields where the header has {len(header[1])}")
+            yield Record(line, problem=f"{len(fields)} fields where the header has {len(header[1])}")
         else:
-            yield _Record(line, {name: fields[position] for name, position in positions.items()})
+            yield Record(line, {name: fields[position] for name, position in positions.items()})
 
 
-def _positions(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
+def _positions(path: Path, header: list[str], columns: Mapping[str, str], required: Sequence[str]) -> dict[str, int]:
     """Where in the header each field of `ImageItem` is."""
     unknown = sorted(columns.keys() - ALIASES.keys())
     if unknown:
@@ -162,10 +174,10 @@ def _positions(path: Path, header: list[str], columns: Mapping[str, str]) -> dic
         found = next((alias for alias in wanted if alias in names), None)
         if found is not None:
             positions[name] = names.index(found)
-        elif name in columns or name in ("image_id", "caption"):
+        elif name in columns or name in required:
             raise InvalidInput(
                 f"{path}:1: no column {' or '.join(wanted)} in the header: {', '.join(header):.200}",
-                hint=f"say which column is the {name}, or read a file without header as format roco",
+                hint=f"say which it is, --column {name}=…, or read a file without header as format roco",
             )
     return positions
 
@@ -206,7 +218,7 @@ def _row_lines(ahead: deque[Line], lines: Iterator[Line], taken: list[Line]) -> 
         yield line.text
 
 
-def _read_companion(source: TextFile, cuis_by_id: dict[str, list[str]]) -> Iterator[BadRow]:
+def read_companion(source: TextFile, cuis_by_id: dict[str, list[str]]) -> Iterator[BadRow]:
     """Fills `cuis_by_id`; yields the rows that can't be used."""
     delimiter = "," if ".csv" in source.path.suffixes else "\t"
     for line, fields in _rows(iter(source), delimiter):
@@ -214,7 +226,7 @@ def _read_companion(source: TextFile, cuis_by_id: dict[str, list[str]]) -> Itera
             yield BadRow(str(source.path), line, fields)
         elif fields[0].strip().casefold() not in ALIASES["image_id"]:
             try:
-                cuis_by_id[fields[0].strip()] = [check_cui(cui) for cui in _split(" ".join(fields[1:]))]
+                cuis_by_id[fields[0].strip()] = [check_cui(cui) for cui in split_cuis(" ".join(fields[1:]))]
             except InvalidId as error:
                 yield BadRow(str(source.path), line, str(error))
 
@@ -226,18 +238,19 @@ def _item(values: dict[str, Any], companion: Mapping[str, list[str]], options: R
         values = item.model_dump()
     else:
         values = {name: value.strip() for name, value in values.items()}
-        values["cuis"] = _split(values.get("cuis", "")) or None
+        values["cuis"] = split_cuis(values.get("cuis", "")) or None
     cuis = values["cuis"] if values["cuis"] is not None else companion.get(values["image_id"])
     defaults = {"dataset": values.get("dataset") or options.dataset, "split": values.get("split") or options.split}
     return ImageItem.model_validate(values | {"cuis": None if options.relink else cuis} | defaults)
 
 
-def _split(text: str) -> list[str]:
+def split_cuis(text: str) -> list[str]:
     """CUIs separated by white space, commas, semicolons or bars."""
     return [cui for cui in _SEPARATORS.split(text) if cui]
 
 
-def _reason(error: ValidationError) -> str:
+def reason(error: ValidationError) -> str:
+    """What is wrong with a row, in one line."""
     problems = []
     for detail in error.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in detail["loc"])

@@ -14,6 +14,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 _MAX_WORDS = 8
+_NEAR = 20
+"""Characters before a parenthesis in which a short form is looked for."""
+_CAPITALS = re.compile(r"[A-Z][\w-]*[A-Z]")
 _PARENTHESIS = re.compile(r"\(([^()\n]{2,120})\)")
 _LEGEND = re.compile(r"([A-Z](?<![\w-].)[\w-]{1,9})(\s*[=:]|,\s|\s[–—-]\s)\s*([^\n.,;:=()]{3,100})")
 _MARK = re.compile(r"\b(?:arrow|asterisk|star)", re.IGNORECASE)
@@ -37,10 +40,16 @@ def find_definitions(caption: str) -> list[Definition]:
     found: dict[str, Definition] = {}
     if "(" in caption:
         for match in _PARENTHESIS.finditer(caption):
+            # A short form has a capital, and most parentheses have none: (arrow).
+            near = caption[max(0, match.start() - _NEAR) : match.end()]
+            if near == near.lower():
+                continue
             definition = _in_parentheses(caption, match) or _before_parentheses(caption, match)
             if definition:
                 found.setdefault(definition.short, definition)
-    for match in _LEGEND.finditer(caption):
+    # Outside `SF = …` and `SF: …` the short form of a legend has two capitals.
+    legends = _LEGEND.finditer(caption) if "=" in caption or ":" in caption or _CAPITALS.search(caption) else ()
+    for match in legends:
         definition = _in_legend(caption, match)
         if definition:
             found.setdefault(definition.short, definition)
@@ -62,7 +71,7 @@ def _in_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
 
 def _before_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
     """`SF (long form)`: the word before is the short form."""
-    before = _WORD.findall(caption, max(0, match.start() - 20), match.start())
+    before = _WORD.findall(caption, max(0, match.start() - _NEAR), match.start())
     if not before or not _is_short_form(before[-1]) or not before[-1].isupper():
         return None
     return _forward(before[-1], caption, match.start(1), match.end(1))

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
 from nbclip_shared.schemas import Assertion
 
-from kg_service.linking.normaliser import read_table
+from kg_service.linking.tables import read_table
 
 Span = tuple[int, int]
 
 # A full stop ends a sentence before white space or a capital; a panel label such as (b) begins one.
-_SENTENCE_END = re.compile(r"[.!?](?<!\b(?:vs|no)\.)(?=\s|$|[A-Z])|[;\n]|\([A-Za-z]\)\s")
-_TOKEN = re.compile(r"[\w'’/-]+|[:.]")
+# `?` before a word (? pneumonia) ends none.
+_SENTENCE_END = re.compile(r"(?:[.!](?<!\b(?:vs|no)\.)|(?<=[\w)])\?)(?=\s|$|[A-Z])|[;\n]|\([A-Za-z]\)\s")
+_TOKEN = re.compile(r"\+/[-−]|[\w'’/−-]+|[:.?±–—]")
+_TELLING_MARK = re.compile(r"[?±]|\+/[-−]")
+_CLAUSE_END = re.compile(r"\s*(?:[,.;?)]|$|(?:in|on|at|from|after|since|following)\b)", re.IGNORECASE)
 _RULING: tuple[Assertion, ...] = ("absent", "uncertain")
 _HINTS = frozenset({"not", "cannot", "can't", "may", "might", "could", "unable"})
 _LIST_END = re.compile(r"(?<!al|ar|ed|ic|ve)(?<!ous),\s(?!.*\b(?:or|nor)\b)", re.IGNORECASE | re.DOTALL)
@@ -35,7 +38,7 @@ _PHRASE_OUTSIDE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What a phrase does: `kind` is an assertion, `stop` or `pseudo`; `side` is `after`, `before`, `both` or `within`."""
+    """What a phrase does: `kind` is an assertion, `stop`, `show` or `pseudo`; `side` as `data/triggers.tsv` explains it."""
 
     kind: str
     side: str
@@ -88,12 +91,31 @@ def _telling_words() -> frozenset[str]:
     return frozenset(next((word for word in phrase if word in alone), max(phrase, key=len)) for phrase in phrases)
 
 
+@cache
+def _telling_pieces() -> frozenset[str]:
+    """The longest part of each telling word, as texts are cut into words: `can` of `can't`."""
+    return _telling_words() | {max(re.findall(r"[^\W_]+", word), key=len, default=word) for word in _telling_words()}
+
+
+def may_tell(word: str) -> bool:
+    """Whether a caption with this word (letters and digits, with joints or without) can have a trigger that rules.
+
+    A caption none of whose words can, and none of whose marks (`may_tell_mark`), is present in all its parts.
+    """
+    return not _telling_pieces().isdisjoint(_TOKEN.findall(word.lower()))
+
+
+def may_tell_mark(gap: str) -> bool:
+    """Whether what stands between two words can be a trigger that rules: `?`, `+/-`."""
+    return bool(_TELLING_MARK.search(gap))
+
+
 def assess(caption: str, spans: Sequence[Span]) -> list[Assertion]:
     """What the caption says of each span (code points, end exclusive): present, absent or uncertain."""
-    if not spans or not _may_rule(caption):
-        return ["present"] * len(spans)
-    sentences = [sentence for sentence in _sentences(caption) if _may_rule(caption[slice(*sentence)])]
-    scopes = [scope for sentence in sentences for scope in _scopes(caption, *sentence)]
+    if not spans:
+        return []
+    ruled = [sentence for sentence in sentences(caption) if _may_rule(caption[slice(*sentence)])]
+    scopes = [scope for sentence in ruled for scope in _scopes(caption, *sentence)]
     return [_assertion(span, scopes) for span in spans]
 
 
@@ -106,7 +128,8 @@ def _assertion(span: Span, scopes: list[_Scope]) -> Assertion:
     return next((assertion for assertion in _RULING if assertion in ruled), "present")
 
 
-def _sentences(caption: str) -> list[Span]:
+def sentences(caption: str) -> list[Span]:
+    """The sentences of a caption, end to end."""
     ends = [match.start() + 1 for match in _SENTENCE_END.finditer(caption)]
     return [(start, end) for start, end in zip([0, *ends], [*ends, len(caption)], strict=True) if start < end]
 
@@ -133,15 +156,35 @@ def _scopes(caption: str, start: int, end: int) -> list[_Scope]:
     triggers = _triggers(caption, start, end)
     scopes: list[_Scope] = []
     for i, trigger in enumerate(triggers):
-        kind, side = trigger.rule.kind, trigger.rule.side
+        kind, side = trigger.rule.kind, _side(caption, trigger, end)
         if kind in _RULING:
             if side == "within":
                 scopes.append(_Scope(trigger.start, trigger.end, side, kind))
             if side in {"after", "both"}:
                 scopes += (_Scope(*piece, "after", kind) for piece in _after(caption, trigger, triggers[i + 1 :], end))
+            if side == "object":
+                scopes += (_Scope(*piece, "after", kind) for piece in _object(caption, trigger, triggers[i + 1 :], end))
             if side in {"before", "both"}:
                 scopes += (_Scope(*piece, "before", kind) for piece in _before(caption, trigger, triggers[:i], start))
     return scopes
+
+
+def _side(caption: str, trigger: _Trigger, end: int) -> str:
+    """The side it rules here: `either` and `last` depend on whether its clause ends with it."""
+    side = trigger.rule.side
+    if side not in {"either", "last"}:
+        return side
+    if _CLAUSE_END.match(caption[trigger.end : end]):
+        return "before"
+    return "after" if side == "either" else ""
+
+
+def _object(caption: str, trigger: _Trigger, later: list[_Trigger], end: int) -> list[Span]:
+    """What follows the trigger or, if its clause has a verb of showing, that: `neither lung shows nodules` denies no lung."""
+    verb = next((other for other in later if other.rule.kind in {"show", "stop"}), None)
+    if verb is None or verb.rule.kind == "stop":
+        return _after(caption, trigger, later, end)
+    return _after(caption, replace(trigger, end=verb.end), [other for other in later if other.start >= verb.end], end)
 
 
 def _after(caption: str, trigger: _Trigger, later: list[_Trigger], end: int) -> list[Span]:
@@ -160,7 +203,7 @@ def _before(caption: str, trigger: _Trigger, earlier: list[_Trigger], start: int
 
 def _ends(other: _Trigger, trigger: _Trigger, side: str) -> bool:
     """Whether a scope ends at another trigger: a stop of that side, or one of the same kind that takes over."""
-    return other.rule.kind == trigger.rule.kind or (other.rule.kind == "stop" and other.rule.side in {side, "both"})
+    return other.rule.kind == trigger.rule.kind or (other.rule.kind in {"stop", "show"} and other.rule.side in {side, "both"})
 
 
 def _opening(caption: str, trigger: _Trigger, start: int) -> int:

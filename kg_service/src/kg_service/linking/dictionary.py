@@ -1,78 +1,111 @@
 """The default linker: finds the vocabulary's names in captions, deterministically.
 
-Every run of up to eight stems is looked up at once for a batch of captions. Where two matches cross, the longer wins; one
-inside a longer one stays unless the settings say otherwise (chest in chest X-ray).
+Every run of up to eight stems is looked up at once for a batch of captions. Where two matches cross, the longer wins; which of
+those inside a longer one stay is a setting (`settings.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, reduce
+from itertools import repeat
+from operator import or_
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from nbclip_shared.schemas import Assertion
 
-from kg_service.linking.abbreviations import find_definitions, find_uses
+from kg_service.linking.abbreviations import Definition, find_definitions, find_uses
 from kg_service.linking.assertion import assess
-from kg_service.linking.candidates import LEARNED, RULES, Bools, Candidates, Reader, wanted_concepts
+from kg_service.linking.candidates import CONFIRMED, LEARNED, RULES, Bools, Candidates, Floats, Reader, wanted_concepts
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
 from kg_service.linking.name_index import NameIndex
-from kg_service.linking.normaliser import read_table
-from kg_service.linking.prior import PriorReader, open_prior
+from kg_service.linking.prior import Prior, open_prior
+from kg_service.linking.prior_reader import PriorReader
 from kg_service.linking.settings import LinkerSettings
-from kg_service.linking.tokens import CAPITALS, LETTERS, SHORT_FORM, Tokens, WordTable, tokenise
+from kg_service.linking.short_forms import Context, choose_meaning, read_context
+from kg_service.linking.speller import Speller
+from kg_service.linking.tables import read_table
+from kg_service.linking.tokens import CAPITALS, PLAIN_LETTERS, SHORT_FORM, Ints, Tokens, WordTable, tokenise
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 Span = tuple[int, int]
 
+VERSION = "dictionary-4"
+"""The number is raised when a caption can get other mentions than before."""
+
 _BATCH = 512
 _SHOUTING_SHARE = 0.7
-_SHOUTING_WORDS = 3
+_SHOUTING_LETTERS = 12
 _ABBREVIATION_FACTOR = 0.95
 _MEMO_SIZE = 1 << 18
+_MIX = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], np.uint64)
+"""Odd factors of splitmix64 (Steele, Lea and Flood, 2014) and one more."""
 
 
 class Reading(NamedTuple):
-    """What a span means: concept (position in the vocabulary), rule and score; and what lost."""
+    """What a span means, and what lost; `concept` is a position in the vocabulary.
+
+    `groups`: bits of its semantic groups but anatomy, of which none keeps a mention out of another's.
+    `taught`: of a prior fitted on texts without spans, all readings that the span brings.
+    `own`: whether the concept is what the words mean by name.
+    """
 
     concept: int
+    cui: str
+    name: str
     rule: str
     score: float
     losers: tuple[LinkCandidate, ...]
+    groups: int
+    taught: tuple[Reading, ...] = ()
+    own: bool = True
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether labelled texts have taught it."""
+        return self.rule == RULES[LEARNED]
 
 
-_Meaning = tuple[tuple[str, ...], Reading]
-"""Words of which the caption must hold one (if any are named), and the reading."""
+_Meaning = tuple[Context, Reading]
+_Readings = list[tuple[Span, Reading]]
 
 
 class DictionaryLinker:
     """Links by normalised names (`candidates.py`), abbreviations and assertion rules."""
 
-    def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: LinkerSettings) -> None:
+    def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: LinkerSettings, prior: Prior | None = None) -> None:
+        """With `prior`, or else the saved one that the settings name."""
         self._vocabulary = vocabulary
+        self._index = index
         self._settings = settings
-        self._nested = settings.nested
+        self._nested = settings.nested == "all"
         self._reader = Reader(vocabulary, index, settings)
-        self._prior = _open_prior(vocabulary, settings)
+        self._prior = _read_prior(prior or _open_prior(vocabulary, settings), vocabulary, settings)
+        self._distinct = settings.nested == "distinct" and not (self._prior and self._prior.flat)
         self._several = self._prior is not None and self._prior.several
         self._names: dict[int, tuple[str, str]] = {}
-        self._candidates: dict[tuple[int, float], LinkCandidate] = {}
+        self._memory: dict[int, Reading] = {}
         rows = read_table("radiology.tsv")
         self._short_forms = frozenset(row[0] for row in rows)
-        self._words = WordTable(self._short_forms)
+        self._speller = Speller(index.stems, index.deletions, index.deleted, vocabulary.words) if settings.misspellings else None
+        self._words = WordTable(self._short_forms, self._speller)
         self._radiology = self._read_radiology(rows)
 
     @property
     def name(self) -> str:
-        """`dictionary-2`; the number is raised when a caption can get other mentions than before."""
-        return "dictionary-2"
+        """Such as `dictionary-4`, with a prior `dictionary-4+prior:ab12cd34`."""
+        return f"{VERSION}+prior:{self._prior.id}" if self._prior else VERSION
 
     def link(self, captions: Sequence[str]) -> list[LinkedCaption]:
         """One LinkedCaption a caption, in order; a caption's mentions do not depend on its batch."""
         starts = range(0, len(captions), _BATCH)
         return [linked for start in starts for linked in self._link_batch(captions[start : start + _BATCH])]
+
+    def with_prior(self, prior: Prior) -> DictionaryLinker:
+        """This linker, but with a prior that need not be saved."""
+        return DictionaryLinker(self._vocabulary, self._index, self._settings, prior)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -86,25 +119,31 @@ class DictionaryLinker:
 
     def _link_batch(self, captions: Sequence[str]) -> Iterator[LinkedCaption]:
         tokens, shouting, found = self._read(captions)
-        matches = _Matches.of(tokens, found)
+        readings = self._readings(tokens, found)
         cuts = np.searchsorted(found.first, tokens.bounds).tolist()
-        short = np.flatnonzero((tokens.counts[:, SHORT_FORM] > 0) & ~shouting)
+        firsts = _clusters(found)
+        cluster_cuts, clusters = np.searchsorted(firsts, cuts).tolist(), [*firsts.tolist(), len(readings)]
+        short = np.flatnonzero(tokens.counts[:, SHORT_FORM] > shouting)
         short_cuts, short_words = np.searchsorted(short, tokens.bounds).tolist(), short.tolist()
+        telling = tokens.telling.tolist()
         for i, caption in enumerate(captions):
-            readings: dict[Span, Reading | int] = {matches.spans[m]: m for m in range(cuts[i], cuts[i + 1])}
-            for word in short_words[short_cuts[i] : short_cuts[i + 1]]:
-                span = int(tokens.starts[word]), int(tokens.ends[word])
-                if self._is_learned(matches, readings.get(span)):
-                    continue
-                if meaning := _in_context(self._meanings_of(tokens.word(word)), caption):
-                    readings[span] = meaning
-            if "(" in caption or "=" in caption or ":" in caption:
-                self._read_definitions(caption, matches, readings)
-            yield self._link_one(caption, matches, readings)
+            shorts = short_words[short_cuts[i] : short_cuts[i + 1]]
+            defined = find_definitions(caption) if "(" in caption or "=" in caption or ":" in caption else []
+            if shorts or defined:
+                by_span = self._with_short_forms(caption, tokens, shorts, dict(readings[cuts[i] : cuts[i + 1]]))
+                chosen = self._choose(_with_definitions(caption, defined, by_span).items())
+            else:
+                chosen = []
+                for c in range(cluster_cuts[i], cluster_cuts[i + 1]):
+                    cluster = readings[clusters[c] : clusters[c + 1]]
+                    chosen += cluster if len(cluster) == 1 else self._choose(cluster)
+            if self._several:
+                chosen = _at_own_names((span, one) for span, reading in chosen for one in reading.taught or (reading,))
+            yield _linked(caption, chosen, telling[i])
 
     def _read(self, texts: Sequence[str]) -> tuple[Tokens, Bools, Candidates]:
         if self._words.full:
-            self._words = WordTable(self._short_forms)
+            self._words = WordTable(self._short_forms, self._speller)
         tokens = tokenise(texts, self._words)
         shouting = _is_shouting(tokens)
         found = self._reader.read(tokens, shouting, self._settings.min_score)
@@ -112,64 +151,61 @@ class DictionaryLinker:
             found = self._prior.read(tokens, found, self._settings.min_score)
         return tokens, shouting, found
 
-    def _link_one(self, caption: str, matches: _Matches, readings: dict[Span, Reading | int]) -> LinkedCaption:
-        chosen = sorted(self._choose(matches, readings), key=_reading_order)
-        if self._several:
-            meant = [(span, reading) for span, found in chosen for reading in self._meant(matches, found)]
-        else:
-            meant = [(span, self._reading(matches, found)) for span, found in chosen]
-        assertions = assess(caption, [span for span, _ in meant])
-        mentions = [self._mention(caption, *hit, assertion) for hit, assertion in zip(meant, assertions, strict=True)]
-        return LinkedCaption(caption, tuple(mentions))
-
-    def _choose(self, matches: _Matches, readings: dict[Span, Reading | int]) -> list[tuple[Span, Reading | int]]:
-        """The longest of crossing spans, with those inside them if these are wanted; and all that texts have taught."""
-        outer: list[Span] = []
-        chosen: list[tuple[Span, Reading | int]] = []
-        for span, found in sorted(readings.items(), key=_longest_first):
-            if self._several and self._is_learned(matches, found):
-                chosen.append((span, found))
+    def _choose(self, readings: Iterable[tuple[Span, Reading]]) -> _Readings:
+        """The longest of crossing spans, with those inside them that are wanted; and all that texts have taught."""
+        outer: _Readings = []
+        chosen: _Readings = []
+        for item in sorted(readings, key=_longest_first):
+            (start, end), reading = item
+            if self._several and reading.is_learned:
+                chosen.append(item)
                 continue
-            start, end = span
-            for other_start, other_end in outer:
-                if other_start < end and start < other_end:
-                    if self._nested and other_start <= start and end <= other_end:
-                        chosen.append((span, found))
-                    break
+            alone = True
+            for (low, high), other in outer:
+                if low < end and start < high:
+                    alone = False
+                    if not (low <= start and end <= high and self._may_nest(reading, other)):
+                        break
             else:
-                outer.append(span)
-                chosen.append((span, found))
+                chosen.append(item)
+                if alone:
+                    outer.append(item)
+        chosen.sort(key=_reading_order)
         return chosen
 
-    def _is_learned(self, matches: _Matches, found: Reading | int | None) -> bool:
-        return isinstance(found, int) and matches.rule[matches.rows[found]] == LEARNED
+    def _may_nest(self, inner: Reading, outer: Reading) -> bool:
+        """Whether a mention is kept inside another."""
+        return self._nested or (self._distinct and inner.concept != outer.concept and not inner.groups & outer.groups)
 
-    def _meant(self, matches: _Matches, found: Reading | int) -> Iterator[Reading]:
-        """The reading of a span; where a prior says that it brings several concepts, all that are sure enough, by CUI."""
-        if not (isinstance(found, int) and self._is_learned(matches, found)):
-            yield self._reading(matches, found)
-            return
-        rows = range(matches.rows[found], matches.rows[found + 1])
-        sure = [row for row in rows if matches.score[row] >= self._settings.min_score]
-        for row in sorted(sure, key=matches.concept.__getitem__):
-            yield Reading(matches.concept[row], RULES[LEARNED], matches.score[row], ())
+    def _readings(self, tokens: Tokens, found: Candidates) -> _Readings:
+        """Each match's span and reading. Equal candidates make equal readings, which are remembered."""
+        score = np.round(found.score, 4)
+        spans = zip(tokens.starts[found.first].tolist(), tokens.ends[found.end - 1].tolist(), strict=True)
+        read: list[Reading] = []
+        for m, identity in enumerate(_identities(found, score)):
+            reading = self._memory.get(identity)
+            if reading is None:
+                rows = slice(int(found.rows[m]), int(found.rows[m + 1]))
+                columns = found.concept[rows].tolist(), found.rule[rows].tolist(), score[rows].tolist()
+                reading = self._reading(list(zip(*columns, strict=True)))
+                _remember(self._memory, identity, reading)
+            read.append(reading)
+        return list(zip(spans, read, strict=True))
 
-    def _reading(self, matches: _Matches, found: Reading | int) -> Reading:
-        if not isinstance(found, int):
-            return found
-        best, stop = matches.rows[found], matches.rows[found + 1]
-        losers: tuple[LinkCandidate, ...] = ()
-        if stop > best + 1:
-            stop = min(stop, best + 1 + self._settings.max_candidates)
-            losers = tuple([self._candidate(matches.concept[row], matches.score[row]) for row in range(best + 1, stop)])
-        return Reading(matches.concept[best], RULES[matches.rule[best]], matches.score[best], losers)
-
-    def _candidate(self, concept: int, score: float) -> LinkCandidate:
-        known = self._candidates.get((concept, score))
-        if known is None:
-            known = LinkCandidate(*self._concept(concept), score)
-            _remember(self._candidates, (concept, score), known)
-        return known
+    def _reading(self, rows: list[tuple[int, int, float]]) -> Reading:
+        """What candidates (concept, rule and score, best first) come to."""
+        (concept, rule, score), *others = rows
+        losers = others[: self._settings.max_candidates]
+        taught: tuple[Reading, ...] = ()
+        if self._several and rule in (LEARNED, CONFIRMED):
+            sure = sorted(row for row in rows if row[2] >= self._settings.min_score)
+            taught = tuple(
+                Reading(concept, *self._concept(concept), RULES[rule], score, (), 0, (), rule == CONFIRMED)
+                for concept, rule, score in sure
+            )
+        candidates = tuple(LinkCandidate(*self._concept(concept), score) for concept, _, score in losers)
+        groups = reduce(or_, (_group_bits().get(tui, 0) for tui in self._vocabulary.semantic_types_at(concept)), 0)
+        return Reading(concept, *self._concept(concept), RULES[rule], score, candidates, groups, taught)
 
     def _concept(self, concept: int) -> tuple[str, str]:
         """CUI and preferred name."""
@@ -179,23 +215,17 @@ class DictionaryLinker:
             _remember(self._names, concept, known)
         return known
 
-    def _mention(self, caption: str, span: Span, reading: Reading, assertion: Assertion) -> Mention:
-        start, end = span
-        cui, name = self._concept(reading.concept)
-        return Mention(cui, name, caption[start:end], start, end, reading.score, reading.rule, assertion, reading.losers)
-
-    def _read_definitions(self, caption: str, matches: _Matches, readings: dict[Span, Reading | int]) -> None:
-        """Adds the short forms that the caption defines.
-
-        One that it defines as something unknown reads as nothing, not as what the vocabulary has for it.
-        """
-        defined = {definition.short: readings.get((definition.start, definition.end)) for definition in find_definitions(caption)}
-        for start, end, short in find_uses(caption, defined) if defined else ():
-            found = defined[short]
-            if found is None:
-                readings.pop((start, end), None)
-            else:
-                readings[start, end] = _relabel(self._reading(matches, found), "abbreviation")
+    def _with_short_forms(
+        self, caption: str, tokens: Tokens, words: list[int], readings: dict[Span, Reading]
+    ) -> dict[Span, Reading]:
+        """`readings` with those of radiology's abbreviations, but for what texts have taught."""
+        for word in words:
+            span = int(tokens.starts[word]), int(tokens.ends[word])
+            if (known := readings.get(span)) and known.is_learned:
+                continue
+            if reading := choose_meaning(self._meanings_of(tokens.word(word)), caption, span[0]):
+                readings[span] = reading
+        return readings
 
     def _meanings_of(self, word: str) -> list[_Meaning]:
         return self._radiology.get(word) or self._radiology.get(word.removesuffix("s"), [])
@@ -204,59 +234,96 @@ class DictionaryLinker:
         """The package's list of abbreviations that captions leave undefined, as far as the vocabulary knows them."""
         meanings: dict[str, list[_Meaning]] = {}
         tokens, _, found = self._read([long_form for _, long_form, *_ in rows])
-        matches = _Matches.of(tokens, found)
+        readings = self._readings(tokens, found)
         whole = {(first, end): m for m, (first, end) in enumerate(zip(found.first.tolist(), found.end.tolist(), strict=True))}
         bounds = tokens.bounds.tolist()
         for i, (short, _, *context) in enumerate(rows):
             if (m := whole.get((bounds[i], bounds[i + 1]))) is not None:
-                reading = _relabel(self._reading(matches, m), "radiology-abbreviation")
-                meanings.setdefault(short, []).append((tuple(" ".join(context).split()), reading))
+                reading = _relabel(readings[m][1], "radiology-abbreviation")
+                meanings.setdefault(short, []).append((read_context(" ".join(context)), reading))
         return meanings
 
 
-@dataclass(frozen=True, slots=True)
-class _Matches:
-    """Candidates as lists, for what goes on caption by caption."""
-
-    spans: list[Span]
-    rows: list[int]
-    concept: list[int]
-    rule: list[int]
-    score: list[float]
-
-    @classmethod
-    def of(cls, tokens: Tokens, found: Candidates) -> _Matches:
-        spans = zip(tokens.starts[found.first].tolist(), tokens.ends[found.end - 1].tolist(), strict=True)
-        score = np.round(found.score, 4).tolist()
-        return cls(list(spans), found.rows.tolist(), found.concept.tolist(), found.rule.tolist(), score)
+def _linked(caption: str, readings: _Readings, telling: bool) -> LinkedCaption:
+    """The caption with its mentions; without a telling word in it, all are present."""
+    assertions: Iterable[Assertion] = assess(caption, [span for span, _ in readings]) if telling else repeat("present")
+    mentions = [
+        Mention(reading.cui, reading.name, caption[start:end], start, end, reading.score, reading.rule, assertion, reading.losers)
+        for ((start, end), reading), assertion in zip(readings, assertions, strict=False)
+    ]
+    return LinkedCaption(caption, tuple(mentions))
 
 
-def _open_prior(vocabulary: Vocabulary, settings: LinkerSettings) -> PriorReader | None:
-    if not settings.prior:
-        return None
-    return PriorReader(open_prior(Path(settings.prior)), vocabulary, wanted_concepts(vocabulary, settings.semantic_types))
+def _at_own_names(readings: Iterable[tuple[Span, Reading]]) -> _Readings:
+    """Without what other words bring of a concept that the caption calls by name: that says whether it is there."""
+    chosen = list(readings)
+    named = {reading.concept for _, reading in chosen if reading.own}
+    return [(span, reading) for span, reading in chosen if reading.own or reading.concept not in named]
 
 
-def _longest_first(item: tuple[Span, Reading | int]) -> tuple[int, int]:
+def _with_definitions(caption: str, definitions: list[Definition], readings: dict[Span, Reading]) -> dict[Span, Reading]:
+    """`readings` with those of the short forms that the caption defines.
+
+    One that it defines as something unknown reads as nothing, not as what the vocabulary has for it.
+    """
+    defined = {definition.short: readings.get((definition.start, definition.end)) for definition in definitions}
+    for start, end, short in find_uses(caption, defined) if defined else ():
+        if reading := defined[short]:
+            readings[start, end] = _relabel(reading, "abbreviation")
+        else:
+            readings.pop((start, end), None)
+    return readings
+
+
+def _clusters(found: Candidates) -> Ints:
+    """The first match of each group of matches that share words with no other group."""
+    reach = np.maximum.accumulate(found.end)
+    return np.flatnonzero(np.concatenate(([True], found.first[1:] >= reach[:-1]))) if len(reach) else np.zeros(0, np.int64)
+
+
+def _identities(found: Candidates, score: Floats) -> list[int]:
+    """A number for each match that is the same where its candidates, with rules and scores, are: 64 bits of a hash."""
+    value = found.concept.astype(np.uint64) * _MIX[0] + found.rule.astype(np.uint64) * _MIX[1]
+    value += np.rint(score * 10_000).astype(np.uint64) * _MIX[2]
+    place = np.arange(len(value)) - np.repeat(found.rows[:-1], np.diff(found.rows))
+    value ^= (place + 1).astype(np.uint64) * _MIX[3]
+    for shift, factor in ((30, _MIX[1]), (27, _MIX[2])):
+        value = (value ^ (value >> np.uint64(shift))) * factor
+    value ^= value >> np.uint64(31)
+    identities: list[int] = np.add.reduceat(value, found.rows[:-1]).tolist() if len(value) else []
+    return identities
+
+
+@cache
+def _group_bits() -> dict[str, int]:
+    """A bit for the semantic group of each TUI; none for anatomy."""
+    groups = enumerate(read_table("semantic_groups.tsv"))
+    return {tui: 1 << bit for bit, (group, tuis) in groups if group != "ANAT" for tui in tuis.split()}
+
+
+def _open_prior(vocabulary: Vocabulary, settings: LinkerSettings) -> Prior | None:
+    return open_prior(Path(settings.prior), vocabulary, VERSION) if settings.prior else None
+
+
+def _read_prior(prior: Prior | None, vocabulary: Vocabulary, settings: LinkerSettings) -> PriorReader | None:
+    return PriorReader(prior, vocabulary, wanted_concepts(vocabulary, settings.semantic_types)) if prior else None
+
+
+def _longest_first(item: tuple[Span, Reading]) -> tuple[int, int]:
     (start, end), _ = item
     return start - end, start
 
 
-def _reading_order(item: tuple[Span, Reading | int]) -> tuple[int, int]:
+def _reading_order(item: tuple[Span, Reading]) -> tuple[int, int]:
     (start, end), _ = item
     return start, -end
 
 
 def _is_shouting(tokens: Tokens) -> Bools:
-    """By word, whether its text is written in capitals."""
+    """By word, whether its text is written in capitals; radiology's short forms, which always are, don't count."""
     first, end = tokens.bounds[:-1], tokens.bounds[1:]
-    capitals, letters = tokens.run_count(CAPITALS, first, end), tokens.run_count(LETTERS, first, end)
-    return np.repeat((capitals > _SHOUTING_SHARE * letters) & (end - first >= _SHOUTING_WORDS), end - first)
-
-
-def _in_context(meanings: list[_Meaning], caption: str) -> Reading | None:
-    folded = caption.casefold()
-    return next((reading for context, reading in meanings if not context or any(word in folded for word in context)), None)
+    capitals, letters = tokens.run_count(CAPITALS, first, end), tokens.run_count(PLAIN_LETTERS, first, end)
+    return np.repeat((capitals > _SHOUTING_SHARE * letters) & (letters >= _SHOUTING_LETTERS), end - first)
 
 
 def _relabel(reading: Reading, rule: str) -> Reading:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nbclip_shared.schemas import Assertion
 
 
-@dataclass(frozen=True, slots=True)
-class LinkCandidate:
+class LinkCandidate(NamedTuple):
     """A concept that a span could have meant; `score` in [0, 1]."""
 
     cui: str
@@ -18,9 +17,8 @@ class LinkCandidate:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A span of a caption and the concept it was linked to.
+class Mention(NamedTuple):
+    """A span of a caption and the concept it was linked to. A tuple, for captions have a million of them.
 
     Attributes:
         cui: the concept.
@@ -56,7 +54,7 @@ class Linker(Protocol):
 
     @property
     def name(self) -> str:
-        """Method and version, stored on every edge it makes, such as `dictionary-2`."""
+        """Method and version, stored on every edge it makes, such as `dictionary-4`."""
 
     def link(self, captions: Sequence[str]) -> list[LinkedCaption]:
         """One LinkedCaption a caption, in order."""

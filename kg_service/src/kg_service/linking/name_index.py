@@ -12,6 +12,7 @@ lookups that is one chance in a million.
     strict     bool [P]        the name is an acronym or shorter than three characters: it counts in its own case only
     seen       uint8 [2^b / 8] bit (key mod 2^b) is set for each key: most lookups end here
     evidence   uint8 [N]       bits of the number of names and is_a edges of a concept
+    stems, deletions, deleted  what tells misspelt words (`speller.py`)
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ import numpy.typing as npt
 from nbclip_shared.errors import BrokenArtefact
 
 from kg_service.linking.normaliser import MAX_STEMS, strip_name
+from kg_service.linking.speller import build_speller
 from kg_service.linking.tokens import ACRONYM, BAG, EXACT, FOLDED, KEY, LEMMAS, LETTERS, STEMS, Ints, Uint64s, WordTable, tokenise
 from kg_service.vocabulary.artefact import open_array, read_manifest, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-KIND, FORMAT = "name-index", 2
+KIND, FORMAT = "name-index", 4
 PRINTS = (BAG, LEMMAS, FOLDED, EXACT)
 _HINT = "build it again: kg-service vocabulary build RRF_DIR"
 _BATCH = 1 << 16
@@ -49,6 +51,9 @@ class NameIndex:
     strict: npt.NDArray[np.bool_]
     seen: npt.NDArray[np.uint8]
     evidence: npt.NDArray[np.uint8]
+    stems: Uint64s
+    deletions: Uint64s
+    deleted: npt.NDArray[np.int32]
 
     def find(self, keys: Uint64s) -> tuple[Ints, Ints]:
         """Which of `keys` [Q] the index has: their positions in the query and in the index, int64, both [hits]."""
@@ -81,7 +86,7 @@ def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:
     keys = keys[first]
     arrays: dict[str, npt.NDArray[Any]] = {"keys": keys, "names": names[order], "prints": prints[order], "strict": strict[order]}
     arrays["starts"] = np.append(first, len(order)).astype(np.int32)
-    arrays |= {"seen": bit_field(keys), "evidence": _evidence_bits(vocabulary)}
+    arrays |= {"seen": bit_field(keys), "evidence": _evidence_bits(vocabulary), **build_speller(vocabulary.words)}
     with writing_folder(directory) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)

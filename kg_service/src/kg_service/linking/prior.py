@@ -2,12 +2,13 @@
 
 From texts with spans, the share of a run's occurrences that carry each concept. From texts with concepts alone (such as ROCO's
 captions), a noisy-or: each concept of a text is brought by one of its runs, independently, each with its own probability; fitted
-by expectation maximisation. Both are smoothed towards what the unfitted linker makes of the run, so that one occurrence does
-not outweigh a name. A run that labelled texts have is read as they read it, or not at all; others are read by names.
+by expectation maximisation, a posteriori. Both are smoothed towards what the unfitted linker makes of the run, so that one
+occurrence does not outweigh a name. A run that labelled texts have is read as they read it, or not at all; others are read by
+names.
 
 A fitted prior is a folder:
 
-    keys      uint64 [K]      keys of runs (`tokens.py`), ascending
+    keys      uint64 [K]      lemma hashes of runs (`tokens.py`), ascending: `studies` is `study`, but not `studied`
     seen      uint8 [2^b / 8] their bit field
     rows      int32 [K + 1]   row pointers into the two below
     cuis      int32 [E]       CUI numbers, most probable first
@@ -20,28 +21,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from nbclip_shared.errors import BrokenArtefact
 
-from kg_service.linking.candidates import LEARNED, Bools, Candidates, Floats, runs
-from kg_service.linking.name_index import bit_field, find_keys
-from kg_service.linking.tokens import KEY, LETTERS, Ints, Tokens, Uint64s
-from kg_service.vocabulary.artefact import open_array, read_manifest, write_manifest, writing_folder
+from kg_service.linking.candidates import Bools, Candidates, Floats, code_of, runs
+from kg_service.linking.name_index import bit_field
+from kg_service.linking.tokens import LEMMAS, LETTERS, Ints, Tokens, Uint64s
+from kg_service.vocabulary.artefact import manifest_sha256, open_array, read_manifest, write_manifest, writing_folder
 from kg_service.vocabulary.format import cui_number
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-KIND, FORMAT = "linking-prior", 1
-_HINT = "fit it again"
+KIND, FORMAT = "linking-prior", 4
+_HINT = "kg-service linker fit LABELLED, or unset KG_LINKER_PRIOR"
+_ID_DIGITS = 8
 _BATCH = 256
 _STEPS = 25
-_STRENGTH, _STRENGTH_OF_TEXTS = 1.0, 2.0
-"""How many occurrences the unfitted linker's opinion is worth, beside spans and beside texts without."""
+_STRENGTH, _STRENGTH_OF_TEXTS, _STRENGTH_UNNAMED = 1.0, 2.0, 4.0
+"""How many occurrences the unfitted linker's opinion is worth: beside spans; beside texts without; there, that words don't bring
+what is no name of theirs."""
+_SURE, _EXACT = 0.75, 0.95
+_TRUST_OF_EXACT, _TRUST, _DISTRUST = 0.65, 0.5, 0.1
+"""How often an unfitted reading is right: one by an exact name (so that only two texts without the label refute it), a sure one
+(about half the time), another."""
 _LEAST_SHARE = 0.05
-_ODDS = 4.5
-"""Odds are multiplied by this to make a score: the default threshold of 0.75 is then a probability of 0.4."""
+ODDS = 4.5
+"""Odds are multiplied by this to make a score, unless another factor does better (`learning.py`): the default threshold of 0.75
+is then a probability of 0.4."""
 
 
 class LabelledText(Protocol):
@@ -68,7 +78,14 @@ class TextReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The arrays above; `several`: fitted from texts without spans, so that a run can bring several concepts at once."""
+    """The arrays above.
+
+    Attributes:
+        several: fitted from texts without spans, so that a run can bring several concepts at once.
+        flat: fitted from spans of which none lies inside another: the labels mean the longest name alone.
+        odds: factor of the odds in a score.
+        id: first 8 hexadecimal digits of the SHA-256 of the saved prior's manifest; empty before it is saved.
+    """
 
     keys: Uint64s
     seen: npt.NDArray[np.uint8]
@@ -76,6 +93,9 @@ class Prior:
     cuis: npt.NDArray[np.int32]
     shares: npt.NDArray[np.float32]
     several: bool
+    flat: bool
+    odds: float = ODDS
+    id: str = ""
 
 
 _LABEL = np.dtype([("key", np.uint64), ("cui", np.int64)])
@@ -91,12 +111,13 @@ def fit_prior(documents: Sequence[LabelledText], linker: TextReader) -> Prior:
     text, key, guess, score = (np.concatenate(column) for column in zip(*parts, strict=True))
     text = text + np.repeat(np.arange(len(parts)) * _BATCH, [len(part[0]) for part in parts])
     keys, at = np.unique(key, return_inverse=True)
+    opinions = _opinions(at, guess, score, several)
     if several:
-        counts, learned = _noisy_or(text, at, *_text_labels(documents))
+        counts, learned = _noisy_or(text, at, _text_labels(documents), opinions)
     else:
         counts = np.bincount(at, minlength=len(keys)).astype(float)
         learned = np.searchsorted(keys, labels["key"]), labels["cui"], np.ones(len(labels))
-    return _smooth(keys, counts, learned, _guesses(at, guess, score), several)
+    return _smooth(keys, counts, learned, opinions, several, _are_flat(documents))
 
 
 def _span_labels(documents: Sequence[LabelledText], linker: TextReader) -> npt.NDArray[Any]:
@@ -104,7 +125,7 @@ def _span_labels(documents: Sequence[LabelledText], linker: TextReader) -> npt.N
     tokens, _ = linker.read([document.text for document in documents], 1.0)
     spans = list(_labelled_runs(documents, tokens))
     first, end = (np.array([span[i] for span in spans], np.int64) for i in (0, 1))
-    keys = tokens.run_hash(KEY, first, end)
+    keys = tokens.run_hash(LEMMAS, first, end)
     pairs = [(key, cui_number(cui)) for key, (*_, cuis) in zip(keys, spans, strict=True) for cui in sorted(cuis)]
     return np.array(pairs, _LABEL)
 
@@ -115,12 +136,12 @@ def _occurrences(
     """Runs that are names, labelled somewhere, or (without spans) single words: text, key, the unfitted CUI and its score."""
     tokens, found = linker.read([document.text for document in documents], 0.0)
     first, end = runs(tokens)
-    code = _code(first, end)
+    code = code_of(first, end)
     order = np.argsort(code)
     first, end, code = first[order], end[order], code[order]
-    key = tokens.run_hash(KEY, first, end)
+    key = tokens.run_hash(LEMMAS, first, end)
     guess, score = np.full(len(code), -1), np.zeros(len(code))
-    at = np.searchsorted(code, _code(found.first, found.end))
+    at = np.searchsorted(code, code_of(found.first, found.end))
     guess[at] = linker.vocabulary.concept_cui[found.concept[found.rows[:-1]]]
     score[at] = found.score[found.rows[:-1]]
     kept = (guess >= 0) | np.isin(key, labelled)
@@ -130,10 +151,6 @@ def _occurrences(
         kept &= ~_inside(first, end, [span[:2] for span in _labelled_runs(documents, tokens)], set(code[guess >= 0].tolist()))
     text = np.searchsorted(tokens.bounds, first[kept], side="right") - 1
     return text, key[kept], guess[kept], score[kept]
-
-
-def _code(first: Ints, end: Ints) -> Ints:
-    return first * 16 + (end - first)
 
 
 def _labelled_runs(documents: Sequence[LabelledText], tokens: Tokens) -> Iterator[tuple[int, int, frozenset[str]]]:
@@ -157,6 +174,13 @@ def _inside(first: Ints, end: Ints, labelled: Sequence[tuple[int, int]], named: 
     return inside
 
 
+def _are_flat(documents: Sequence[LabelledText]) -> bool:
+    """Whether there are labelled spans, and none lies inside another."""
+    spans = [sorted({(start, -end) for start, end, _ in document.spans}) for document in documents]
+    nested = any(-later[1] <= -earlier[1] for each in spans for earlier, later in pairwise(each))
+    return any(spans) and not nested
+
+
 def _text_labels(documents: Sequence[LabelledText]) -> tuple[Ints, Ints]:
     """Text and CUI number of each concept of a text."""
     pairs = [(i, cui_number(cui)) for i, document in enumerate(documents) for cui in sorted(document.cuis)]
@@ -164,8 +188,38 @@ def _text_labels(documents: Sequence[LabelledText]) -> tuple[Ints, Ints]:
     return texts, cuis
 
 
-def _noisy_or(run_text: Ints, run_key: Ints, label_text: Ints, label_cui: Ints) -> tuple[Floats, tuple[Ints, Ints, Floats]]:
-    """In how many texts each key is; and key (position), CUI number and how many of them it brings, by maximum likelihood."""
+@dataclass(frozen=True, slots=True)
+class _Opinions:
+    """What the unfitted linker makes of each key: CUI number (-1: nothing), and that it says so, in occurrences, [K]."""
+
+    cui: Ints
+    right: Floats
+    strength: Floats
+
+    def of(self, key: Ints, cui: Ints) -> tuple[Floats, Floats]:
+        """For pairs of key (position) and CUI number: occurrences that speak for it before any is seen, and all of them, [E]."""
+        own = self.cui[key] == cui
+        return np.where(own, self.right[key], 0), np.where(own, self.strength[key], _STRENGTH_UNNAMED)
+
+
+def _opinions(run_key: Ints, guess: Ints, score: Floats, several: bool) -> _Opinions:
+    """Of each key (position), from the best reading of any of its occurrences."""
+    order = np.lexsort((guess, score, run_key))
+    last = order[np.flatnonzero(np.diff(run_key[order], append=-1))]
+    cui, score = guess[last], score[last]
+    strength = np.full(len(cui), _STRENGTH_OF_TEXTS if several else _STRENGTH)
+    trust = np.select([score >= _EXACT, score >= _SURE], [_TRUST_OF_EXACT if several else _TRUST, _TRUST], _DISTRUST)
+    return _Opinions(cui, trust * strength, strength)
+
+
+def _noisy_or(
+    run_text: Ints, run_key: Ints, labels: tuple[Ints, Ints], opinions: _Opinions
+) -> tuple[Floats, tuple[Ints, Ints, Floats]]:
+    """In how many texts each key is; and key (position), CUI number and in how many texts it brings that, a posteriori.
+
+    The opinions are in each step, so that a text's label goes to its own name there rather than to the words beside it.
+    """
+    label_text, label_cui = labels
     key, text = np.unique(np.stack((run_key, run_text)), axis=1)
     counts = np.bincount(key).astype(float)
     # One triple for each label of a text and each key of the same text.
@@ -177,116 +231,67 @@ def _noisy_or(run_text: Ints, run_key: Ints, label_text: Ints, label_cui: Ints) 
     cuis, cui = np.unique(label_cui, return_inverse=True)
     pairs, pair = np.unique(key[at] * len(cuis) + cui[label], return_inverse=True)
     pair_key, pair_cui = pairs // len(cuis), cuis[pairs % len(cuis)]
-    share: Floats = np.bincount(pair) / counts[pair_key]
+    before, strength = opinions.of(pair_key, pair_cui)
+    most = counts[pair_key] + strength
+    brought: Floats = np.bincount(pair).astype(np.float64)
     for _ in range(_STEPS):
-        unsaid = np.bincount(label, np.log1p(-np.minimum(share, 1 - 1e-9))[pair], len(label_text))
-        brought = share[pair] / np.maximum(-np.expm1(unsaid), 1e-12)[label]
-        share = np.minimum(np.bincount(pair, brought) / counts[pair_key], 1)
-    return counts, (pair_key, pair_cui, share * counts[pair_key])
-
-
-def _guesses(run_key: Ints, guess: Ints, score: Floats) -> tuple[Ints, Floats]:
-    """For each key the unfitted linker's best reading of any of its occurrences: CUI number (-1: none) and score."""
-    order = np.lexsort((guess, score, run_key))
-    last = np.flatnonzero(np.diff(run_key[order], append=-1))
-    return guess[order[last]], score[order[last]]
+        share = np.minimum((brought + before) / most, 1 - 1e-9)
+        unsaid = np.bincount(label, np.log1p(-share)[pair], len(label_text))
+        brought[:] = np.bincount(pair, share[pair] / np.maximum(-np.expm1(unsaid), 1e-12)[label])
+    return counts, (pair_key, pair_cui, brought)
 
 
 def _smooth(
-    keys: Uint64s, counts: Floats, learned: tuple[Ints, Ints, Floats], guesses: tuple[Ints, Floats], several: bool
+    keys: Uint64s, counts: Floats, learned: tuple[Ints, Ints, Floats], opinions: _Opinions, several: bool, flat: bool
 ) -> Prior:
     """Adds a few occurrences that go as the unfitted linker has it, and leaves out what is hardly ever meant."""
-    guess, score = guesses
-    strength = _STRENGTH_OF_TEXTS if several else _STRENGTH
-    named = np.flatnonzero(guess >= 0)
-    opinion = strength * _trust(score[named])
+    named = np.flatnonzero(opinions.cui >= 0)
     key = np.concatenate((learned[0], named))
-    cui = np.concatenate((learned[1], guess[named]))
-    weight = np.concatenate((learned[2], opinion))
+    cui = np.concatenate((learned[1], opinions.cui[named]))
     pairs, pair = np.unique(np.stack((key, cui)), axis=1, return_inverse=True)
     key, cui = pairs
-    share = np.bincount(pair.ravel(), weight) / (counts + strength)[key]
+    before, strength = opinions.of(key, cui) if several else (opinions.of(key, cui)[0], _STRENGTH)
+    brought = np.bincount(pair.ravel(), np.concatenate((learned[2], np.zeros(len(named)))))
+    share = (brought + before) / (counts[key] + strength)
     order = np.lexsort((cui, -share, key))
     order = order[share[order] >= _LEAST_SHARE]
     rows = np.searchsorted(key[order], np.arange(len(keys) + 1)).astype(np.int32)
-    return Prior(keys, bit_field(keys), rows, cui[order].astype(np.int32), share[order].astype(np.float32), several)
+    return Prior(keys, bit_field(keys), rows, cui[order].astype(np.int32), share[order].astype(np.float32), several, flat)
 
 
-def _trust(score: Floats) -> Floats:
-    """How often an unfitted reading is right: about half the time where it is sure, seldom where it is not."""
-    return np.where(score >= 0.75, 0.5, 0.1)
+def save_prior(prior: Prior, directory: Path, vocabulary: Vocabulary, *, linker: str, captions: int) -> None:
+    """Writes `prior` as a folder that `open_prior` maps into memory.
 
-
-def save_prior(prior: Prior, directory: Path) -> None:
-    """Writes `prior` as a folder that `open_prior` maps into memory."""
+    Args:
+        prior: what was fitted.
+        directory: where it is to be; a prior that is there is replaced.
+        vocabulary: of the linker that it was fitted with.
+        linker: name of that linker: words are hashed as its version does it.
+        captions: how many it was fitted on.
+    """
+    fitted = {"vocabulary": vocabulary.sha256, "linker": linker, "captions": captions}
     with writing_folder(directory) as folder:
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(prior, name))
-        write_manifest(folder, {"kind": KIND, "format": FORMAT, "several": prior.several})
+        learned = {"several": prior.several, "flat": prior.flat, "odds": prior.odds}
+        write_manifest(folder, {"kind": KIND, "format": FORMAT, **fitted, **learned})
 
 
-def open_prior(directory: Path) -> Prior:
+def open_prior(directory: Path, vocabulary: Vocabulary, linker: str) -> Prior:
     """Maps a fitted prior into memory.
 
     Raises:
         NotFound: there is none.
-        BrokenArtefact: it is damaged, or of another format.
+        BrokenArtefact: it is damaged, of another format, or fitted for another vocabulary or version of the linker.
     """
     manifest = read_manifest(directory, KIND, FORMAT, hint=_HINT)
+    if manifest.get("vocabulary") != vocabulary.sha256:
+        raise BrokenArtefact(f"{directory} was fitted for another vocabulary than {vocabulary.directory}", hint=_HINT)
+    if manifest.get("linker") != linker:
+        raise BrokenArtefact(f"{directory} was fitted with {manifest.get('linker')}, and this is {linker}", hint=_HINT)
     keys, seen, rows, cuis, shares = (open_array(directory, name) for name in _ARRAYS)
-    return Prior(keys, seen, rows, cuis, shares, bool(manifest["several"]))
+    several, flat, odds = bool(manifest["several"]), bool(manifest["flat"]), float(manifest["odds"])
+    return Prior(keys, seen, rows, cuis, shares, several, flat, odds, manifest_sha256(directory)[:_ID_DIGITS])
 
 
 _ARRAYS = ("keys", "seen", "rows", "cuis", "shares")
-
-
-class PriorReader:
-    """Puts what a prior says in place of what names say."""
-
-    def __init__(self, prior: Prior, vocabulary: Vocabulary, wanted: Bools | None) -> None:
-        self._prior = prior
-        self.several = prior.several
-        position = np.searchsorted(vocabulary.concept_cui, prior.cuis)
-        position = np.minimum(position, len(vocabulary) - 1)
-        known = vocabulary.concept_cui[position] == prior.cuis
-        self._usable = known if wanted is None else known & wanted[position]
-        self._concept = position.astype(np.int64)
-        odds = _ODDS * prior.shares.astype(float) / np.maximum(1 - prior.shares, 1e-6)
-        self._score = np.round(odds / (1 + odds), 4)
-
-    def read(self, tokens: Tokens, found: Candidates, min_score: float) -> Candidates:
-        """`found` without the runs that the prior knows, and with what it says of them if that has `min_score` or more."""
-        first, end = runs(tokens)
-        query, position = find_keys(self._prior.keys, self._prior.seen, tokens.run_hash(KEY, first, end))
-        first, end = first[query], end[query]
-        named = ~np.isin(_code(found.first, found.end), _code(first, end))
-        start, stop = (self._prior.rows[position + step].astype(np.int64) for step in (0, 1))
-        match = np.repeat(np.arange(len(first)), stop - start)
-        row = np.arange(len(match)) + np.repeat(start - (np.cumsum(stop - start) - (stop - start)), stop - start)
-        kept = self._usable[row]
-        match, row = match[kept], row[kept]
-        learned = np.zeros(len(first))
-        np.maximum.at(learned, match, self._score[row])
-        sure = learned >= min_score
-        return _merge(found, named, (first, end, sure), (match, self._concept[row], self._score[row]))
-
-
-def _merge(found: Candidates, named: Bools, runs_of: tuple[Ints, Ints, Bools], learned: tuple[Ints, Ints, Floats]) -> Candidates:
-    """Named and learned matches in one order."""
-    size = np.diff(found.rows)
-    inside = np.repeat(named, size)
-    match, concept, score = learned
-    first, end, sure = runs_of
-    taken = sure[match]
-    code = np.concatenate((np.repeat(_code(found.first, found.end), size)[inside], _code(first, end)[match[taken]]))
-    order = np.argsort(code, kind="stable")
-    codes, row = np.unique(code[order], return_index=True)
-    joined = (
-        np.concatenate((old[inside], new))[order]
-        for old, new in (
-            (found.concept, concept[taken]),
-            (found.rule, np.full(int(taken.sum()), LEARNED)),
-            (found.score, score[taken]),
-        )
-    )
-    return Candidates(codes // 16, codes // 16 + codes % 16, np.append(row, len(code)), *joined)

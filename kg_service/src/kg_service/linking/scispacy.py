@@ -1,174 +1,162 @@
-"""The scispacy linker: scispacy's own EntityLinker and AbbreviationDetector over a knowledge base made of the vocabulary.
-
-scispacy's `create_tfidf_ann_index` runs on Python 3.10 and older only (it stores float16 sparse matrices, which scipy dropped in
-1.11), so its index is made here: the same character 3-gram TF-IDF, searched exactly instead of approximately. It is built in
-memory when the linker is opened, and holds one vector a distinct name.
+"""The scispacy linker: mentions from a spaCy pipeline and scispacy's AbbreviationDetector, concepts by character 3-grams.
 
 Mentions come from a spaCy pipeline with a named-entity recogniser, such as scispacy's `en_core_sci_sm`, where the user names
 one. Without one a blank English pipeline has none: runs of up to five words that nearly equal a name stand in for it, which
 finds little beyond literal names and is slow.
-
-Shape legend: Q queries, A aliases, F 3-grams.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from nbclip_shared.errors import InvalidInput
-from scipy import sparse
 
-from kg_service.errors import MissingExtra
 from kg_service.linking.assertion import assess
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
+from kg_service.linking.scispacy_knowledge import build_candidate_generator, import_scispacy, open_published_generator
 from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_CUI = re.compile(r"C\d{7}")
 _NEIGHBOURS = 30
 _MAX_WORDS = 5
 _NEARLY_EQUAL = 0.9
-_SMALL_VOCABULARY = 10_000
-_QUERY_ROWS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class ExactIndex:
-    """Stands where scispacy expects an nmslib index: nearest aliases by cosine, found exactly.
-
-    Attributes:
-        vectors_FA: L2-normalised TF-IDF of the aliases, float32 CSR, [F, A].
-    """
-
-    vectors_FA: sparse.csr_array  # noqa: N815
-
-    def knnQueryBatch(self, vectors: Any, k: int) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:  # noqa: N802
-        """Per query the `k` nearest aliases, nearest first, ties by position, with distances 1 - cosine in [0, 1]."""
-        queries_QF = sparse.csr_array(vectors)
-        found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
-        for start in range(0, queries_QF.shape[0], _QUERY_ROWS):
-            cosine_QA = sparse.csr_array(queries_QF[start : start + _QUERY_ROWS] @ self.vectors_FA)
-            found += (_nearest(cosine_QA, row, k) for row in range(cosine_QA.shape[0]))
-        return found
-
-
-def _nearest(cosine_QA: sparse.csr_array, row: int, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    part = slice(*cosine_QA.indptr[row : row + 2])
-    alias, cosine = cosine_QA.indices[part].astype(np.int64), cosine_QA.data[part].astype(np.float32)
-    if len(cosine) > k:
-        near = cosine >= np.partition(cosine, -k)[-k]
-        alias, cosine = alias[near], cosine[near]
-    order = np.lexsort((alias, -cosine))[:k]
-    return alias[order], np.clip(1 - cosine[order], 0, 1)
-
-
-def build_knowledge_base(vocabulary: Vocabulary) -> Any:
-    """A `scispacy.linking_utils.KnowledgeBase` with the vocabulary's concepts, names and semantic types."""
-    kb = _import_scispacy("linking_utils")
-
-    def entities() -> Iterator[Any]:
-        for cui in vocabulary:
-            first, *aliases = vocabulary.names(cui)
-            yield kb.Entity(cui, first, aliases, list(vocabulary.semantic_types(cui)))
-
-    return kb.KnowledgeBase(entities())
-
-
-def build_candidate_generator(knowledge_base: Any) -> Any:
-    """A `scispacy.candidate_generation.CandidateGenerator` with scispacy's TF-IDF parameters and an exact index.
-
-    `min_df` is 1 instead of 10 below 10,000 aliases, where 10 would leave too few 3-grams.
-    """
-    generation = _import_scispacy("candidate_generation")
-    aliases = sorted(knowledge_base.alias_to_cuis)
-    min_df = 10 if len(aliases) >= _SMALL_VOCABULARY else 1
-    vectorizer = generation.TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3), min_df=min_df, dtype=np.float32)
-    vectors_FA = sparse.csr_array(vectorizer.fit_transform(aliases).T)
-    return generation.CandidateGenerator(ExactIndex(vectors_FA), vectorizer, aliases, knowledge_base)
+_AS_LONG = 0.75
+_CAPTIONS_AT_ONCE = 64
 
 
 class ScispacyLinker:
-    """Links with scispacy's components; assertion by the same rules as the dictionary linker."""
+    """Links what a spaCy pipeline finds; assertion by the same rules as the dictionary linker."""
 
     def __init__(self, vocabulary: Vocabulary, settings: LinkerSettings) -> None:
         self._vocabulary = vocabulary
         self._settings = settings
-        self._generator = build_candidate_generator(build_knowledge_base(vocabulary))
         self._pipeline = _build_pipeline(settings.model)
-        self._lock = Lock()
-        self._entity_linker = _import_scispacy("linking").EntityLinker(
-            candidate_generator=self._generator,
-            k=_NEIGHBOURS,
-            threshold=settings.min_score,
-            filter_for_definitions=False,
-            max_entities_per_mention=len(vocabulary),
+        published = settings.knowledge_base
+        floor = settings.min_score
+        self._generator = (
+            open_published_generator(published, floor) if published else build_candidate_generator(vocabulary, floor)
         )
+        self._translated: dict[str, str | None] = {}
+        self._lock = Lock()
 
     @property
     def name(self) -> str:
-        """`scispacy-<version>-<pipeline>`."""
-        return f"scispacy-{metadata.version('scispacy')}-{self._settings.model or 'blank'}"
+        """`scispacy-<version>-<pipeline>`, and the published knowledge base if there is one."""
+        pipeline = Path(self._settings.model).name or "blank"
+        return "-".join(filter(None, ("scispacy", metadata.version("scispacy"), pipeline, self._settings.knowledge_base)))
 
     def link(self, captions: Sequence[str]) -> list[LinkedCaption]:
         """One LinkedCaption a caption, in order; a caption's mentions do not depend on its batch."""
         # The detector keeps the caption's abbreviations in its matcher while it works.
         with self._lock:
-            return [self._link_one(caption) for caption in captions]
+            blocks = (captions[start : start + _CAPTIONS_AT_ONCE] for start in range(0, len(captions), _CAPTIONS_AT_ONCE))
+            return [linked for block in blocks for linked in self._link_block(block)]
 
-    def _link_one(self, caption: str) -> LinkedCaption:
-        # spaCy refuses lone surrogates; a stand-in of the same length keeps the spans.
-        document = self._pipeline(_SURROGATE.sub("\ufffd", caption))
-        if not self._settings.model:
-            document.ents = [
-                document.char_span(span.start_char, span.end_char, label="ENTITY") for span in self._name_like(document)
-            ]
-        spans = [(span, self._ranked(span)) for span in self._entity_linker(document).ents]
-        linked = [(span, ranked) for span, ranked in spans if ranked]
-        assertions = assess(caption, [(span.start_char, span.end_char) for span, _ in linked])
-        mentions = (
-            Mention(
-                best.cui, best.name, span.text, span.start_char, span.end_char, best.score, _rule(span), assertion, tuple(others)
-            )
-            for (span, (best, *others)), assertion in zip(linked, assertions, strict=True)
-        )
-        return LinkedCaption(caption, tuple(sorted(mentions, key=lambda mention: (mention.start, -mention.end, mention.cui))))
+    def _link_block(self, captions: Sequence[str]) -> Iterator[LinkedCaption]:
+        # spaCy refuses lone surrogates; a stand-in of the same length keeps the spans. One document at a time: a trained
+        # pipeline's last bits depend on what it reads together.
+        documents = [self._pipeline(_SURROGATE.sub("\ufffd", caption)) for caption in captions]
+        spans = [_entities(document) for document in documents] if self._settings.model else self._name_like(documents)
+        meanings = list(dict.fromkeys(_meaning(span) for found in spans for span in found))
+        candidates = self._generator(meanings, _NEIGHBOURS)
+        ranked = {meaning: self._ranked(meaning, found) for meaning, found in zip(meanings, candidates, strict=True)}
+        for caption, found in zip(captions, spans, strict=True):
+            yield _linked(caption, [(span, *ranked[_meaning(span)]) for span in found])
 
-    def _ranked(self, span: Any) -> list[LinkCandidate]:
-        """The span's concepts: most similar first, then the one the vocabulary knows most of, then the lower CUI."""
+    def _ranked(self, text: str, candidates: Iterable[Any]) -> tuple[str, list[LinkCandidate]]:
+        """How the text matched, and its concepts.
+
+        The most similar comes first, then one that is called just so, then the one the vocabulary knows most of, then the lower
+        CUI.
+        """
         wanted = set(self._settings.semantic_types)
-        rows: list[tuple[float, int, str]] = []
-        for cui, similarity in span._.kb_ents:
+        rows: dict[str, tuple[float, bool, int, str]] = {}
+        for candidate in candidates:
+            cui = self._own_cui(candidate.concept_id)
+            score = round(max(candidate.similarities), 4)
+            if cui is None or score < self._settings.min_score:
+                continue
             index = self._vocabulary.index(cui)
             if not wanted or not wanted.isdisjoint(self._vocabulary.semantic_types_at(index)):
-                score = round(min(max(float(similarity), 0.0), 1.0), 4)
-                rows.append((-score, -self._vocabulary.evidence_at(index), cui))
-        rows = sorted(rows)[: self._settings.max_candidates + 1]
-        return [LinkCandidate(cui, self._vocabulary.preferred_name(cui), -negative) for negative, _, cui in rows]
+                row = (-score, text not in candidate.aliases, -self._vocabulary.evidence_at(index), cui)
+                rows[cui] = min(row, rows.get(cui, row))
+        best = sorted(rows.values())[: self._settings.max_candidates + 1]
+        rule = "exact" if best and not best[0][1] else "similarity"
+        return rule, [LinkCandidate(cui, self._vocabulary.preferred_name(cui), -negative) for negative, *_, cui in best]
 
-    def _name_like(self, document: Any) -> list[Any]:
+    def _own_cui(self, concept: str) -> str | None:
+        """The vocabulary's concept for one of the knowledge base, if it has it.
+
+        The published MeSH has its own ids: its concepts are found by their name.
+        """
+        if concept in self._vocabulary:
+            return concept
+        if concept not in self._translated:
+            self._translated[concept] = None if _CUI.fullmatch(concept) else self._named_alike(concept)
+        return self._translated[concept]
+
+    def _named_alike(self, concept: str) -> str | None:
+        name = self._generator.kb.cui_to_entity[concept].canonical_name
+        alike = [found.cui for found in self._vocabulary.search(name) if name in self._vocabulary.names(found.cui)]
+        return min(alike, key=lambda cui: (-self._vocabulary.evidence_at(self._vocabulary.index(cui)), cui), default=None)
+
+    def _name_like(self, documents: Sequence[Any]) -> list[list[Any]]:
         """Spans that stand in for entities: defined abbreviations, and the runs of words that most nearly equal a name."""
-        spans = list(_word_runs(document))
-        nearest = self._generator([span.text for span in spans], 1)
-        similar = [(_similarity(found), span) for found, span in zip(nearest, spans, strict=True)]
-        similar = [(similarity, span) for similarity, span in similar if similarity >= _NEARLY_EQUAL]
-        similar.sort(key=lambda pair: (-pair[0], pair[1].start - pair[1].end, pair[1].start))
-        return _without_overlaps([*document._.abbreviations, *(span for _, span in similar)])
+        runs = [list(_word_runs(document)) for document in documents]
+        texts = list(dict.fromkeys(span.text for spans in runs for span in spans))
+        nearest = replace(self._generator, floor=_NEARLY_EQUAL)(texts, 1)
+        similar = {text: _similarity(text, found[0]) for text, found in zip(texts, nearest, strict=True) if found}
+        chosen = []
+        for document, spans in zip(documents, runs, strict=True):
+            spans = [span for span in spans if similar.get(span.text, 0) > 0]
+            spans.sort(key=lambda span: (-similar[span.text], span.start - span.end, span.start))
+            chosen.append(_without_overlaps([*_abbreviations(document), *spans]))
+        return chosen
 
 
-def _similarity(found: list[Any]) -> float:
-    return round(max((max(candidate.similarities) for candidate in found), default=0.0), 3)
+def _linked(caption: str, found: Iterable[tuple[Any, str, list[LinkCandidate]]]) -> LinkedCaption:
+    linked = [(span, rule, ranked) for span, rule, ranked in found if ranked]
+    assertions = assess(caption, [(span.start_char, span.end_char) for span, *_ in linked])
+    mentions = []
+    for (span, rule, (best, *others)), assertion in zip(linked, assertions, strict=True):
+        rule = "abbreviation" if span._.long_form is not None else rule
+        start, end = span.start_char, span.end_char
+        text = caption[start:end]
+        mentions.append(Mention(best.cui, best.name, text, start, end, best.score, rule, assertion, tuple(others)))
+    return LinkedCaption(caption, tuple(sorted(mentions, key=lambda mention: (mention.start, -mention.end, mention.cui))))
 
 
-def _rule(span: Any) -> str:
-    return "abbreviation" if span._.long_form is not None else "similarity"
+def _entities(document: Any) -> list[Any]:
+    """What the pipeline recognised, and the defined abbreviations that it overlooked."""
+    return _without_overlaps([*document.ents, *_abbreviations(document)])
+
+
+def _abbreviations(document: Any) -> list[Any]:
+    """Where defined abbreviations are used, in order. The detector has them in a set, or as dicts if it is told to."""
+    found = (
+        document[each["short_start"] : each["short_end"]] if isinstance(each, dict) else each for each in document._.abbreviations
+    )
+    return sorted(found, key=lambda span: (span.start, -span.end))
+
+
+def _meaning(span: Any) -> str:
+    """The text that is looked up: an abbreviation's definition, or the span's own."""
+    long_form = span._.long_form
+    return str(span.text if long_form is None else getattr(long_form, "text", long_form))
+
+
+def _similarity(text: str, candidate: Any) -> float:
+    """Of a run of words and its nearest name; 0 if one is much longer: 3-grams that no name has are not in the cosine."""
+    lengths = len(text), len(candidate.aliases[0])
+    return round(max(candidate.similarities), 3) if min(lengths) >= _AS_LONG * max(lengths) else 0.0
 
 
 def _word_runs(document: Any) -> Iterator[Any]:
@@ -198,12 +186,15 @@ def _without_overlaps(spans: Iterable[Any]) -> list[Any]:
 
 
 def _build_pipeline(model: str) -> Any:
-    _import_scispacy("abbreviation")
+    # The second brings pysbd, which spaCy would import with its warnings.
+    for module in ("abbreviation", "custom_sentence_segmenter"):
+        import_scispacy(module)
     import spacy
 
     if model:
         try:
-            pipeline = spacy.load(model)
+            # Concepts are found here; scispacy's own linker would ask a server for its knowledge base.
+            pipeline = spacy.load(model, exclude=["scispacy_linker"])
         except OSError as error:
             raise InvalidInput(f"spaCy has no pipeline {model!r}", hint="install it, or give its folder") from error
     else:
@@ -216,15 +207,3 @@ def _build_pipeline(model: str) -> Any:
     detector: Any = pipeline.get_pipe("abbreviation_detector")
     detector.global_matcher.add("never", [[{"ORTH": "never a token"}]])
     return pipeline
-
-
-def _import_scispacy(module: str) -> Any:
-    """Imports `scispacy.<module>`; Python warns of escapes in pysbd, which it brings, when it compiles that."""
-    import importlib
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="invalid escape sequence")
-        try:
-            return importlib.import_module(f"scispacy.{module}")
-        except ImportError as error:
-            raise MissingExtra("scispacy", "the scispacy linker") from error

@@ -6,7 +6,6 @@ difference of two prefix sums as its key, whatever its length. Shape legend: T c
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +15,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kg_service.linking.normaliser import Normaliser, read_table
+from kg_service.linking.assertion import may_tell, may_tell_mark
+from kg_service.linking.normaliser import Normaliser, Word, hash_of
+from kg_service.linking.speller import Speller
+from kg_service.linking.tables import read_table
 
 Ints = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
 
 _WORD = re.compile("([^\\W_]+(?:[\u0300-\u036f]+[^\\W_]*)*)")
+_ASCII_WORD = re.compile("([A-Za-z0-9]+)")
 _BARRIER = re.compile("[.;:!?()\\[\\]{}=\n\r\u2028\u2029]")
-_JOINTS = frozenset("-.'’")
+_APOSTROPHES = frozenset(("'", "’", " '", " ’"))
+_JOINTS = _APOSTROPHES | {"-", "."}
 _PREFIX_LIST = "anti extra hyper hypo infra inter intra micro mid multi non peri post pre re retro semi sub supra trans ultra un"
 _PREFIXES = frozenset(_PREFIX_LIST.split())
+_VOWEL = re.compile("[aeiouy]", re.IGNORECASE)
 _ACRONYM_LENGTH = 5
 _FIRST_ROWS = 1 << 12
 _MAX_ROWS = 1 << 18
@@ -34,21 +39,31 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 
 # The table's columns; each hash of a run is order-dependent but for KEY and BAG, which are sums.
 KEY, BAG, LEMMAS, FOLDED, EXACT = range(5)
-# The table's counts.
-STEMS, LETTERS, CAPITALS, COMMON, GENERAL, ACRONYM, SHORT_FORM = range(7)
+# The table's counts. PLAIN_LETTERS and CAPITALS are of words that are no short form; SHORT_FORM is 2 for one that can be no word
+# in capitals, since it has no vowel (CT).
+STEMS, LETTERS, PLAIN_LETTERS, CAPITALS, COMMON, GENERAL, ACRONYM, SHORT_FORM, PART, ILL, MISSPELT, TELLING = range(12)
+# Kinds of synonyms (`data/synonyms.tsv`), and what each changes of a run's hashes.
+_KINDS = {"part": 0, "ill": 1}
+SWAPPED = (KEY, BAG)
 
 
 class WordTable(dict[str, int]):
-    """Rows of words: hashes uint64 [W, 5] and counts int64 [W, 7]. Grows as words are asked for; safe to share by threads."""
+    """Rows of words: hashes uint64 [W, 5], counts int64 [W, 12], and what a synonym in its place adds to the hashes KEY and BAG.
 
-    def __init__(self, short_forms: frozenset[str] = frozenset()) -> None:
+    Grows as words are asked for; safe to share by threads. With a speller, a misspelt word has the right one's stems and lemmas.
+    """
+
+    def __init__(self, short_forms: frozenset[str] = frozenset(), speller: Speller | None = None) -> None:
         super().__init__()
         self.hashes: Uint64s = np.zeros((_FIRST_ROWS, 5), np.uint64)
-        self.counts: npt.NDArray[np.int64] = np.zeros((_FIRST_ROWS, 7), np.int64)
+        self.counts: npt.NDArray[np.int64] = np.zeros((_FIRST_ROWS, 12), np.int64)
+        self.swaps: Uint64s = np.zeros((_FIRST_ROWS, len(_KINDS), len(SWAPPED)), np.uint64)
         self._normalise = Normaliser()
         self._short_forms = short_forms
+        self._speller = speller
         self._common = read_words("common_words.txt")
-        self._general = frozenset(lemma for word in read_words("general_words.txt") for lemma in self._normalise(word).lemmas)
+        self._general = frozenset(lemma for word in read_words("general_words.txt") for lemma in self._normalise.lemmas(word))
+        self._synonyms = _read_synonyms(self._normalise)
         self._lock = Lock()
         self.marks = _Marks()
 
@@ -68,23 +83,63 @@ class WordTable(dict[str, int]):
         if row == len(self.hashes):
             self.hashes = np.concatenate((self.hashes, np.zeros_like(self.hashes)))
             self.counts = np.concatenate((self.counts, np.zeros_like(self.counts)))
+            self.swaps = np.concatenate((self.swaps, np.zeros_like(self.swaps)))
         bare = word[:-1] if word.endswith("s") and is_acronym(word[:-1]) else word
-        normal = self._normalise(bare)
-        lemmas = [_hash(lemma) for lemma in normal.lemmas]
-        in_order = sum(value * pow(_BASE, i, 1 << 64) for i, value in enumerate(lemmas))
         folded = word.casefold()
-        sums = sum(map(_hash, normal.stems)), sum(lemmas), in_order, _hash(folded), _hash(bare)
+        normal = self._normalise(bare)
+        # Acronyms are not misspelt words.
+        right = self._speller.correct(folded, normal.stems) if self._speller and word[1:].islower() else None
+        normal = self._normalise(right) if right else normal
+        lemmas = [hash_of(lemma) for lemma in normal.lemmas]
+        in_order = sum(value * pow(_BASE, i, 1 << 64) for i, value in enumerate(lemmas))
+        sums = sum(map(hash_of, normal.stems)), sum(lemmas), in_order, hash_of(folded), hash_of(bare)
         self.hashes[row] = [value % (1 << 64) for value in sums]
+        swaps = [_swap(normal, synonyms) for synonyms in self._synonyms]
+        if any(map(any, swaps)):
+            self.swaps[row] = swaps
+        letters = sum(map(str.isalpha, word)) if lemmas else 0
+        short = word in self._short_forms or bare in self._short_forms
         self.counts[row] = (
             len(lemmas),
-            sum(map(str.isalpha, word)) if lemmas else 0,
-            sum(map(str.isupper, word)),
+            letters,
+            0 if short else letters,
+            0 if short else sum(map(str.isupper, word)),
             folded in self._common,
             self._general.issuperset(normal.lemmas) or folded.isdigit(),
             is_acronym(bare),
-            word in self._short_forms or bare in self._short_forms,
+            short * (1 if _VOWEL.search(bare) else 2),
+            any(swaps[_KINDS["part"]]),
+            any(swaps[_KINDS["ill"]]),
+            right is not None,
+            may_tell(word),
         )
         self[word] = row
+
+
+_Synonyms = dict[str, Word]
+
+
+def _read_synonyms(normalise: Normaliser) -> tuple[_Synonyms, ...]:
+    """Of each kind, what may stand in the place of a lemma."""
+    found: tuple[_Synonyms, ...] = tuple({} for _ in _KINDS)
+    for kind, word, other in read_table("synonyms.tsv"):
+        one, two = normalise(word), normalise(other)
+        found[_KINDS[kind]][one.lemmas[0]] = two
+        if kind == "part":
+            found[_KINDS[kind]][two.lemmas[0]] = one
+    return found
+
+
+def _swap(word: Word, synonyms: _Synonyms) -> tuple[int, int]:
+    """What putting synonyms in place of its lemmas adds to the sums of a word's stems and lemmas, modulo 2^64."""
+    if synonyms.keys().isdisjoint(word.lemmas):
+        return 0, 0
+    stems = lemmas = 0
+    for stem, lemma in zip(word.stems, word.lemmas, strict=True):
+        if other := synonyms.get(lemma):
+            stems += sum(map(hash_of, other.stems)) - hash_of(stem)
+            lemmas += sum(map(hash_of, other.lemmas)) - hash_of(lemma)
+    return stems % (1 << 64), lemmas % (1 << 64)
 
 
 def read_words(file: str) -> frozenset[str]:
@@ -95,10 +150,6 @@ def read_words(file: str) -> frozenset[str]:
 def is_acronym(text: str) -> bool:
     """Whether a word looks like one: up to five characters with two capitals (CT, GGO, SpO2)."""
     return len(text) <= _ACRONYM_LENGTH and sum(map(str.isupper, text)) >= 2
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +164,12 @@ class Tokens:
         bounds: the words of text i are bounds[i] to bounds[i + 1].
         segments: number of barriers (full stops, brackets, text ends) before, [T].
         commas: number of commas before, [T].
-        counts: of the table, [T, 7].
-        count_sums: their prefix sums, [T + 1, 7].
+        counts: of the table, [T, 12].
+        count_sums: their prefix sums, [T + 1, 12].
         sums: prefix sums of the hashes, uint64 [T + 1, 5]; those that depend on order are scaled by their place.
         places: per hash column that depends on order (LEMMAS, FOLDED, EXACT): inverse scale at each word, uint64 [T + 1, 3].
+        swaps: prefix sums of what synonyms add to the hashes SWAPPED, by kind, uint64 [T + 1, 2, 2].
+        telling: by text, whether a word (stop words too) or mark of it may deny or doubt something, bool.
     """
 
     pieces: list[str]
@@ -130,6 +183,8 @@ class Tokens:
     count_sums: Ints
     sums: Uint64s
     places: Uint64s
+    swaps: Uint64s
+    telling: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.content)
@@ -143,6 +198,11 @@ class Tokens:
         difference: Uint64s = self.sums[end, column] - self.sums[first, column]
         return difference if column < LEMMAS else difference * self.places[first, column - LEMMAS]
 
+    def run_swap(self, kind: int, first: Ints, end: Ints) -> Uint64s:
+        """What the synonyms of a kind add to the hashes SWAPPED of the runs of words `first` to `end`, uint64 [runs, 2]."""
+        difference: Uint64s = self.swaps[end, kind] - self.swaps[first, kind]
+        return difference
+
     def run_count(self, column: int, first: Ints, end: Ints) -> Ints:
         """Sum of count `column` over the runs of words `first` to `end`, int64 [runs]."""
         difference: Ints = self.count_sums[end, column] - self.count_sums[first, column]
@@ -151,15 +211,19 @@ class Tokens:
 
 def tokenise(texts: Sequence[str], table: WordTable) -> Tokens:
     """The content words of `texts`."""
-    pieces = _WORD.split("\n".join(texts))
+    text = "\n".join(texts)
+    pieces = (_ASCII_WORD if text.isascii() else _WORD).split(text)
     _join(pieces)
     ends = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
     words, gaps = pieces[1::2], pieces[0::2]
     rows = np.fromiter(map(table.__getitem__, words), np.int64, len(words))
     counts = table.counts[rows]
     content = np.flatnonzero(counts[:, STEMS])
-    barriers, commas = _count_marks(gaps, table.marks)
+    barriers, commas, doubts = _count_marks(gaps, table.marks)
     text_ends = np.cumsum(np.fromiter((len(text) + 1 for text in texts), np.int64, len(texts)))
+    telling = np.zeros(len(texts), np.bool_)
+    tells = (counts[:, TELLING] > 0) | doubts[:-1] | doubts[1:]
+    telling[np.searchsorted(text_ends, ends[0:-1:2][tells], side="right")] = True
     starts, ends = ends[0:-1:2][content], ends[1::2][content]
     bounds = np.concatenate(([0], np.searchsorted(starts, text_ends)))
     offsets = np.repeat(np.concatenate(([0], text_ends[:-1])), np.diff(bounds)) if len(texts) else np.zeros(0, np.int64)
@@ -178,36 +242,38 @@ def tokenise(texts: Sequence[str], table: WordTable) -> Tokens:
         count_sums,
         sums,
         places,
+        np.concatenate((np.zeros((1, *table.swaps.shape[1:]), np.uint64), np.cumsum(table.swaps[rows[content]], axis=0))),
+        telling,
     )
 
 
 def _join(pieces: list[str]) -> None:
-    """Makes one word of `post-operative`, `1.5` and `Crohn's`: the pieces keep their number, the joined ones are empty gaps."""
+    """Makes one word of `post-operative`, `1.5`, `Crohn's`, `Crohn 's`: the pieces keep their number, empty ones fill the gap."""
     for gap in [i for i in range(2, len(pieces) - 2, 2) if pieces[i] in _JOINTS]:
         before, joint, after = pieces[gap - 1 : gap + 2]
         if (
             (joint == "-" and before.lower() in _PREFIXES and len(after) > 2 and after.isalpha())
             or (joint == "." and before.isdecimal() and after.isdecimal())
-            or (joint in "'’" and after in ("s", "S"))
+            or (joint in _APOSTROPHES and after in ("s", "S"))
         ):
             pieces[gap - 1 : gap + 2] = "", "", before + joint + after
             # An empty word stands where the first was: the gap before it stays a gap.
 
 
 class _Marks(dict[str, int]):
-    """What a gap between words holds: 1 a comma, 2 a barrier, 3 both."""
+    """What a gap between words holds: a sum of 1 for a comma, 2 for a barrier and 4 for a mark that may deny or doubt."""
 
     def __missing__(self, gap: str) -> int:
-        marks = ("," in gap) + 2 * bool(_BARRIER.search(gap))
+        marks = ("," in gap) + 2 * bool(_BARRIER.search(gap)) + 4 * may_tell_mark(gap)
         if len(self) < _MAX_ROWS:
             self[gap] = marks
         return marks
 
 
-def _count_marks(gaps: list[str], marks: _Marks) -> tuple[Ints, Ints]:
-    """Barriers and commas before each word."""
-    found = np.array([marks[gap] for gap in gaps[:-1]], np.int64)
-    return np.cumsum(found >> 1), np.cumsum(found & 1)
+def _count_marks(gaps: list[str], marks: _Marks) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+    """Barriers and commas before each word, and for each gap whether it may deny or doubt."""
+    found = np.fromiter(map(marks.__getitem__, gaps), np.int64, len(gaps))
+    return np.cumsum(found[:-1] >> 1 & 1), np.cumsum(found[:-1] & 1), found >> 2 > 0
 
 
 def _prefix_sums(hashes: Uint64s, stems: Ints) -> tuple[Uint64s, Uint64s]:

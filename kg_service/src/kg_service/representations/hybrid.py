@@ -1,32 +1,45 @@
 """Hybrid: weighted concepts, spread to their ancestors, beside a small co-occurrence part. The default; training-free.
 
     idf_c   = max(.05, ln((N+1)/(df_c+.5)))                    df over the N images of the graph
-    E[c,a]  = idf_c / ln(N+1)          a = c
-            = .5^dist(c,a) · IC(a)     ancestors, dist ≤ 6, dropped where a with its descendants stands in > 10 % of the images
+    E[c,a]  = idf_c / ln(N+1)                                  a = c
+            = 4 · 10/(df_c+10) · .5^dist(c,a) · IC(a)          ancestors, dist ≤ 6: they speak for the rarest concepts most;
+                                                               dropped where a with its descendants stands in > 10 % of the images
     IC(a)   = ln((N+1)/(df_subtree_a+.5)) / max                document frequency including descendants
-    W       = U_64 √S_64 of PPMI(AᵀA, diagonal 0, context distribution ^ .75)
-    x1 = l2(Σ_c idf_c E[c,:]);  x2 = l2(Σ_c idf_c W[c,:]);  x = l2([x1, √.2·x2])
+    W[c,:]  = df_c/(df_c+10) · (U_64 √S_64)[c,:]               PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ
+    J[c,b]  = images with both / images with either            left out below .5
+    w_c     = √idf_c / (1 + Σ_b J[c,b])                        b over the image's other concepts: what says the same counts once
+    x1 = l2(Σ_c w_c E[c,:]);  x2 = l2(Σ_c w_c W[c,:]);  x = l2([x1, √.6·x2])
 
 Information content by corpus frequency: Resnik, IJCAI 1995. PPMI with smoothed contexts, factorised: Levy, Goldberg and
 Dagan, TACL 2015. `dk` leaves the ancestors out, `dk_ek` has them; the co-occurrence weight is a setting of its own.
+`docs/targets.md` has what each part brings.
 
-Shape legend: N images, M concepts of the graph, d co-occurrence dimensions.
+Shape legend: N images, M concepts of the graph, d co-occurrence dimensions; C concepts of some images, of which the left one
+has L and the right one R, T where they meet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from kg_service.graph.store import Graph
+from kg_service.representations.ancestors import ancestor_content, nearness
+from kg_service.representations.contributions import pair_shares
 from kg_service.representations.cooccurrence import cooccurrence_vectors
-from kg_service.representations.model import ImageVectors, Tables
-
-_LEAST_IDF = 0.05
+from kg_service.representations.embedding import Embedded, embed_images
+from kg_service.representations.model import Card, Contributions, ImageVectors, Positions, Tables, Variants
+from kg_service.representations.redundancy import overlaps
+from kg_service.representations.weights import (
+    attribute_matrix,
+    inverse_document_frequency,
+    is_a_matrix,
+    known_attributes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,45 +48,57 @@ class Hybrid:
 
     Attributes:
         ancestors: spread to ancestors (`dk_ek`) or not (`dk`).
+        ancestor_weight: weight of the ancestors of a concept that no image has, ≥ 0.
         decay: weight of one is_a step, (0, 1].
         max_distance: longest is_a path followed, in steps.
         hub_share: an ancestor that stands, with its descendants, in a larger share of the images is dropped.
         smoothing: weight of the co-occurrence part, ≥ 0; 0 leaves it out.
         smoothing_dimension: d.
+        shrinkage: images from which a concept's co-occurrence counts for half, and its ancestors too, > 0.
+        redundancy: how far concepts that stand in the same images share their weight, ≥ 0; 0 leaves each its own.
     """
 
     ancestors: bool = True
+    ancestor_weight: float = 4.0
     decay: float = 0.5
     max_distance: int = 6
     hub_share: float = 0.10
-    smoothing: float = 0.2
+    smoothing: float = 0.6
     smoothing_dimension: int = 64
+    shrinkage: float = 10.0
+    redundancy: float = 1.0
 
     def fit(self, graph: Graph) -> FittedHybrid:
         """Freezes idf, the spread E and the co-occurrence vectors W on a graph."""
-        attribute_NM = _attribute_matrix(graph)
+        attribute_NM = attribute_matrix(graph)
         images, concepts = attribute_NM.shape
-        idf_M = _idf(images, np.bincount(attribute_NM.indices, minlength=concepts)).clip(min=_LEAST_IDF)
+        frequency_M = np.bincount(attribute_NM.indices, minlength=concepts)
+        idf_M = inverse_document_frequency(images, frequency_M)
+        trust_M = frequency_M / (frequency_M + self.shrinkage)
         spread_MM = sparse.diags_array(idf_M / np.log(images + 1), format="csr")
         if self.ancestors:
-            spread_MM = spread_MM + self._ancestor_weights(attribute_NM, _is_a_matrix(graph))
+            rarity_MM = sparse.diags_array(self.ancestor_weight * (1 - trust_M), format="csr")
+            spread_MM = spread_MM + rarity_MM @ self._ancestor_weights(attribute_NM, is_a_matrix(graph))
         dimension = self.smoothing_dimension if self.smoothing > 0 else 0
         return FittedHybrid(
             parameters=self,
             cuis=graph.cuis,
             idf=idf_M,
             spread=sparse.csr_array(spread_MM.astype(np.float32)),
-            cooccurrence=cooccurrence_vectors(attribute_NM, dimension),
+            cooccurrence=(cooccurrence_vectors(attribute_NM, dimension) * trust_M[:, None]).astype(np.float32),
+            overlap=overlaps(attribute_NM) if self.redundancy > 0 else sparse.csr_array((concepts, concepts), dtype=np.float32),
+            images=images,
         )
+
+    def variants(self, graph: Graph) -> Variants:
+        """`dk` leaves the ancestors out, `dk_ek` has them."""
+        with_ancestors = replace(self, ancestors=True).fit(graph)
+        return {"dk": with_ancestors.without_ancestors(), "dk_ek": with_ancestors}
 
     def _ancestor_weights(self, attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array) -> sparse.csr_array:
         """.5^dist · IC over ancestors within `max_distance` that are no hubs; float64 CSR, [M, M]."""
-        images = attribute_NM.shape[0]
-        df_subtree_M = _subtree_frequency(attribute_NM, parent_MM)
-        content_M = _idf(images, df_subtree_M)
-        content_M = content_M / max(content_M.max(initial=0.0), np.finfo(float).tiny)
-        content_M[df_subtree_M > self.hub_share * images] = 0.0
-        nearness_MM = _nearness(parent_MM, self.decay, self.max_distance)
+        content_M = ancestor_content(attribute_NM, parent_MM, self.hub_share)
+        nearness_MM = nearness(parent_MM, self.decay, self.max_distance)
         weights_MM = sparse.csr_array(nearness_MM @ sparse.diags_array(content_M))
         weights_MM.eliminate_zeros()
         return weights_MM
@@ -89,6 +114,8 @@ class FittedHybrid:
         idf: float64, [M].
         spread: E, float32 CSR, [M, M].
         cooccurrence: W, float32, [M, d].
+        overlap: J, float32 CSR, [M, M].
+        images: N of the graph.
     """
 
     parameters: Hybrid
@@ -96,28 +123,69 @@ class FittedHybrid:
     idf: npt.NDArray[np.float64]
     spread: sparse.csr_array
     cooccurrence: npt.NDArray[np.float32]
+    overlap: sparse.csr_array
+    images: int
 
     def embed(self, image_ids: Sequence[str], cuis: Sequence[Sequence[str]]) -> ImageVectors:
         """Unit vectors x = [x1, √smoothing·x2]; x1 sparse over the M concepts, x2 dense; zero rows without a known CUI."""
-        weighted_NM = self._weighted_attributes(cuis)
-        exact_NM = _unit_rows(sparse.csr_array(weighted_NM @ self.spread.astype(np.float64)))
-        smooth_Nd = weighted_NM @ self.cooccurrence.astype(np.float64)
-        length_N1 = np.linalg.norm(smooth_Nd, axis=1, keepdims=True)
-        smooth_Nd = np.divide(smooth_Nd, length_N1, out=np.zeros_like(smooth_Nd), where=length_N1 > 0)
-        smooth_Nd *= np.sqrt(self.parameters.smoothing)
-        total_N = np.sqrt((np.diff(exact_NM.indptr) > 0) + (smooth_Nd**2).sum(axis=1))
-        scale_N = np.divide(1.0, total_N, out=np.zeros_like(total_N), where=total_N > 0)
-        exact_NM = sparse.csr_array(sparse.diags_array(scale_N) @ exact_NM)
-        exact_NM.sort_indices()
-        return ImageVectors(exact_NM.astype(np.float32), (smooth_Nd * scale_N[:, None]).astype(np.float32))
+        return self.embed_known(image_ids, known_attributes(cuis, self.cuis))
 
-    def _weighted_attributes(self, cuis: Sequence[Sequence[str]]) -> sparse.csr_array:
-        """idf_c at every distinct known CUI of every image; float64 CSR, [N, M]."""
-        position = {cui: index for index, cui in enumerate(self.cuis)}
-        rows = [sorted({position[cui] for cui in image_cuis if cui in position}) for image_cuis in cuis]
-        indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
-        indices = np.array([index for row in rows for index in row], np.int64)
-        return sparse.csr_array((self.idf[indices], indices, indptr), shape=(len(rows), len(self.cuis)))
+    def embed_known(self, image_ids: Sequence[str], has_NM: sparse.csr_array) -> ImageVectors:
+        """As `embed`, of images that have these concepts."""
+        embedded = self._embedded(has_NM, np.float32)
+        return ImageVectors(embedded.exact, embedded.smooth)
+
+    def contributions(self, left: Positions, right: Positions) -> Contributions:
+        """Concepts that x1 of both images weighs, and pairs of their concepts by x2, which sums up weighted vectors W."""
+        concepts = np.union1d(left, right)
+        tables = self._rows(concepts)
+        left_L, right_R = np.searchsorted(concepts, left), np.searchsorted(concepts, right)
+        has_2C = _has(len(concepts), left_L, right_R)
+        embedded = tables._embedded(has_2C, np.float64)
+        weight_2C = sparse.csr_array((embedded.weight, has_2C.indices, has_2C.indptr), shape=has_2C.shape)
+        shared_1M = embedded.exact[[0]].multiply(embedded.exact[[1]]).tocsr()
+        reaches_CT = tables.spread[:, shared_1M.indices].toarray() > 0
+        vector_2Cd = weight_2C.toarray()[:, :, None] * tables.cooccurrence.astype(np.float64)
+        scale = float(np.prod(np.linalg.norm(embedded.smooth, axis=1)))
+        return Contributions(
+            meeting=shared_1M.indices,
+            meeting_share=shared_1M.data,
+            left_reaches=reaches_CT[left_L],
+            right_reaches=reaches_CT[right_R],
+            pair_share=pair_shares(vector_2Cd[0, left_L], vector_2Cd[1, right_R], scale),
+            pair_kind="cooccurrence",
+            additive=True,
+            account=self._account(),
+        )
+
+    def _account(self) -> str:
+        above = ", concepts that stand above theirs" if self.parameters.ancestors else " (is_a is left out)"
+        beside = ", and pairs of their concepts that occur together" if self.parameters.smoothing > 0 else ""
+        return f"Concepts that both images have{above}{beside}."
+
+    def _embedded(self, has_NC: sparse.csr_array, dtype: npt.DTypeLike) -> Embedded:
+        """Both parts of unit vectors, of images that have these concepts, which are the rows of the tables."""
+        return embed_images(
+            has_NC,
+            self.idf,
+            self.overlap,
+            self.spread,
+            self.cooccurrence,
+            redundancy=self.parameters.redundancy,
+            smoothing=self.parameters.smoothing,
+            dtype=dtype,
+        )
+
+    def _rows(self, concepts: Positions) -> FittedHybrid:
+        """The tables of these concepts alone; they reach what they reached."""
+        return replace(
+            self,
+            cuis=tuple(self.cuis[concept] for concept in concepts),
+            idf=self.idf[concepts],
+            spread=self.spread[concepts],
+            cooccurrence=self.cooccurrence[concepts],
+            overlap=self.overlap[concepts][:, concepts],
+        )
 
     def without_ancestors(self) -> FittedHybrid:
         """The same with `ancestors=False`, without fitting anew: only the spread's diagonal is left."""
@@ -125,72 +193,47 @@ class FittedHybrid:
         return replace(self, parameters=replace(self.parameters, ancestors=False), spread=sparse.csr_array(diagonal))
 
     def tables(self) -> Tables:
-        """idf, E and W, by name."""
+        """idf, E, W and J, by name."""
+        spread, overlap = _parts("spread", self.spread), _parts("overlap", self.overlap)
+        return {"idf": self.idf, "cooccurrence": self.cooccurrence, **spread, **overlap}
+
+    def card(self) -> Card:
+        """Method, parameters and what the tables come from."""
         return {
-            "idf": self.idf,
-            "spread_indptr": self.spread.indptr.astype(np.int64),
-            "spread_indices": self.spread.indices.astype(np.int32),
-            "spread_data": self.spread.data,
-            "cooccurrence": self.cooccurrence,
+            "method": "hybrid",
+            **asdict(self.parameters),
+            "images": self.images,
+            "concepts": len(self.cuis),
+            "inductive": "new captions, by their concepts; concepts that no image had are left out",
         }
 
-    def settings(self) -> dict[str, float | int | str]:
-        """Method and parameters."""
-        return {"method": "hybrid", **asdict(self.parameters)}
 
-
-def restore_hybrid(parameters: Hybrid, cuis: tuple[str, ...], tables: Tables) -> FittedHybrid:
-    """The fitted representation that `tables` came from."""
-    spread = (tables["spread_data"], tables["spread_indices"], tables["spread_indptr"])
+def restore_hybrid(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedHybrid:
+    """The fitted representation that `card` and `tables` came from."""
+    names = [field.name for field in fields(Hybrid)]
     return FittedHybrid(
-        parameters=parameters,
+        parameters=Hybrid(**{name: card[name] for name in names}),  # type: ignore[arg-type]
         cuis=cuis,
         idf=tables["idf"],
-        spread=sparse.csr_array(spread, shape=(len(cuis), len(cuis))),
+        spread=_whole("spread", tables, len(cuis)),
         cooccurrence=tables["cooccurrence"],
+        overlap=_whole("overlap", tables, len(cuis)),
+        images=int(card["images"]),
     )
 
 
-def _attribute_matrix(graph: Graph) -> sparse.csr_array:
-    """A: 1.0 where the image has the concept; CSR, [N, M]."""
-    ones = np.ones(len(graph.attribute_indices))
-    shape = (len(graph.image_ids), len(graph.cuis))
-    return sparse.csr_array((ones, graph.attribute_indices, graph.attribute_indptr), shape=shape)
+def _has(concepts: int, *images: Positions) -> sparse.csr_array:
+    """1.0 where the image has the concept; float64 CSR, [N, C]."""
+    return sparse.csr_array(np.stack([np.isin(np.arange(concepts), each) for each in images]).astype(np.float64))
 
 
-def _is_a_matrix(graph: Graph) -> sparse.csr_array:
-    """1.0 at [child, parent]; CSR, [M, M]."""
-    concepts = len(graph.cuis)
-    child, parent = graph.is_a[:, 0], graph.is_a[:, 1]
-    return sparse.csr_array((np.ones(len(child)), (child, parent)), shape=(concepts, concepts))
+def _parts(name: str, matrix: sparse.csr_array) -> Tables:
+    """A CSR array as named arrays."""
+    indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+    return {f"{name}_indptr": indptr, f"{name}_indices": indices, f"{name}_data": matrix.data}
 
 
-def _idf(images: int, frequency_M: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    content_M: npt.NDArray[np.float64] = np.log((images + 1) / (frequency_M + 0.5))
-    return content_M
-
-
-def _nearness(parent_MM: sparse.csr_array, decay: float, max_distance: int) -> sparse.csr_array:
-    """decay^(length of the shortest is_a path) at [concept, ancestor], without the diagonal; CSR, [M, M]."""
-    frontier_MM = sparse.eye_array(parent_MM.shape[0], format="csr")
-    nearness_MM = sparse.csr_array(parent_MM.shape)
-    for distance in range(1, max_distance + 1):
-        frontier_MM = (frontier_MM @ parent_MM).sign()
-        nearness_MM = nearness_MM.maximum(frontier_MM * decay**distance)
-    return sparse.csr_array(nearness_MM)
-
-
-def _subtree_frequency(attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array) -> npt.NDArray[np.int64]:
-    """Images that have the concept or a descendant of it; [M]."""
-    reached_NM = attribute_NM.sign()
-    while True:
-        wider_NM = (reached_NM + reached_NM @ parent_MM).sign()
-        if wider_NM.nnz == reached_NM.nnz:
-            return np.bincount(reached_NM.indices, minlength=reached_NM.shape[1])
-        reached_NM = wider_NM
-
-
-def _unit_rows(matrix: sparse.csr_array) -> sparse.csr_array:
-    length = np.sqrt(matrix.multiply(matrix).sum(axis=1))
-    scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-    return sparse.csr_array(sparse.diags_array(scale) @ matrix)
+def _whole(name: str, tables: Tables, concepts: int) -> sparse.csr_array:
+    """The CSR array of its named arrays, [M, M]."""
+    parts = (tables[f"{name}_data"], tables[f"{name}_indices"], tables[f"{name}_indptr"])
+    return sparse.csr_array(parts, shape=(concepts, concepts))

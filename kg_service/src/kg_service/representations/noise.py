@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from kg_service.graph.store import Graph
-from kg_service.representations.model import ImageVectors, Tables
+from kg_service.representations.contributions import nothing
+from kg_service.representations.model import Card, Contributions, ImageVectors, Positions, Tables, Variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Noise:
         """Keeps the graph's CUIs, which decide where an image has a vector."""
         return FittedNoise(self, frozenset(graph.cuis))
 
+    def variants(self, graph: Graph) -> Variants:
+        """One form, `noise`."""
+        return {"noise": self.fit(graph)}
+
 
 @dataclass(frozen=True, slots=True)
 class FittedNoise:
@@ -40,9 +45,16 @@ class FittedNoise:
 
     def embed(self, image_ids: Sequence[str], cuis: Sequence[Sequence[str]]) -> ImageVectors:
         """Random unit vectors, [N, dimension]; zero where none of the image's CUIs is known."""
+        return self._embed(image_ids, [not self.known_cuis.isdisjoint(image_cuis) for image_cuis in cuis])
+
+    def embed_known(self, image_ids: Sequence[str], has_NM: sparse.csr_array) -> ImageVectors:
+        """As `embed`, of images that have these concepts."""
+        return self._embed(image_ids, (np.diff(has_NM.indptr) > 0).tolist())
+
+    def _embed(self, image_ids: Sequence[str], known: Sequence[bool]) -> ImageVectors:
         dense = np.zeros((len(image_ids), self.parameters.dimension), np.float32)
-        for row, (image_id, image_cuis) in enumerate(zip(image_ids, cuis, strict=True)):
-            if not self.known_cuis.isdisjoint(image_cuis):
+        for row, (image_id, is_known) in enumerate(zip(image_ids, known, strict=True)):
+            if is_known:
                 dense[row] = self._vector(image_id)
         return ImageVectors(sparse.csr_array((len(image_ids), 0), dtype=np.float32), dense)
 
@@ -51,10 +63,19 @@ class FittedNoise:
         vector = np.random.default_rng(int.from_bytes(digest[:16])).standard_normal(self.parameters.dimension)
         return vector / np.linalg.norm(vector)
 
+    def contributions(self, left: Positions, right: Positions) -> Contributions:
+        """Nothing of the images brings it."""
+        return nothing(left, right, f"Random by seed {self.parameters.seed}: nothing of the images brings it.")
+
     def tables(self) -> Tables:
         """None: the vectors follow from seed and image id."""
         return {}
 
-    def settings(self) -> dict[str, float | int | str]:
+    def card(self) -> Card:
         """Method and parameters."""
-        return {"method": "noise", "dimension": self.parameters.dimension, "seed": self.parameters.seed}
+        return {"method": "noise", **asdict(self.parameters), "inductive": "any image with a known concept"}
+
+
+def restore_noise(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedNoise:
+    """The fitted representation that `card` came from."""
+    return FittedNoise(Noise(int(card["dimension"]), int(card["seed"])), frozenset(cuis))

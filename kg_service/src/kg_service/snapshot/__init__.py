@@ -1,7 +1,19 @@
-"""Immutable, content-addressed, memory-mapped view of the graph: what serving reads, never a store."""
+"""Immutable, content-addressed, memory-mapped view of the graph: what serving reads, never a store.
 
-from kg_service.snapshot.answer import answer_targets, embeddings_file
-from kg_service.snapshot.publication import publish
+What makes snapshots (`publication.publish`, `append.append`, `append.compact`) is not imported here: serving starts without it.
+"""
+
+from kg_service.snapshot.answer import answer_representations, answer_targets, embeddings_parts
+from kg_service.snapshot.explanation import explain
+from kg_service.snapshot.neighbours import find_neighbours
 from kg_service.snapshot.reader import Snapshot, SnapshotFolder
 
-__all__ = ["Snapshot", "SnapshotFolder", "answer_targets", "embeddings_file", "publish"]
+__all__ = [
+    "Snapshot",
+    "SnapshotFolder",
+    "answer_representations",
+    "answer_targets",
+    "embeddings_parts",
+    "explain",
+    "find_neighbours",
+]

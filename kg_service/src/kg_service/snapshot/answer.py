@@ -1,35 +1,27 @@
-"""The answer of `POST /targets`: from image ids to a matrix, with nothing but an opened snapshot.
+"""Answers of `POST /targets` and `POST /representations`: image ids to a matrix or vectors, with an opened snapshot alone.
 
 Shape legend: R rows, C columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.codec import TargetMatrix, write_tensors
+from nbclip_shared.codec import TargetMatrix, tensor_parts
 from nbclip_shared.errors import InvalidInput, UnknownImages
-from nbclip_shared.schemas import Knowledge, TargetsRequest
+from nbclip_shared.schemas import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
 from nbclip_shared.targets import build_targets, duplicate_mask
+from nbclip_shared.vectors import VectorBatch
 
-from kg_service.similarity import similarity
+from kg_service.similarity import Rows, has_knowledge, similarity, take_rows, to_float16
 from kg_service.snapshot.reader import Snapshot
+from kg_service.snapshot.segment import join_vectors, joined_ids
 
 _NAMED_AT_MOST = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """The ids of one side of a batch: `codes` are equal where ids are, `positions` their rows in the snapshot or -1."""
-
-    codes: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
-
-    def caption_keys(self, snapshot: Snapshot) -> npt.NDArray[np.int64]:
-        return snapshot.images["caption_keys"][self.positions]
+_CELLS_AT_ONCE = 1 << 16
+_OR_FLAG = ", or ask with on_unknown 'flag'"
 
 
 def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
@@ -42,23 +34,19 @@ def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
         UnknownImages: with `on_unknown="error"`, naming up to 20 of them.
         InvalidInput: unknown variant, or a row that is not among the columns where targets are asked for.
     """
-    rows, columns = _batches(snapshot, request)
+    rows_R, columns_C = _rows(snapshot, request)
     vectors = snapshot.vectors(request.representation, request.knowledge)
-    row_vectors = vectors.take(rows.positions)
-    column_vectors = row_vectors if columns is rows else vectors.take(columns.positions)
-    same_RC = duplicate_mask(rows.codes, columns.codes)
-    values_RC = similarity(row_vectors, column_vectors, same_RC)
-    has_knowledge_C = column_vectors.has_knowledge()
+    values_RC = similarity(vectors, rows_R, columns_C)
+    has_knowledge_C = has_knowledge(vectors, columns_C)
     if request.output == "targets":
-        known_RC = (rows.positions >= 0)[:, None] & (columns.positions >= 0)[None, :]
-        same_caption_RC = known_RC & duplicate_mask(rows.caption_keys(snapshot), columns.caption_keys(snapshot))
-        own_R = _own_columns(request, rows, columns)
-        values_RC = build_targets(values_RC, own_R, has_knowledge_C, request.parameters(), duplicate_RC=same_RC | same_caption_RC)
+        duplicate_RC = duplicate_mask(*(_caption_keys(snapshot, rows) for rows in (rows_R, columns_C)))
+        own_R = _own_columns(request, rows_R, columns_C)
+        _to_targets(values_RC, own_R, has_knowledge_C, request.parameters(), duplicate_RC)
     return TargetMatrix(
         output=request.output,
-        values=values_RC,
+        values=to_float16(values_RC) if request.dtype == "float16" else values_RC,
         has_knowledge=has_knowledge_C,
-        unknown=columns.positions < 0,
+        unknown=columns_C < 0,
         metadata={
             "snapshot": snapshot.id,
             "knowledge": request.knowledge,
@@ -68,53 +56,100 @@ def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
     )
 
 
-def embeddings_file(snapshot: Snapshot, knowledge: Knowledge, representation: str) -> bytes:
-    """Image vectors as a safetensors file: `sparse_indptr`, `sparse_indices`, `sparse_data` (CSR), `dense`, and the image ids
-    as UTF-8 `id_bytes` with `id_offsets`. S = [sparse, dense]·[sparse, dense]ᵀ."""
-    vectors = snapshot.vectors(representation, knowledge)
+def answer_representations(snapshot: Snapshot, request: RepresentationsRequest) -> VectorBatch:
+    """Vectors of a batch, in order; zero where the image has no usable CUI or the snapshot does not hold it.
+
+    Raises:
+        UnknownImages: with `on_unknown="error"`, naming up to 20 of them.
+        InvalidInput: unknown variant.
+    """
+    rows_C = snapshot.positions(request.image_ids)
+    if request.on_unknown == "error" and (rows_C < 0).any():
+        unknown = {request.image_ids[at] for at in np.flatnonzero(rows_C < 0).tolist()}
+        raise unknown_images(unknown, _OR_FLAG)
+    vectors = snapshot.vectors(request.representation, request.knowledge)
+    metadata = {"snapshot": snapshot.id, "knowledge": request.knowledge, "representation": request.representation}
+    columns = vectors.sparse.shape[1]
+    return VectorBatch(*take_rows(vectors, rows_C), columns, has_knowledge(vectors, rows_C), rows_C < 0, metadata)
+
+
+def embeddings_parts(snapshot: Snapshot, knowledge: Knowledge, representation: str) -> list[bytes | memoryview]:
+    """Image vectors as the parts of a safetensors file, mapped memory uncopied: `sparse_indptr`, `sparse_indices`,
+    `sparse_data` (CSR), `dense`, and the image ids as UTF-8 `id_bytes` with `id_offsets`.
+    S = [sparse, dense]·[sparse, dense]ᵀ."""
+    vectors = join_vectors(snapshot.vectors(representation, knowledge).tables())
+    id_bytes, id_offsets = joined_ids(snapshot.segments)
     tensors = {
         "sparse_indptr": vectors.sparse.indptr,
         "sparse_indices": vectors.sparse.indices,
         "sparse_data": vectors.sparse.data,
         "dense": vectors.dense,
-        "id_bytes": snapshot.images["id_bytes"],
-        "id_offsets": snapshot.images["id_offsets"],
+        "id_bytes": id_bytes,
+        "id_offsets": id_offsets,
     }
-    metadata = {"snapshot": snapshot.id, "knowledge": knowledge, "columns": str(vectors.sparse.shape[1])}
-    return write_tensors(tensors, metadata)
+    metadata = {
+        "snapshot": snapshot.id,
+        "knowledge": knowledge,
+        "representation": representation,
+        "columns": str(vectors.sparse.shape[1]),
+    }
+    return tensor_parts(tensors, metadata)
 
 
-def _batches(snapshot: Snapshot, request: TargetsRequest) -> tuple[_Batch, _Batch]:
-    code = {image_id: index for index, image_id in enumerate(dict.fromkeys([*request.image_ids, *(request.column_ids or ())]))}
-
-    def batch(image_ids: Sequence[str]) -> _Batch:
-        return _Batch(np.array([code[image_id] for image_id in image_ids]), snapshot.positions(image_ids))
-
-    rows = batch(request.image_ids)
-    columns = rows if request.column_ids in (None, request.image_ids) else batch(request.column_ids or [])
-    if request.on_unknown == "error":
-        _refuse_unknown(request, rows, columns)
-    return rows, columns
+def unknown_images(unknown: Collection[str], way_out: str = "") -> UnknownImages:
+    """The error that names up to 20 of them; `way_out` is what else may be done."""
+    named = ", ".join(sorted(unknown)[:_NAMED_AT_MOST])
+    return UnknownImages(
+        f"{len(unknown)} images are not in the snapshot: {named}{', …' if len(unknown) > _NAMED_AT_MOST else ''}",
+        hint=f"ingest them, then kg-service snapshot append, or publish{way_out}",
+    )
 
 
-def _refuse_unknown(request: TargetsRequest, rows: _Batch, columns: _Batch) -> None:
-    asked = [(request.image_ids, rows), (request.column_ids or [], columns)]
-    unknown = {image_id for ids, batch in asked for image_id, row in zip(ids, batch.positions, strict=False) if row < 0}
-    if unknown:
-        named = ", ".join(sorted(unknown)[:_NAMED_AT_MOST])
-        raise UnknownImages(
-            f"{len(unknown)} images are not in the snapshot: {named}{', …' if len(unknown) > _NAMED_AT_MOST else ''}",
-            hint="ingest them and publish, or ask with on_unknown 'flag'",
+def _to_targets(
+    values_RC: npt.NDArray[np.float32],
+    own_R: npt.NDArray[np.int64],
+    has_knowledge_C: npt.NDArray[np.bool_],
+    parameters: TargetParameters,
+    duplicate_RC: npt.NDArray[np.bool_],
+) -> None:
+    """Similarities to target rows, in place: as many rows at a time as stay in a core's own memory."""
+    size = max(1, _CELLS_AT_ONCE // len(has_knowledge_C))
+    for start in range(0, len(own_R), size):
+        block = slice(start, start + size)
+        values_RC[block] = build_targets(
+            values_RC[block], own_R[block], has_knowledge_C, parameters, duplicate_RC=duplicate_RC[block]
         )
 
 
-def _own_columns(request: TargetsRequest, rows: _Batch, columns: _Batch) -> npt.NDArray[np.int64]:
+def _rows(snapshot: Snapshot, request: TargetsRequest) -> tuple[Rows, Rows]:
+    """Rows of the snapshot for both sides of the batch; for ids that it does not hold -1, -2 and so on, one number an id."""
+    sides = [request.image_ids]
+    if request.column_ids not in (None, request.image_ids):
+        sides.append(request.column_ids or [])
+    found = [snapshot.positions(image_ids) for image_ids in sides]
+    unknown: dict[str, int] = {}
+    for image_ids, rows in zip(sides, found, strict=True):
+        for at in np.flatnonzero(rows < 0).tolist():
+            rows[at] = unknown.setdefault(image_ids[at], -1 - len(unknown))
+    if unknown and request.on_unknown == "error":
+        raise unknown_images(unknown, _OR_FLAG)
+    return found[0], found[-1]
+
+
+def _caption_keys(snapshot: Snapshot, rows: Rows) -> npt.NDArray[np.int64]:
+    """Keys that are equal where images or captions are: below zero for images that the snapshot does not hold."""
+    held = rows >= 0
+    keys: npt.NDArray[np.int64] = np.where(held, snapshot.caption_keys(np.where(held, rows, 0)), rows)
+    return keys
+
+
+def _own_columns(request: TargetsRequest, rows_R: Rows, columns_C: Rows) -> npt.NDArray[np.int64]:
     """The column of each row's own image, [R]."""
-    if columns is rows:
-        return np.arange(len(rows.codes))
-    codes, first = np.unique(columns.codes, return_index=True)
-    place = np.searchsorted(codes, rows.codes).clip(max=len(codes) - 1)
-    missing = codes[place] != rows.codes
+    if columns_C is rows_R:
+        return np.arange(len(rows_R))
+    distinct, first = np.unique(columns_C, return_index=True)
+    place = np.searchsorted(distinct, rows_R).clip(max=len(distinct) - 1)
+    missing = distinct[place] != rows_R
     if missing.any():
         example = request.image_ids[int(missing.argmax())]
         raise InvalidInput(

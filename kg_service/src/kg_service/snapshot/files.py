@@ -1,23 +1,26 @@
 """The files of a snapshot and their names: arrays as .npy, a manifest whose digest is the snapshot's id.
 
 manifest.json                          SnapshotManifest, canonical JSON
-images.<array>.npy                     ids, caption keys and the sorted key table that finds an id's row
+images.<array>.npy                     ids, the table that finds their rows (`lookup.py`), caption keys
 graph.<array>.npy                      CUIs, has_attribute (CSR), is_a
 <representation>.<knowledge>.x.<part>  image vectors
 <representation>.<knowledge>.t.<table> frozen tables, for captions that are not in the snapshot
+
+An appended snapshot (`append.py`) has the files of its own images alone: ids and caption keys, has_attribute, and vectors but for
+noise, which follows from the image id. Its manifest names the snapshots that have the rest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.ids import caption_key, caption_sha256
+from nbclip_shared.ids import caption_sha256
 from nbclip_shared.schemas import SnapshotManifest
 
 MANIFEST = "manifest.json"
@@ -28,7 +31,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 def manifest_bytes(manifest: SnapshotManifest) -> bytes:
     """Canonical JSON: sorted keys, no white space."""
-    return json.dumps(manifest.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+    # Left out where it is nothing, so that published snapshots keep the ids that they had before there was such a field.
+    left_out = {"appended"} if manifest.appended is None else None
+    return json.dumps(manifest.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":")).encode()
 
 
 def snapshot_id(manifest: SnapshotManifest) -> str:
@@ -56,20 +61,16 @@ def load_arrays(folder: Path, prefix: str) -> Arrays:
     return {name.removeprefix(prefix): load_array(folder, name) for name in names}
 
 
-def id_keys(image_ids: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """64-bit digests of image ids, by which they are found."""
-    digests = b"".join(hashlib.blake2b(image_id.encode(), digest_size=8).digest() for image_id in image_ids)
-    return np.frombuffer(digests, np.uint64)
-
-
 def caption_keys(digests: Sequence[str], image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """`caption_key` of each caption's digest.
+    """`nbclip_shared.ids.caption_key` of each caption's digest.
 
     An empty caption says nothing, so such an image has the key of its id and is nobody's duplicate.
     """
     empty = caption_sha256("")
-    telling = (
+    telling = [
         hashlib.sha256(image_id.encode()).hexdigest() if digest == empty else digest
         for digest, image_id in zip(digests, image_ids, strict=True)
-    )
-    return np.fromiter(map(caption_key, telling), np.int64, len(digests))
+    ]
+    # `caption_key` of all at once.
+    leading = np.frombuffer(bytes.fromhex("".join([digest[:16] for digest in telling])), ">u8")
+    return (leading >> np.uint64(1)).astype(np.int64)

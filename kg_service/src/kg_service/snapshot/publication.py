@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import time
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import structlog
 from nbclip_shared.errors import BrokenArtefact, Gone, InvalidInput, NotFound
 from nbclip_shared.schemas import SnapshotFile, SnapshotManifest
+from threadpoolctl import threadpool_limits
 
 from kg_service.durable import install, new_folder, sha256_of, write_file
 from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.hybrid import Hybrid
-from kg_service.representations.model import FittedRepresentation, ImageVectors
+from kg_service.representations.model import Card, FittedRepresentation, Representation
 from kg_service.representations.noise import Noise
-from kg_service.representations.variants import Variant, fit_variants
-from kg_service.snapshot.files import MANIFEST, caption_keys, id_keys, manifest_bytes, save_array, snapshot_id
+from kg_service.representations.weights import attribute_matrix
+from kg_service.snapshot.files import MANIFEST, manifest_bytes, save_array, snapshot_id
 from kg_service.snapshot.reader import SnapshotFolder
+from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
 
-_VERSIONED = ("nbclip-kg-service", "numpy", "scipy")
+version_of = functools.cache(importlib.metadata.version)
+"""Of an installed package; looking it up takes milliseconds."""
+VERSIONED = ("nbclip-kg-service", "numpy", "scipy")
+_ALSO_VERSIONED = {"transe": ("torch",)}
 
 
 def publish(
@@ -29,9 +35,10 @@ def publish(
     folder: Path,
     *,
     vocabulary: Mapping[str, str],
-    hybrid: Hybrid | None = None,
+    representations: Mapping[str, Representation] | None = None,
     dataset: str | None = None,
     split: str | None = None,
+    make_current: bool = True,
 ) -> str:
     """Freezes the graph, or the part that one dataset or split has, and makes it the current snapshot.
 
@@ -41,22 +48,27 @@ def publish(
         store: where the graph is.
         folder: the snapshots' folder.
         vocabulary: release, digest and licence of the vocabulary, for the manifest.
-        hybrid: parameters of the hybrid representation; default: the measured ones.
+        representations: what to fit, by the name that requests call it; default: `hybrid`. `noise` is always held too.
         dataset: only images of this dataset.
         split: only images of this split.
+        make_current: whether it is served from now on.
 
     Returns:
         The snapshot's id.
 
     Raises:
         InvalidInput: there is no such image, or none that has a concept.
+        MissingExtra: a representation needs what is not installed.
     """
     graph = store.read_graph(dataset=dataset, split=split)
     _refuse_empty(graph, dataset, split)
-    with new_folder(folder) as scratch:
-        _write_images(scratch, graph)
+    # In one thread BLAS adds up in one order, so the same graph gives the same bits on every machine of a kind.
+    with threadpool_limits(1, "blas"), new_folder(folder) as scratch:
+        for name, array in image_arrays(graph.image_ids, graph.caption_sha256).items():
+            save_array(scratch, f"images.{name}", array)
         _write_graph(scratch, graph)
-        settings, with_knowledge = _write_variants(scratch, graph, fit_variants(graph, hybrid or Hybrid(), Noise()))
+        variants = _fit(graph, {**(representations or {"hybrid": Hybrid()}), "noise": Noise()})
+        cards, with_knowledge = _write_variants(scratch, graph, variants)
         manifest = SnapshotManifest(
             vocabulary=dict(vocabulary),
             linkers=list(graph.linkers),
@@ -67,19 +79,28 @@ def publish(
             concepts=len(graph.cuis),
             attributes=len(graph.attribute_indices),
             is_a_edges=len(graph.is_a),
-            variants=settings,
-            versions={name: importlib.metadata.version(name) for name in _VERSIONED},
-            files=[
-                SnapshotFile(name=path.name, bytes=path.stat().st_size, sha256=sha256_of(path))
-                for path in sorted(scratch.iterdir())
-            ],
+            variants=cards,
+            versions={name: version_of(name) for name in _versioned(cards)},
+            files=described_files(scratch),
         )
-        new_id = snapshot_id(manifest)
-        (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
-        if not _is_whole(folder, new_id):
-            install(scratch, folder / new_id)
-    write_file(folder / "CURRENT", new_id.encode())
+        new_id = install_snapshot(scratch, folder, manifest)
+    if make_current:
+        write_file(folder / "CURRENT", new_id.encode())
     structlog.get_logger().info("snapshot published", snapshot=new_id, images=manifest.images, concepts=manifest.concepts)
+    return new_id
+
+
+def described_files(folder: Path) -> list[SnapshotFile]:
+    """Name, size and digest of every file that a manifest is to name."""
+    return [SnapshotFile(name=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)) for path in sorted(folder.iterdir())]
+
+
+def install_snapshot(scratch: Path, folder: Path, manifest: SnapshotManifest) -> str:
+    """Puts a filled scratch folder in its place among the snapshots, unless it is there already; returns its id."""
+    new_id = snapshot_id(manifest)
+    (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
+    if not _is_whole(folder, new_id):
+        install(scratch, folder / new_id)
     return new_id
 
 
@@ -101,17 +122,6 @@ def _refuse_empty(graph: Graph, dataset: str | None, split: str | None) -> None:
         raise InvalidInput("no image has a concept", hint="look at what the linker finds: kg-service link 'a caption'")
 
 
-def _write_images(folder: Path, graph: Graph) -> None:
-    encoded = [image_id.encode() for image_id in graph.image_ids]
-    keys = id_keys(graph.image_ids)
-    order = np.argsort(keys, kind="stable")
-    save_array(folder, "images.id_bytes", np.frombuffer(b"".join(encoded), np.uint8))
-    save_array(folder, "images.id_offsets", np.cumsum([0, *map(len, encoded)], dtype=np.int64))
-    save_array(folder, "images.caption_keys", caption_keys(graph.caption_sha256, graph.image_ids))
-    save_array(folder, "images.lookup_keys", keys[order])
-    save_array(folder, "images.lookup_rows", order.astype(np.int64))
-
-
 def _write_graph(folder: Path, graph: Graph) -> None:
     save_array(folder, "graph.cuis", np.array(graph.cuis, "S8"))
     save_array(folder, "graph.attribute_indptr", graph.attribute_indptr)
@@ -119,27 +129,29 @@ def _write_graph(folder: Path, graph: Graph) -> None:
     save_array(folder, "graph.is_a", graph.is_a)
 
 
-def _write_variants(
-    folder: Path, graph: Graph, variants: Mapping[Variant, FittedRepresentation]
-) -> tuple[dict[str, dict[str, float | int | str]], int]:
-    """Writes every variant; returns their settings and how many images have knowledge."""
-    settings = {}
-    image_cuis = [
-        [graph.cuis[index] for index in graph.attribute_indices[start:end]] for start, end in pairwise(graph.attribute_indptr)
-    ]
+def _fit(graph: Graph, representations: Mapping[str, Representation]) -> dict[Variant, FittedRepresentation]:
+    """Every form of every representation. How long it took is logged: in the manifest it would give each snapshot another id."""
+    fitted: dict[Variant, FittedRepresentation] = {}
+    for name, representation in representations.items():
+        began = time.perf_counter()
+        fitted |= {(name, knowledge): form for knowledge, form in representation.variants(graph).items()}
+        structlog.get_logger().info("representation fitted", representation=name, seconds=round(time.perf_counter() - began, 1))
+    return fitted
+
+
+def _versioned(cards: Mapping[str, Card]) -> list[str]:
+    """Packages whose version decides the bytes."""
+    more = {package for card in cards.values() for package in _ALSO_VERSIONED.get(str(card["method"]), ())}
+    return [*VERSIONED, *sorted(more)]
+
+
+def _write_variants(folder: Path, graph: Graph, variants: Mapping[Variant, FittedRepresentation]) -> tuple[dict[str, Card], int]:
+    """Writes every variant; returns their cards and how many images have knowledge."""
+    cards = {}
+    has_NM = attribute_matrix(graph)
     for variant, fitted in variants.items():
-        vectors = fitted.embed(graph.image_ids, image_cuis)
-        _write_variant(folder, variant, fitted, vectors)
-        settings["/".join(variant)] = fitted.settings()
-    return settings, sum(map(bool, image_cuis))
-
-
-def _write_variant(folder: Path, variant: Variant, fitted: FittedRepresentation, vectors: ImageVectors) -> None:
-    prefix = ".".join(variant)
-    save_array(folder, f"{prefix}.x.sparse_indptr", vectors.sparse.indptr)
-    save_array(folder, f"{prefix}.x.sparse_indices", vectors.sparse.indices)
-    save_array(folder, f"{prefix}.x.sparse_data", vectors.sparse.data)
-    save_array(folder, f"{prefix}.x.sparse_shape", np.array(vectors.sparse.shape))
-    save_array(folder, f"{prefix}.x.dense", vectors.dense)
-    for name, table in fitted.tables().items():
-        save_array(folder, f"{prefix}.t.{name}", table)
+        save_vectors(folder, variant, fitted.embed_known(graph.image_ids, has_NM))
+        for name, table in fitted.tables().items():
+            save_array(folder, f"{'.'.join(variant)}.t.{name}", table)
+        cards["/".join(variant)] = fitted.card()
+    return cards, int(np.count_nonzero(np.diff(graph.attribute_indptr)))

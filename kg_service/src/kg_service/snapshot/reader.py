@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +15,76 @@ import pydantic
 from nbclip_shared.errors import BrokenArtefact, Gone, InvalidInput, NotFound, Unavailable
 from nbclip_shared.ids import check_snapshot_id, is_snapshot_id
 from nbclip_shared.schemas import Knowledge, SnapshotManifest
-from scipy import sparse
 
 from kg_service.durable import sha256_of
-from kg_service.representations.model import ImageVectors
-from kg_service.snapshot.files import MANIFEST, Arrays, id_keys, load_arrays, snapshot_id
+from kg_service.representations.model import FittedRepresentation, ImageVectors
+from kg_service.snapshot.ancestry import IsA, index_is_a
+from kg_service.snapshot.files import MANIFEST, Arrays, load_array, load_arrays, snapshot_id
+from kg_service.snapshot.segment import Segment, Variant, joined, load_segment
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a publication froze: its images, the graph's concepts, the fitted tables. Mapped, and shared by every process.
+
+    Attributes:
+        folder: where its files are.
+        manifest: of the publication.
+        segment: its images.
+        graph: `cuis` and `is_a`.
+    """
+
+    folder: Path
+    manifest: SnapshotManifest
+    segment: Segment
+    graph: Arrays
+
+    @functools.cached_property
+    def cuis(self) -> tuple[str, ...]:
+        """M CUIs, sorted."""
+        return tuple(self.graph["cuis"].astype(str).tolist())
+
+    @functools.cached_property
+    def is_a(self) -> IsA:
+        """The hierarchy over `cuis`."""
+        return index_is_a(self.graph["is_a"], len(self.graph["cuis"]))
+
+    def fitted(self, variant: Variant) -> FittedRepresentation:
+        """The representation that gave the image vectors; made of its tables when it is first asked for."""
+        if variant not in self._fitted:
+            # The methods' own libraries: images that are held have their vectors without them.
+            from kg_service.representations.restored import restore
+
+            tables = load_arrays(self.folder, f"{'.'.join(variant)}.t.")
+            self._fitted[variant] = restore(self.manifest.variants["/".join(variant)], self.cuis, tables)
+        return self._fitted[variant]
+
+    @functools.cached_property
+    def _fitted(self) -> dict[Variant, FittedRepresentation]:
+        return {}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An opened snapshot; its arrays are read-only and shared by every process that maps them."""
+    """An opened snapshot: what was published, and images that were appended to it, whose rows follow.
+
+    Its arrays are read-only.
+    """
 
     id: str
     manifest: SnapshotManifest
-    images: Arrays
-    graph: Arrays
-    vectors_by_variant: dict[tuple[str, str], ImageVectors]
+    base: Base
+    tail: Segment | None = None
+
+    def __len__(self) -> int:
+        return sum(map(len, self.segments))
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The base's, and the tail if there is one."""
+        return (self.base.segment,) if self.tail is None else (self.base.segment, self.tail)
 
     def vectors(self, representation: str, knowledge: Knowledge) -> ImageVectors:
         """Image vectors in row order.
@@ -37,27 +92,86 @@ class Snapshot:
         Raises:
             InvalidInput: the snapshot does not hold this variant.
         """
+        variant = self._variant(representation, knowledge)
+        vectors = self.base.segment.vectors[variant]
+        return vectors if self.tail is None else replace(vectors, tail=self._tail_vectors(self.tail, variant))
+
+    def fitted(self, representation: str, knowledge: Knowledge) -> FittedRepresentation:
+        """The representation that gave the image vectors; made of its tables when it is first asked for.
+
+        Raises:
+            InvalidInput: the snapshot does not hold this variant, or it is of a form that this version does not know.
+        """
+        return self.base.fitted(self._variant(representation, knowledge))
+
+    def _variant(self, representation: str, knowledge: Knowledge) -> Variant:
         variant = ("noise" if knowledge == "noise" else representation, knowledge)
-        if variant not in self.vectors_by_variant:
-            held = ", ".join(sorted("/".join(each) for each in self.vectors_by_variant))
+        if variant not in self.base.segment.vectors:
+            held = ", ".join(sorted("/".join(each) for each in self.base.segment.vectors))
             raise InvalidInput(f"snapshot without the variant {'/'.join(variant)}", hint=f"it holds {held}")
-        return self.vectors_by_variant[variant]
+        return variant
+
+    def _tail_vectors(self, tail: Segment, variant: Variant) -> ImageVectors:
+        """Those that are held, or those that follow from image ids and concepts: made when they are first asked for."""
+        if variant in tail.vectors:
+            return tail.vectors[variant]
+        if variant not in self._made:
+            ids = [tail.image_id(row) for row in range(len(tail))]
+            self._made[variant] = self.base.fitted(variant).embed_known(ids, tail.has(len(self.base.graph["cuis"])))
+        return self._made[variant]
+
+    @functools.cached_property
+    def _made(self) -> dict[Variant, ImageVectors]:
+        return {}
+
+    @property
+    def cuis(self) -> tuple[str, ...]:
+        """M CUIs, sorted."""
+        return self.base.cuis
+
+    @property
+    def is_a(self) -> IsA:
+        """The hierarchy over `cuis`."""
+        return self.base.is_a
+
+    def cui(self, concept: int) -> str:
+        """The CUI at a position, without making `cuis`."""
+        return bytes(self.base.graph["cuis"][concept]).decode()
+
+    def concepts(self, row: int) -> npt.NDArray[np.int32]:
+        """Where the concepts of a row's image stand in `cuis`, ascending."""
+        segment, place = self._place(row)
+        return segment.concepts_of(place)
 
     def positions(self, image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Row of each image, [R]; -1 where the snapshot does not hold it."""
-        keys = self.images["lookup_keys"]
-        wanted = id_keys(image_ids)
-        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-        rows = np.where(keys[place] == wanted, self.images["lookup_rows"][place], -1)
-        for index, row in enumerate(rows.tolist()):
-            if row >= 0 and self.image_id(row) != image_ids[index]:
-                rows[index] = -1
-        return rows.astype(np.int64)
+        rows = self.base.segment.positions(image_ids)
+        if self.tail is not None and (missing := np.flatnonzero(rows < 0)).size:
+            found = self.tail.positions([image_ids[at] for at in missing.tolist()])
+            rows[missing] = np.where(found < 0, -1, found + len(self.base.segment))
+        return rows
 
     def image_id(self, row: int) -> str:
         """The id of a row's image."""
-        start, end = self.images["id_offsets"][row : row + 2].tolist()
-        return self.images["id_bytes"][start:end].tobytes().decode()
+        segment, place = self._place(row)
+        return segment.image_id(place)
+
+    def caption_keys(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """`caption_key` of the images of these rows, [R]."""
+        images = len(self.base.segment)
+        if self.tail is None:
+            own: npt.NDArray[np.int64] = self.base.segment.images["caption_keys"][rows]
+            return own
+        later = rows >= images
+        keys = np.empty(len(rows), np.int64)
+        keys[~later] = self.base.segment.images["caption_keys"][rows[~later]]
+        keys[later] = self.tail.images["caption_keys"][rows[later] - images]
+        return keys
+
+    def _place(self, row: int) -> tuple[Segment, int]:
+        """The segment that a row is in, and where."""
+        images = len(self.base.segment)
+        return (self.base.segment, row) if self.tail is None or row < images else (self.tail, row - images)
 
 
 class SnapshotFolder:
@@ -65,7 +179,9 @@ class SnapshotFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._open = functools.lru_cache(maxsize=8)(self._open_checked)
+        self._open = functools.lru_cache(maxsize=4)(self._open_checked)
+        self._open_base = functools.lru_cache(maxsize=8)(self._base)
+        self.segment = functools.lru_cache(maxsize=32)(self._segment)
 
     def ids(self) -> list[str]:
         """Held snapshots, the current one first, then the newest."""
@@ -116,11 +232,17 @@ class SnapshotFolder:
         return manifest
 
     def verify(self, wanted: str) -> SnapshotManifest:
-        """Checks every file's size and digest; returns the manifest.
+        """Checks every file's size and digest, and of the snapshots that it stands on too; returns the manifest.
 
         Raises:
-            BrokenArtefact: naming the first file that differs.
+            BrokenArtefact: naming the first file that differs, or a snapshot that it needs and that is not held.
         """
+        manifest = self._verify_own(wanted)
+        for other in _stands_on(manifest):
+            self._needed(wanted, other, self._verify_own)
+        return manifest
+
+    def _verify_own(self, wanted: str) -> SnapshotManifest:
         manifest = self.manifest(wanted)
         for file in manifest.files:
             path = self.path / wanted / file.name
@@ -130,19 +252,38 @@ class SnapshotFolder:
                 raise _broken(path, "is not the file that was published")
         return manifest
 
+    def _needed(self, wanted: str, other: str, look: Callable[[str], Found]) -> Found:
+        try:
+            return look(other)
+        except (Gone, NotFound) as error:
+            raise BrokenArtefact(
+                f"snapshot {wanted} stands on {other}, which is not held", hint="publish anew: kg-service snapshot publish"
+            ) from error
+
     def _open_checked(self, chosen: str) -> Snapshot:
-        manifest = self.verify(chosen)
-        folder = self.path / chosen
-        variants = {}
-        for name in manifest.variants:
-            representation, knowledge = name.split("/")
-            variants[representation, knowledge] = _vectors(load_arrays(folder, f"{representation}.{knowledge}.x."))
-        return Snapshot(chosen, manifest, load_arrays(folder, "images."), load_arrays(folder, "graph."), variants)
+        manifest = self.manifest(chosen)
+        appended = manifest.appended
+        if appended is None:
+            base = self._open_base(chosen)
+            return Snapshot(chosen, base.manifest, base)
+        base = self._needed(chosen, appended.base, self._open_base)
+        segments = [self._needed(chosen, each, self.segment) for each in (*appended.earlier, chosen)]
+        return Snapshot(chosen, manifest, base, joined(segments))
+
+    def _base(self, wanted: str) -> Base:
+        manifest, folder = self._verify_own(wanted), self.path / wanted
+        graph = {name: load_array(folder, f"graph.{name}") for name in ("cuis", "is_a")}
+        return Base(folder, manifest, load_segment(folder, manifest.variants), graph)
+
+    def _segment(self, wanted: str) -> Segment:
+        """The images in a snapshot's own files, checked."""
+        manifest = self._verify_own(wanted)
+        return load_segment(self.path / wanted, manifest.variants)
 
 
-def _vectors(parts: Arrays) -> ImageVectors:
-    csr = (parts["sparse_data"], parts["sparse_indices"], parts["sparse_indptr"])
-    return ImageVectors(sparse.csr_array(csr, shape=tuple(parts["sparse_shape"].tolist()), copy=False), parts["dense"])
+def _stands_on(manifest: SnapshotManifest) -> tuple[str, ...]:
+    """The snapshots that it needs beside its own files."""
+    return () if manifest.appended is None else (manifest.appended.base, *manifest.appended.earlier)
 
 
 def _broken(path: Path, what: str) -> BrokenArtefact:

@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,11 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     (directory / _MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
+def manifest_sha256(directory: Path) -> str:
+    """SHA-256 of the manifest in hexadecimal, which stands for the content: the manifest names each file's."""
+    return durable.sha256_of(directory / _MANIFEST)
+
+
 def read_manifest(directory: Path, kind: str, version: int, *, hint: str, verify: bool = False) -> Manifest:
     """Reads `manifest.json` and checks kind, version and the files' sizes; with `verify` their SHA-256 too.
 
@@ -85,21 +91,38 @@ def _check_file(path: Path, size: int, sha256: str | None, hint: str) -> None:
 
 def write_array(path: Path, dtype: npt.DTypeLike, batches: Iterable[npt.NDArray[Any]]) -> int:
     """Writes one-dimensional batches end to end as one `.npy` file; returns its length. Holds one batch in memory."""
-    length = 0
-    with path.open("wb") as stream:
-        _write_header(stream, dtype, length)
+    with ArrayWriter(path, dtype) as writer:
         for batch in batches:
-            stream.write(np.ascontiguousarray(batch, dtype).data)
-            length += len(batch)
-        stream.seek(0)
-        _write_header(stream, dtype, length)
-    return length
+            writer.add(batch)
+    return writer.length
 
 
-def _write_header(stream: IO[bytes], dtype: npt.DTypeLike, length: int) -> None:
-    # The format pads the header so that the first axis can grow in place: both headers have one size.
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (length,)}  # type: ignore[no-untyped-call]
-    np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[no-untyped-call]
+class ArrayWriter:
+    """A `.npy` file that grows by one-dimensional batches; whole once it is left without an error."""
+
+    def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
+        self._dtype = np.dtype(dtype)
+        self._stream = path.open("wb")
+        self.length = 0
+        self._write_header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._stream:
+            self._stream.seek(0)
+            self._write_header()
+
+    def add(self, batch: npt.NDArray[Any]) -> None:
+        """Writes a batch at the end."""
+        self._stream.write(np.ascontiguousarray(batch, self._dtype).data)
+        self.length += len(batch)
+
+    def _write_header(self) -> None:
+        # The format pads the header so that the first axis can grow in place: both headers have one size.
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (self.length,)}  # type: ignore[no-untyped-call]
+        np.lib.format.write_array_header_1_0(self._stream, header)  # type: ignore[no-untyped-call]
 
 
 def open_array(directory: Path, name: str) -> npt.NDArray[Any]:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from nbclip_shared.errors import InvalidInput
 
-from kg_service.vocabulary import tables
-from kg_service.vocabulary.artefact import describe_file, write_array, write_manifest, writing_folder
+from kg_service.vocabulary.artefact import ArrayWriter, describe_file, write_manifest, writing_folder
+from kg_service.vocabulary.atoms import AtomFiles, Names, Precedence, names_of, precedence_of
 from kg_service.vocabulary.format import FORMAT, KIND, cui_text
 from kg_service.vocabulary.hierarchy import adjacency, cycle_edges
 from kg_service.vocabulary.model import BuildReport, Edge, VocabularyFilters
+from kg_service.vocabulary.pairs import pack, recoded, unpack
+from kg_service.vocabulary.release import Release, read_release
 from kg_service.vocabulary.rrf import BadRows, Progress
-from kg_service.vocabulary.strings import write_strings
+from kg_service.vocabulary.strings import StringsWriter
+from kg_service.vocabulary.threads import map_in_order
+from kg_service.vocabulary.words import WordFiles, Words, words_of
+
+Int32s = npt.NDArray[np.int32]
 
 UNKNOWN = "unknown"
 
@@ -33,10 +38,9 @@ def build_vocabulary(
     release: str = "",
     licence: str = "",
     max_bad_rows: int = 10_000,
-    memory_limit: str = "512MB",
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Compiles MRCONSO, MRREL and MRSTY (`.RRF` or `.RRF.gz`) of `rrf_dir` into `out_dir`.
+    """Compiles MRCONSO, MRREL, MRSTY and, where it is there, MRRANK (`.RRF` or `.RRF.gz`) of `rrf_dir` into `out_dir`.
 
     The same input gives the same bytes. Damaged rows are skipped and reported; it is for the caller to refuse them. An
     artefact that is already in `out_dir` is replaced once the new one is whole.
@@ -48,17 +52,17 @@ def build_vocabulary(
         release: its name; by default what `release.dat` or MRDOC says.
         licence: under which terms the content may be used; recorded.
         max_bad_rows: how many bad rows the report names; all are counted.
-        memory_limit: what DuckDB may use before it spills to disk.
-        progress: called as each file is read.
+        progress: called as each file is read, and as names are made.
 
     Raises:
         InvalidInput: a file is missing or unreadable, or no concept passes the filters.
     """
     bad_rows = BadRows(max_bad_rows)
-    with writing_folder(out_dir) as folder, tempfile.TemporaryDirectory(dir=folder.parent, prefix=".build-") as scratch:
-        with tables.connect(Path(scratch), memory_limit) as connection:
-            paths = tables.load_release(connection, rrf_dir, filters, bad_rows, progress)
-            compiled, cut_edges = _compile(connection, folder, filters)
+    with writing_folder(out_dir) as folder:
+        with AtomFiles(folder.parent) as atoms:
+            release_read = Release(atoms)
+            paths = read_release(release_read, rrf_dir, filters, bad_rows, progress)
+            compiled, cut_edges = _compile(release_read, folder, filters, progress)
         if not compiled["counts"]["concepts"]:
             raise InvalidInput(f"no concept of {rrf_dir} passes the filters", hint=f"look at {_first_problem(bad_rows, filters)}")
         manifest = {
@@ -66,7 +70,7 @@ def build_vocabulary(
             "format": FORMAT,
             "release": release or _release_of(rrf_dir),
             "licence": licence or UNKNOWN,
-            "inputs": [describe_file(path) for path in paths],
+            "inputs": list(map_in_order(describe_file, paths)),
             "filters": asdict(filters),
             **compiled,
         }
@@ -94,64 +98,112 @@ def _release_of(rrf_dir: Path) -> str:
 
 
 def _compile(
-    connection: duckdb.DuckDBPyConnection, folder: Path, filters: VocabularyFilters
+    release: Release, folder: Path, filters: VocabularyFilters, progress: Progress | None
 ) -> tuple[dict[str, Any], tuple[Edge, ...]]:
-    sources, term_types = tables.select_names(connection, filters)
-    cuis = _write_names(connection, folder)
-    type_names = _write_types(connection, folder, cuis)
-    edge_sources, edges, cut_edges = _write_is_a(connection, folder, cuis)
-    words = _write_words(connection, folder)
-    names = int(np.load(folder / "name_concept.npy", mmap_mode="r").shape[0])
+    found, term_types = sorted(release.sabs.values()), sorted(release.ttys.values())
+    sources = [sab for sab in dict.fromkeys(filters.sources) if sab in found] or found
+    precedence = precedence_of(release.sabs, sources, release.ttys, term_types, release.ranks)
+    cuis, names, words = _write_names(release, precedence, folder, filters, progress)
+    index = _index_of(cuis)
+    type_names = _write_types(release, folder, index, len(cuis))
+    edge_sources, edges, cut_edges = _write_is_a(release, folder, cuis, index)
     counts = {"concepts": len(cuis), "names": names, "is_a": edges, "words": words, "cut_edges": len(cut_edges)}
     lists = {"sources": sources, "term_types": term_types, "semantic_types": type_names, "edge_sources": edge_sources}
     return {"counts": counts, **lists}, cut_edges
 
 
-def _write_names(connection: duckdb.DuckDBPyConnection, folder: Path) -> npt.NDArray[np.int32]:
-    """Writes the names, in order of concept and key, and the concepts; returns the concepts' CUI numbers, ascending."""
-    cui_parts: list[npt.NDArray[np.int32]] = [np.zeros(0, np.int32)]
-    key_parts: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+def _write_names(
+    release: Release, precedence: Precedence, folder: Path, filters: VocabularyFilters, progress: Progress | None
+) -> tuple[Int32s, int, int]:
+    """Writes the names, in order of concept and key, the concepts and the words.
 
-    def texts() -> Iterator[pa.Array]:
-        for batch in tables.read_names(connection):
-            cui_parts.append(batch.column("cui").to_numpy())
-            key_parts.append(batch.column("key").to_numpy().astype(np.int64))
-            yield batch.column("text")
+    Returns the concepts' CUI numbers, ascending, and how many names and words there are.
+    """
+    stage, total = "names", len(release.atoms)
+    work = partial(_names_and_words, precedence, _cuis_of_types(release, filters.semantic_types))
+    cui_parts = [np.zeros(0, np.int32)]
+    concepts = 0
+    with ExitStack() as stack:
+        texts = stack.enter_context(StringsWriter(folder, "name"))
+        first, concept, key = (
+            stack.enter_context(ArrayWriter(folder / f"{name}.npy", dtype))
+            for name, dtype in (("concept_names", np.int64), ("name_concept", np.int32), ("name_key", np.int64))
+        )
+        words = stack.enter_context(WordFiles(folder.parent))
+        for done, (names, names_words) in enumerate(map_in_order(work, release.atoms), 1):
+            cuis, start, position = np.unique(names.cui, return_index=True, return_inverse=True)
+            words.add(names_words, key.length)
+            first.add(key.length + start)
+            concept.add(concepts + position)
+            texts.add(names.text)
+            key.add(names.key)
+            cui_parts.append(cuis)
+            concepts += len(cuis)
+            if progress:
+                progress(stage, done, total)
+        first.add(np.array([key.length]))
+        word_count = words.write(folder)
+    cuis = np.concatenate(cui_parts)
+    np.save(folder / "concept_cui.npy", cuis)
+    return cuis, key.length, word_count
 
-    write_strings(folder, "name", texts())
-    cuis, first, concept = np.unique(np.concatenate(cui_parts), return_index=True, return_inverse=True)
-    key = np.concatenate(key_parts)
-    np.save(folder / "concept_cui.npy", cuis.astype(np.int32))
-    np.save(folder / "concept_names.npy", np.append(first, len(key)).astype(np.int64))
-    np.save(folder / "name_concept.npy", concept.astype(np.int32))
-    np.save(folder / "name_key.npy", key)
-    return cuis.astype(np.int32)
+
+def _names_and_words(precedence: Precedence, kept: Int32s | None, atoms: pa.Table) -> tuple[Names, Words]:
+    if kept is not None:
+        atoms = atoms.filter(pa.array(np.isin(atoms.column("cui").to_numpy(), kept)))
+    names = names_of(atoms, precedence.keys(atoms))
+    return names, words_of(names.text)
 
 
-def _write_types(connection: duckdb.DuckDBPyConnection, folder: Path, cuis: npt.NDArray[np.int32]) -> dict[str, str]:
-    table, type_names = tables.read_types(connection)
-    codes = {tui: code for code, tui in enumerate(type_names)}
-    concept = np.searchsorted(cuis, table.column("cui").to_numpy()).astype(np.int32)
-    row_pointers, _ = adjacency(concept, len(cuis))
+def _cuis_of_types(release: Release, semantic_types: tuple[str, ...]) -> Int32s | None:
+    """Concepts with one of these TUIs, or None: all."""
+    if not semantic_types:
+        return None
+    cui, tui, _ = release.types.rows()
+    codes = [code for code, text in enumerate(release.tuis.values()) if text in semantic_types]
+    return cui[np.isin(tui, codes)]
+
+
+def _write_types(release: Release, folder: Path, index: Int32s, concepts: int) -> dict[str, str]:
+    """Writes the kept concepts' semantic types; returns what each TUI is called. `index` as `_index_of` makes it."""
+    cui, tui, name = release.types.rows()
+    known = index[cui] >= 0
+    cui, tui, name = cui[known], tui[known], name[known]
+    tuis, names = release.tuis.values(), release.type_names.values()
+    called: dict[str, str] = {}
+    for tui_code, name_code in zip(*(column.tolist() for column in unpack(np.unique(pack(0, tui, name)))[1:]), strict=True):
+        text, of = tuis[tui_code], names[name_code]
+        called[text] = min(of, called.get(text, of))
+    place = {text: position for position, text in enumerate(sorted(called))}
+    places = np.array([place.get(text, 0) for text in tuis], np.int32)
+    concept, _, code = unpack(np.unique(pack(index[cui], 0, places[tui])))
+    row_pointers, _ = adjacency(concept, concepts)
     np.save(folder / "concept_types.npy", row_pointers.astype(np.int64))
-    np.save(folder / "types.npy", np.array([codes[tui] for tui in table.column("tui").to_pylist()], np.uint8))
-    return type_names
+    np.save(folder / "types.npy", code.astype(np.uint8))
+    return {text: called[text] for text in place}
 
 
-def _write_is_a(
-    connection: duckdb.DuckDBPyConnection, folder: Path, cuis: npt.NDArray[np.int32]
-) -> tuple[list[str], int, tuple[Edge, ...]]:
+def _index_of(cuis: Int32s) -> Int32s:
+    """The concept's position for every CUI number there can be, int32, [10^7]; -1 where it is not kept."""
+    index = np.full(10**7, -1, np.int32)
+    index[cuis] = np.arange(len(cuis), dtype=np.int32)
+    return index
+
+
+def _write_is_a(release: Release, folder: Path, cuis: Int32s, index: Int32s) -> tuple[list[str], int, tuple[Edge, ...]]:
     """Writes is_a by child and by parent without its cycles; returns the values of `source`, the edge count, and what was cut."""
-    table = tables.read_is_a(connection)
-    child = np.searchsorted(cuis, table.column("child").to_numpy()).astype(np.int32)
-    parent = np.searchsorted(cuis, table.column("parent").to_numpy()).astype(np.int32)
-    edge_sources, source = _encode(table.column("source"))
+    child, parent, code, sources = recoded(*release.is_a.rows(), release.is_a_sabs)
+    known = (index[child] >= 0) & (index[parent] >= 0)
+    child, parent, code = index[child[known]], index[parent[known]], code[known]
+    first = np.flatnonzero((np.diff(child, prepend=-1) != 0) | (np.diff(parent, prepend=-1) != 0))
+    edge_sources, source = _joined(sources, code, first)
+    child, parent = child[first], parent[first]
     cut = cycle_edges(child, parent, len(cuis))
     cut_edges = tuple(Edge(cui_text(cuis[child[e]]), cui_text(cuis[parent[e]]), edge_sources[source[e]]) for e in cut)
     child, parent, source = (np.delete(array, cut) for array in (child, parent, source))
     parents_of, _ = adjacency(child, len(cuis))
     children_of, by_parent = adjacency(parent, len(cuis))
-    arrays = {"parents_of": parents_of, "parents": parent, "edge_source": source}
+    arrays: dict[str, npt.NDArray[Any]] = {"parents_of": parents_of, "parents": parent, "edge_source": source}
     arrays |= {"children_of": children_of, "children": child[by_parent]}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
@@ -160,19 +212,21 @@ def _write_is_a(
     return edge_sources, len(child), cut_edges
 
 
-def _encode(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """Distinct values, sorted, and each row's position among them."""
-    encoded = column.combine_chunks().dictionary_encode()
-    values = encoded.dictionary.to_pylist()
-    order = sorted(range(len(values)), key=values.__getitem__)
-    position = np.empty(len(values), np.int32)
-    position[order] = np.arange(len(values), dtype=np.int32)
-    return [values[i] for i in order], position[encoded.indices.to_numpy()]
-
-
-def _write_words(connection: duckdb.DuckDBPyConnection, folder: Path) -> int:
-    words, postings = tables.read_words(connection)
-    pointers = np.concatenate(([0], np.cumsum(words.column("count").to_numpy()))).astype(np.int64)
-    np.save(folder / "word_names.npy", pointers)
-    write_array(folder / "postings.npy", np.int32, postings)
-    return write_strings(folder, "word", words.column("word").chunks)
+def _joined(
+    values: list[str], code: npt.NDArray[np.int32], first: npt.NDArray[np.int64]
+) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """The values of each group of codes, joined by commas: distinct texts, sorted, and each group's position among them."""
+    sizes = np.diff(first, append=len(code))
+    texts = {(single,): values[single] for single in np.unique(code[first[sizes == 1]]).tolist()}
+    several = np.flatnonzero(sizes > 1)
+    groups = [tuple(code[start : start + size].tolist()) for start, size in zip(first[several], sizes[several], strict=True)]
+    texts |= {group: ",".join(values[one] for one in group) for group in set(groups)}
+    order = sorted(texts, key=texts.__getitem__)
+    position = {group: i for i, group in enumerate(order)}
+    of_single = np.zeros(len(values), np.int32)
+    for group in order:
+        if len(group) == 1:
+            of_single[group[0]] = position[group]
+    found = of_single[code[first]] if len(first) else np.zeros(0, np.int32)
+    found[several] = [position[group] for group in groups]
+    return [texts[group] for group in order], found

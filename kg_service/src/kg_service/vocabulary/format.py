@@ -4,7 +4,7 @@ concept_cui      int32 [N]      CUI numbers (C0024109 is 24109), ascending; the 
 concept_names    int64 [N + 1]  row pointers into the names; the first name of a concept is its preferred one
 name_offsets, name_data         the names' text (`strings.Strings`)
 name_concept     int32 [M]      concept index
-name_key         int64 [M]      rank, source and term type, packed; orders the names of a concept
+name_key         int64 [M]      rank, precedence, source and term type, packed; orders the names of a concept
 concept_types    int64 [N + 1]  row pointers into `types`
 types            uint8 [T]      positions in the manifest's `semantic_types`
 parents_of       int64 [N + 1]  row pointers into `parents` (int32 [E], ascending) and `edge_source` (int32 [E])
@@ -20,10 +20,10 @@ from __future__ import annotations
 from nbclip_shared.ids import check_cui
 
 KIND = "vocabulary"
-FORMAT = 1
+FORMAT = 2
 
-RANK_SHIFT, SOURCE_SHIFT, CODE_MASK = 40, 20, (1 << 20) - 1
-"""A name's key: rank << 40 | source's position << 20 | term type's position."""
+RANK_SHIFT, PRECEDENCE_SHIFT, SOURCE_SHIFT, CODE_MASK = 60, 40, 20, (1 << 20) - 1
+"""A name's key: rank << 60 | precedence << 40 | source's position << 20 | term type's position."""
 
 
 def cui_number(cui: str) -> int:

@@ -15,7 +15,8 @@ class VocabularyFilters:
     Attributes:
         languages: values of LAT to keep.
         suppress: values of SUPPRESS to drop (O obsolete, E editor, Y suppressible).
-        sources: SABs to keep, most trusted first (the order breaks ties); empty: all, in alphabetical order.
+        sources: SABs to keep, most trusted first (the order breaks ties); empty: all, in MRRANK's order where the release has
+            it, else in alphabetical order.
         semantic_types: TUIs; a concept stays if it has one of them; empty: all.
         is_a: where is_a comes from: `rela` is RELA isa / inverse_isa, `rel` is REL PAR / CHD of rows without a RELA.
     """

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kg_service.vocabulary.artefact import write_array
+from kg_service.vocabulary.artefact import ArrayWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,42 @@ class Strings:
 
 
 def write_strings(directory: Path, stem: str, batches: Iterable[pa.Array]) -> int:
-    """Writes `<stem>_offsets.npy` and `<stem>_data.npy`; returns how many strings. Holds one batch and the lengths in memory."""
-    lengths = [np.zeros(1, np.int64)]
-
-    def texts() -> Iterator[npt.NDArray[np.uint8]]:
+    """Writes `<stem>_offsets.npy` and `<stem>_data.npy`; returns how many strings. Holds one batch in memory."""
+    with StringsWriter(directory, stem) as writer:
         for batch in batches:
-            encoded = batch.cast(pa.large_string())
-            offsets = np.frombuffer(encoded.buffers()[1], np.int64)[encoded.offset : encoded.offset + len(encoded) + 1]
-            lengths.append(np.diff(offsets))
-            yield np.frombuffer(encoded.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+            writer.add(batch)
+    return writer.length
 
-    write_array(directory / f"{stem}_data.npy", np.uint8, texts())
-    offsets = np.cumsum(np.concatenate(lengths))
-    np.save(directory / f"{stem}_offsets.npy", offsets)
-    return len(offsets) - 1
+
+class StringsWriter:
+    """The two files of a list of strings, which grow by batches; whole once it is left without an error."""
+
+    def __init__(self, directory: Path, stem: str) -> None:
+        self._open = ExitStack()
+        self._data = self._open.enter_context(ArrayWriter(directory / f"{stem}_data.npy", np.uint8))
+        self._offsets = self._open.enter_context(ArrayWriter(directory / f"{stem}_offsets.npy", np.int64))
+        self._offsets.add(np.zeros(1, np.int64))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
+
+    @property
+    def length(self) -> int:
+        """How many strings there are so far."""
+        return self._offsets.length - 1
+
+    def add(self, batch: pa.Array) -> None:
+        """Writes strings at the end."""
+        offsets, data = bytes_of(batch.cast(pa.large_string()))
+        self._offsets.add(self._data.length + offsets[1:])
+        self._data.add(data)
+
+
+def bytes_of(texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Offsets from 0 up, int64, [N + 1], and UTF-8 bytes, uint8, of a large_string array without nulls."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    return offsets - offsets[0], data

@@ -213,6 +213,11 @@ class Vocabulary:
         return [self.concept(self.cui(index)) for index in found]
 
     @property
+    def words(self) -> WordIndex:
+        """The lower-case words of all names, sorted, each with the names that have it."""
+        return self._words
+
+    @property
     def name_count(self) -> int:
         """M: names of all concepts together."""
         return len(self._names)

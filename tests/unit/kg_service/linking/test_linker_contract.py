@@ -102,7 +102,7 @@ def test_abbreviation_defined_in_the_caption_is_linked_where_it_is_used(linker):
 def test_semantic_types_and_score_filter(linker, linker_with):
     kind = linker.name.split("-")[0]
     caption = "Chest X-ray with pleural effusion in the left lung"
-    findings = linker_with(kind, semantic_types=("T047",), nested=False).link([caption])[0]
+    findings = linker_with(kind, semantic_types=("T047",), nested="none").link([caption])[0]
     assert {mention.text for mention in findings.mentions} == {"pleural effusion"}
     assert all(mention.score >= 0.99 for mention in linker_with(kind, min_score=0.99).link([caption])[0].mentions)
 

@@ -1,7 +1,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.normaliser import Normaliser, read_table, strip_name
+from kg_service.linking.normaliser import Normaliser, strip_name
+from kg_service.linking.tables import read_table
 from kg_service.linking.tokens import WordTable, tokenise
 
 SAME = [
@@ -28,6 +29,12 @@ SAME = [
     ("hypertensive", "hypertension"),
     ("ischaemic", "ischemia"),
     ("necrotic", "necrosis"),
+    ("hypertrophic", "hypertrophy"),
+    ("emphysematous", "emphysema"),
+    ("edematous", "edema"),
+    ("granulomatous", "granuloma"),
+    ("thromboembolic", "thromboembolism"),
+    ("aneurysmal", "aneurysm"),
     ("neurotoxic", "neurotoxicity"),
     ("masses", "mass"),
 ]

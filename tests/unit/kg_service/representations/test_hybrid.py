@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from kg_service.graph.store import Graph
 from kg_service.representations.cooccurrence import cooccurrence_vectors
 from kg_service.representations.hybrid import Hybrid, restore_hybrid
-from kg_service.similarity import similarity
+from kg_service.representations.redundancy import overlaps
+from kg_service.similarity import has_knowledge, similarity
 from scipy import sparse
 
 CUIS = [["C0000001"], ["C0000001", "C0000002"], ["C0000003"], ["C0000004"], []]
@@ -17,7 +18,8 @@ IDS = ["a", "b", "c", "d", "e"]
 
 def similarities(fitted, ids=IDS, cuis=CUIS):
     vectors = fitted.embed(ids, cuis)
-    return similarity(vectors, vectors, np.eye(len(ids), dtype=bool))
+    rows = np.arange(len(ids))
+    return similarity(vectors, rows, rows)
 
 
 def cosine(left, right):
@@ -31,11 +33,11 @@ def idf(df):
     return max(0.05, math.log(6 / (df + 0.5)))
 
 
-def test_dk_is_the_cosine_of_squared_idf(five_images):
-    sim = similarities(Hybrid(ancestors=False, smoothing=0).fit(five_images))
+def test_dk_is_the_cosine_of_weighted_concepts(five_images):
+    sim = similarities(Hybrid(ancestors=False, smoothing=0, redundancy=0).fit(five_images))
     # pneumonia stands in two images (a, b), every other concept in one
-    a = {1: idf(2) ** 2}
-    b = {1: idf(2) ** 2, 2: idf(1) ** 2}
+    a = {1: idf(2) ** 1.5}
+    b = {1: idf(2) ** 1.5, 2: idf(1) ** 1.5}
     assert sim[0, 1] == pytest.approx(cosine(a, b), abs=1e-6)
     expected = np.eye(5)
     expected[0, 1] = expected[1, 0] = cosine(a, b)
@@ -43,18 +45,19 @@ def test_dk_is_the_cosine_of_squared_idf(five_images):
 
 
 def test_dk_ek_reaches_ancestors_as_worked_out_by_hand(five_images):
-    sim = similarities(Hybrid(ancestors=True, smoothing=0, hub_share=1.0).fit(five_images))
+    sim = similarities(Hybrid(smoothing=0, hub_share=1.0, redundancy=0, ancestor_weight=3, shrinkage=4).fit(five_images))
     # images under each concept: pneumonia 2 (a, b), effusion 1 (b), lung disease 3 (a, b, c), fracture 1 (d), disease 3 (a, b, c)
     top = math.log(6 / 1.5)
     content = {3: math.log(6 / 3.5) / top, 5: math.log(6 / 3.5) / top}
     unit = math.log(6)
+    # ancestors weigh 3 · 4/(df + 4)
     spread = {
-        1: {1: idf(2) / unit, 3: 0.5 * content[3], 5: 0.25 * content[5]},
-        2: {2: idf(1) / unit, 5: 0.5 * content[5]},
-        3: {3: idf(1) / unit, 5: 0.5 * content[5]},
+        1: {1: idf(2) / unit, 3: 3 * 4 / 6 * 0.5 * content[3], 5: 3 * 4 / 6 * 0.25 * content[5]},
+        2: {2: idf(1) / unit, 5: 3 * 4 / 5 * 0.5 * content[5]},
+        3: {3: idf(1) / unit, 5: 3 * 4 / 5 * 0.5 * content[5]},
         4: {4: idf(1) / unit},
     }
-    weight = {1: idf(2), 2: idf(1), 3: idf(1), 4: idf(1)}
+    weight = {1: idf(2) ** 0.5, 2: idf(1) ** 0.5, 3: idf(1) ** 0.5, 4: idf(1) ** 0.5}
 
     def vector(*concepts):
         total = {}
@@ -72,6 +75,45 @@ def test_dk_ek_reaches_ancestors_as_worked_out_by_hand(five_images):
     assert np.allclose(sim, expected, atol=1e-6)
 
 
+def test_concepts_that_stand_together_share_their_weight(five_images):
+    sim = similarities(Hybrid(ancestors=False, smoothing=0, redundancy=2).fit(five_images))
+    # pneumonia is in a and b, effusion in b: of 2 images 1 has both
+    a = {1: idf(2) ** 1.5}
+    b = {1: idf(2) ** 1.5 / (1 + 2 * 1 / 2), 2: idf(1) ** 1.5 / (1 + 2 * 1 / 2)}
+    assert sim[0, 1] == pytest.approx(cosine(a, b), abs=1e-6)  # both weights of b change alike: the cosine does not
+
+    three = replace(
+        five_images,
+        attribute_indptr=np.array([0, 3, 5, 6, 7, 7], np.int64),
+        attribute_indices=np.array([0, 1, 3, 0, 1, 3, 2], np.int32),
+    )  # a: 1, 2, 4   b: 1, 2   c: 4   d: 3
+    cuis = [["C0000001", "C0000002", "C0000004"], ["C0000001", "C0000002"], ["C0000004"], ["C0000003"], []]
+    sim = similarities(Hybrid(ancestors=False, smoothing=0, redundancy=2).fit(three), cuis=cuis)
+    # J(1, 2) = 2/2, J(1, 4) = J(2, 4) = 1/3 is left out; every one of the three is in two images, so idf cancels out
+    a = {1: 1 / (1 + 2 * 1), 2: 1 / (1 + 2 * 1), 4: 1}
+    assert sim[0, 1] == pytest.approx(cosine(a, {1: 1, 2: 1}), abs=1e-6)
+    assert sim[0, 2] == pytest.approx(cosine(a, {4: 1}), abs=1e-6)
+    assert sim[0, 2] > 1 / math.sqrt(3)  # without sharing the two would outvote the one
+
+
+def test_few_captions_say_little_of_what_stands_beside_a_concept(five_images):
+    some, more = (Hybrid(shrinkage=each).fit(five_images).cooccurrence for each in (1, 3))
+    # pneumonia stands in two images, effusion in one; the other concepts never stand beside another
+    assert np.allclose(more[0], some[0] * (2 / 5) / (2 / 3))
+    assert np.allclose(more[1], some[1] * (1 / 4) / (1 / 2))
+    assert np.abs(some[:2]).max() > 0
+
+
+def test_overlaps_are_the_jaccard_index_from_a_half_on():
+    rng = np.random.default_rng(0)
+    base = set(range(40))
+    sets = [{n for n in base if rng.random() < share} for share in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)]
+    attributes = sparse.csr_array(np.array([[float(n in s) for s in sets] for n in range(60)]))
+    jaccard = np.array([[len(s & t) / len(s | t) if s is not t else 0 for t in sets] for s in sets])
+    assert 5 < (jaccard >= 0.5).sum() < 25
+    assert np.allclose(overlaps(attributes).toarray(), np.where(jaccard >= 0.5, jaccard, 0))
+
+
 def test_an_ancestor_over_too_many_images_is_dropped(five_images):
     everywhere = similarities(Hybrid(ancestors=True, smoothing=0, hub_share=0.5).fit(five_images))
     assert np.allclose(everywhere, similarities(Hybrid(ancestors=False, smoothing=0).fit(five_images)), atol=1e-6)
@@ -80,7 +122,7 @@ def test_an_ancestor_over_too_many_images_is_dropped(five_images):
 def test_the_shortest_of_two_is_a_paths_counts(five_images):
     shortcut = replace(five_images, is_a=np.array([[0, 2], [0, 4], [1, 4], [2, 4]], np.int32))
     spread = Hybrid(ancestors=True, smoothing=0, hub_share=1.0).fit(shortcut).spread.toarray()
-    assert spread[0, 4] == pytest.approx(0.5 * math.log(6 / 3.5) / math.log(6 / 1.5))
+    assert spread[0, 4] == pytest.approx(4 * 10 / 12 * 0.5 * math.log(6 / 3.5) / math.log(6 / 1.5))
 
 
 def test_max_distance_cuts_the_path(five_images):
@@ -92,18 +134,18 @@ def test_max_distance_cuts_the_path(five_images):
 def test_a_new_caption_has_the_vector_of_an_image_with_the_same_cuis(five_images):
     fitted = Hybrid(hub_share=1.0).fit(five_images)
     vectors = fitted.embed(["b", "new"], [["C0000002", "C0000001"], ["C0000001", "C0000002", "C9999999", "C0000001"]])
-    assert similarity(vectors, vectors, np.eye(2, dtype=bool))[0, 1] == pytest.approx(1.0)
+    assert similarity(vectors, np.array([0]), np.array([1]))[0, 0] == pytest.approx(1.0)
 
 
 def test_an_image_without_known_cuis_has_no_vector(five_images):
     vectors = Hybrid().fit(five_images).embed(["x", "y", "a"], [[], ["C9999999"], ["C0000001"]])
-    assert vectors.has_knowledge().tolist() == [False, False, True]
+    assert has_knowledge(vectors, np.arange(3)).tolist() == [False, False, True]
 
 
 def test_restored_from_its_tables_it_gives_the_same_bits(five_images):
     hybrid = Hybrid(hub_share=1.0)
     fitted = hybrid.fit(five_images)
-    restored = restore_hybrid(hybrid, fitted.cuis, fitted.tables())
+    restored = restore_hybrid(fitted.card(), fitted.cuis, fitted.tables())
     assert similarities(restored).tobytes() == similarities(fitted).tobytes()
 
 
@@ -147,16 +189,16 @@ def graphs(draw):
 
 
 @settings(deadline=None)
-@given(graphs(), st.booleans(), st.sampled_from([0.0, 0.2]))
-def test_similarity_is_symmetric_semidefinite_and_bounded(graph_and_cuis, ancestors, smoothing):
+@given(graphs(), st.booleans(), st.sampled_from([0.0, 0.2]), st.sampled_from([0.0, 1.0]))
+def test_similarity_is_symmetric_semidefinite_and_bounded(graph_and_cuis, ancestors, smoothing, redundancy):
     graph, cuis = graph_and_cuis
-    fitted = Hybrid(ancestors=ancestors, smoothing=smoothing, hub_share=1.0).fit(graph)
+    fitted = Hybrid(ancestors=ancestors, smoothing=smoothing, hub_share=1.0, redundancy=redundancy).fit(graph)
     sim = similarities(fitted, graph.image_ids, cuis)
     assert np.array_equal(sim, sim.T)
     assert (np.diag(sim) == 1).all()
     assert np.abs(sim).max() <= 1
     assert np.linalg.eigvalsh(sim.astype(float)).min() > -1e-5
-    assert fitted.embed(graph.image_ids, cuis).has_knowledge().tolist() == [bool(row) for row in cuis]
+    assert has_knowledge(fitted.embed(graph.image_ids, cuis), np.arange(len(cuis))).tolist() == [bool(row) for row in cuis]
 
 
 def test_taking_the_ancestors_away_is_fitting_without_them(five_images):

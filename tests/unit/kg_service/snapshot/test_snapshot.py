@@ -5,24 +5,24 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from kg_service.representations.hybrid import Hybrid
-from kg_service.snapshot import SnapshotFolder, answer_targets, embeddings_file, publish
+from kg_service.representations.transe import TransE
+from kg_service.snapshot import SnapshotFolder, answer_targets, embeddings_parts
+from kg_service.snapshot.publication import publish
 from nbclip_shared.errors import BrokenArtefact, Gone, InvalidId, InvalidInput, Unavailable, UnknownImages
 from nbclip_shared.schemas import TargetsRequest
+from support.small_graphs import GraphOnly
 
-
-class GraphOnly:
-    """The one thing that publishing asks of a store."""
-
-    def __init__(self, graph):
-        self.graph = graph
-
-    def read_graph(self, *, dataset=None, split=None):
-        return self.graph
+HYBRID = Hybrid(smoothing=0, hub_share=1.0, redundancy=0)
 
 
 @pytest.fixture
 def folder(tmp_path, five_images):
-    publish(GraphOnly(five_images), tmp_path, vocabulary={"release": "test"}, hybrid=Hybrid(smoothing=0, hub_share=1.0))
+    publish(
+        GraphOnly(five_images),
+        tmp_path,
+        vocabulary={"release": "test"},
+        representations={"hybrid": HYBRID},
+    )
     return SnapshotFolder(tmp_path)
 
 
@@ -32,7 +32,7 @@ def ask(folder, **request):
 
 def test_the_matrix_is_the_one_worked_out_from_the_edges(folder):
     matrix = ask(folder, image_ids=["a", "b"], column_ids=["a", "b", "c", "d", "e"], knowledge="dk", output="similarity")
-    pneumonia, effusion = math.log(6 / 2.5) ** 2, math.log(6 / 1.5) ** 2
+    pneumonia, effusion = math.log(6 / 2.5) ** 1.5, math.log(6 / 1.5) ** 1.5
     shared = pneumonia / math.hypot(pneumonia, effusion)
     assert np.allclose(matrix.values, [[1, shared, 0, 0, 0], [shared, 1, 0, 0, 0]], atol=1e-6)
     assert matrix.has_knowledge.tolist() == [True, True, True, True, False]
@@ -41,7 +41,7 @@ def test_the_matrix_is_the_one_worked_out_from_the_edges(folder):
 
 def test_target_rows_are_the_formula_worked_by_hand(folder):
     matrix = ask(folder, image_ids=["a", "b", "c", "d", "e"], knowledge="dk", neighbour_mass=0.4, temperature=0.5)
-    pneumonia, effusion = math.log(6 / 2.5) ** 2, math.log(6 / 1.5) ** 2
+    pneumonia, effusion = math.log(6 / 2.5) ** 1.5, math.log(6 / 1.5) ** 1.5
     shared = pneumonia / math.hypot(pneumonia, effusion)
     near, far = math.exp(shared / 0.5), math.exp(0.0)
     row_a = [0.6, 0.4 * near / (near + 2 * far), 0.4 * far / (near + 2 * far), 0.4 * far / (near + 2 * far), 0]
@@ -106,7 +106,7 @@ def test_a_variant_that_is_not_held_is_refused(folder):
 
 def test_the_same_graph_has_the_same_id(folder, tmp_path, five_images):
     before = folder.current()
-    options = {"vocabulary": {"release": "test"}, "hybrid": Hybrid(smoothing=0, hub_share=1.0)}
+    options = {"vocabulary": {"release": "test"}, "representations": {"hybrid": HYBRID}}
     assert publish(GraphOnly(five_images), tmp_path, **options) == before
     assert folder.ids() == [before]
     other = publish(GraphOnly(five_images), tmp_path, vocabulary={"release": "other"})
@@ -145,7 +145,7 @@ def test_nothing_is_left_beside_the_snapshot(folder):
 
 
 def test_published_vectors_multiply_to_the_similarities(folder):
-    tensors = safetensors.numpy.load(embeddings_file(folder.open(), "dk_ek", "hybrid"))
+    tensors = safetensors.numpy.load(b"".join(embeddings_parts(folder.open(), "dk_ek", "hybrid")))
     dense = np.zeros((5, 5), np.float32)
     for row in range(5):
         start, end = tensors["sparse_indptr"][row : row + 2]
@@ -172,7 +172,7 @@ def test_an_empty_graph_is_not_published(tmp_path, five_images, field):
 def test_publishing_again_mends_a_damaged_snapshot(folder, tmp_path, five_images):
     held = folder.current()
     (folder.path / held / "graph.is_a.npy").write_bytes(b"x")
-    options = {"vocabulary": {"release": "test"}, "hybrid": Hybrid(smoothing=0, hub_share=1.0)}
+    options = {"vocabulary": {"release": "test"}, "representations": {"hybrid": HYBRID}}
     assert publish(GraphOnly(five_images), tmp_path, **options) == held
     assert SnapshotFolder(tmp_path).open().id == held
 
@@ -195,3 +195,25 @@ def test_columns_that_are_the_rows_change_nothing(folder):
 def test_a_small_graph_below_the_rank_has_one_id(tmp_path, five_images):
     ids = {publish(GraphOnly(five_images), tmp_path / str(index), vocabulary={}) for index in range(3)}
     assert len(ids) == 1
+
+
+def test_learned_vectors_are_published_as_reproducibly_and_are_asked_for_by_name(tmp_path, five_images):
+    learned = {"transe": TransE(dimension=8, epochs=2, images="own")}
+    first, again = (publish(GraphOnly(five_images), tmp_path / each, vocabulary={}, representations=learned) for each in "ab")
+    assert first == again
+    folder = SnapshotFolder(tmp_path / "a")
+    for knowledge in ("dk", "dk_ek"):
+        values = ask(folder, image_ids=list("abcde"), representation="transe", knowledge=knowledge, output="similarity").values
+        assert np.array_equal(values, values.T)
+        assert np.array_equal(values[4], [0, 0, 0, 0, 1])
+    with pytest.raises(InvalidInput, match="hybrid/dk"):
+        ask(folder, image_ids=["a"])
+
+
+def test_every_variant_has_a_model_card(folder):
+    cards = folder.manifest(folder.current()).variants
+    assert cards["hybrid/dk_ek"]["ancestors"] is True
+    assert cards["hybrid/dk"]["ancestors"] is False
+    assert (cards["hybrid/dk_ek"]["images"], cards["hybrid/dk_ek"]["concepts"]) == (5, 5)
+    assert (cards["noise/noise"]["method"], cards["noise/noise"]["seed"]) == ("noise", 42)
+    assert all(card["inductive"] for card in cards.values())

@@ -1,5 +1,8 @@
 import gzip
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -96,6 +99,27 @@ def test_source_order_breaks_ties_of_rank(write_release, build, row_of):
         _, vocabulary = build(write_release(MRCONSO=rows, MRREL=[]), VocabularyFilters(sources=sources))
         assert vocabulary.preferred_name("C0000001") == name
         assert vocabulary.source("C0000001") == name.removeprefix("from ").upper()
+
+
+def test_mrrank_orders_sources_and_term_types_where_the_release_has_it(write_release, build, row_of):
+    atom = row_of["MRCONSO"]
+    rows = [atom("C0000001", f"{sab} {tty}", sab=sab, tty=tty) for sab in ("MSH", "NCI", "ZZZ") for tty in ("ET", "MH")]
+    folder = write_release(MRCONSO=rows, MRREL=[])
+    ranks = [("0400", "NCI", "MH"), ("0300", "MSH", "MH"), ("0200", "NCI", "ET"), ("0100", "MSH", "ET")]
+    lines = [f"{rank}|{sab}|{tty}|N|\n" for rank, sab, tty in ranks]
+    _, plain = build(folder)
+    assert plain.preferred_name("C0000001") == "MSH ET"
+    (folder / "MRRANK.RRF").write_text("".join(reversed(lines)))
+    report, ranked = build(folder)
+    assert ranked.names("C0000001") == ["NCI MH", "MSH MH", "NCI ET", "MSH ET", "ZZZ ET", "ZZZ MH"]
+    assert next((name.source, name.term_type, name.rank) for name in ranked.iter_names()) == ("NCI", "MH", 0)
+    assert "MRRANK.RRF" in {file["name"] for file in ranked.manifest["inputs"]}
+    assert report.bad_row_count == 0
+    _, chosen = build(folder, VocabularyFilters(sources=("ZZZ", "MSH")))
+    assert chosen.source("C0000001") == "ZZZ"
+    (folder / "MRRANK.RRF").write_text("".join([*lines, "0100|MSH|ET\n"]))
+    report, _ = build(folder)
+    assert [(row.file, row.line) for row in report.bad_rows] == [("MRRANK.RRF", 5)]
 
 
 @given(
@@ -208,12 +232,80 @@ def test_release_is_read_from_mrdoc_or_given_or_unknown(write_release, build):
     assert build(folder, release="mine")[0].release == "mine"
 
 
-def test_progress_tells_file_and_bytes(write_release, build):
+def test_progress_tells_file_and_bytes_then_names(write_release, build):
     seen = []
     folder = write_release()
-    build(folder, progress=lambda name, done, size: seen.append((name, done, size)))
+    build(folder, progress=lambda stage, done, total: seen.append((stage, done, total)))
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
-    assert seen[-1] == ("MRREL.RRF", sizes["MRREL.RRF"], sizes["MRREL.RRF"])
+    assert seen == [(f"{stem}.RRF", *[sizes[f"{stem}.RRF"]] * 2) for stem in ("MRCONSO", "MRSTY", "MRREL")] + [("names", 1, 1)]
+
+
+@pytest.mark.parametrize("stage", ["MRSTY.RRF", "names"])
+def test_interrupted_build_leaves_the_old_artefact_and_nothing_else(write_release, tmp_path, stage):
+    def interrupt(now, done, total):
+        if now == stage:
+            raise KeyboardInterrupt
+
+    folder = write_release()
+    build_vocabulary(folder, tmp_path / "out")
+    before = files_of(tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        build_vocabulary(write_release(MRREL=[]), tmp_path / "out", progress=interrupt)
+    assert files_of(tmp_path / "out") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rrf0", "rrf1"]
+
+
+_BUILD_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from kg_service.vocabulary.builder import build_vocabulary
+
+def die(stage, done, total):
+    if stage == "names":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+build_vocabulary(Path(sys.argv[1]), Path(sys.argv[2]), progress=die)
+"""
+
+
+def test_killed_build_leaves_the_old_artefact_and_no_scratch_file(write_release, tmp_path):
+    folder, data = write_release(), tmp_path / "data"
+    build_vocabulary(folder, data / "out")
+    before = files_of(data / "out")
+    died = subprocess.run([sys.executable, "-c", _BUILD_AND_DIE, folder, data / "out"])
+    assert died.returncode == -signal.SIGKILL
+    assert files_of(data / "out") == before
+    assert [path.name[:5] for path in sorted(data.iterdir())] == [".new.", "out"]
+
+
+def test_order_of_rows_and_ranges_of_cuis_do_not_matter(write_release, tmp_path, row_of):
+    cuis = [f"C{number:07d}" for number in (1, 131_071, 131_072, 400_000, 9_999_999)]
+    atoms = [
+        row_of["MRCONSO"](cui, f"{name} {cui}", stt=stt) for cui in cuis for name, stt in (("b", "VO"), ("a", "VO"), ("c", "PF"))
+    ]
+    relations = [row_of["MRREL"](cuis[0], "CHD", cui, "isa") for cui in cuis[1:]]
+    types = [row_of["MRSTY"](cui, tui, tui) for cui in cuis for tui in ("T047", "T033")]
+    build_vocabulary(write_release(MRCONSO=atoms, MRREL=relations, MRSTY=types), tmp_path / "a")
+    backwards = {"MRCONSO": atoms[::-1], "MRREL": relations[::-1], "MRSTY": types[::-1]}
+    build_vocabulary(write_release(**backwards), tmp_path / "b")
+    (tmp_path / "a" / "manifest.json").unlink()
+    assert files_of(tmp_path / "a").items() < files_of(tmp_path / "b").items()
+    vocabulary = open_vocabulary(tmp_path / "b", verify=True)
+    assert list(vocabulary) == cuis
+    assert [vocabulary.names(cui) for cui in cuis] == [[f"{name} {cui}" for name in "cab"] for cui in cuis]
+    assert vocabulary.children(cuis[0]) == cuis[1:]
+    assert [vocabulary.semantic_types(cui) for cui in cuis] == [("T033", "T047")] * 5
+    build_vocabulary(tmp_path / "rrf1", tmp_path / "c", VocabularyFilters(semantic_types=("T999", "T033")))
+    assert len(open_vocabulary(tmp_path / "c")) == 5
+
+
+def test_concepts_of_a_whole_range_can_be_filtered_out(write_release, build, row_of):
+    atoms = [row_of["MRCONSO"](cui, "+++") for cui in ("C0000001", "C5000000")]
+    types = [row_of["MRSTY"]("C5000000", "T047", "Disease or Syndrome"), row_of["MRSTY"]("C0000001", "T033", "Finding")]
+    _, vocabulary = build(write_release(MRCONSO=atoms, MRREL=[], MRSTY=types), VocabularyFilters(semantic_types=("T047",)))
+    assert list(vocabulary) == ["C5000000"]
+    assert vocabulary.semantic_type_names == {"T047": "Disease or Syndrome"}
+    assert (vocabulary.search("+"), len(vocabulary.words.words)) == ([], 0)
 
 
 def test_missing_file_is_named(write_release, build):

@@ -72,6 +72,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(file):
         ("image_id,file,caption\na\x07,1,one\n", ":2: image id with a control character"),
         (b"image_id,file,caption\na,1,\xff\xfe\n", "not UTF-8"),
         ("image_id,file,caption\n", "no row"),
+        ('image_id,file,caption\na,1,"one\nb,2,two\n', "unexpected end of data"),
     ],
 )
 def test_the_first_bad_row_is_named_by_file_and_line(file, text, message):

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from nbclip_shared.errors import InvalidInput
+from nbclip_trainer.config import DataSettings
 from nbclip_trainer.data.dataset import read_dataset
 from nbclip_trainer.data.pictures import bad_pictures, load_pictures, open_picture
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
+from nbclip_trainer.distributed import World
 from nbclip_trainer.errors import BadPicture
 from nbclip_trainer.presets import load_config
 from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -56,6 +58,16 @@ def test_training_pictures_depend_on_seed_and_step_alone(write_pairs, overrides)
     twice = [PlannedBatch(step, 0, np.arange(8)) for step in (0, 1)]
     first, second = pictures.training(twice)
     assert not torch.allclose(first, second, atol=1e-2), "another step draws other changes"
+
+
+@pytest.mark.parametrize("overrides", [(), ON_DISK])
+def test_ranks_together_draw_the_pictures_of_one_process(write_pairs, overrides):
+    dataset = read_dataset([write_pairs()])
+    pictures = load_pictures(dataset, PICTURE, config(*overrides, "data.workers=0")).pictures
+    batch = PlannedBatch(4, 0, np.arange(3, 15))
+    [whole] = pictures.training([batch])
+    shares = [next(pictures.training([World(torch.device("cpu"), rank, 3).share(batch)])) for rank in range(3)]
+    assert torch.equal(torch.cat(shares), whole)
 
 
 def test_the_number_of_workers_does_not_change_a_pixel(write_pairs):
@@ -172,3 +184,20 @@ def test_the_shortest_side_is_cropped_where_the_model_wants_it(write_pairs, tmp_
     loaded = load_pictures(read_dataset([tmp_path / "pairs.csv"]), replace(PICTURE, resize_mode="shortest"), config())
     [pixels] = loaded.pictures.plain([[0]])
     assert pixels.shape == (1, 3, 32, 32)
+
+
+def test_headers_alone_are_enough_to_find_what_is_no_picture(write_pairs, tmp_path):
+    path = write_pairs()
+    files = read_dataset([path]).files
+    files[0].write_bytes(b"no picture")
+    files[1].write_bytes(files[1].read_bytes()[: files[1].stat().st_size // 2])
+    dataset = read_dataset([path])
+    found = {check: len(bad_pictures(dataset, DataSettings(check=check))) for check in ("decode", "headers")}
+    assert found == {"decode": 2, "headers": 1}
+
+
+def test_a_users_limit_of_pixels_goes_before_pillows(tmp_path):
+    Image.new("1", (20_000, 9_000)).save(tmp_path / "large.png")
+    assert open_picture(tmp_path / "large.png", max_pixels=200_000_000).size == (20_000, 9_000)
+    with pytest.raises(BadPicture, match="over the limit of 100000000"):
+        open_picture(tmp_path / "large.png")

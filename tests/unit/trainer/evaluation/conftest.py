@@ -1,16 +1,13 @@
-import csv
 import json
 import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.evaluation.results import Protocol
 from nbclip_trainer.loop import train
-from PIL import Image
 
 ORACLE = """
 import json, sys
@@ -40,36 +37,6 @@ def ranx_scores():
     return scores
 
 
-HEADER = (
-    "image_id", "file", "caption", "caption_source", "modality", "organ", "modality_organ",
-    "split", "source", "licence", "group", "cuis",
-)  # fmt: skip
-MODALITIES, ORGANS = ("CT", "MR", "XR"), ("head", "chest")
-
-
-@pytest.fixture(scope="session")
-def metadata(tmp_path_factory):
-    """108 random pictures: 48 train, 12 valid, 48 retrieval in cases of two, CUIs on every other case."""
-    folder = tmp_path_factory.mktemp("data")
-    generator = np.random.default_rng(0)
-    with (folder / "metadata.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for number in range(108):
-            split = "train" if number < 48 else "valid" if number < 60 else "retrieval"
-            case = number // 2
-            modality, organ = MODALITIES[case % 3], ORGANS[case // 3 % 2]
-            level = 40 + 60 * (case % 3)
-            pixels = generator.integers(level, level + 80, (20, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-            writer.writerow([
-                f"picture-{number:03d}", f"{number}.png", f"{modality} of the {organ}, case {case}",
-                "real" if case % 4 else "template", modality, organ, f"{modality}-{organ}", split, "somewhere", "CC0 1.0",
-                f"case-{case}", f"C000000{case % 3} C000001{case // 3 % 2}" if case % 2 else "",
-            ])  # fmt: skip
-    return folder / "metadata.csv"
-
-
 def tiny(metadata, **settings):
     architecture = {
         "embed_dim": 16,
@@ -81,7 +48,7 @@ def tiny(metadata, **settings):
             "epochs": 2,
             "batch_size": 16,
             "model": {"name": "tiny", "architecture": architecture},
-            "data": {"csv": [metadata], "pictures": "memory", "workers": 0},
+            "data": {"files": [metadata], "pictures": "memory", "workers": 0},
             "augmentation": {"kind": "none"},
             "log": {"every": 1, "diagnostics_every": 1},
             "device": {"name": "cpu", "threads": 1},

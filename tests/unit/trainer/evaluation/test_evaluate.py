@@ -31,7 +31,7 @@ def test_the_record_counts_what_was_scored(scored):
 
 def test_each_ranker_is_scored_in_the_directions_it_has(scored):
     directions = {ranker: set(part["direction"]) for (ranker,), part in scored.queries.group_by("ranker")}
-    both = {"image→image", "caption→image", "image→caption", "text→image"}
+    both = {"image→image", "caption→image", "image→caption", "text→image", "image→text"}
     assert directions == {"model": both, "chance": both, "backbone": {"image→image"}, "raw pixels": {"image→image"}}
     assert tuple(scored.queries.columns) == QUERY_COLUMNS
 

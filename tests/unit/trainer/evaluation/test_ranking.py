@@ -33,7 +33,7 @@ def test_the_querys_own_case_is_no_candidate():
     assert candidates.tolist() == [2, 2, 3, 3]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     hnp.arrays(np.int8, (9, 3), elements=st.integers(-3, 3)),
     hnp.arrays(np.int64, 9, elements=st.integers(0, 4)),

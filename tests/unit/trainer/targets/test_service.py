@@ -4,10 +4,12 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from nbclip_shared.errors import Gone, InvalidInput, NotFound, Unauthorized
 from nbclip_shared.schemas import Problem, ProblemItem
 from nbclip_trainer.config import ServiceSettings, TargetSettings
 from nbclip_trainer.errors import ServiceAway
+from nbclip_trainer.targets.multiply import similarity_on
 from nbclip_trainer.targets.service import connect
 
 OLD, NEW = "0" * 64, "f" * 64
@@ -40,6 +42,18 @@ def test_it_asks_for_float16_similarities_of_the_pinned_snapshot(service, connec
         "dtype": "float16",
         "on_unknown": "error",
     }
+
+
+def test_vectors_are_asked_for_where_this_device_multiplies(service, connected):
+    service.without = {"c2"}
+    ids = ["a1", "b1", "c2"]
+    batch = connected(knowledge="dk", mode="representations").fetch(ids[:2], ids)
+    own = torch.arange(2)
+    expected = service.matrix(ids[:2], ids, NEW)
+    torch.testing.assert_close(similarity_on(torch.device("cpu"), batch, own), torch.from_numpy(expected.values))
+    assert batch.has_knowledge.tolist() == expected.has_knowledge.tolist()
+    asked = {"image_ids": ids, "snapshot": NEW, "knowledge": "dk", "representation": "hybrid"}
+    assert service.asked[-1] == asked
 
 
 def test_the_snapshot_stays_pinned_when_a_newer_one_appears(service, connected):

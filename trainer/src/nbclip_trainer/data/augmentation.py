@@ -14,21 +14,28 @@ from torch.nn import functional
 from nbclip_trainer.config import Augmentation
 
 
-def augment(pixels_B3HW: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(
+    pixels_B3HW: Tensor, settings: Augmentation, generator: torch.Generator, *, offset: int = 0, global_size: int | None = None
+) -> Tensor:
     """Draws one change per picture and applies it; what comes in from outside the picture is black.
 
     Args:
         pixels_B3HW: float32 in [0, 1].
         settings: ranges to draw from, uniformly (scale and gamma on a log scale).
         generator: decides all draws, so that a step can be repeated.
+        offset: place of the first of these pictures in the global batch.
+        global_size: pictures in the global batch, for all of which is drawn; None: B.
 
     Returns:
         float32 in [0, 1], [B, 3, H, W].
     """
-    count = len(pixels_B3HW)
-    theta_B23 = _affine(count, settings, generator).to(pixels_B3HW.device)
-    gamma_B = _log_uniform(count, settings.gamma, generator).to(pixels_B3HW.device)
-    contrast_B = _uniform(count, *settings.contrast, generator).to(pixels_B3HW.device)
+    count = len(pixels_B3HW) if global_size is None else global_size
+    drawn = (
+        _affine(count, settings, generator),
+        _log_uniform(count, settings.gamma, generator),
+        _uniform(count, *settings.contrast, generator),
+    )
+    theta_B23, gamma_B, contrast_B = (values[offset : offset + len(pixels_B3HW)].to(pixels_B3HW.device) for values in drawn)
     grid_BHW2 = functional.affine_grid(theta_B23, list(pixels_B3HW.shape), align_corners=False)
     moved_B3HW = functional.grid_sample(pixels_B3HW, grid_BHW2, mode="bilinear", padding_mode="zeros", align_corners=False)
     bent_B3HW = moved_B3HW.clamp(0, 1) ** gamma_B[:, None, None, None]

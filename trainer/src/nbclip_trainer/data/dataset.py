@@ -1,10 +1,9 @@
-"""Image-caption pairs from CSV or TSV files with named columns."""
+"""Image-caption pairs from tables with named columns, WebDataset shards, and folders as ROCO has them."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,13 @@ import polars as pl
 from nbclip_shared.errors import InvalidId, InvalidInput, NotFound
 from nbclip_shared.ids import check_image_id
 
-REQUIRED = ("image_id", "file", "caption")
-PLACE = ("csv", "line")
+from nbclip_trainer.data.roco import read_roco
+from nbclip_trainer.data.shards import read_shard
+from nbclip_trainer.data.tables import REQUIRED, Values, read_csv, read_parquet
+
+PLACE = ("read_from", "line")
+_TABLES = (".csv", ".tsv", ".tab")
+_PARTS = (".tar", ".parquet")
 """Columns that `read_dataset` adds: where a row was read."""
 
 
@@ -22,8 +26,9 @@ class Dataset:
     """Image-caption pairs in the order of their files.
 
     Attributes:
-        frame: strings in `image_id`, `file` (absolute path), `caption`, `split` (null where the files have none), `csv`, in
-            `line` the number of the row's last line, and every other column as read, null where empty.
+        frame: strings in `image_id`, `file` (absolute path), `caption`, `split` (null where there is none), `read_from` (file),
+            in `line` the number of the row's last line (of the row in Parquet, of the pair in shards), and every other column as
+            read, null where empty.
     """
 
     frame: pl.DataFrame
@@ -43,7 +48,7 @@ class Dataset:
 
     @property
     def files(self) -> list[Path]:
-        """Absolute paths of the pictures; they need not exist."""
+        """Absolute paths of the pictures, as `open_picture` takes them; they need not exist."""
         return [Path(file) for file in self.frame["file"]]
 
     def labels(self, column: str) -> list[str | None]:
@@ -60,6 +65,21 @@ class Dataset:
         """The dataset of these rows, in this order."""
         return Dataset(self.frame[list(rows)])
 
+    def of_split(self, split: str | None) -> Dataset:
+        """The rows of this split; None: all. Raises InvalidInput if there are none."""
+        if split is None:
+            return self
+        kept = Dataset(self.frame.filter(pl.col("split") == split))
+        if not len(kept):
+            found = sorted(value for value in self.frame["split"].unique() if value is not None)
+            hint = (
+                f"splits there are: {', '.join(found)}"
+                if found
+                else "--set data.train_split=null data.valid_split=null takes all"
+            )
+            raise InvalidInput(f"no row of split {split!r}", hint=hint)
+        return kept
+
     def digest(self) -> str:
         """SHA-256 (hexadecimal) of ids and captions in their order: what a batch plan and its targets depend on."""
         text = "".join(f"{image_id}\t{caption}\n" for image_id, caption in zip(self.ids, self.captions, strict=True))
@@ -70,52 +90,84 @@ class Dataset:
         return "{}:{}".format(*self.frame.select(PLACE).row(row))
 
 
-def read_dataset(csv_paths: Sequence[Path], split: str | None = None, *, columns: Mapping[str, str] | None = None) -> Dataset:
-    """Reads several CSV (or, by suffix, TSV) files as one dataset; pictures are relative to their file's folder.
+def read_dataset(sources: Sequence[Path], split: str | None = None, *, columns: Mapping[str, str] | None = None) -> Dataset:
+    """Reads several files or folders as one dataset; a table's pictures are relative to its folder.
 
     Args:
-        csv_paths: files with a header line and the columns `image_id`, `file`, `caption`, and for splits `split`.
+        sources: tables (.csv, .tsv, plain or .gz; .parquet) with the columns `image_id`, `file`, `caption`, and for splits
+            `split`; shards (.tar, `shards.py`); folders of ROCO or ROCOv2 (`roco.py`); see `sources_of`.
         split: keep this split only; None keeps all rows.
-        columns: the files' names of those columns, where they are others: `{"image_id": "ID"}`.
+        columns: the tables' names of those columns, where they are others: `{"image_id": "ID"}`.
 
     Raises:
         InvalidInput: a missing file or column, a bad, doubled or empty id or caption (named by file and line), an empty split.
     """
     named = {name: (columns or {}).get(name, name) for name in (*REQUIRED, "split")}
-    if not csv_paths:
-        raise InvalidInput("no data given", hint="name at least one CSV file: --data metadata.csv")
-    frames = [pl.DataFrame(_rows(Path(path), named), infer_schema_length=None) for path in csv_paths]
+    if not sources:
+        raise InvalidInput("no data given", hint="name at least one file or folder: --data metadata.csv")
+    frames = [pl.DataFrame(_rows(Path(path), named), infer_schema_length=None) for path in sources_of(sources)]
     dataset = Dataset(pl.concat(frames, how="diagonal_relaxed"))
     _refuse_duplicates(dataset)
-    return dataset if split is None else _of_split(dataset, split)
+    return dataset.of_split(split)
+
+
+def sources_of(paths: Sequence[Path]) -> list[Path]:
+    """Files, and folders of ROCO, that the paths name: `*` and the like written out, folders of shards or Parquet files opened.
+
+    Raises:
+        InvalidInput: a pattern that nothing has.
+    """
+    return [source for path in paths for source in _sources(Path(path))]
+
+
+def _sources(path: Path) -> list[Path]:
+    if not path.exists() and any(character in path.name for character in "*?["):
+        found = sorted(path.parent.glob(path.name))
+        if not found:
+            raise InvalidInput(f"{path}: nothing has such a name", hint="quote the pattern, and look at its folder")
+        return found
+    parts = sorted(part for suffix in _PARTS for part in path.glob(f"*{suffix}")) if path.is_dir() else []
+    return parts or [path]
 
 
 def _rows(path: Path, named: Mapping[str, str]) -> list[dict[str, str | int | None]]:
-    """The file's rows under the canonical column names."""
+    """The rows of one source under the canonical column names."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix in {".tsv", ".tab"} else ",")
-            _check_header(path, reader.fieldnames or (), named)
-            rows = [
-                {**_row(row, f"{path}:{reader.line_num}", path.parent, named), "csv": str(path), "line": reader.line_num}
-                for row in reader
-            ]
+        rows = [
+            {**_checked(values, f"{file}:{line}"), "read_from": str(file), "line": line}
+            for file, line, values in _read(path, named)
+        ]
     except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror or error}", hint="name a CSV file with a header line") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path}: not UTF-8 at byte {error.start}", hint="save the file as UTF-8") from error
-    except csv.Error as error:
-        raise InvalidInput(f"{path}: {error}", hint="is a quote left open?") from error
+        raise InvalidInput(
+            f"{path}: {error.strerror or error}", hint="name a CSV, TSV or Parquet file, shards or a folder"
+        ) from error
     if not rows:
-        raise InvalidInput(f"{path}: no row under the header", hint="is this the right file?")
+        raise InvalidInput(f"{path}: no row in it", hint="is this the right file?")
     return rows
 
 
-def _row(row: Mapping[str, str], place: str, folder: Path, named: Mapping[str, str]) -> dict[str, str | None]:
-    if None in row or None in row.values():
-        raise InvalidInput(f"{place}: the row has not as many fields as the header", hint="is a quote left open?")
-    extra = {name: value.strip() or None for name, value in row.items() if name not in named and name not in named.values()}
-    values = {ours: row.get(theirs, "").strip() or None for ours, theirs in named.items()}
+def _read(path: Path, named: Mapping[str, str]) -> Iterator[tuple[Path, int, Values]]:
+    if path.is_dir():
+        yield from read_roco(path)
+        return
+    name = path.name.lower()
+    if name.endswith(".tar"):
+        rows = read_shard(path)
+    elif name.endswith(".parquet"):
+        rows = read_parquet(path, named)
+    elif name.removesuffix(".gz").endswith(_TABLES):
+        rows = read_csv(path, named)
+    elif name.endswith((".tar.gz", ".tgz")):
+        raise InvalidInput(f"{path}: a packed shard can't be read in any order", hint="unpack it: gunzip makes a .tar of it")
+    else:
+        raise InvalidInput(
+            f"{path}: unknown kind of file", hint=f"{', '.join(_TABLES)} (or .gz of these), .parquet, .tar, or a folder"
+        )
+    yield from ((path, line, values) for line, values in rows)
+
+
+def _checked(row: Values, place: str) -> Values:
+    values = {name: (value or "").strip() or None for name, value in row.items()}
     empty = [name for name in REQUIRED if values[name] is None]
     if empty:
         raise InvalidInput(f"{place}: empty {empty[0]}", hint="fill it or drop the row")
@@ -123,16 +175,7 @@ def _row(row: Mapping[str, str], place: str, folder: Path, named: Mapping[str, s
         check_image_id(str(values["image_id"]))
     except InvalidId as error:
         raise InvalidInput(f"{place}: {error.message}", hint=error.hint) from error
-    return {**extra, **values, "file": str((folder / str(values["file"])).absolute())}
-
-
-def _check_header(path: Path, header: Sequence[str], named: Mapping[str, str]) -> None:
-    missing = [named[name] for name in REQUIRED if named[name] not in header]
-    if missing:
-        raise InvalidInput(
-            f"{path}:1: no column {', '.join(missing)} among: {', '.join(header) or 'nothing'}",
-            hint="map your names: --set data.columns.image_id=ID",
-        )
+    return values
 
 
 def _refuse_duplicates(dataset: Dataset) -> None:
@@ -144,11 +187,3 @@ def _refuse_duplicates(dataset: Dataset) -> None:
             f"{dataset.place(same[1])}: image_id {first['image_id'][0]!r} was already at {dataset.place(same[0])}",
             hint="ids are unique over all files of a run",
         )
-
-
-def _of_split(dataset: Dataset, split: str) -> Dataset:
-    kept = Dataset(dataset.frame.filter(pl.col("split") == split))
-    if not len(kept):
-        found = sorted(value for value in dataset.frame["split"].unique() if value is not None)
-        raise InvalidInput(f"no row of split {split!r}", hint=f"splits there are: {', '.join(found) or 'none'}")
-    return kept

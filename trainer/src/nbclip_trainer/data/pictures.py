@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -27,20 +27,26 @@ from nbclip_trainer.config import Augmentation, DataSettings, TrainConfig
 from nbclip_trainer.data.augmentation import augment
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.planner import PlannedBatch
+from nbclip_trainer.data.shards import open_picture_file
 from nbclip_trainer.errors import BadPicture
+from nbclip_trainer.seeds import mixed
 
-_DECODER_ERRORS = (
-    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
-    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
-)
-"""What Pillow raises on damaged files; the warning where warnings are errors."""
+# `max_pixels` decides, before anything is decoded; Pillow's own limit would refuse what a user has allowed.
+Image.MAX_IMAGE_PIXELS = None
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+"""What Pillow raises on damaged files."""
+_WINDOW = 4_096
+"""Pictures that are looked at ahead of the one whose turn it is."""
 
 
 class Pictures(Protocol):
     """A dataset's pictures by row."""
 
     def training(self, plan: Iterable[PlannedBatch]) -> Iterator[Tensor]:
-        """The planned batches in their order, augmented: float32, [B, 3, H, W]. Equal plans and seeds give equal tensors."""
+        """The planned batches in their order, augmented: float32, [B, 3, H, W].
+
+        Equal plans and seeds give equal tensors; the share of a batch gives the share of its tensor.
+        """
         ...
 
     def plain(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
@@ -64,14 +70,15 @@ class LoadedPictures:
 
 
 def load_pictures(dataset: Dataset, picture: PreprocessCfg, config: TrainConfig) -> LoadedPictures:
-    """Decodes every picture once: to keep it (`data.pictures=memory`), or to know that it can be decoded.
+    """Looks at every picture once: to keep it (`data.pictures=memory`), or to know that it can be decoded (`data.check`).
 
     Raises:
         InvalidInput: more than `data.max_bad_share` of them can't be decoded.
     """
     settings = config.data
     in_memory = settings.pictures == "memory"
-    results = list(_decoded_once(dataset.files, _pixels_of(picture) if in_memory else _nothing_of, settings))
+    look = _pixels_of(picture, settings.max_pixels) if in_memory else _check_of(settings)
+    results = list(_each_once(dataset.files, look, settings))
     rows = [row for row, result in enumerate(results) if not isinstance(result, BadPicture)]
     bad = [f"{dataset.place(row)}: {result.message}" for row, result in enumerate(results) if isinstance(result, BadPicture)]
     if len(bad) > settings.max_bad_share * len(results):
@@ -89,7 +96,7 @@ def load_pictures(dataset: Dataset, picture: PreprocessCfg, config: TrainConfig)
 
 def bad_pictures(dataset: Dataset, settings: DataSettings) -> list[str]:
     """`file:line: reason` of each row whose picture can't be decoded."""
-    results = _decoded_once(dataset.files, _nothing_of, settings)
+    results = _each_once(dataset.files, _check_of(settings), settings)
     return [f"{dataset.place(row)}: {result.message}" for row, result in enumerate(results) if isinstance(result, BadPicture)]
 
 
@@ -101,11 +108,18 @@ def open_picture(path: Path, max_pixels: int = DataSettings().max_pixels) -> Ima
     Raises:
         BadPicture: the file is missing, no picture, cut off, or of more than `max_pixels` (not decoded then).
     """
+    with _opened(path, max_pixels) as picture:
+        return _rgb(picture)
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """A picture of which the header alone was read; what its decoder raises in the block is a BadPicture too."""
     try:
-        with Image.open(path) as picture:
+        with open_picture_file(path) as file, Image.open(file) as picture:
             if picture.width * picture.height > max_pixels:
                 raise BadPicture(f"{path}: {picture.width} x {picture.height} pixels, over the limit of {max_pixels}")
-            return _rgb(picture)
+            yield picture
     except _DECODER_ERRORS as error:
         raise BadPicture(f"{path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
 
@@ -119,31 +133,37 @@ def _rgb(picture: Image.Image) -> Image.Image:
     return Image.fromarray(scaled_HW.round().astype(np.uint8)).convert("RGB")
 
 
-def _decoded_once(
-    files: Sequence[Path], keep: Callable[[Image.Image], Tensor], settings: DataSettings
-) -> Iterator[Tensor | BadPicture]:
-    """What `keep` makes of each picture, or why there is none, in order; Pillow decodes outside of Python's lock."""
+def _each_once(files: Sequence[Path], look: Callable[[Path], Tensor], settings: DataSettings) -> Iterator[Tensor | BadPicture]:
+    """What `look` makes of each picture, or why it can't, in order; Pillow decodes outside of Python's lock."""
 
-    def decode(path: Path) -> Tensor | BadPicture:
+    def looked(path: Path) -> Tensor | BadPicture:
         try:
-            return keep(open_picture(path, settings.max_pixels))
+            return look(path)
         except BadPicture as error:
             return error
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(max(settings.workers, 1)) as pool:
-        # `max_pixels` decides; Pillow's own limit warns of pictures that a user has allowed.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield from pool.map(decode, files)
+    with ThreadPoolExecutor(max(settings.workers, 1)) as pool:
+        for start in range(0, len(files), _WINDOW):
+            yield from pool.map(looked, files[start : start + _WINDOW])
 
 
-def _pixels_of(picture: PreprocessCfg) -> Callable[[Image.Image], Tensor]:
+def _check_of(settings: DataSettings) -> Callable[[Path], Tensor]:
+    """Whether a picture can be decoded, or at least begins as one; what it gives is of no use."""
+
+    def check(path: Path) -> Tensor:
+        if settings.check == "headers":
+            with _opened(path, settings.max_pixels):
+                return torch.empty(0)
+        open_picture(path, settings.max_pixels)
+        return torch.empty(0)
+
+    return check
+
+
+def _pixels_of(picture: PreprocessCfg, max_pixels: int) -> Callable[[Path], Tensor]:
     """To uint8, [3, H, W], in the geometry of the model's input."""
     geometry = image_transform_v2(replace(picture, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), is_train=False)
-    return lambda image: (geometry(image) * 255).round().to(torch.uint8)
-
-
-def _nothing_of(_: Image.Image) -> Tensor:
-    return torch.empty(0)
+    return lambda path: (geometry(open_picture(path, max_pixels)) * 255).round().to(torch.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +180,10 @@ class PicturesInMemory:
         for batch in plan:
             pixels_B3HW = self.pixels[torch.from_numpy(batch.rows)].float() / 255
             if self.augmentation.kind == "affine":
-                pixels_B3HW = augment(pixels_B3HW, self.augmentation, _generator(self.seed, batch.step))
+                generator = torch.Generator().manual_seed(mixed(self.seed, batch.step))
+                pixels_B3HW = augment(
+                    pixels_B3HW, self.augmentation, generator, offset=batch.offset, global_size=batch.global_size
+                )
             yield self._normalised(pixels_B3HW)
 
     def plain(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
@@ -187,7 +210,7 @@ class PicturesOnDisk:
     def training(self, plan: Iterable[PlannedBatch]) -> Iterator[Tensor]:
         """See `Pictures`; random draws depend on seed, step and row alone, so the number of workers does not matter."""
         transform = image_transform_v2(self.picture, is_train=self.augmentation.kind == "open_clip")
-        keys = ([(int(row), _mixed(self.seed, batch.step, int(row))) for row in batch.rows] for batch in plan)
+        keys = ([(int(row), mixed(self.seed, batch.step, int(row))) for row in batch.rows] for batch in plan)
         return self._decoded(transform, keys)
 
     def plain(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
@@ -220,12 +243,3 @@ class _Decoded(torch.utils.data.Dataset[Tensor]):
 def _cpus() -> int:
     """Processors that this process may use; more decoding processes than that only wait."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _generator(seed: int, step: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_mixed(seed, step))
-
-
-def _mixed(*numbers: int) -> int:
-    """One 63-bit seed from several numbers, without the collisions of a sum."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

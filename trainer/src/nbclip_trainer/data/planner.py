@@ -12,17 +12,21 @@ from nbclip_shared.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
-    """One step's global batch.
+    """One step's global batch, or one rank's share of it.
 
     Attributes:
         step: counted from 0 over the whole run.
         epoch: counted from 0.
-        rows: rows of the dataset, int64, [N], no row twice.
+        rows: rows of the dataset, int64, [N] or [N / ranks], no row twice.
+        offset: place of the first of `rows` in the global batch.
+        global_size: N; None where `rows` are the global batch.
     """
 
     step: int
     epoch: int
     rows: npt.NDArray[np.int64]
+    offset: int = 0
+    global_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Literal
 import polars as pl
 from nbclip_shared.errors import InvalidInput
 
+from nbclip_trainer.data.dataset import sources_of
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
 from nbclip_trainer.evaluation.figures import summarise
 from nbclip_trainer.evaluation.ontology import Ontology
@@ -38,7 +39,7 @@ def evaluate_run(
 
     Args:
         run_dir: a folder that `nbclip train` wrote.
-        data: CSV files with the labelled pictures; none: those the run was trained with.
+        data: files or folders with the labelled pictures, as `read_dataset` takes them; none: those the run was trained with.
         checkpoint: which of the run's checkpoints.
         protocol: how to score; default `Protocol()`.
         ontology: is_a, for cui_onto@K; None leaves it out.
@@ -55,24 +56,24 @@ def evaluate_run(
     """
     protocol = protocol or Protocol()
     model, tokenizer, preprocess, config = load_run(run_dir, checkpoint, device=device)
-    files = tuple(data) or config.data.csv
+    files = tuple(data) or config.data.files
     columns = config.data.columns.model_dump()
     pictures = read_pictures(files, protocol.class_split, protocol.cui_splits, columns=columns)
     _refuse_unscorable(pictures, protocol)
     say(f"encoding {pictures.frame.height} pictures")
-    image = encode_images(model, preprocess, pictures.files, device=device)
+    image = encode_images(model, preprocess, pictures.files, device=device, max_pixels=config.data.max_pixels)
     texts = partial(encode_texts, model, tokenizer, device=device)
     caption_ND = texts(pictures.frame["caption"].to_list())
     ancestors = None if ontology is None else ontology.ancestors({cui for cuis in pictures.cuis for cui in cuis})
     say("ranking")
-    candidates = _candidates(image, caption_ND, texts, raw_pixels(pictures.files))
+    candidates = _candidates(image, caption_ND, texts, raw_pixels(pictures.files, config.data.max_pixels))
     queries = pl.concat([score(one, pictures, protocol, ancestors=ancestors, device=device) for one in candidates])
     say("drawing intervals")
     evaluation = Evaluation(
         run=run_dir.resolve().name,
         checkpoint=checkpoint,
         protocol=protocol,
-        data=tuple(_data_file(path) for path in files),
+        data=tuple(_data_file(path) for path in sources_of(files)),
         class_pictures=len(pictures.class_rows),
         cui_pictures=len(pictures.cui_rows),
         without_cuis=pictures.without_cuis,
@@ -126,5 +127,14 @@ def _picture_table(pictures: ScoredPictures) -> pl.DataFrame:
 
 
 def _data_file(path: Path) -> DataFile:
+    """A file and its digest; of a folder, the digest of all its tables'."""
+    if not path.is_dir():
+        return DataFile(path=str(path.absolute()), sha256=_sha256(path))
+    tables = sorted(file for suffix in ("csv", "txt") for file in path.glob(f"**/*.{suffix}"))
+    joined = "".join(f"{file.relative_to(path)} {_sha256(file)}\n" for file in tables)
+    return DataFile(path=str(path.absolute()), sha256=hashlib.sha256(joined.encode()).hexdigest())
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return DataFile(path=str(path.absolute()), sha256=hashlib.file_digest(file, "sha256").hexdigest())
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from nbclip_trainer.config import DataSettings
 from nbclip_trainer.data.pictures import open_picture
 
 Float = npt.NDArray[np.float32]
@@ -47,6 +48,7 @@ def encode_images(
     *,
     batch_size: int = 128,
     device: str = "cpu",
+    max_pixels: int = DataSettings().max_pixels,
 ) -> ImageFeatures:
     """Encodes pictures in one pass, in eval mode and fp32.
 
@@ -57,7 +59,7 @@ def encode_images(
     projected, backbone = [], []
     tower: Any = model.visual
     with torch.inference_mode(), _in_eval_mode(model), unprojected(tower) as project:
-        for image_B3HW in _batches(files, preprocess, batch_size):
+        for image_B3HW in _batches(files, preprocess, batch_size, max_pixels):
             feature_BE = tower(image_B3HW.to(device))
             backbone.append(normalize(feature_BE, dim=1).cpu())
             projected.append(normalize(project(feature_BE), dim=1).cpu())
@@ -80,14 +82,14 @@ def encode_texts(
     return np.asarray(torch.cat(features).numpy())
 
 
-def raw_pixels(files: Sequence[Path]) -> Float:
+def raw_pixels(files: Sequence[Path], max_pixels: int = DataSettings().max_pixels) -> Float:
     """The floor that a trained model must beat: each picture as 16 x 16 greys less their mean, [N, 256].
 
     L2-normalised, so that the cosine of two pictures is the correlation of their pixels; a flat picture is all zeros.
     """
 
     def pixels(file: Path) -> npt.NDArray[np.float64]:
-        grey = open_picture(file).convert("L").resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BOX)
+        grey = open_picture(file, max_pixels).convert("L").resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BOX)
         return np.asarray(grey, np.float64).ravel()
 
     with ThreadPoolExecutor(_DECODERS) as pool:
@@ -154,8 +156,9 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _batches(files: Sequence[Path], preprocess: Callable[[Image.Image], Tensor], size: int) -> Iterator[Tensor]:
+def _batches(files: Sequence[Path], preprocess: Callable[[Image.Image], Tensor], size: int, max_pixels: int) -> Iterator[Tensor]:
     """Decoded pictures in order, float32, [B, 3, H, W]; Pillow decodes outside of Python's lock."""
     with ThreadPoolExecutor(_DECODERS) as pool:
         for start in range(0, len(files), size):
-            yield torch.stack(list(pool.map(lambda file: preprocess(open_picture(file)), files[start : start + size])))
+            part = files[start : start + size]
+            yield torch.stack(list(pool.map(lambda file: preprocess(open_picture(file, max_pixels)), part)))

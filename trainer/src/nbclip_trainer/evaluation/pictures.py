@@ -72,7 +72,7 @@ def read_pictures(
     """Reads the pictures of the splits; those of a CUI split that have no CUIs and no class task are left out.
 
     Args:
-        data: CSV files as `read_dataset` takes them.
+        data: files or folders as `read_dataset` takes them.
         class_split: the split of P@K.
         cui_splits: the splits of CUI@K.
         columns: the files' names of the required columns.

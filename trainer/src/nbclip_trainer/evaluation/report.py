@@ -84,7 +84,7 @@ def _context(comparison: Comparison, seed: int) -> dict[str, Any]:
         "middle_k": middle_k(comparison),
         "verdicts": verdicts(comparison),
         "settings": differing_settings(comparison.runs),
-        "curves": [(curve, Markup(curve.svg)) for curve in draw_curves(comparison.runs)],  # noqa: S704 - drawn by us
+        "curves": [(curve, Markup(curve.svg)) for curve in draw_curves(comparison.runs)],  # noqa: S704  # nosec B704
         "alarms": alarms(comparison),
         "class_tables": class_tables(comparison),
         "cui_tables": cui_tables(comparison),

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nbclip_trainer.durable import replacing
 
-Direction = Literal["image→image", "caption→image", "image→caption", "text→image"]
+Direction = Literal["image→image", "caption→image", "image→caption", "text→image", "image→text"]
 Ranker = Literal["model", "backbone", "raw pixels", "chance"]
 Float = npt.NDArray[np.float32]
 

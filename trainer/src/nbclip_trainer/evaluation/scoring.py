@@ -108,6 +108,7 @@ def _class_task(
         text_QD, image_GD = candidate.encode_texts(texts), candidate.image[rows]
         found = _class_figures(text_QD, image_GD, (nobody_Q, case_G), (asked_Q, class_G), protocol, device)
         yield from _frames(found, "text→image", task, _text_queries(texts), candidate)
+        yield from _frames(_zero_shot(image_GD[asked], text_QD, class_G[asked], asked_Q), "image→text", task, queries, candidate)
 
 
 def _class_figures(
@@ -120,6 +121,15 @@ def _class_figures(
         found.append(class_figures(relevant_qG, protocol.class_ks))
         chance.append(chance_figures(relevant_qG.sum(axis=1), part.candidates, protocol.class_ks))
     return _joined(found), _joined(chance)
+
+
+def _zero_shot(image_QD: Features, text_CD: Features, class_Q: Rows, class_C: Rows) -> tuple[Figures, Figures]:
+    """Whether the nearest of the classes' texts is the picture's own class, 1 or 0, and how often it is so by chance.
+
+    The mean over classes of both is the balanced accuracy.
+    """
+    right_Q = class_C[(image_QD @ text_CD.T).argmax(axis=1)] == class_Q
+    return {"accuracy": right_Q.astype(np.float64)}, {"accuracy": np.full(len(class_Q), 1 / len(class_C))}
 
 
 def _cui_task(

@@ -20,6 +20,13 @@ _CLASS_TABLES = (
     ("model", "caption→image", "caption→image", "A picture's caption asks.", ["chance"]),
     ("model", "image→caption", "image→caption", "Captions are ranked; a caption has the class of its picture.", ["chance"]),
     ("model", "text→image", "text→image", "A class in words asks, as “MRI of the head”: one query a class.", ["chance"]),
+    (
+        "model",
+        "image→text",
+        "image→text",
+        "Zero-shot: a picture chooses among the classes in words; mean over classes.",
+        ["chance"],
+    ),
     ("backbone", "image→image", "image→image, before the projection", "What the image tower has before the joint space.", _BOTH),
 )
 """Ranker, direction, title, note and floors of each table."""
@@ -114,8 +121,8 @@ def middle_k(comparison: Comparison) -> int:
 
 
 def class_tables(comparison: Comparison) -> list[Table]:
-    """P@K and mAP of the class tasks in each direction, and of the features before the projection."""
-    metrics = [*(f"P@{k}" for k in comparison.baseline.scored.evaluation.protocol.class_ks), "mAP"]
+    """P@K and mAP of the class tasks in each direction, zero-shot accuracy, and the features before the projection."""
+    metrics = [*(f"P@{k}" for k in comparison.baseline.scored.evaluation.protocol.class_ks), "mAP", "accuracy"]
     tables = [
         Table(title, note, floors, list(_rows(comparison, ranker, direction, metrics, floors)))
         for ranker, direction, title, note, floors in _CLASS_TABLES

@@ -91,7 +91,7 @@ def _one_override(override: str) -> dict[str, Any]:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidInput(
-            f"--set {override!r}: the value is not YAML", hint="quote it: --set 'data.csv=[a.csv, b.csv]'"
+            f"--set {override!r}: the value is not YAML", hint="quote it: --set 'data.files=[a.csv, b.csv]'"
         ) from error
     for part in reversed(key.strip().split(".")):
         value = {part: value}

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from nbclip_shared.codec import TargetMatrix
 from nbclip_shared.ids import caption_key, caption_sha256
 from nbclip_shared.targets import build_targets, duplicate_mask, hard_targets
 from torch import Tensor
 
 from nbclip_trainer.config import TargetSettings
+from nbclip_trainer.targets.multiply import similarity_on
+from nbclip_trainer.targets.source import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +41,33 @@ def caption_keys(captions: Sequence[str]) -> Tensor:
 
 
 def target_rows(
-    matrix: TargetMatrix, own_R: Tensor, row_keys_R: Tensor, column_keys_C: Tensor, settings: TargetSettings, device: torch.device
+    answer: Answer,
+    own_R: Tensor,
+    row_keys_R: Tensor,
+    column_keys_C: Tensor,
+    settings: TargetSettings,
+    device: torch.device,
+    done: float = 0.0,
 ) -> Targets:
     """Builds the targets of a batch on `device`.
 
     Args:
-        matrix: the source's answer for these rows and columns.
+        answer: the source's, for these rows and columns.
         own_R: column of each row's own image, int64.
         row_keys_R: `caption_keys` of the rows.
         column_keys_C: `caption_keys` of the columns.
         settings: form of the targets; with `duplicates=ignore` equal captions are pairs like any other.
         device: where the loss is computed.
+        done: share of the run's steps, for `targets.schedule`.
     """
     own_R = own_R.to(device)
-    similarity_RC = torch.from_numpy(matrix.values.copy()).to(device)
-    has_knowledge_C = torch.from_numpy(matrix.has_knowledge).to(device)
+    similarity_RC = similarity_on(device, answer, own_R)
+    has_knowledge_C = torch.from_numpy(answer.has_knowledge).to(device)
     duplicate_RC = None
     if settings.duplicates == "positive":
         duplicate_RC = duplicate_mask(row_keys_R.to(device), column_keys_C.to(device))
-    if matrix.has_knowledge.any():
-        rows_RC = build_targets(similarity_RC, own_R, has_knowledge_C, settings.parameters(), duplicate_RC=duplicate_RC)
+    if answer.has_knowledge.any():
+        rows_RC = build_targets(similarity_RC, own_R, has_knowledge_C, settings.parameters(done), duplicate_RC=duplicate_RC)
     else:
         # Plain CLIP has no neighbours whose temperature would have to be solved for at every step.
         rows_RC = hard_targets(similarity_RC, own_R, duplicate_RC=duplicate_RC)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,10 +22,12 @@ from nbclip_shared import codec, errors
 from nbclip_shared.codec import TargetMatrix
 from nbclip_shared.errors import InvalidInput, NBClipError, NotFound
 from nbclip_shared.schemas import Info, Problem, SnapshotList, SnapshotOut
+from nbclip_shared.vectors import VectorBatch, decode_vectors
 from pydantic import BaseModel, ValidationError
 
 from nbclip_trainer.config import ServiceSettings, TargetSettings
 from nbclip_trainer.errors import ServiceAway
+from nbclip_trainer.targets.source import Answer, Coverage
 
 KEY_VARIABLE = "NBCLIP_SERVICE_KEY"
 _PREFLIGHT_COLUMNS = 4096
@@ -39,7 +40,7 @@ _REFUSALS = {
     for kind in (errors.Unauthorized, errors.Forbidden, errors.NotFound, errors.Gone, errors.Conflict, errors.LimitExceeded)
 }
 _log = logging.getLogger(__name__)
-Answer = TypeVar("Answer", bound=BaseModel)
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class _Busy(Exception):
@@ -49,14 +50,6 @@ class _Busy(Exception):
         super().__init__(f"status {response.status_code}")
         after = response.headers.get("retry-after", "")
         self.pause = min(float(after), _LONGEST_PAUSE) if after.isdigit() else None
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What a snapshot knows of a dataset: ids it lacks, and the share of the others without a usable CUI."""
-
-    unknown: list[str]
-    without_knowledge: float
 
 
 class ServiceSource:
@@ -77,13 +70,15 @@ class ServiceSource:
         self.snapshot = self._pin(targets.snapshot)
         self._retry = _patient_for(service.give_up_after)
 
-    def fetch(self, row_ids: Sequence[str], column_ids: Sequence[str]) -> TargetMatrix:
+    def fetch(self, row_ids: Sequence[str], column_ids: Sequence[str]) -> Answer:
         """See `TargetSource`.
 
         Raises:
             ServiceAway: no answer within `give_up_after`.
             NBClipError: the service refuses: no such id, snapshot or knowledge, a wrong key.
         """
+        if self._targets.mode == "representations":
+            return self._vectors(column_ids)
         return self._matrix(row_ids, column_ids, "error")
 
     def coverage(self, image_ids: Sequence[str]) -> Coverage:
@@ -114,23 +109,33 @@ class ServiceSource:
         body = {
             "image_ids": list(row_ids),
             "column_ids": list(column_ids),
-            "snapshot": self.snapshot.id,
-            "knowledge": self._targets.knowledge,
-            "representation": self._targets.representation,
+            **self._what(),
             "output": "similarity",
             # Rounding to float16 makes ties, of which top_k keeps all.
             "dtype": "float16" if self._targets.top_k is None else "float32",
             "on_unknown": on_unknown,
         }
         matrix = codec.decode(self._ask("POST", "/targets", body).content)
-        found, wanted = (matrix.output, matrix.values.shape), ("similarity", (len(row_ids), len(column_ids)))
-        if found != wanted or matrix.metadata.get("snapshot", self.snapshot.id) != self.snapshot.id:
+        self._check((matrix.output, matrix.values.shape), ("similarity", (len(row_ids), len(column_ids))), matrix.metadata)
+        return matrix
+
+    def _vectors(self, image_ids: Sequence[str]) -> VectorBatch:
+        body = {"image_ids": list(image_ids), **self._what()}
+        batch = decode_vectors(self._ask("POST", "/representations", body).content)
+        self._check(len(batch), len(image_ids), batch.metadata)
+        return batch
+
+    def _what(self) -> dict[str, str]:
+        targets = self._targets
+        return {"snapshot": self.snapshot.id, "knowledge": targets.knowledge, "representation": targets.representation}
+
+    def _check(self, found: object, wanted: object, metadata: Mapping[str, str]) -> None:
+        if found != wanted or metadata.get("snapshot", self.snapshot.id) != self.snapshot.id:
             raise InvalidInput(
-                f"{self._client.base_url}targets: asked for {wanted} of {self.snapshot.id:.12}, "
-                f"got {found} of {matrix.metadata.get('snapshot', ''):.12}",
+                f"{self._client.base_url}: asked for {wanted} of {self.snapshot.id:.12}, "
+                f"got {found} of {metadata.get('snapshot', ''):.12}",
                 hint="is the service of this version?",
             )
-        return matrix
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx2.Response:
         started = time.monotonic()
@@ -219,7 +224,7 @@ def _patient_for(seconds: float) -> stamina.RetryingCaller:
     return stamina.RetryingCaller(attempts=None, timeout=seconds, wait_initial=0.2, wait_max=_LONGEST_PAUSE / 3, wait_jitter=1.0)
 
 
-def _parsed(kind: type[Answer], response: httpx2.Response) -> Answer:
+def _parsed(kind: type[Parsed], response: httpx2.Response) -> Parsed:
     try:
         return kind.model_validate_json(response.content)
     except ValidationError as error:

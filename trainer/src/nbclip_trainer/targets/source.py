@@ -1,4 +1,4 @@
-"""Sources of similarities that need no service: identity and noise. The service is in `nbclip_trainer.targets.service`.
+"""Sources of similarities that need no service and no file: identity and noise.
 
 Shape legend: R rows (one rank's images), C columns (the global batch), D dimensions of a noise vector.
 """
@@ -13,15 +13,29 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from nbclip_shared.codec import TargetMatrix
+from nbclip_shared.vectors import VectorBatch
 
 _DIMENSIONS = 64
+
+
+Answer = TargetMatrix | VectorBatch
+"""What a source gives for a batch: the similarities, or the vectors whose products they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a snapshot knows of a dataset: ids it lacks, and the share of the others without a usable CUI."""
+
+    unknown: list[str]
+    without_knowledge: float
 
 
 class TargetSource(Protocol):
     """Gives the similarities of a batch."""
 
-    def fetch(self, row_ids: Sequence[str], column_ids: Sequence[str]) -> TargetMatrix:
-        """Similarities in [-1, 1] of the rows' to the columns' images, float32, [R, C], and which columns have knowledge."""
+    def fetch(self, row_ids: Sequence[str], column_ids: Sequence[str]) -> Answer:
+        """Similarities in [-1, 1] of the rows' to the columns' images, [R, C], or vectors of the columns' images, whose products
+        they are, [C]; and which columns have knowledge. Rows are among the columns."""
         ...
 
     def close(self) -> None:

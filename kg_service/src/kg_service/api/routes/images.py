@@ -46,6 +46,9 @@ def upsert(parts: PartsOf, body: JsonBody) -> Response:
 
     The same id with the same content is `unchanged`; with other content it is `rejected`, or with `on_conflict: "replace"`
     `replaced`.
+
+    Targets know them once the graph is published or appended (`POST /snapshots`), which the service does by itself where
+    `KG_APPEND_EVERY_S` says so.
     """
     request = parse(ImagesRequest, body, lambda values: check_items(values, "items", parts.settings.max_items))
     results = ingest_items(request.items, parts.store, parts.linker, parts.vocabulary, request.on_conflict)
@@ -90,7 +93,10 @@ def show(parts: PartsOf, image_id: ImageIdPath) -> Response:
     dependencies=asking_graph("ingest"),
 )
 def remove(parts: PartsOf, image_id: ImageIdPath) -> None:
-    """Removes an image from the graph; snapshots that hold it stay as they are."""
+    """Removes an image from the graph; snapshots that hold it stay as they are.
+
+    Sent again after an answer that was lost, it may say 404: then the image is gone.
+    """
     if not parts.store.delete_image(check_image_id(image_id)):
         raise _unknown(image_id)
 
@@ -111,6 +117,7 @@ def _shown(parts: Parts, node: ImageNode) -> ImageOut:
             Attribute(
                 cui=edge.cui,
                 name=parts.name_of(edge.cui),
+                groups=parts.groups_of(edge.cui),
                 text=edge.text,
                 start=edge.start,
                 end=edge.end,

@@ -6,17 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip_shared.codec import MEDIA_TYPE
-from nbclip_shared.schemas import Knowledge, PublishRequest, SnapshotList, SnapshotOut
+from nbclip_shared.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList, SnapshotOut
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
+from kg_service.api.connection import PartsResponse
 from kg_service.api.dependencies import PartsOf, working
-from kg_service.api.parts import Parts, hybrid_of
+from kg_service.api.parts import Parts
 from kg_service.api.problems import BODY, KEYED, described
-from kg_service.snapshot import embeddings_file, publish
+from kg_service.snapshot import embeddings_parts
 
 router = APIRouter(prefix="/snapshots", tags=["snapshots"])
 
-EXAMPLES = {"everything": {}, "the training split": {"split": "train"}}
+EXAMPLES = {"everything": {}, "the training split": {"split": "train"}, "what is new": {"append": True}}
 SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits")]
 _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 
@@ -30,18 +31,43 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     openapi_extra=accepts(PublishRequest, EXAMPLES),
 )
 def publish_one(request: Request, parts: PartsOf, body: JsonBody) -> Response:
-    """Freezes the graph, or the part of it that one dataset or split has. The same graph gives the same id."""
+    """Freezes the graph, or the part of it that one dataset or split has. The same graph gives the same id.
+
+    With `append` the images that the current snapshot lacks are added to it, of its dataset and split, by its frozen tables: in a
+    small part of the time, and its own images keep their vectors. `append` in the answer counts what else publishing anew would
+    take up. Snapshots that trainings are pinned to stay as they are.
+    """
     wanted = parse(PublishRequest, body, lambda _: None)
+    counts = None
     with request.app.state.publishing.take():
-        new_id = publish(
-            parts.store,
-            parts.settings.snapshots_folder,
-            dataset=wanted.dataset,
-            split=wanted.split,
-            vocabulary=parts.vocabulary.describe(),
-            hybrid=hybrid_of(parts.settings),
-        )
-    return answer(_shown(parts, new_id), status=201, headers={"Location": f"/snapshots/{new_id}"})
+        if wanted.append:
+            new_id, counts = _appended(parts)
+        else:
+            new_id = _published(parts, wanted)
+    return answer(_shown(parts, new_id, counts), status=201, headers={"Location": f"/snapshots/{new_id}"})
+
+
+# What makes snapshots brings libraries that the service need not wait for when it starts.
+
+
+def _appended(parts: Parts) -> tuple[str, AppendCounts]:
+    from kg_service.snapshot.append import append
+
+    return append(parts.store, parts.snapshots)
+
+
+def _published(parts: Parts, wanted: PublishRequest) -> str:
+    from kg_service.representations.chosen import representations_of
+    from kg_service.snapshot.publication import publish
+
+    return publish(
+        parts.store,
+        parts.settings.snapshots_folder,
+        dataset=wanted.dataset,
+        split=wanted.split,
+        vocabulary=parts.vocabulary.describe(),
+        representations=representations_of(parts.settings),
+    )
 
 
 @router.get(
@@ -88,9 +114,9 @@ def embeddings(
     etag = f'"{snapshot_id}-{representation}-{knowledge}"'
     if etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
-    return Response(embeddings_file(snapshot, knowledge, representation), media_type=MEDIA_TYPE, headers={"ETag": etag})
+    return PartsResponse(embeddings_parts(snapshot, knowledge, representation), MEDIA_TYPE, {"ETag": etag})
 
 
-def _shown(parts: Parts, snapshot_id: str) -> SnapshotOut:
-    manifest = parts.snapshots.manifest(snapshot_id)
-    return SnapshotOut(id=snapshot_id, current=snapshot_id == parts.snapshots.current(), manifest=manifest)
+def _shown(parts: Parts, snapshot_id: str, counts: AppendCounts | None = None) -> SnapshotOut:
+    manifest, current = parts.snapshots.manifest(snapshot_id), snapshot_id == parts.snapshots.current()
+    return SnapshotOut(id=snapshot_id, current=current, manifest=manifest, append=counts)

@@ -6,11 +6,12 @@ import hashlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
-from nbclip_shared.codec import MEDIA_TYPE, TargetMatrix, decode, encode
+from nbclip_shared.codec import MEDIA_TYPE, TargetMatrix, decode, encode_parts
 from nbclip_shared.errors import LimitExceeded
 from nbclip_shared.schemas import TargetsRequest, TargetsResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
+from kg_service.api.connection import PartsResponse
 from kg_service.api.dependencies import PartsOf, working
 from kg_service.api.limits import Places, check_matrix
 from kg_service.api.negotiation import JSON, choose
@@ -53,10 +54,10 @@ def targets(request: Request, parts: PartsOf, body: JsonBody, accept: Annotated[
     snapshot = parts.snapshots.open(wanted.snapshot)
     headers = {"ETag": _etag(snapshot.id, wanted, form), "Vary": "Accept"}
     with places.take(cells):
-        content = encode(answer_targets(snapshot, wanted), wanted.dtype)
+        parts_of_body = encode_parts(answer_targets(snapshot, wanted), wanted.dtype)
     if form == JSON:
-        return answer(_as_json(decode(content)), headers=headers)
-    return Response(content, media_type=MEDIA_TYPE, headers=headers)
+        return answer(_as_json(decode(b"".join(parts_of_body))), headers=headers)
+    return PartsResponse(parts_of_body, MEDIA_TYPE, headers)
 
 
 def _refuse_large_json(cells: int, limit: int) -> None:

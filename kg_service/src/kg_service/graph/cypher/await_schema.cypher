@@ -1,2 +1,2 @@
 // Returns once every index and constraint is online.
-CALL db.awaitIndexes($seconds)
+CALL db.awaitIndexes($given.seconds)

@@ -1,2 +1,2 @@
-MATCH (concept:Concept) WHERE concept.revision > $since
+MATCH (concept:Concept) WHERE concept.revision > $given.since
 RETURN collect(concept.cui)

@@ -1,2 +1,2 @@
-MATCH (image:Image) WHERE image.revision > $since
+MATCH (image:Image) WHERE image.revision > $given.since
 RETURN collect(image.image_id)

@@ -1,7 +1,7 @@
 // Answers with the number of edges made: fewer than asked for where a concept is missing.
-UNWIND $images AS row
+UNWIND $given.images AS row
 CREATE (image:Image {image_id: row[0], name: row[0], caption: row[1], caption_sha256: row[2], dataset: row[3], split: row[4],
-  ingested_at: row[5], revision: $revision})
+  ingested_at: row[5], revision: $given.revision})
 WITH image, row
 UNWIND row[6] AS edge
 MATCH (concept:Concept {cui: edge[0]})

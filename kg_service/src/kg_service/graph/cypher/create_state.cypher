@@ -1,2 +1,2 @@
 MERGE (state:GraphState {name: "graph"})
-ON CREATE SET state.graph_id = randomUUID(), state.schema_version = $schema_version, state.revision = 0
+ON CREATE SET state.graph_id = randomUUID(), state.schema_version = $given.schema_version, state.revision = 0

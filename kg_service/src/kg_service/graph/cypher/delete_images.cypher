@@ -1,4 +1,4 @@
-UNWIND $image_ids AS image_id
+UNWIND $given.image_ids AS image_id
 MATCH (image:Image {image_id: image_id})
 DETACH DELETE image
 RETURN count(*)

@@ -2,7 +2,8 @@
 // (:Image {image_id, name, caption, caption_sha256, dataset, split, ingested_at, revision})
 //   -[:HAS_ATTRIBUTE {key, text, start, end, score, rule, assertion, linker}]->
 // (:Concept {cui, name, semantic_types, source, revision}) -[:IS_A {key, source}]-> (:Concept)
-// (:GraphState {name, graph_id, schema_version, revision}) stands once: it counts write transactions.
+// (:GraphState {name, graph_id, schema_version, revision, mirror_…}) stands once: it counts write transactions, and holds what
+// each mirror left there when it last read the graph: a restored backup shows another signature than the mirror has.
 // `name` of an image is its id: Neo4j Browser shows a property of this name.
 // `revision` of a node is that of the transaction that wrote it last, or one of the IS_A that leave it.
 

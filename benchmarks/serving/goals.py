@@ -1,0 +1,61 @@
+"""The goals of serving, and whether a run's figures meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+Figures = Mapping[str, Mapping[int, Mapping[str, float]]]
+"""Seconds, megabytes ÷ 1,000 or ratios ÷ 1,000, by table, N and row: a thousandth of what is shown."""
+
+WIRE, KERNEL, CYPHER = "one answer", "kernel", "Cypher"
+APPENDED, START, MEMORY = "appended", "start", "memory"
+ELSEWHERE = {
+    "full-size UMLS compiled in 60 s on 2 cores, 1 GB": "`make bench-vocabulary`",
+    "embedded ingest 50k images/s, Neo4j 30k edges/s": "`make bench-stores`",
+}
+"""Goals that take longer to measure than the others together."""
+
+Row = tuple[str, float, str, float]
+"""What, the figure, its unit, the goal; less is better, but for ratios to Cypher."""
+
+
+def goal_lines(figures: Figures) -> Iterator[str]:
+    """A Markdown table of those goals that the run has figures for."""
+    yield "| what | goal | measured | |"
+    yield "| --- | ---: | ---: | --- |"
+    for what, figure, unit, asked in _rows(figures):
+        met = "met" if (figure >= asked if unit == "×" else figure <= asked) else "**not met**"
+        sign, unit = "≥" if unit == "×" else "≤", f" {unit}" if unit else ""
+        yield f"| {what} | {sign} {asked:,g}{unit} | {figure:,.3g}{unit} | {met} |"
+    for what, command in ELSEWHERE.items():
+        yield f"| {what} | | {command} | |"
+
+
+def _rows(figures: Figures) -> Iterator[Row]:
+    for size, seconds in figures.get(WIRE, {}).items():
+        if size in (256, 1024, 4096):
+            yield from _wire_rows(size, seconds, figures[KERNEL][size]["memcpy of S"])
+    for size, seconds in figures.get(CYPHER, {}).items():
+        for peer in ("Cypher", "GDS nodeSimilarity"):
+            if peer in seconds:
+                yield f"`/targets`, N = {size}, faster than {peer} by", seconds[peer] / seconds["/targets"], "×", 1_000
+    for seconds in figures.get(APPENDED, {}).values():
+        yield "10,000 new captions in memory", 1_000 * seconds["in memory"], "CPU ms", 20
+        yield "10,000 new captions, durable", 1_000 * seconds["durable"], "CPU ms", 40
+    for seconds in figures.get(START, {}).values():
+        yield "process start to first answer", seconds["first answer after"], "s", 1.5
+    for shown in figures.get(MEMORY, {}).values():
+        share = shown["snapshot in the second, PSS"] / shown["snapshot in the first, RSS"]
+        yield "snapshot's pages of a second process, of those mapped", 100 * share, "%", 50
+
+
+def _wire_rows(size: int, seconds: Mapping[str, float], memcpy: float) -> Iterator[Row]:
+    asked = 1.7 if size == 256 else 1.15
+    for way in ("TCP", "unix socket"):
+        ratio = seconds[f"{way}, float32"] / seconds["in process, float32"]
+        yield f"`/targets` by {way} ÷ in process, N = {size}", ratio, "", asked
+    if size == 4096:
+        arithmetic = seconds["in process, float32"] - memcpy
+        yield "67 MB over the unix socket ÷ memcpy", (seconds["unix socket, float32"] - arithmetic) / memcpy, "", 1.5
+    if size in (1024, 4096):
+        yield f"representations, N = {size}", 1_000 * seconds["unix socket, vectors"], "ms", {1024: 0.45, 4096: 1.5}[size]

@@ -1,0 +1,26 @@
+"""Tables of figures, printed and written into docs/performance.md between its markers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+
+
+def table_lines(title: str, columns: Mapping[int, Mapping[str, float]]) -> Iterator[str]:
+    """A Markdown table, a column for each N; values are shown a thousandfold."""
+    yield f"| {title} | {' | '.join(f'N = {size:,}' for size in columns)} |"
+    yield f"| --- |{' ---: |' * len(columns)}"
+    names = list(dict.fromkeys(name for values in columns.values() for name in values))
+    for name in names:
+        cells = (f"{1_000 * values[name]:.3g}" if name in values else "" for values in columns.values())
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def write_between(marker: str, text: str) -> None:
+    """Replaces what the page has between `<!-- marker -->` and `<!-- /marker -->`."""
+    between = re.compile(rf"(?<=<!-- {marker} -->\n).*(?=<!-- /{marker} -->)", re.DOTALL)
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(between.sub(lambda _: text.strip() + "\n", page), encoding="utf-8")

@@ -1,0 +1,44 @@
+"""Prometheus metrics: requests by route, method and status, how long they took, and the process."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, generate_latest
+from starlette.responses import PlainTextResponse
+
+from kg_service.api.auth import require
+from kg_service.api.problems import KEYED, described
+
+router = APIRouter(tags=["service"])
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """Of one app, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        labels = ("handler", "method", "status")
+        self._requests = Counter("http_requests", "Requests by route, method and status.", labels, registry=self.registry)
+        self._seconds = Histogram(
+            "http_request_duration_seconds",
+            "Seconds from the request to the end of its answer, by route and method.",
+            ("handler", "method"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+
+    def note(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Counts a request that was answered."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route, method).observe(seconds)
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=described(*KEYED), dependencies=[Depends(require("read"))])
+def metrics(request: Request) -> PlainTextResponse:
+    """Metrics in Prometheus' text form."""
+    held: Metrics = request.app.state.metrics
+    return PlainTextResponse(generate_latest(held.registry))

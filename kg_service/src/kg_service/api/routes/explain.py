@@ -1,0 +1,37 @@
+"""Why two images are as similar as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from nbclip_shared.schemas import ExplainRequest, ExplainResponse
+
+from kg_service.api.body import JsonBody, accepts, answer, parse
+from kg_service.api.dependencies import PartsOf, working
+from kg_service.api.problems import BODY, KEYED, described
+from kg_service.snapshot import explain
+
+router = APIRouter(tags=["targets"])
+
+EXAMPLES: dict[str, Any] = {
+    "two images": {"image_id": "RM_00001", "other_id": "RM_00002"},
+    "without the ontology": {"image_id": "RM_00001", "other_id": "RM_00002", "knowledge": "dk", "limit": 5},
+}
+
+
+@router.post(
+    "/explain",
+    response_model=ExplainResponse,
+    responses=described(*KEYED, *BODY, 410),
+    dependencies=working("read"),
+    openapi_extra=accepts(ExplainRequest, EXAMPLES),
+)
+def explain_pair(parts: PartsOf, body: JsonBody) -> Response:
+    """What brings the similarity of two images: concepts that both have, ancestors, concepts that occur together.
+
+    The shares add up to the number that `POST /targets` gives for the two with output `similarity`. Asks the snapshot alone.
+    """
+    wanted = parse(ExplainRequest, body, lambda _: None)
+    asked = wanted.model_dump(exclude={"snapshot"})
+    return answer(explain(parts.snapshots.open(wanted.snapshot), **asked, name_of=parts.name_of))

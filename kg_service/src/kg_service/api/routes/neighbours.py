@@ -1,0 +1,51 @@
+"""The images that an image is most similar to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from nbclip_shared.ids import check_image_id
+from nbclip_shared.schemas import MAX_NEIGHBOURS, Knowledge, NeighboursResponse
+
+from kg_service.api.body import answer
+from kg_service.api.dependencies import PartsOf, working
+from kg_service.api.problems import KEYED, described
+from kg_service.api.routes.images import ImageIdPath
+from kg_service.snapshot import find_neighbours
+
+router = APIRouter(prefix="/images", tags=["images"])
+"""To be included before the images' own router, whose paths take slashes; so an image whose id ends in `/neighbours` is found by
+`GET /images` alone."""
+
+
+@router.get(
+    "/{image_id:path}/neighbours",
+    response_model=NeighboursResponse,
+    responses=described(*KEYED, 404, 410, 422),
+    dependencies=working("read"),
+)
+def neighbours(
+    parts: PartsOf,
+    image_id: ImageIdPath,
+    k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many")] = 10,
+    snapshot: Annotated[str | None, Query(description="default: the newest")] = None,
+    knowledge: Annotated[Knowledge, Query()] = "dk_ek",
+    representation: Annotated[str, Query(pattern=r"^[a-z0-9_-]{1,64}$")] = "hybrid",
+) -> Response:
+    """The k images of a snapshot with the largest similarity, equal ones by id, with the concepts that both have.
+
+    Fewer where fewer are similar at all (above 1e-6, which rounding may leave of 0).
+
+    The similarities are those of `POST /targets`, up to float32 rounding. Asks the snapshot alone.
+    """
+    return answer(
+        find_neighbours(
+            parts.snapshots.open(snapshot),
+            check_image_id(image_id),
+            k,
+            knowledge=knowledge,
+            representation=representation,
+            name_of=parts.name_of,
+        )
+    )

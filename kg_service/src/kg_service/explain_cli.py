@@ -1,0 +1,89 @@
+"""`kg-service explain` and `neighbours`: what the current snapshot has of images' similarity."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+from nbclip_shared.ids import check_image_id
+from nbclip_shared.schemas import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS, Knowledge
+
+from kg_service.config import load_settings
+from kg_service.console import stdout
+from kg_service.explain_console import explanation_lines, neighbour_table
+from kg_service.options import Data, VocabularyFolder
+
+SnapshotOption = Annotated[str | None, typer.Option(help="Id of a snapshot; default: the current one.")]
+KnowledgeOption = Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without; noise.")]
+RepresentationOption = Annotated[str, typer.Option(help="One that the snapshot holds.")]
+
+
+def explain(
+    image_id: Annotated[str, typer.Argument(metavar="A", help="Id of an image.")],
+    other_id: Annotated[str, typer.Argument(metavar="B", help="Id of another one.")],
+    snapshot: SnapshotOption = None,
+    knowledge: KnowledgeOption = "dk_ek",
+    representation: RepresentationOption = "hybrid",
+    limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Parts that are listed.")] = 20,
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    json: Annotated[bool, typer.Option("--json", help="What `POST /explain` answers.")] = False,
+) -> None:
+    """Shows why two images are as similar as targets have them: the parts add up to the similarity.
+
+    `kg-service explain RM_00001 RM_00002`
+    """
+    from kg_service.api.parts import Parts
+    from kg_service.snapshot import explain as explain_pair
+
+    with closing(Parts(load_settings(data=data, vocabulary=vocabulary))) as parts:
+        answer = explain_pair(
+            parts.snapshots.open(snapshot),
+            check_image_id(image_id),
+            check_image_id(other_id),
+            knowledge=knowledge,
+            representation=representation,
+            limit=limit,
+            name_of=parts.name_of,
+        )
+    if json:
+        typer.echo(answer.model_dump_json(indent=1))
+        return
+    for line in explanation_lines(answer):
+        stdout().print(line, soft_wrap=isinstance(line, str), markup=False)
+
+
+def neighbours(
+    image_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an image.")],
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=MAX_NEIGHBOURS, help="How many.")] = 10,
+    snapshot: SnapshotOption = None,
+    knowledge: KnowledgeOption = "dk_ek",
+    representation: RepresentationOption = "hybrid",
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    json: Annotated[bool, typer.Option("--json", help="What `GET /images/ID/neighbours` answers.")] = False,
+) -> None:
+    """Shows the images that an image is most similar to, with the concepts that both have.
+
+    `kg-service neighbours RM_00001 -k 5`
+    """
+    from kg_service.api.parts import Parts
+    from kg_service.snapshot import find_neighbours
+
+    with closing(Parts(load_settings(data=data, vocabulary=vocabulary))) as parts:
+        answer = find_neighbours(
+            parts.snapshots.open(snapshot),
+            check_image_id(image_id),
+            k,
+            knowledge=knowledge,
+            representation=representation,
+            name_of=parts.name_of,
+        )
+    if json:
+        typer.echo(answer.model_dump_json(indent=1))
+    elif answer.neighbours:
+        stdout().print(neighbour_table(answer))
+    else:
+        why = "no other image is similar to it" if answer.has_knowledge else "it has no concept in the snapshot"
+        stdout().print(f"no neighbours: {why}", markup=False)

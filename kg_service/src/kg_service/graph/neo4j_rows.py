@@ -1,0 +1,86 @@
+"""What the queries take and answer with, as nodes and edges. The order of a row's values is that of its query in `cypher/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby, islice
+from operator import attrgetter
+from typing import Any
+
+from nbclip_shared.ids import caption_sha256
+
+from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge
+
+_PAGE = 5_000
+
+
+def attribute_key(image_id: str, edge: AttributeEdge) -> str:
+    """What names an attribute: its image, place and concept."""
+    return f"{image_id} {edge.start} {edge.end} {edge.cui}"
+
+
+def image_rows(images: Mapping[str, ImageNode]) -> list[list[Any]]:
+    """Rows of `create_images`, by id."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return [
+        [
+            *(node.image_id, node.caption, caption_sha256(node.caption), node.dataset, node.split, node.ingested_at or now),
+            [_attribute_row(node.image_id, edge) for edge in node.attributes],
+        ]
+        for _, node in sorted(images.items())
+    ]
+
+
+def concept_rows(concepts: Iterable[ConceptNode]) -> list[list[Any]]:
+    """Rows of `create_concepts` and `update_concepts`."""
+    return [[concept.cui, concept.name, list(concept.semantic_types), concept.source] for concept in concepts]
+
+
+def is_a_rows(edges: Iterable[IsAEdge]) -> list[list[Any]]:
+    """Rows of `update_is_a`."""
+    return [[edge.child, edge.parent, edge.source] for edge in edges]
+
+
+def child_rows(edges: Iterable[IsAEdge]) -> list[list[Any]]:
+    """Rows of `create_is_a`: a child with all its edges."""
+    by_child = groupby(sorted(edges, key=attrgetter("child", "parent")), attrgetter("child"))
+    return [[child, [[edge.parent, edge.source] for edge in group]] for child, group in by_child]
+
+
+def image_of(row: Sequence[Any]) -> ImageNode:
+    """The image of a row of `images` or `image_page`."""
+    image_id, caption, dataset, split, ingested_at, edges = row
+    attributes = sorted((AttributeEdge(*edge) for edge in edges), key=attrgetter("start", "end", "cui"))
+    return ImageNode(image_id, caption, tuple(attributes), dataset, split, ingested_at)
+
+
+def concepts_of(rows: Iterable[Sequence[Any]]) -> list[ConceptNode]:
+    """The concepts of rows of `concepts`."""
+    return [ConceptNode(cui, name, tuple(types), source) for cui, name, types, source, _ in rows]
+
+
+def is_a_of(rows: Iterable[Sequence[Any]]) -> list[IsAEdge]:
+    """The is_a edges that leave the concepts of rows of `concepts`."""
+    return [IsAEdge(cui, parent, source) for cui, *_, parents in rows for parent, source in parents]
+
+
+def concept_batch(rows: Sequence[Sequence[Any]]) -> GraphBatch:
+    """Concepts with the is_a that leave them; parents without their names, which come with rows of their own."""
+    concepts, is_a = concepts_of(rows), is_a_of(rows)
+    parents = {edge.parent for edge in is_a}.difference(concept.cui for concept in concepts)
+    return GraphBatch(concepts=[*concepts, *(ConceptNode(cui, "") for cui in sorted(parents))], is_a=is_a)
+
+
+def pages(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """The values in parts that one query takes."""
+    rest = iter(values)
+    while page := list(islice(rest, _PAGE)):
+        yield page
+
+
+def _attribute_row(image_id: str, edge: AttributeEdge) -> list[Any]:
+    return [
+        *(edge.cui, edge.text, edge.start, edge.end, edge.score, edge.rule, edge.assertion, edge.linker),
+        attribute_key(image_id, edge),
+    ]

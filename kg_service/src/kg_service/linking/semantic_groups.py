@@ -1,0 +1,25 @@
+"""The UMLS semantic groups: fifteen coarse kinds of concepts, such as ANAT (anatomy), DISO (disorders) and PROC (procedures)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from kg_service.linking.tables import read_table
+
+
+@cache
+def group_types() -> dict[str, tuple[str, ...]]:
+    """TUIs of each group."""
+    return {group: tuple(tuis.split()) for group, tuis in read_table("semantic_groups.tsv")}
+
+
+def groups_of(tuis: Iterable[str]) -> tuple[str, ...]:
+    """The groups that semantic types belong to, in alphabetical order; a TUI that no group has is left out."""
+    of_tui = _group_of_type()
+    return tuple(sorted({of_tui[tui] for tui in tuis if tui in of_tui}))
+
+
+@cache
+def _group_of_type() -> dict[str, str]:
+    return {tui: group for group, tuis in group_types().items() for tui in tuis}

@@ -1,0 +1,56 @@
+"""What stands above a concept: how near, and how telling it is. Shape legend: N images, M concepts."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from kg_service.representations.weights import Float64s, information
+
+_IMAGES_AT_ONCE = 1 << 14
+
+
+def ancestor_content(attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array, hub_share: float) -> Float64s:
+    """Information content of a concept with all below it, by the images' own frequencies (Resnik, IJCAI 1995); [0, 1], [M].
+
+    0 for a hub: a concept that stands, with its descendants, in more than `hub_share` of the images.
+    """
+    images = attribute_NM.shape[0]
+    frequency_M = subtree_frequency(attribute_NM, parent_MM)
+    content_M = information(images, frequency_M)
+    content_M /= max(content_M.max(initial=0.0), np.finfo(float).tiny)
+    content_M[frequency_M > hub_share * images] = 0.0
+    return content_M
+
+
+def nearness(parent_MM: sparse.csr_array, decay: float, max_distance: int) -> sparse.csr_array:
+    """decay^(length of the shortest is_a path) at [concept, ancestor], without the diagonal; CSR, [M, M]."""
+    frontier_MM = sparse.eye_array(parent_MM.shape[0], format="csr")
+    nearness_MM = sparse.csr_array(parent_MM.shape)
+    for distance in range(1, max_distance + 1):
+        frontier_MM = (frontier_MM @ parent_MM).sign()
+        nearness_MM = nearness_MM.maximum(frontier_MM * decay**distance)
+    return sparse.csr_array(nearness_MM)
+
+
+def subtree_frequency(attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array) -> npt.NDArray[np.int64]:
+    """Images that have the concept or a descendant of it; [M]."""
+    images, concepts = attribute_NM.shape
+    reached_MM = _reached(parent_MM)
+    frequency_M = np.zeros(concepts, np.int64)
+    for start in range(0, images, _IMAGES_AT_ONCE):
+        reached_BM = attribute_NM[start : start + _IMAGES_AT_ONCE] @ reached_MM
+        frequency_M += np.bincount(reached_BM.indices, minlength=concepts)
+    return frequency_M
+
+
+def _reached(parent_MM: sparse.csr_array) -> sparse.csr_array:
+    """1 at [concept, itself or an ancestor]; ends where longer paths reach nothing new, on cycles too; CSR, [M, M]."""
+    frontier_MM = reached_MM = sparse.eye_array(parent_MM.shape[0], format="csr")
+    while True:
+        frontier_MM = (frontier_MM @ parent_MM).sign()
+        wider_MM = (reached_MM + frontier_MM).sign()
+        if wider_MM.nnz == reached_MM.nnz:
+            return reached_MM
+        reached_MM = wider_MM

@@ -1,0 +1,27 @@
+"""Concepts that say the same twice: how far the images of one are those of another.
+
+One word of a caption often brings several concepts (pneumonia and lung disease; or a linker that keeps its runners-up), and a
+word that brings five would count five times. So each concept's weight is shared with those beside it that stand for the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+_LEAST = 0.5
+"""Concepts that stand together less often than apart say different things."""
+
+
+def overlaps(attribute_NM: sparse.csr_array) -> sparse.csr_array:
+    """J: Jaccard index of the images of two concepts where it is .5 or more, diagonal 0; float32 CSR, [M, M], symmetric.
+
+    Args:
+        attribute_NM: 1.0 where image n has concept m; CSR, [N, M].
+    """
+    both = sparse.coo_array(attribute_NM.T @ attribute_NM)
+    frequency_M = attribute_NM.sum(axis=0)
+    share = both.data / (frequency_M[both.row] + frequency_M[both.col] - both.data)
+    kept = (share >= _LEAST) & (both.row != both.col)
+    entries = (share[kept].astype(np.float32), (both.row[kept], both.col[kept]))
+    return sparse.csr_array(entries, shape=both.shape)

@@ -1,0 +1,56 @@
+"""What every method does with concepts: image-concept matrix, document frequency, unit rows. Legend: N images, M concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from kg_service.graph.store import Graph
+
+_LEAST_IDF = 0.05
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+
+def attribute_matrix(graph: Graph) -> sparse.csr_array:
+    """A: 1.0 where the image has the concept; CSR, [N, M]."""
+    ones = np.ones(len(graph.attribute_indices))
+    shape = (len(graph.image_ids), len(graph.cuis))
+    return sparse.csr_array((ones, graph.attribute_indices, graph.attribute_indptr), shape=shape)
+
+
+def is_a_matrix(graph: Graph) -> sparse.csr_array:
+    """1.0 at [child, parent]; CSR, [M, M]."""
+    concepts = len(graph.cuis)
+    child, parent = graph.is_a[:, 0], graph.is_a[:, 1]
+    return sparse.csr_array((np.ones(len(child)), (child, parent)), shape=(concepts, concepts))
+
+
+def information(images: int, frequency_M: Int64s) -> Float64s:
+    """ln((N + 1) / (df + .5)), [M]."""
+    content_M: Float64s = np.log((images + 1) / (frequency_M + 0.5))
+    return content_M
+
+
+def inverse_document_frequency(images: int, frequency_M: Int64s) -> Float64s:
+    """The same, .05 at least: a concept that all images have still says something, [M]."""
+    return information(images, frequency_M).clip(min=_LEAST_IDF)
+
+
+def known_attributes(cuis: Sequence[Sequence[str]], known: Sequence[str]) -> sparse.csr_array:
+    """1.0 at every distinct known CUI of every image; float64 CSR, [N, M], ascending within a row."""
+    position = {cui: index for index, cui in enumerate(known)}
+    rows = [sorted({position[cui] for cui in image_cuis if cui in position}) for image_cuis in cuis]
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
+    indices = np.array([index for row in rows for index in row], np.int64)
+    return sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=(len(rows), len(known)))
+
+
+def unit_rows(matrix: npt.NDArray[np.float64] | npt.NDArray[np.float32]) -> Float64s:
+    """Rows scaled to length 1; zero rows stay."""
+    length = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
+    return np.divide(matrix, length, out=np.zeros(matrix.shape), where=length > 0)

@@ -1,0 +1,334 @@
+"""Bulk ingests: kept, worked on behind, resumed, cancelled."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import random
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from kg_service.durable import locked
+from kg_service.graph import open_store
+from kg_service.ingest.pipeline import ingest_file
+from kg_service.jobs import spool
+from kg_service.jobs.spool import Order, read_job, receiving
+from kg_service.jobs.work import work
+from kg_service.linking.builder import build_linker
+from kg_service.vocabulary.vocabulary import open_vocabulary
+from nbclip_shared.errors import Unavailable
+from support.waiting import eventually
+
+CSV = {"content-type": "text/csv"}
+ROWS = [(f"job-{number}", f"Chest CT with pleural effusion, case {number}.") for number in range(40)]
+
+
+def table(rows, delimiter=",", header=("image_id", "caption")):
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().encode()
+
+
+def content(store):
+    return [replace(node, ingested_at="") for node in store.images(limit=1_000)], store.counts()
+
+
+@pytest.fixture
+def linking(vocabulary_folder):
+    vocabulary = open_vocabulary(vocabulary_folder)
+    return build_linker("dictionary", vocabulary), vocabulary
+
+
+@pytest.fixture
+def ended(client):
+    """Waits for a job and gives its last answer."""
+
+    def wait(job_id):
+        eventually(lambda: client.get(f"/jobs/{job_id}").json()["state"] in {"done", "failed", "cancelled"}, 60)
+        return client.get(f"/jobs/{job_id}").json()
+
+    return wait
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    return tmp_path / "jobs"
+
+
+@pytest.fixture
+def store(tmp_path):
+    with closing(open_store(str(tmp_path / "worked.sqlite"))) as store:
+        yield store
+
+
+def keep(jobs, body, order=None):
+    with receiving(jobs, order or Order(format="csv")) as spooled:
+        spooled.write(body)
+        return spooled.keep()
+
+
+def test_a_job_is_answered_before_it_is_done_and_stores_what_the_command_would(client, data, ended, linking, tmp_path):
+    sent = client.post("/jobs/ingest", content=table(ROWS), headers=CSV)
+    assert (sent.status_code, sent.json()["state"]) == (202, "queued")
+    job_id = sent.json()["id"]
+    assert sent.headers["location"] == f"/jobs/{job_id}"
+    last = ended(job_id)
+    assert (last["state"], last["rows"], last["counts"], last["bad_rows"]) == ("done", 40, {"created": 40}, 0)
+    assert last["bytes_read"] == last["bytes_total"] == len(table(ROWS))
+    (tmp_path / "rows.csv").write_bytes(table(ROWS))
+    with closing(open_store(str(data / "graph.sqlite"))) as graph, closing(open_store(str(tmp_path / "x.sqlite"))) as expected:
+        ingest_file(tmp_path / "rows.csv", expected, *linking)
+        ids = {node.image_id for node in content(expected)[0]}
+        assert [node for node in content(graph)[0] if node.image_id in ids] == content(expected)[0]
+    assert not list((data / "jobs" / job_id).glob("body*"))
+    again = client.post("/jobs/ingest", content=table(ROWS), headers=CSV).json()
+    assert (again["id"], again["state"]) == (job_id, "done")
+    assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == [job_id]
+
+
+def test_each_form_of_a_body_is_read_as_what_its_type_says(jobs, store, linking, client):
+    items = "".join(json.dumps({"image_id": image_id, "caption": caption}) + "\n" for image_id, caption in ROWS).encode()
+    bodies = {
+        "text/csv": table(ROWS),
+        "text/tab-separated-values": table(ROWS, "\t", ("ID", "Text")),
+        "text/tab-separated-values; header=absent": b"".join(f"{i}\t {caption}\n".encode() for i, caption in ROWS),
+        "application/x-ndjson": items,
+    }
+    graphs = []
+    for media_type, body in bodies.items():
+        for packed in (False, True):
+            headers = {"content-type": media_type} | ({"content-encoding": "gzip"} if packed else {})
+            params = {"column": ["image_id=ID", "caption=Text"]} if media_type.endswith("values") else {}
+            sent = client.post("/jobs/ingest", content=gzip.compress(body) if packed else body, headers=headers, params=params)
+            assert sent.status_code == 202, sent.text
+            job = read_job(client.app.state.settings.jobs_folder, sent.json()["id"])
+            with closing(open_store(str(jobs.parent / f"{len(graphs)}.sqlite"))) as graph:
+                ingest_file(job.body, graph, *linking, options=job.order.options)
+                graphs.append(content(graph))
+            client.delete(f"/jobs/{job.id}")
+    assert len(graphs) == 8
+    assert all(graph == graphs[0] for graph in graphs)
+    assert graphs[0][1].images == len(ROWS)
+
+
+def test_bad_rows_are_counted_and_named_by_line_and_end_nothing(jobs, store, linking):
+    body = table([*ROWS[:3], ("bad\x01id", "x"), *ROWS[3:]]) + b"only one field\n"
+    job = keep(jobs, body)
+    work(jobs, store, *linking, batch_size=7)
+    done = read_job(jobs, job.id).progress
+    assert (done.state, done.counts, done.bad_rows) == ("done", {"created": 40}, 2)
+    assert [problem.line for problem in done.problems] == [5, 43]
+
+
+def test_other_options_are_another_job(jobs):
+    plain = keep(jobs, table(ROWS))
+    assert keep(jobs, table(ROWS)).id == plain.id
+    others = [Order(format="csv", split="train"), Order(format="csv", on_conflict="replace"), Order(format="csv", relink=True)]
+    assert len({plain.id, *(keep(jobs, table(ROWS), order).id for order in others)}) == 4
+
+
+def test_a_body_that_is_no_table_fails_with_a_reason_and_a_better_one_is_another_job(client, ended):
+    job = client.post("/jobs/ingest", content=b"a,b\n1,2\n", headers=CSV).json()
+    last = ended(job["id"])
+    assert last["state"] == "failed"
+    assert last["error"].startswith("body:1: no column image_id")
+    assert "--column" in last["hint"]
+    assert client.post("/jobs/ingest", content=b"a,b\n1,2\n", headers=CSV).json()["state"] == "running"
+
+
+def test_a_cancelled_job_stops_after_its_transaction_and_goes_on_when_it_is_sent_again(jobs, store, linking):
+    job = keep(jobs, table(ROWS))
+
+    class CancelledByOther:
+        """A linker during whose second batch somebody cancels."""
+
+        name, batches = linking[0].name, 0
+
+        def link(self, captions):
+            self.batches += 1
+            if self.batches == 2:
+                spool.cancel(job)
+            return linking[0].link(captions)
+
+    work(jobs, store, CancelledByOther(), linking[1], batch_size=10)
+    assert read_job(jobs, job.id).state == "cancelled"
+    assert store.counts().images == 20
+    assert keep(jobs, table(ROWS)).state == "running"
+    work(jobs, store, *linking, batch_size=10)
+    done = read_job(jobs, job.id)
+    assert (done.state, done.progress.counts) == ("done", {"created": 40})
+
+
+def test_cancelling_what_has_ended_changes_nothing(client, ended):
+    job = client.post("/jobs/ingest", content=table(ROWS[:1]), headers=CSV).json()
+    assert ended(job["id"])["state"] == "done"
+    assert client.delete(f"/jobs/{job['id']}").json()["state"] == "done"
+
+
+def test_a_store_that_is_away_leaves_the_job_waiting_with_the_reason(jobs, store, linking):
+    job = keep(jobs, table(ROWS))
+
+    class Away:
+        """A store that goes away during the second transaction."""
+
+        writes = 0
+
+        def write(self, batch, *, on_conflict="reject"):
+            self.writes += 1
+            if self.writes == 2:
+                raise Unavailable("the store is away", hint="start it")
+            return store.write(batch, on_conflict=on_conflict)
+
+    with pytest.raises(Unavailable):
+        work(jobs, Away(), *linking, batch_size=10)
+    waiting = read_job(jobs, job.id)
+    assert (waiting.state, waiting.progress.error, waiting.progress.counts) == ("running", "the store is away", {"created": 10})
+    work(jobs, store, *linking, batch_size=10)
+    done = read_job(jobs, job.id).progress
+    assert (done.state, done.counts, done.error) == ("done", {"created": 40}, "")
+
+
+def test_a_job_whose_process_dies_at_the_same_place_is_given_up(jobs, store, linking):
+    job = keep(jobs, table(ROWS))
+
+    class Dies:
+        """A linker that ends the process, as far as a test can."""
+
+        name = linking[0].name
+
+        def link(self, captions):
+            raise SystemExit(137)
+
+    for _ in range(5):
+        with pytest.raises(SystemExit):
+            work(jobs, store, Dies(), linking[1])
+    work(jobs, store, *linking)
+    failed = read_job(jobs, job.id)
+    assert failed.state == "failed"
+    assert "died 5 times" in failed.progress.error
+    assert keep(jobs, table(ROWS)).state == "running"
+
+
+def test_a_folder_that_another_process_works_on_is_left_to_it(jobs, store, linking):
+    keep(jobs, table(ROWS))
+    with locked(jobs, 0), pytest.raises(Unavailable):
+        work(jobs, store, *linking)
+    assert store.counts().images == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "params", "status"),
+    [
+        ({"content-type": "application/json"}, {}, 415),
+        ({"content-type": "text/plain"}, {}, 415),
+        ({}, {}, 415),
+        (CSV | {"content-encoding": "br"}, {}, 415),
+        (CSV, {"on_conflict": "maybe"}, 422),
+        (CSV, {"column": "colour=red"}, 422),
+        (CSV, {"column": "image_id"}, 422),
+        (CSV, {"dataset": "x" * 201}, 422),
+    ],
+)
+def test_what_is_not_asked_rightly_is_refused_and_leaves_nothing(client, data, headers, params, status):
+    answer = client.post("/jobs/ingest", content=b"image_id,caption\n", headers=headers, params=params)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert client.get("/jobs").json() == {"jobs": []}
+    assert not list((data / "jobs").glob("*")) if (data / "jobs").exists() else True
+
+
+def test_a_body_over_the_limit_is_refused_as_it_arrives(service, data):
+    client = service(max_job_bytes=2_000, max_body_bytes=1_024)
+    assert client.post("/jobs/ingest", content=table(ROWS[:20]), headers=CSV).status_code == 202
+
+    def chunks():
+        yield from (b"image_id,caption\n", *(b"a,b\n" for _ in range(1_000)))
+
+    assert client.post("/jobs/ingest", content=chunks(), headers=CSV).status_code == 413
+    assert len(list((data / "jobs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("job_id", ["0" * 64, "..", "a/b", "x", "%2e%2e%2fsnapshots"])
+def test_a_job_that_is_not_there_is_not_found(client, job_id):
+    for method in ("GET", "DELETE"):
+        assert client.request(method, f"/jobs/{job_id}").status_code in (404, 405)
+
+
+def test_killed_at_any_place_it_goes_on_and_stores_each_row_once(jobs, store, linking, monkeypatch):
+    """At every durable step once: the process dies before it, after it, or in between store and progress."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")  # noqa: T201
+    chance = random.Random(seed)
+
+    class Killed(BaseException):
+        pass
+
+    class Mortal:
+        """A store that dies at some of its writes, before or after them."""
+
+        def write(self, batch, *, on_conflict="reject"):
+            if chance.random() < 0.3:
+                raise Killed
+            report = store.write(batch, on_conflict=on_conflict)
+            if chance.random() < 0.3:
+                raise Killed
+            return report
+
+    job = keep(jobs, table(ROWS))
+    monkeypatch.setattr("kg_service.jobs.work._ATTEMPTS", 1_000)
+    for _ in range(500):
+        try:
+            work(jobs, Mortal(), *linking, batch_size=4)
+            break
+        except Killed:
+            stored = {node.image_id for node in store.images(limit=1_000)}
+            acknowledged = read_job(jobs, job.id).progress
+            assert sum(acknowledged.counts.values()) <= len(stored) <= len(ROWS)
+    done = read_job(jobs, job.id).progress
+    assert done.state == "done"
+    assert sum(done.counts.values()) == len(ROWS)
+    assert {node.image_id for node in store.images(limit=1_000)} == {image_id for image_id, _ in ROWS}
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("name", ["fsync", "rename"])
+@pytest.mark.parametrize("call", range(8))
+def test_dying_at_any_write_leaves_no_job_or_a_whole_one(jobs, monkeypatch, name, call):
+    calls, real = iter(range(100)), getattr(os, name)
+
+    def dying(*arguments, **options):
+        if next(calls) == call:
+            raise Killed
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, name, dying)
+    died = False
+    try:
+        keep(jobs, table(ROWS))
+    except Killed:
+        died = True
+    monkeypatch.undo()
+    # Two files and two folders are flushed; one folder is renamed.
+    assert died == (call < {"fsync": 4, "rename": 1}[name])
+    found = spool.all_jobs(jobs)
+    assert len(found) == (0 if died and (name, call) != ("fsync", 3) else 1)
+    assert all(job.body.read_bytes() == table(ROWS) for job in found)
+    assert keep(jobs, table(ROWS)).body.read_bytes() == table(ROWS)
+    assert len(spool.all_jobs(jobs)) == 1
+
+
+def test_a_disk_without_room_refuses_the_body_and_keeps_nothing(client, data, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    answer = client.post("/jobs/ingest", content=table(ROWS), headers=CSV)
+    monkeypatch.undo()
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the body can't be kept: No space left on device")
+    assert client.get("/jobs").json() == {"jobs": []}
+    assert not list((data / "jobs").iterdir())

@@ -1,0 +1,258 @@
+"""The inspection page in a real Chromium; its requests are answered by the service in this process, and none may leave it."""
+
+import os
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from kg_service.api.keys import add_key
+from kg_service.web.page import content_security_policy, page
+from playwright.sync_api import expect, sync_playwright
+from support.chromium import find_chromium
+
+ORIGIN = "http://localhost"
+CAPTION = "🫁 Chest X-ray: pleural effusion, no pneumothorax; pneumonia cannot be excluded."
+WAITS_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = find_chromium()
+    expect.set_options(timeout=WAITS_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium.path,
+            args=list(chromium.arguments),
+            env={**os.environ, **chromium.environment},
+            timeout=120_000,
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens the page of a service; `requests` are those it has made, and an error in its script fails the test."""
+    contexts, faults = [], []
+
+    def visit(client):
+        context = browser.new_context()
+        contexts.append(context)
+        context.set_default_timeout(WAITS_MS)
+        requests = []
+
+        def answer(route):
+            request = route.request
+            requests.append(request)
+            if not request.url.startswith(f"{ORIGIN}/"):
+                return route.abort()
+            path = request.url.removeprefix(ORIGIN)
+            found = client.request(request.method, path, headers=request.headers, content=request.post_data_buffer)
+            return route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
+
+        context.route("**/*", answer)
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.on("console", lambda message: "Content Security Policy" in message.text and faults.append(message.text))
+        tab.goto(f"{ORIGIN}/ui")
+        return tab, requests
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def link(tab, caption=CAPTION):
+    tab.get_by_label("Caption").first.fill(caption)
+    tab.get_by_role("button", name="Link", exact=True).click()
+    expect(tab.locator("#status")).to_have_text(re.compile(r"mention|concept|\."))
+
+
+def rows(tab, panel):
+    return [[cell.strip() for cell in row.locator("td").all_inner_texts()] for row in tab.locator(f"#{panel} tbody tr").all()]
+
+
+def test_it_is_one_file_that_names_no_other_server(reader):
+    answer = reader.get("/ui")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert not re.findall(r"(?:src|href|action)=|@import|url\(|//[a-z]", answer.text)
+    assert 'style="' not in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert policy == content_security_policy()
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_every_field_has_a_label():
+    fields = re.findall(r'<(?:input|textarea) id="([^"]+)"', page())
+    assert fields
+    assert set(fields) == set(re.findall(r'<label for="([^"]+)"', page()))
+
+
+def test_a_caption_is_shown_with_its_mentions_as_the_service_finds_them(visit, reader):
+    tab, requests = visit(reader)
+    link(tab)
+    expect(tab.locator("#mentions tbody tr").first).to_be_visible()
+    (linked,) = reader.post("/link", json={"captions": [CAPTION]}).json()["results"]
+    expected = [
+        [each["text"], each["cui"], each["name"], each["assertion"], each["rule"], f"{each['score']:.2f}"]
+        for each in linked["mentions"]
+    ]
+    assert rows(tab, "mentions") == expected
+    assert {row[3] for row in expected} == {"present", "absent", "uncertain"}
+    assert tab.locator("#caption").inner_text() == CAPTION
+    for at, mention in enumerate(linked["mentions"]):
+        marks = tab.locator("#caption mark").all()
+        pieces = [mark.inner_text() for mark in marks if str(at) in mark.get_attribute("data-mentions").split()]
+        assert "".join(pieces) == mention["text"]
+    assert {urlsplit(request.url).netloc for request in requests} == {"localhost"}
+
+
+def test_absent_and_uncertain_mentions_differ_by_more_than_colour(visit, reader):
+    tab, _ = visit(reader)
+    link(tab)
+    style = "element => [getComputedStyle(element).textDecorationLine, getComputedStyle(element).fontStyle]"
+    styles = [tab.locator(f"#caption mark.{kind}").first.evaluate(style) for kind in ("present", "absent", "uncertain")]
+    assert styles == [["none", "normal"], ["line-through", "normal"], ["none", "italic"]]
+
+
+def test_a_mention_is_chosen_by_click_or_keyboard_and_says_why(visit, reader):
+    tab, _ = visit(reader)
+    link(tab)
+    (linked,) = reader.post("/link", json={"captions": [CAPTION]}).json()["results"]
+    at, lost = next((at, each) for at, each in enumerate(linked["mentions"]) if each["candidates"])
+    tab.locator(f"#caption mark[data-mentions$='{at}']").first.focus()
+    tab.keyboard.press("Enter")
+    why = tab.locator("#mention")
+    expect(why).to_contain_text(f"({lost['cui']}), {lost['assertion']}; rule {lost['rule']}, score {lost['score']:.2f}")
+    assert rows(tab, "mention") == [[each["cui"], each["name"], f"{each['score']:.2f}"] for each in lost["candidates"]]
+    last = linked["mentions"][-1]
+    tab.locator("#mentions button").last.click()
+    expect(why).to_contain_text(last["cui"])
+    expect(why).not_to_contain_text(f"({lost['cui']})")
+
+
+def test_mentions_inside_longer_ones_are_marked_and_both_are_explained(visit, reader):
+    tab, _ = visit(reader)
+    link(tab, "A pleural effusion.")
+    (linked,) = reader.post("/link", json={"captions": ["A pleural effusion."]}).json()["results"]
+    texts = [mention["text"] for mention in linked["mentions"]]
+    assert texts == ["pleural effusion", "effusion"]
+    inner = tab.locator("#caption mark.depth2")
+    expect(inner).to_have_text("effusion")
+    inner.click()
+    for mention in linked["mentions"]:
+        expect(tab.locator("#mention")).to_contain_text(f"({mention['cui']})")
+
+
+def test_an_image_is_shown_with_what_the_graph_has_of_it(visit, reader):
+    tab, _ = visit(reader)
+    tab.get_by_label("Image id").fill("no pneumothorax")
+    tab.get_by_role("button", name="Show image").click()
+    stored = reader.get("/images/no pneumothorax").json()
+    expect(tab.locator("#caption")).to_have_text(stored["caption"])
+    expect(tab.locator("#facts")).to_contain_text("linked by dictionary-")
+    assert {(row[0], row[1], row[3]) for row in rows(tab, "mentions")} == {
+        (each["text"], each["cui"], each["assertion"]) for each in stored["attributes"]
+    }
+    assert {row[0] for row in rows(tab, "concepts")} == {each["cui"] for each in stored["attributes"]}
+    tab.get_by_label("Image id").fill("case/7/a.png")
+    tab.get_by_role("button", name="Show image").click()
+    expect(tab.locator("#caption")).to_have_text("Axial CT of the brain.")
+    tab.get_by_label("Image id").fill("none such")
+    tab.get_by_role("button", name="Show image").click()
+    expect(tab.locator("#status.error")).to_contain_text("no image 'none such'")
+
+
+def show_image(tab, image_id):
+    tab.get_by_label("Image id").fill(image_id)
+    tab.get_by_role("button", name="Show image").click()
+
+
+def test_an_images_neighbours_are_shown_and_lead_on(visit, reader):
+    tab, _ = visit(reader)
+    show_image(tab, "effusion")
+    expect(tab.locator("#neighbours tbody tr").first).to_be_visible()
+    near = reader.get("/images/effusion/neighbours").json()["neighbours"]
+    assert [row[:2] for row in rows(tab, "neighbours")] == [[each["image_id"], f"{each['similarity']:.3f}"] for each in near]
+    for row, each in zip(rows(tab, "neighbours"), near, strict=True):
+        assert row[2] == ", ".join(f"{concept['cui']} {concept['name']}" for concept in each["shared"])
+    tab.get_by_role("button", name=near[0]["image_id"], exact=True).click()
+    expect(tab.locator("#facts")).to_contain_text(f"Image {near[0]['image_id']},")
+    show_image(tab, "empty")
+    expect(tab.locator("#neighbours")).to_have_text("It has no concept in the snapshot.")
+
+
+def test_why_two_images_are_similar_is_shown_part_by_part(visit, reader):
+    tab, _ = visit(reader)
+    show_image(tab, "effusion")
+    tab.get_by_role("button", name="Why effusion too is similar").click()
+    expect(tab.locator("#explanation tbody tr").first).to_be_visible()
+    answer = reader.post("/explain", json={"image_id": "effusion", "other_id": "effusion too"}).json()
+    expect(tab.locator("#explanation strong")).to_have_text(f"{answer['similarity']:.3f}")
+    sums = " + ".join(f"{share:.3f} by {kind}" for kind, share in answer["parts"].items())
+    expect(tab.locator("#explanation p")).to_contain_text(f" = {sums}. {answer['notes'][0]}")
+    found = rows(tab, "explanation")
+    parts = len(answer["contributions"])
+    assert [float(row[0]) for row in found[:parts]] == [round(part["share"], 3) for part in answer["contributions"]]
+    assert found[0][2].split()[0] == answer["contributions"][0]["concept"]["cui"]
+    assert len(found) == parts + len(answer["nearest_common_ancestors"])
+    tab.get_by_label("Compare with").fill("nobody")
+    tab.get_by_role("button", name="Explain").click()
+    expect(tab.locator("#explanation")).to_contain_text("1 images are not in the snapshot: nobody")
+    link(tab)
+    expect(tab.get_by_label("Compare with")).to_be_hidden()
+
+
+def test_an_image_is_shown_where_there_is_no_snapshot(visit, client, data):
+    (data / "snapshots" / "CURRENT").unlink()
+    tab, _ = visit(client)
+    show_image(tab, "effusion")
+    expect(tab.locator("#neighbours")).to_contain_text("no snapshot is published")
+    assert rows(tab, "mentions")
+
+
+def test_markup_in_a_caption_stays_text(visit, reader):
+    tab, _ = visit(reader)
+    caption = "<img src=x onerror=alert(1)> <b>Pneumonia</b> & <script>x</script>"
+    link(tab, caption)
+    expect(tab.locator("#caption")).to_have_text(caption)
+    assert tab.locator("#caption img, #caption b, #caption script").count() == 0
+
+
+def test_names_are_hidden_where_the_service_hides_them(visit, service):
+    tab, _ = visit(service(show_names=False))
+    link(tab)
+    expect(tab.locator("#mentions tbody tr").first).to_be_visible()
+    assert {row[2] for row in rows(tab, "mentions")} == {""}
+    tab.locator("#mentions button").first.click()
+    expect(tab.locator("#mention strong")).to_have_text(rows(tab, "mentions")[0][1])
+
+
+def test_a_key_is_asked_for_sent_and_kept_in_the_tab_alone(visit, service, data):
+    secret = add_key(data / "keys.json", "viewer", ["read"])
+    tab, requests = visit(service())
+    tab.get_by_role("button", name="Link", exact=True).click()
+    expect(tab.locator("#status.error")).to_contain_text("no key")
+    key = tab.get_by_label("Key of this service")
+    expect(key).to_be_focused()
+    key.fill(secret)
+    key.press("Enter")
+    expect(key).to_be_hidden()
+    link(tab)
+    expect(tab.locator("#mentions tbody tr").first).to_be_visible()
+    assert requests[-1].headers["authorization"] == f"Bearer {secret}"
+    assert tab.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 1, ""]
+    assert not any(secret in request.url for request in requests)
+    tab.get_by_role("button", name="Key…").click()
+    tab.get_by_role("button", name="Forget it").click()
+    assert tab.evaluate("sessionStorage.length") == 0
+
+
+def test_it_fits_a_narrow_screen(visit, reader):
+    tab, _ = visit(reader)
+    tab.set_viewport_size({"width": 360, "height": 640})
+    link(tab, f"{CAPTION} {'x' * 300}")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
