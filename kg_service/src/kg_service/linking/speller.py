@@ -16,7 +16,7 @@ Symmetric deletion (Garbe, 2012): a word and its misspelling share what is left 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -45,16 +45,24 @@ class Speller:
     deleted: npt.NDArray[np.int32]
     words: WordIndex
 
-    def correct(self, word: str, stems: tuple[str, ...]) -> str | None:
-        """The word of the vocabulary that `word` (folded, with those stems) is a misspelling of, or None."""
-        if not (_LEAST <= len(word) <= _MOST and _is_plain(word)) or self._is_known(stems):
-            return None
-        return self._nearest(word) or (self._nearest(word[:-1]) if word.endswith("s") else None)
+    def correct(self, words: Sequence[tuple[str, tuple[str, ...]]]) -> list[str | None]:
+        """For each word (folded, with its stems) the word of the vocabulary that it is a misspelling of, or None."""
+        plausible = [i for i, (word, _) in enumerate(words) if _LEAST <= len(word) <= _MOST and _is_plain(word)]
+        known = self._are_known([words[i][1] for i in plausible])
+        unknown = {i: words[i][0] for i, is_known in zip(plausible, known, strict=True) if not is_known}
+        nearest = self._nearest(set(unknown.values()))
+        plurals = {word[:-1] for word in unknown.values() if nearest[word] is None and word.endswith("s")}
+        nearest_of_plurals = self._nearest(plurals)
+        right = {i: nearest[word] or nearest_of_plurals.get(word[:-1]) for i, word in unknown.items()}
+        return [right.get(i) for i in range(len(words))]
 
-    def _nearest(self, word: str) -> str | None:
+    def _nearest(self, words: set[str]) -> dict[str, str | None]:
+        return {word: self._most_used(word, positions) for word, positions in self._neighbours(sorted(words)).items()}
+
+    def _most_used(self, word: str, positions: set[int]) -> str | None:
         near = {
             position: int(self.words.pointers[position + 1] - self.words.pointers[position])
-            for position in self._neighbours(word)
+            for position in positions
             if _is_one_edit(word, self.words.words[position])
         }
         best, *others = sorted(near, key=lambda position: (-near[position], position)) or [-1]
@@ -62,13 +70,29 @@ class Speller:
             return None
         return self.words.words[best]
 
-    def _is_known(self, stems: tuple[str, ...]) -> bool:
-        return any(stem in _english() or _has(self.stems, hash_of(stem)) for stem in stems)
+    def _are_known(self, words: list[tuple[str, ...]]) -> list[bool]:
+        """Which words, given as their stems, have a stem that general English or the vocabulary has."""
+        english = [not _english().isdisjoint(stems) for stems in words]
+        asked = [(i, hash_of(stem)) for i, stems in enumerate(words) if not english[i] for stem in stems]
+        owners, hashes = np.array([i for i, _ in asked], np.int64), np.array([value for _, value in asked], np.uint64)
+        known = np.array(english, np.bool_)
+        known[owners[_are_in(self.stems, hashes)]] = True
+        flags: list[bool] = known.tolist()
+        return flags
 
-    def _neighbours(self, word: str) -> list[int]:
-        hashes = np.array(sorted({hash_of(text) for text in _without_a_letter(word)}), np.uint64)
-        low, high = (np.searchsorted(self.deletions, hashes, side=side) for side in ("left", "right"))
-        return sorted({int(row) for a, b in zip(low, high, strict=True) for row in self.deleted[a:b]})
+    def _neighbours(self, words: list[str]) -> dict[str, set[int]]:
+        """The vocabulary's words that share a deletion with each word: their positions."""
+        deletions = [(i, hash_of(text)) for i, word in enumerate(words) for text in _without_a_letter(word)]
+        owners, hashes = np.array([i for i, _ in deletions], np.int64), np.array([value for _, value in deletions], np.uint64)
+        low = np.searchsorted(self.deletions, hashes)
+        found = np.flatnonzero(low < np.searchsorted(self.deletions, hashes, side="right"))
+        positions: dict[str, set[int]] = {word: set() for word in words}
+        for at in found.tolist():
+            start = int(low[at])
+            while start < len(self.deletions) and self.deletions[start] == hashes[at]:
+                positions[words[owners[at]]].add(int(self.deleted[start]))
+                start += 1
+        return positions
 
 
 def build_speller(words: WordIndex) -> dict[str, npt.NDArray[Any]]:
@@ -108,9 +132,10 @@ def _without_a_letter(word: str) -> Iterator[str]:
     yield from (word[:i] + word[i + 1 :] for i in range(len(word)))
 
 
-def _has(known: npt.NDArray[np.uint64], value: int) -> bool:
-    at = int(np.searchsorted(known, np.uint64(value)))
-    return at < len(known) and int(known[at]) == value
+def _are_in(known: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which of the values [V] are among `known` (ascending)."""
+    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return known[at] == values if len(known) else np.zeros(len(values), np.bool_)
 
 
 def _is_one_edit(word: str, right: str) -> bool:

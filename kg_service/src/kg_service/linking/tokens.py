@@ -47,17 +47,17 @@ _KINDS = {"part": 0, "ill": 1}
 SWAPPED = (KEY, BAG)
 
 
-class WordTable(dict[str, int]):
+class WordTable:
     """Rows of words: hashes uint64 [W, 5], counts int64 [W, 12], and what a synonym in its place adds to the hashes KEY and BAG.
 
     Grows as words are asked for; safe to share by threads. With a speller, a misspelt word has the right one's stems and lemmas.
     """
 
     def __init__(self, short_forms: frozenset[str] = frozenset(), speller: Speller | None = None) -> None:
-        super().__init__()
         self.hashes: Uint64s = np.zeros((_FIRST_ROWS, 5), np.uint64)
         self.counts: npt.NDArray[np.int64] = np.zeros((_FIRST_ROWS, 12), np.int64)
         self.swaps: Uint64s = np.zeros((_FIRST_ROWS, len(_KINDS), len(SWAPPED)), np.uint64)
+        self._rows: dict[str, int] = {}
         self._normalise = Normaliser()
         self._short_forms = short_forms
         self._speller = speller
@@ -70,37 +70,49 @@ class WordTable(dict[str, int]):
     @property
     def full(self) -> bool:
         """Whether it is time for a new one."""
-        return len(self) >= _MAX_ROWS
+        return len(self._rows) >= _MAX_ROWS
 
-    def __missing__(self, word: str) -> int:
+    def rows(self, words: Sequence[str]) -> Ints:
+        """The row of each word, int64 [words]; new words get theirs."""
         with self._lock:
-            if word not in self:
-                self._add(word)
-        return self[word]
+            if new := set(words).difference(self._rows):
+                self._add(sorted(new))
+        return np.fromiter(map(self._rows.__getitem__, words), np.int64, len(words))
 
-    def _add(self, word: str) -> None:
-        row = len(self)
-        if row == len(self.hashes):
+    def _add(self, words: list[str]) -> None:
+        first, last = len(self._rows), len(self._rows) + len(words)
+        while last > len(self.hashes):
             self.hashes = np.concatenate((self.hashes, np.zeros_like(self.hashes)))
             self.counts = np.concatenate((self.counts, np.zeros_like(self.counts)))
             self.swaps = np.concatenate((self.swaps, np.zeros_like(self.swaps)))
-        bare = word[:-1] if word.endswith("s") and is_acronym(word[:-1]) else word
+        bare = [word[:-1] if word.endswith("s") and is_acronym(word[:-1]) else word for word in words]
+        normal = list(map(self._normalise, bare))
+        mended = self._mended(words, normal)
+        normal = [mended.get(word, known) for word, known in zip(words, normal, strict=True)]
+        self.hashes[first:last] = [_hashes(*each) for each in zip(words, bare, normal, strict=True)]
+        self.counts[first:last] = [self._counts(*each, each[0] in mended) for each in zip(words, bare, normal, strict=True)]
+        for kind, synonyms in enumerate(self._synonyms):
+            for row, word in enumerate(normal, first):
+                if not synonyms.keys().isdisjoint(word.lemmas):
+                    self.swaps[row, kind] = _swap(word, synonyms)
+        self.counts[first:last, [PART, ILL]] = self.swaps[first:last].any(axis=2)
+        self._rows.update(zip(words, range(first, last), strict=True))
+
+    def _mended(self, words: list[str], normal: list[Word]) -> dict[str, Word]:
+        """Of the misspelt words, what is right. Acronyms are not misspelt words."""
+        if not self._speller:
+            return {}
+        asked = [(word, each.stems) for word, each in zip(words, normal, strict=True) if word[1:].islower()]
+        found = self._speller.correct([(word.casefold(), stems) for word, stems in asked])
+        return {word: self._normalise(right) for (word, _), right in zip(asked, found, strict=True) if right}
+
+    def _counts(self, word: str, bare: str, normal: Word, misspelt: bool) -> tuple[int, ...]:
+        """A row of counts but for PART and ILL."""
         folded = word.casefold()
-        normal = self._normalise(bare)
-        # Acronyms are not misspelt words.
-        right = self._speller.correct(folded, normal.stems) if self._speller and word[1:].islower() else None
-        normal = self._normalise(right) if right else normal
-        lemmas = [hash_of(lemma) for lemma in normal.lemmas]
-        in_order = sum(value * pow(_BASE, i, 1 << 64) for i, value in enumerate(lemmas))
-        sums = sum(map(hash_of, normal.stems)), sum(lemmas), in_order, hash_of(folded), hash_of(bare)
-        self.hashes[row] = [value % (1 << 64) for value in sums]
-        swaps = [_swap(normal, synonyms) for synonyms in self._synonyms]
-        if any(map(any, swaps)):
-            self.swaps[row] = swaps
-        letters = sum(map(str.isalpha, word)) if lemmas else 0
+        letters = sum(map(str.isalpha, word)) if normal.lemmas else 0
         short = word in self._short_forms or bare in self._short_forms
-        self.counts[row] = (
-            len(lemmas),
+        return (
+            len(normal.lemmas),
             letters,
             0 if short else letters,
             0 if short else sum(map(str.isupper, word)),
@@ -108,12 +120,19 @@ class WordTable(dict[str, int]):
             self._general.issuperset(normal.lemmas) or folded.isdigit(),
             is_acronym(bare),
             short * (1 if _VOWEL.search(bare) else 2),
-            any(swaps[_KINDS["part"]]),
-            any(swaps[_KINDS["ill"]]),
-            right is not None,
+            0,
+            0,
+            misspelt,
             may_tell(word),
         )
-        self[word] = row
+
+
+def _hashes(word: str, bare: str, normal: Word) -> tuple[int, ...]:
+    """A row of hashes."""
+    lemmas = [hash_of(lemma) for lemma in normal.lemmas]
+    in_order = sum(value * pow(_BASE, i, 1 << 64) for i, value in enumerate(lemmas))
+    sums = sum(map(hash_of, normal.stems)), sum(lemmas), in_order, hash_of(word.casefold()), hash_of(bare)
+    return tuple(value % (1 << 64) for value in sums)
 
 
 _Synonyms = dict[str, Word]
@@ -132,8 +151,6 @@ def _read_synonyms(normalise: Normaliser) -> tuple[_Synonyms, ...]:
 
 def _swap(word: Word, synonyms: _Synonyms) -> tuple[int, int]:
     """What putting synonyms in place of its lemmas adds to the sums of a word's stems and lemmas, modulo 2^64."""
-    if synonyms.keys().isdisjoint(word.lemmas):
-        return 0, 0
     stems = lemmas = 0
     for stem, lemma in zip(word.stems, word.lemmas, strict=True):
         if other := synonyms.get(lemma):
@@ -216,7 +233,7 @@ def tokenise(texts: Sequence[str], table: WordTable) -> Tokens:
     _join(pieces)
     ends = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
     words, gaps = pieces[1::2], pieces[0::2]
-    rows = np.fromiter(map(table.__getitem__, words), np.int64, len(words))
+    rows = table.rows(words)
     counts = table.counts[rows]
     content = np.flatnonzero(counts[:, STEMS])
     barriers, commas, doubts = _count_marks(gaps, table.marks)

@@ -33,7 +33,7 @@ def speller():
 
 
 def right(speller, word):
-    return speller.correct(word, NORMALISE(word).stems)
+    return speller.correct([(word, NORMALISE(word).stems)])[0]
 
 
 @given(
