@@ -79,6 +79,8 @@ def main() -> None:
 @contextmanager
 def _folder(parent: Path | None, keep: bool) -> Iterator[Path]:
     """A new folder, removed in the end unless it is to be kept."""
+    if parent:
+        parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent, prefix="rrf-"))
     try:
         yield folder

@@ -14,12 +14,10 @@ from typing import Annotated, Literal
 
 import typer
 from nbclip_shared.errors import NBClipError
-from nbclip_shared.schemas import Knowledge
 
 from kg_service.api.logging import configure_logging
 from kg_service.config import load_settings, settings_table
 from kg_service.console import (
-    append_lines,
     build_table,
     complain,
     counts_table,
@@ -32,9 +30,11 @@ from kg_service.console import (
     stdout,
 )
 from kg_service.explain_cli import explain, neighbours
+from kg_service.keys_cli import keys_app
 from kg_service.linker_cli import linker_app
 from kg_service.linker_console import coloured, mention_table
 from kg_service.options import Column, Data, FileFormat, KeysFile, LinkerName, Prior, Store, VocabularyFolder, columns, end_if_bad
+from kg_service.snapshot_cli import snapshot_app
 
 _WALK = "The walk"
 
@@ -49,8 +49,6 @@ app = typer.Typer(
     Every option is also a setting, `KG_…` (`kg-service settings`).""",
 )
 vocabulary_app = typer.Typer(no_args_is_help=True, help="The compiled vocabulary: names, semantic types, is_a.")
-snapshot_app = typer.Typer(no_args_is_help=True, help="Immutable snapshots of the graph, which targets are answered from.")
-keys_app = typer.Typer(no_args_is_help=True, help="Keys of the service, stored as digests.")
 app.add_typer(vocabulary_app, name="vocabulary", rich_help_panel=_WALK)
 app.add_typer(snapshot_app, name="snapshot", rich_help_panel=_WALK)
 app.add_typer(keys_app, name="keys")
@@ -159,119 +157,6 @@ def ingest(
     rejected = report.counts.get("rejected", 0)
     mend = "mend them, or --replace what is stored," if rejected else "mend them"
     end_if_bad(report.problems, report.bad_rows + rejected, max_bad, mend)
-
-
-@snapshot_app.command("publish")
-def publish_snapshot(
-    data: Data = None,
-    store: Store = None,
-    vocabulary: VocabularyFolder = None,
-    dataset: Annotated[str | None, typer.Option(help="Only images of this dataset.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only images of this split.")] = None,
-    representation: Annotated[
-        list[str] | None, typer.Option(help="hybrid, concepts or transe; again for more. Default: hybrid.")
-    ] = None,
-    transe_preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="How transe is learned.")] = None,
-) -> None:
-    """Freezes the graph, makes it the current snapshot and prints its id; the same graph gives the same id.
-
-    A training run's targets come from its training split: `kg-service snapshot publish --split train`
-    """
-    from kg_service.api.parts import open_graph
-    from kg_service.representations.chosen import representations_of
-    from kg_service.snapshot import SnapshotFolder
-    from kg_service.snapshot.publication import publish
-    from kg_service.vocabulary.vocabulary import open_vocabulary
-
-    settings = load_settings(
-        data=data,
-        store=store,
-        vocabulary=vocabulary,
-        transe_preset=transe_preset,
-        representations=tuple(representation or ()) or None,
-    )
-    described = open_vocabulary(settings.vocabulary_folder).describe()
-    with closing(open_graph(settings, bulk=True)) as graph:
-        new_id = publish(
-            graph,
-            settings.snapshots_folder,
-            vocabulary=described,
-            representations=representations_of(settings),
-            dataset=dataset,
-            split=split,
-        )
-    manifest = SnapshotFolder(settings.snapshots_folder).manifest(new_id)
-    stderr().print(
-        f"{manifest.images} images ({manifest.images_with_knowledge} with a concept), {manifest.concepts} concepts, "
-        f"{manifest.attributes} attributes, {manifest.is_a_edges} is_a",
-        soft_wrap=True,
-    )
-    typer.echo(new_id)
-
-
-@snapshot_app.command("append")
-def append_to_snapshot(data: Data = None, store: Store = None) -> None:
-    """Adds new images of the graph to the current snapshot, by its frozen tables, and prints the new id.
-
-    Its own images keep their vectors, and snapshots that trainings are pinned to stay. Images that were replaced or deleted are
-    counted, not taken up: for them `kg-service snapshot publish`.
-    """
-    from kg_service.api.parts import open_graph
-    from kg_service.snapshot import SnapshotFolder
-    from kg_service.snapshot.append import append
-
-    settings = load_settings(data=data, store=store)
-    with closing(open_graph(settings, bulk=True)) as graph:
-        new_id, counts = append(graph, SnapshotFolder(settings.snapshots_folder))
-    for line in append_lines(counts):
-        stderr().print(line, soft_wrap=True)
-    typer.echo(new_id)
-
-
-@snapshot_app.command("list")
-def list_snapshots(data: Data = None) -> None:
-    """Lists snapshots, the current one first."""
-    from kg_service.snapshot import SnapshotFolder
-
-    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
-    for held in folder.ids():
-        manifest = folder.manifest(held)
-        part = " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
-        words = [part, f"appended={manifest.appended.images}"] if manifest.appended else [part]
-        words += ["current"] if held == folder.current() else []
-        typer.echo(f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {' '.join(filter(None, words))}".rstrip())
-
-
-@snapshot_app.command("verify")
-def verify_snapshot(
-    snapshot_id: Annotated[str | None, typer.Argument(help="Id of a snapshot.", show_default="all")] = None, data: Data = None
-) -> None:
-    """Checks the size and SHA-256 of every file of a snapshot, or of all."""
-    from kg_service.snapshot import SnapshotFolder
-
-    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
-    for held in [snapshot_id] if snapshot_id else folder.ids():
-        manifest = folder.verify(held)
-        stdout().print(f"{held} whole: {len(manifest.files)} files, {sum(file.bytes for file in manifest.files)} bytes")
-
-
-@snapshot_app.command("embeddings")
-def write_embeddings(
-    file: Annotated[Path, typer.Argument(help="File to write, such as vectors.safetensors.")],
-    data: Data = None,
-    snapshot_id: Annotated[str | None, typer.Option("--snapshot", help="Id of a snapshot.", show_default="current")] = None,
-    knowledge: Annotated[Knowledge, typer.Option(help="Which form.")] = "dk_ek",
-    representation: Annotated[str, typer.Option(help="Which representation.")] = "hybrid",
-) -> None:
-    """Writes the image vectors to a file, for a training without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
-    from kg_service.durable import write_file
-    from kg_service.snapshot import SnapshotFolder, embeddings_parts
-
-    snapshot = SnapshotFolder(load_settings(data=data).snapshots_folder).open(snapshot_id)
-    content = b"".join(embeddings_parts(snapshot, knowledge, representation))
-    write_file(file, content)
-    stderr().print(f"{snapshot.manifest.images} images, {representation}/{knowledge}, {len(content)} bytes", soft_wrap=True)
-    typer.echo(snapshot.id)
 
 
 @app.command(rich_help_panel=_WALK)
@@ -400,46 +285,6 @@ def link(
     (linked,) = answer.results
     stdout().print(coloured(linked), soft_wrap=True)
     stdout().print(mention_table(linked.mentions) if linked.mentions else "no concept found")
-
-
-@keys_app.command("add")
-def add(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
-    scope: Annotated[list[str], typer.Option(help="read, ingest or admin (all); again for more.")],
-    data: Data = None,
-    keys_file: KeysFile = None,
-) -> None:
-    """Makes a key and prints it, once: only its digest is stored. A running service takes it up at once.
-
-    `kg-service keys add trainer --scope read`, then `curl -H "Authorization: Bearer KEY" …`
-    """
-    from kg_service.api.keys import add_key
-
-    settings = load_settings(data=data, keys_file=keys_file)
-    secret = add_key(settings.keys_path, name, scope)
-    stderr().print(f"stored in {settings.keys_path}; keep this key, it is not shown again:", soft_wrap=True)
-    typer.echo(secret)
-
-
-@keys_app.command("list")
-def list_keys(data: Data = None, keys_file: KeysFile = None) -> None:
-    """Lists the names and scopes of keys."""
-    from kg_service.api.keys import read_keys
-
-    path = load_settings(data=data, keys_file=keys_file).keys_path
-    for key in read_keys(path) if path.exists() else ():
-        typer.echo(f"{key.name} {','.join(key.scopes)} sha256:{key.sha256[:12]}…")
-
-
-@keys_app.command("remove")
-def remove(name: Annotated[str, typer.Argument(help="Whose key it is.")], data: Data = None, keys_file: KeysFile = None) -> None:
-    """Withdraws a key. A running service refuses it from now on.
-
-    To rotate: `keys add` a new one, give it out, then `keys remove` the old one.
-    """
-    from kg_service.api.keys import remove_key
-
-    remove_key(load_settings(data=data, keys_file=keys_file).keys_path, name)
 
 
 @app.command()

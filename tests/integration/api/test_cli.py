@@ -118,6 +118,8 @@ def test_a_split_is_published_alone_listed_first_and_verified(folder, command):
     assert command("snapshot", "verify", "--data", folder, train)[0] == 1
     assert command("snapshot", "verify", "--data", folder, everything)[0] == 0
     assert command("snapshot", "verify", "--data", folder, "0" * 64)[0] == 2
+    assert command("snapshot", "prune", "--data", folder)[1] == ""
+    assert command("snapshot", "prune", "--data", folder, "--keep", "0")[1].split() == [everything]
 
 
 def test_the_hybrid_is_fitted_as_the_settings_say(folder, command, monkeypatch):

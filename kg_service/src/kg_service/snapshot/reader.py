@@ -238,7 +238,7 @@ class SnapshotFolder:
             BrokenArtefact: naming the first file that differs, or a snapshot that it needs and that is not held.
         """
         manifest = self._verify_own(wanted)
-        for other in _stands_on(manifest):
+        for other in stands_on(manifest):
             self._needed(wanted, other, self._verify_own)
         return manifest
 
@@ -281,7 +281,7 @@ class SnapshotFolder:
         return load_segment(self.path / wanted, manifest.variants)
 
 
-def _stands_on(manifest: SnapshotManifest) -> tuple[str, ...]:
+def stands_on(manifest: SnapshotManifest) -> tuple[str, ...]:
     """The snapshots that it needs beside its own files."""
     return () if manifest.appended is None else (manifest.appended.base, *manifest.appended.earlier)
 
