@@ -60,6 +60,7 @@ class Report:
     learned: list[Row]
     ablations: list[Row]
     robustness: dict[str, list[Row]]
+    edges: dict[str, list[Row]]
 
 
 def write_report(report: Report) -> None:
@@ -78,6 +79,7 @@ def render(report: Report) -> str:
         "Representations": _main_table(report.rows),
         "Learned vectors (two trials)": _main_table(report.learned),
         "Ablations of the default (two trials)": _ablation_table(report.ablations),
+        "Other edges (two trials)": _edges_table(report.edges),
         **{f"Damaged graphs, {m} (two trials)": _robustness_table(report.robustness, m) for m in _MAIN},
     }
     head = (
@@ -106,6 +108,12 @@ def _ablation_table(rows: Sequence[Row]) -> str:
         return [row.method.name, *map(str, row.against_default.values())]
 
     return _table(["the default with", *(f"Δ {measure}" for measure in rows[0].against_default)], map(cells, rows))
+
+
+def _edges_table(edges: dict[str, list[Row]]) -> str:
+    head = ["the default with", *(f"{concepts}: Δ {measure}" for concepts in edges for measure in _MAIN)]
+    rows = zip(*edges.values(), strict=True)
+    return _table(head, ([row[0].method.name, *(str(each.against_default[m]) for each in row for m in _MAIN)] for row in rows))
 
 
 def _robustness_table(robustness: dict[str, list[Row]], measure: str) -> str:
@@ -161,6 +169,7 @@ def _plain(report: Report) -> dict[str, Any]:
         "representations": rows(report.rows),
         "learned": rows(report.learned),
         "ablations": rows(report.ablations),
+        "edges": {concepts: rows(each) for concepts, each in report.edges.items()},
         "robustness": {condition: rows(each) for condition, each in report.robustness.items()},
     }
 

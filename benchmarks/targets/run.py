@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 from corpus import Image, Part, graph_of, is_a_edges, linked, part, roco
+from edges import OTHER_EDGES
 from halves import Trial, concept_groups, trial
 from measures import paired_interval
 from methods import ABLATIONS, DEFAULT, LEARNED, METHODS, ROBUST, Method
@@ -57,6 +58,10 @@ def measure(name: Part, *, quick: bool) -> Report:
         learned=_compared(images, articles, trials[:2], LEARNED),
         ablations=_compared(images, articles, trials[:2], ABLATIONS),
         robustness=_robustness(name, images, articles, trials[:2]),
+        edges={
+            "ROCO's concepts": _compared(images, articles, trials[:2], OTHER_EDGES),
+            "our linker's": _compared(images, articles, _linked_trials(name, images, len(trials[:2])), OTHER_EDGES),
+        },
     )
 
 

@@ -80,6 +80,7 @@ def build(
     language: Annotated[list[str] | None, typer.Option(help="Languages to take; default: ENG.")] = None,
     suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS to leave out; default: O, E, Y.")] = None,
     is_a: Annotated[Literal["rela", "rel", "both"], typer.Option(help="rela: RELA isa; rel: PAR and CHD.")] = "both",
+    part_of: Annotated[bool, typer.Option("--part-of", help="Take part_of for is_a too: lung, thorax.")] = False,
     release: Annotated[str, typer.Option(help="Name of the release; default: what its files say.")] = "",
     licence: Annotated[str, typer.Option(help="Terms of the content, recorded.")] = "",
     max_bad: Annotated[int, typer.Option(min=0, help="Bad rows that are put up with.")] = 0,
@@ -98,7 +99,8 @@ def build(
     settings = load_settings(data=data, vocabulary=vocabulary)
     given = {"sources": source, "semantic_types": semantic_type, "languages": language, "suppress": suppress}
     chosen = {name: tuple(values) for name, values in given.items() if values}
-    filters = VocabularyFilters(is_a=("rela", "rel") if is_a == "both" else (is_a,), **chosen)
+    is_a_from = (*(("rela", "rel") if is_a == "both" else (is_a,)), *(("part_of",) if part_of else ()))
+    filters = VocabularyFilters(is_a=is_a_from, **chosen)
     with progress_bar() as progress:
         report = build_vocabulary(
             rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)

@@ -32,7 +32,7 @@ from kg_service.linking.tokens import ACRONYM, BAG, EXACT, FOLDED, KEY, LEMMAS, 
 from kg_service.vocabulary.artefact import open_array, read_manifest, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-KIND, FORMAT = "name-index", 4
+KIND, FORMAT = "name-index", 5
 PRINTS = (BAG, LEMMAS, FOLDED, EXACT)
 _HINT = "build it again: kg-service vocabulary build RRF_DIR"
 _BATCH = 1 << 16
@@ -52,7 +52,7 @@ class NameIndex:
     seen: npt.NDArray[np.uint8]
     evidence: npt.NDArray[np.uint8]
     stems: Uint64s
-    deletions: Uint64s
+    deletions: npt.NDArray[np.uint32]
     deleted: npt.NDArray[np.int32]
 
     def find(self, keys: Uint64s) -> tuple[Ints, Ints]:
@@ -77,22 +77,24 @@ def fingerprints(hashes: Uint64s) -> npt.NDArray[np.uint32]:
 
 def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:
     """Compiles the index of all names of `vocabulary` into `directory`; returns how many names it holds."""
-    parts = list(_keyed_names(vocabulary))
-    keys, names, prints, strict = (np.concatenate([part[column] for part in parts]) for column in range(4))
-    del parts
+    keys, names, prints, strict = map(np.concatenate, zip(*_keyed_names(vocabulary), strict=True))
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     first = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else np.zeros(0, np.int64)
-    keys = keys[first]
-    arrays: dict[str, npt.NDArray[Any]] = {"keys": keys, "names": names[order], "prints": prints[order], "strict": strict[order]}
-    arrays["starts"] = np.append(first, len(order)).astype(np.int32)
-    arrays |= {"seen": bit_field(keys), "evidence": _evidence_bits(vocabulary), **build_speller(vocabulary.words)}
+    counts = {"keys": len(first), "names": len(order)}
     with writing_folder(directory) as folder:
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array)
-        counts = {"keys": len(keys), "names": len(order)}
+        _save(folder, names=names[order], prints=prints[order], strict=strict[order])
+        del names, prints, strict
+        _save(folder, keys=keys[first], starts=np.append(first, len(order)).astype(np.int32), seen=bit_field(keys[first]))
+        del keys, order, first
+        _save(folder, evidence=_evidence_bits(vocabulary), **build_speller(vocabulary.words))
         write_manifest(folder, {"kind": KIND, "format": FORMAT, "vocabulary": vocabulary.sha256, "counts": counts})
-    return len(order)
+    return counts["names"]
+
+
+def _save(folder: Path, **arrays: npt.NDArray[Any]) -> None:
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
 
 
 def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:

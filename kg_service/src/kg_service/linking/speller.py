@@ -9,7 +9,7 @@ thrombosis; interlobar, intralobar).
 Symmetric deletion (Garbe, 2012): a word and its misspelling share what is left when a letter is taken out of either or both.
 
     stems      uint64 [S]   hashes of the stems of all words of the vocabulary, ascending
-    deletions  uint64 [D]   hashes of words and of those words without one letter, ascending
+    deletions  uint32 [D]   half hashes of words and of those words without one letter, ascending
     deleted    int32 [D]    which word: its position in the vocabulary's sorted words
 """
 
@@ -41,7 +41,7 @@ class Speller:
     """The arrays above, and the words they point to."""
 
     stems: npt.NDArray[np.uint64]
-    deletions: npt.NDArray[np.uint64]
+    deletions: npt.NDArray[np.uint32]
     deleted: npt.NDArray[np.int32]
     words: WordIndex
 
@@ -82,8 +82,8 @@ class Speller:
 
     def _neighbours(self, words: list[str]) -> dict[str, set[int]]:
         """The vocabulary's words that share a deletion with each word: their positions."""
-        deletions = [(i, hash_of(text)) for i, word in enumerate(words) for text in _without_a_letter(word)]
-        owners, hashes = np.array([i for i, _ in deletions], np.int64), np.array([value for _, value in deletions], np.uint64)
+        deletions = [(i, _half_hash(text)) for i, word in enumerate(words) for text in _without_a_letter(word)]
+        owners, hashes = np.array([i for i, _ in deletions], np.int64), np.array([value for _, value in deletions], np.uint32)
         low = np.searchsorted(self.deletions, hashes)
         found = np.flatnonzero(low < np.searchsorted(self.deletions, hashes, side="right"))
         positions: dict[str, set[int]] = {word: set() for word in words}
@@ -99,27 +99,36 @@ def build_speller(words: WordIndex) -> dict[str, npt.NDArray[Any]]:
     """The arrays for a vocabulary's words."""
     normalise = Normaliser()
     counts = np.diff(words.pointers)
-    stems: set[int] = set()
-    parts: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]] = []
+    stems = [np.zeros(0, np.uint64)]
+    deletions = [np.zeros(0, np.uint64)]
     for start in range(0, len(words.words), _BATCH):
-        hashes: list[int] = []
-        owners: list[int] = []
-        for position, word in enumerate(words.words.slice(start, start + _BATCH), start):
-            if not _is_plain(word) or len(word) > _MOST:
-                continue
-            stems.update(map(hash_of, normalise(word).stems))
-            if len(word) >= _LEAST - 1 and (counts[position] >= _LEAST_NAMES or len(word) >= _LONG):
-                found = [hash_of(text) for text in _without_a_letter(word)]
-                hashes += found
-                owners += [position] * len(found)
-        parts.append((np.array(hashes, np.uint64), np.array(owners, np.int32)))
-    deletions, deleted = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _nothing()
-    order = np.argsort(deletions, kind="stable")
-    return {"stems": np.array(sorted(stems), np.uint64), "deletions": deletions[order], "deleted": deleted[order]}
+        batch = [
+            (position, word)
+            for position, word in enumerate(words.words.slice(start, start + _BATCH), start)
+            if _is_plain(word) and len(word) <= _MOST
+        ]
+        stems.append(np.array([hash_of(stem) for _, word in batch for stem in normalise(word).stems], np.uint64))
+        # One number for both, so that sorting takes no more room than they do.
+        packed = [
+            _half_hash(text) << 32 | position
+            for position, word in batch
+            if len(word) >= _LEAST - 1 and (counts[position] >= _LEAST_NAMES or len(word) >= _LONG)
+            for text in _without_a_letter(word)
+        ]
+        deletions.append(np.array(packed, np.uint64))
+    all_deletions = np.concatenate(deletions)
+    del deletions
+    all_deletions.sort()
+    return {
+        "stems": np.unique(np.concatenate(stems)),
+        "deletions": (all_deletions >> np.uint64(32)).astype(np.uint32),
+        "deleted": (all_deletions & np.uint64(0xFFFFFFFF)).astype(np.int32),
+    }
 
 
-def _nothing() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
-    return np.zeros(0, np.uint64), np.zeros(0, np.int32)
+def _half_hash(text: str) -> int:
+    """32 bits: words that share them by chance are told apart by their letters."""
+    return hash_of(text) >> 32
 
 
 def _is_plain(word: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-IsASource = Literal["rela", "rel"]
+IsASource = Literal["rela", "rel", "part_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class VocabularyFilters:
         sources: SABs to keep, most trusted first (the order breaks ties); empty: all, in MRRANK's order where the release has
             it, else in alphabetical order.
         semantic_types: TUIs; a concept stays if it has one of them; empty: all.
-        is_a: where is_a comes from: `rela` is RELA isa / inverse_isa, `rel` is REL PAR / CHD of rows without a RELA.
+        is_a: where is_a comes from: `rela` is RELA isa / inverse_isa, `rel` is REL PAR / CHD of rows without a RELA;
+            `part_of` takes RELA part_of / has_part, and FMA's finer ones, for a step up too: a lung is part of the thorax.
     """
 
     languages: tuple[str, ...] = ("ENG",)
@@ -52,7 +53,10 @@ class Concept:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """`child` is_a `parent`, said by `source`: SABs in alphabetical order, joined by commas."""
+    """`child` is_a `parent`, said by `source`: SABs in alphabetical order, joined by commas.
+
+    A part_of that was taken for is_a has `UBERON:part_of` as its source.
+    """
 
     child: str
     parent: str

@@ -58,6 +58,9 @@ class Release:
 
 _Take = Callable[[Release, pa.Table], None]
 
+_PART_OF = ("part_of", "regional_part_of", "constitutional_part_of")
+_HAS_PART = ("has_part", "has_regional_part", "has_constitutional_part")
+
 
 def read_release(
     release: Release, directory: Path, filters: VocabularyFilters, bad_rows: BadRows, progress: Progress | None
@@ -103,21 +106,24 @@ def _take_types(release: Release, rows: pa.Table) -> None:
 
 
 def _select_is_a(filters: VocabularyFilters, rows: pa.Table) -> pa.Table:
-    """Rows that say is_a, with `down`: whether CUI2 is the child.
+    """Rows that say is_a, with `down`: whether CUI2 is the child; and `said by`: the SAB, marked where it says part_of.
 
     Rows are read from right to left: REL and RELA say what CUI2 is to CUI1.
     """
-    plain = pc.equal(rows["RELA"], "")
-    by_rela = _one_of(rows["RELA"], ("isa", "inverse_isa") if "rela" in filters.is_a else ())
+    rela, plain = rows["RELA"], pc.equal(rows["RELA"], "")
+    by_rela = _one_of(rela, ("isa", "inverse_isa") if "rela" in filters.is_a else ())
     by_rel = pc.and_(plain, _one_of(rows["REL"], ("PAR", "CHD") if "rel" in filters.is_a else ()))
-    chosen = pc.and_(pc.and_(pc.or_(by_rela, by_rel), pc.not_equal(rows["CUI1"], rows["CUI2"])), _allowed(filters, rows))
-    down = pc.or_(pc.equal(rows["RELA"], "isa"), pc.and_(plain, pc.equal(rows["REL"], "CHD")))
-    return rows.append_column("down", down).filter(chosen)
+    by_part = _one_of(rela, (*_PART_OF, *_HAS_PART) if "part_of" in filters.is_a else ())
+    chosen = pc.or_(pc.or_(by_rela, by_rel), by_part)
+    chosen = pc.and_(pc.and_(chosen, pc.not_equal(rows["CUI1"], rows["CUI2"])), _allowed(filters, rows))
+    down = pc.or_(_one_of(rela, ("isa", *_PART_OF)), pc.and_(plain, pc.equal(rows["REL"], "CHD")))
+    said_by = pc.binary_join_element_wise(rows["SAB"], pc.if_else(by_part, ":part_of", ""), "")
+    return rows.append_column("down", down).append_column("said by", said_by).filter(chosen)
 
 
 def _take_is_a(release: Release, rows: pa.Table) -> None:
     one, two, down = cui_numbers(rows["CUI1"]), cui_numbers(rows["CUI2"]), rows["down"].to_numpy()
-    release.is_a.add(np.where(down, two, one), np.where(down, one, two), release.is_a_sabs.encode(rows["SAB"]))
+    release.is_a.add(np.where(down, two, one), np.where(down, one, two), release.is_a_sabs.encode(rows["said by"]))
 
 
 def _take_ranks(release: Release, rows: pa.Table) -> None:

@@ -55,6 +55,26 @@ def test_where_is_a_comes_from_can_be_set(write_release, build, is_a, children):
     assert {child for child, _, _ in edges_of(vocabulary)} == children
 
 
+def test_part_of_is_taken_for_is_a_where_that_is_asked_for(write_release, build, row_of):
+    rows = [
+        row_of["MRREL"](*cells[:4], sab=cells[4])
+        for cells in (
+            ("C0000004", "RO", "C0000002", "part_of", "UBERON"),
+            ("C0000002", "RO", "C0000004", "has_part", "UBERON"),
+            ("C0000007", "RO", "C0000005", "regional_part_of", "FMA"),
+            ("C0000007", "CHD", "C0000005", "isa", "MSH"),
+        )
+    ]
+    folder = write_release(MRREL=rows)
+    _, vocabulary = build(folder)
+    assert edges_of(vocabulary) == {("C0000005", "C0000007", "MSH")}
+    _, vocabulary = build(folder, VocabularyFilters(is_a=("rela", "part_of")))
+    assert edges_of(vocabulary) == {
+        ("C0000002", "C0000004", "UBERON:part_of"),
+        ("C0000005", "C0000007", "FMA:part_of,MSH"),
+    }
+
+
 def test_gzipped_and_plain_files_give_the_same_arrays(write_release, tmp_path):
     for name, folder in (("a", write_release()), ("b", write_release(gzipped=True))):
         build_vocabulary(folder, tmp_path / name)
