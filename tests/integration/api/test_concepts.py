@@ -45,7 +45,7 @@ def test_link_says_where_what_and_whether_and_stores_nothing(reader):
     before = reader.get("/info").json()["counts"]
     caption = "Pleural effusion, no pneumothorax."
     answer = reader.post("/link", json={"captions": [caption, "zzz"]}).json()
-    assert answer["linker"] == "dictionary-4"
+    assert answer["linker"] == "dictionary-5"
     first, second = answer["results"]
     assert second == {"caption": "zzz", "mentions": []}
     assert all(caption[each["start"] : each["end"]] == each["text"] for each in first["mentions"])

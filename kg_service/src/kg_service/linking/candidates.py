@@ -95,7 +95,6 @@ class Reader:
         self._vocabulary = vocabulary
         self._index = index
         self._settings = settings
-        self._wanted = wanted_concepts(vocabulary, settings.semantic_types)
         vague = {tui for tui in _VAGUE if tui not in settings.semantic_types}
         self._vague = np.array([tui in vague for tui in vocabulary.semantic_type_names], np.bool_)
         self._preferred = np.array([term_type in _PREFERRED for term_type in vocabulary.term_types], np.bool_)
@@ -151,7 +150,7 @@ class Reader:
         """`found` with the runs of several words that are names once synonyms stand in them."""
         first, end, position, bag = self._find_synonyms(tokens)
         match, pair = self._pairs(position)
-        kept = (self._index.prints[pair, 0] == fingerprints(bag)[match]) & ~self._index.strict[pair] & self._are_wanted(pair)
+        kept = (self._index.prints[pair, 0] == fingerprints(bag)[match]) & ~self._index.strict[pair]
         kept &= (tokens.commas[end - 1] == tokens.commas[first])[match]
         match, pair = match[kept], pair[kept]
         codes, at = np.unique(np.concatenate((code_of(found.first, found.end), code_of(first, end))), return_inverse=True)
@@ -202,7 +201,7 @@ class Reader:
         acronym = (end - first == 1) & (tokens.run_count(ACRONYM, first, end) > 0)
         acronym &= (tokens.run_count(LETTERS, first, end) <= _SHORT_SURFACE) & ~shouting[first]
         strict = index.strict[pair]
-        kept = np.where(strict, exact, ~acronym[match]) & ~(comma[match] & (rule >= ANY_ORDER)) & self._are_wanted(pair)
+        kept = np.where(strict, exact, ~acronym[match]) & ~(comma[match] & (rule >= ANY_ORDER))
         return _Pairs(first, end, match[kept], pair[kept], rule[kept])
 
     def _pairs(self, position: Ints) -> tuple[Ints, Ints]:
@@ -211,10 +210,6 @@ class Reader:
         counts = self._index.starts[position + 1] - starts
         match = np.repeat(np.arange(len(position)), counts)
         return match, np.arange(len(match)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
-
-    def _are_wanted(self, pair: Ints) -> Bools | np.bool_:
-        wanted = self._wanted
-        return np.True_ if wanted is None else wanted[self._vocabulary.name_concept[self._index.names[pair]]]
 
 
 class _Pairs(NamedTuple):

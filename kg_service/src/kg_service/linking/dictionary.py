@@ -32,7 +32,7 @@ from kg_service.vocabulary.vocabulary import Vocabulary
 
 Span = tuple[int, int]
 
-VERSION = "dictionary-4"
+VERSION = "dictionary-5"
 """The number is raised when a caption can get other mentions than before."""
 
 _BATCH = 512
@@ -82,7 +82,8 @@ class DictionaryLinker:
         self._settings = settings
         self._nested = settings.nested == "all"
         self._reader = Reader(vocabulary, index, settings)
-        self._prior = _read_prior(prior or _open_prior(vocabulary, settings), vocabulary, settings)
+        self._wanted = wanted_concepts(vocabulary, settings.semantic_types)
+        self._prior = _read_prior(prior or _open_prior(vocabulary, settings), vocabulary)
         self._distinct = settings.nested == "distinct" and not (self._prior and self._prior.flat)
         self._several = self._prior is not None and self._prior.several
         self._names: dict[int, tuple[str, str]] = {}
@@ -95,7 +96,7 @@ class DictionaryLinker:
 
     @property
     def name(self) -> str:
-        """Such as `dictionary-4`, with a prior `dictionary-4+prior:ab12cd34`."""
+        """Such as `dictionary-5`, with a prior `dictionary-5+prior:ab12cd34`."""
         return f"{VERSION}+prior:{self._prior.id}" if self._prior else VERSION
 
     def link(self, captions: Sequence[str]) -> list[LinkedCaption]:
@@ -139,6 +140,8 @@ class DictionaryLinker:
                     chosen += cluster if len(cluster) == 1 else self._choose(cluster)
             if self._several:
                 chosen = _at_own_names((span, one) for span, reading in chosen for one in reading.taught or (reading,))
+            if self._wanted is not None:
+                chosen = [(span, reading) for span, reading in chosen if self._wanted[reading.concept]]
             yield _linked(caption, chosen, telling[i])
 
     def _read(self, texts: Sequence[str]) -> tuple[Tokens, Bools, Candidates]:
@@ -152,7 +155,7 @@ class DictionaryLinker:
         return tokens, shouting, found
 
     def _choose(self, readings: Iterable[tuple[Span, Reading]]) -> _Readings:
-        """The longest of crossing spans, with those inside them that are wanted; and all that texts have taught."""
+        """The longest of crossing spans, with those inside them that may nest; and all that texts have taught."""
         outer: _Readings = []
         chosen: _Readings = []
         for item in sorted(readings, key=_longest_first):
@@ -305,8 +308,8 @@ def _open_prior(vocabulary: Vocabulary, settings: LinkerSettings) -> Prior | Non
     return open_prior(Path(settings.prior), vocabulary, VERSION) if settings.prior else None
 
 
-def _read_prior(prior: Prior | None, vocabulary: Vocabulary, settings: LinkerSettings) -> PriorReader | None:
-    return PriorReader(prior, vocabulary, wanted_concepts(vocabulary, settings.semantic_types)) if prior else None
+def _read_prior(prior: Prior | None, vocabulary: Vocabulary) -> PriorReader | None:
+    return PriorReader(prior, vocabulary) if prior else None
 
 
 def _longest_first(item: tuple[Span, Reading]) -> tuple[int, int]:

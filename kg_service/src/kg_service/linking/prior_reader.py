@@ -17,13 +17,12 @@ from kg_service.vocabulary.vocabulary import Vocabulary
 class PriorReader:
     """Puts what a prior says in place of what names say."""
 
-    def __init__(self, prior: Prior, vocabulary: Vocabulary, wanted: Bools | None) -> None:
+    def __init__(self, prior: Prior, vocabulary: Vocabulary) -> None:
         self._prior = prior
         self.several, self.flat, self.id = prior.several, prior.flat, prior.id
         position = np.searchsorted(vocabulary.concept_cui, prior.cuis)
         position = np.minimum(position, len(vocabulary) - 1)
-        known = vocabulary.concept_cui[position] == prior.cuis
-        self._usable = known if wanted is None else known & wanted[position]
+        self._usable = vocabulary.concept_cui[position] == prior.cuis
         self._concept = position.astype(np.int64)
         odds = prior.odds * prior.shares.astype(float) / np.maximum(1 - prior.shares, 1e-6)
         self._score = np.round(odds / (1 + odds), 4)

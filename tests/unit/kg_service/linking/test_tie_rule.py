@@ -105,6 +105,25 @@ def test_a_type_that_is_asked_for_is_not_vague(linker_of):
     assert best(linker_of(concepts, semantic_types=("T080",)), "ictal") == [ONE]
 
 
+def test_a_filter_of_types_does_not_change_what_words_mean(linker_of):
+    concepts = {
+        ONE: ("T023", [("MSH", "MH", "Cortex"), ("MSH", "ET", "cortex")]),
+        OTHER: ("T047", [("HPO", "SY", "Cortex")]),
+    }
+    for types, found in (((), [ONE]), (("T023",), [ONE]), (("T047",), []), (("T023", "T047"), [ONE])):
+        assert best(linker_of(concepts, semantic_types=types), "cortex") == found
+
+
+def test_a_longer_name_of_another_type_keeps_its_words(linker_of):
+    concepts = {
+        ONE: ("T061", [("MSH", "MH", "Pain Management")]),
+        OTHER: ("T184", [("MSH", "MH", "Pain")]),
+    }
+    assert best(linker_of(concepts, semantic_types=("T184",), nested="none"), "pain management") == []
+    assert best(linker_of(concepts, semantic_types=("T184",), nested="all"), "pain management") == [OTHER]
+    assert best(linker_of(concepts, semantic_types=("T184",), nested="none"), "management of heavy pain") == [OTHER]
+
+
 SCORES = [
     ("Renal Cyst", "Renal Cyst", "exact", 1.0),
     ("Renal Cyst", "renal cyst", "case", 1.0),
