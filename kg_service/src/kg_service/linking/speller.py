@@ -6,7 +6,8 @@ two neighbours exchanged, or, from eight letters on, another letter. Of several 
 Two edits were tried: they make one medical word of another more often than they mend one (craniectomy, craniotomy; thrombolysis,
 thrombosis; interlobar, intralobar).
 
-Symmetric deletion (Garbe, 2012): a word and its misspelling share what is left when a letter is taken out of either or both.
+Symmetric deletion (Garbe, 2012): a word and its misspelling share what is left when a letter, not the first, is taken out of
+either or both.
 
     stems      uint64 [S]   hashes of the stems of all words of the vocabulary, ascending
     deletions  uint32 [D]   half hashes of words and of those words without one letter, ascending
@@ -119,6 +120,8 @@ def build_speller(words: WordIndex) -> dict[str, npt.NDArray[Any]]:
     all_deletions = np.concatenate(deletions)
     del deletions
     all_deletions.sort()
+    # A double letter gives the same without either.
+    all_deletions = all_deletions[np.flatnonzero(np.diff(all_deletions, prepend=np.uint64(0)))]
     return {
         "stems": np.unique(np.concatenate(stems)),
         "deletions": (all_deletions >> np.uint64(32)).astype(np.uint32),
@@ -136,9 +139,9 @@ def _is_plain(word: str) -> bool:
 
 
 def _without_a_letter(word: str) -> Iterator[str]:
-    """`word`, and `word` without each of its letters."""
+    """`word`, and `word` without each of its letters but the first."""
     yield word
-    yield from (word[:i] + word[i + 1 :] for i in range(len(word)))
+    yield from (word[:i] + word[i + 1 :] for i in range(1, len(word)))
 
 
 def _are_in(known: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
