@@ -193,7 +193,9 @@ def draw_curves(results: Results, path: Path) -> None:
 
 def _draw_curve(panel: Any, peer: Peer, result: Result) -> None:
     line = "-" if peer.knob else "none"
-    recall, precision = [score.recall for score in result.curve], [score.precision for score in result.curve]
+    # Settings come with the default first; along the knob recall falls.
+    curve = sorted(result.curve, key=lambda score: score.recall)
+    recall, precision = [score.recall for score in curve], [score.precision for score in curve]
     (drawn,) = panel.plot(recall, precision, linestyle=line, marker=".", label=peer.title)
     chosen = next(iter(result.scores.values()))
     panel.plot(chosen.recall, chosen.precision, marker="o", color=drawn.get_color())
