@@ -26,7 +26,11 @@ PEERS = (
         "nbclip",
         "NB-CLIP",
         "nbclip-kg-service",
-        tuple({"min_score": score} for score in (0.5, 0.7, 0.75, 0.85, 0.95)),
+        tuple(
+            {"min_score": score, "nested": nested}
+            for nested in ("distinct", "none", "all")
+            for score in (0.5, 0.7, 0.75, 0.85, 0.95)
+        ),
         knob="min_score",
         sources=_OURS,
     ),
@@ -121,7 +125,11 @@ def _result(peer: Peer, task: Task, quick: bool) -> Result:
     return Result(
         settings=chosen,
         scores=score(task, texts, answer.hits) | _score_of_all(peer, task, chosen, quick),
-        curve=[_main_score(task, texts, other) for other in answers],
+        curve=[
+            _main_score(task, texts, other)
+            for settings, other in zip(peer.settings, answers, strict=True)
+            if not peer.knob or {**settings, peer.knob: 0} == {**chosen, peer.knob: 0}
+        ],
         hits=answer.hits,
         texts=texts,
         texts_per_s=len(texts) / answer.cpu_s,
