@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -114,8 +115,8 @@ class EmbeddedStore:
         with self._database.reading() as connection:
             images, attribute_A3 = _rows_above(connection, 0, dataset, split)
             concepts = connection.execute("SELECT concept_key, cui FROM concept")
-            is_a = connection.execute("SELECT child, parent FROM is_a").fetchall()
-            return _graph(connection, images, attribute_A3, concepts, np.array(is_a, np.int64).reshape(-1, 2))
+            is_a_E2 = _integers(connection.execute("SELECT child, parent FROM is_a"), 2)
+            return _graph(connection, images, attribute_A3, concepts, is_a_E2)
 
     def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
         """As `GraphStore.read_new`."""
@@ -312,7 +313,12 @@ def _rows_above(
         f"SELECT image_key, concept_key, provenance_key FROM attribute WHERE image_key > ? AND {_PRESENT} {selected}",
         [last_key, *(given if wanted else [])],
     )
-    return images, np.array(attributes.fetchall(), np.int64).reshape(-1, 3)
+    return images, _integers(attributes, 3)
+
+
+def _integers(rows: Iterable[tuple[int, ...]], columns: int) -> Int64s:
+    """Rows of integers, [R, columns]; no list of them is made."""
+    return np.fromiter(chain.from_iterable(rows), np.int64).reshape(-1, columns)
 
 
 def _graph(
