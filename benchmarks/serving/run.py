@@ -4,8 +4,8 @@
     make bench-serving ARGS="--images 20000 --without-neo4j"
 
 The arithmetic is timed in CPU time of one thread, what crosses a socket by the clock; each figure is the least of several runs,
-so that other work on the machine counts little. The Neo4j server is that of NEO4J_URI, NEO4J_USER and NEO4J_PASSWORD, whose
-database must be empty, or one that is started as for the tests. 100,000 images take 10 to 15 minutes, most of them Cypher's.
+so that other work on the machine counts little. The Neo4j server has the Graph Data Science library where Java and Maven are at
+hand; else it is one that is started as for the tests. 100,000 images take 10 to 15 minutes, most of them Cypher's.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _tables(
         server = neo4j_seconds(store, {size: _ids(snapshot, size) for size in NEO4J_SIZES})
         for size in NEO4J_SIZES:
             server[size]["/targets"] = wire_seconds(data, snapshot, _ids(snapshot, size))["TCP, float32"]
-        yield CYPHER, "Shared concepts on Neo4j, and `/targets` over TCP, ms by the clock", server
+        yield CYPHER, "All pairs of a batch on Neo4j, and `/targets` over TCP, ms by the clock", server
 
 
 def _shares(columns: dict[int, dict[str, float]]) -> dict[int, dict[str, float]]:
