@@ -56,18 +56,15 @@ def _measured(images: int) -> dict[str, float]:
     rows = np.random.default_rng(0).choice(images, _BATCH, replace=False)
     ids = [snapshot.image_id(int(row)) for row in rows[:256]]
     vectors = snapshot.vectors("hybrid", "dk_ek")
-    memory = memory_megabytes(data, ids)
+    one, four = (memory_megabytes(data, ids, count) for count in (1, 4))
     return {
         f"S of {_BATCH:,} × {_BATCH:,}, CPU ms": 1e3 * least_seconds(lambda: similarity(vectors, rows, rows)),
         f"{_NEW_IMAGES:,} captions appended in memory, CPU ms": 1e3 * in_memory_seconds(snapshot, _NEW_IMAGES),
         "published, CPU s": _publish_seconds(data, snapshot),
         "started, to the first answer, CPU s": start_seconds(data, ids)["CPU until the first answer"],
         "snapshot on disk, MB": sum(file.bytes for file in snapshot.manifest.files) / 1e6,
-        # The snapshot's pages are shared by three: two processes and this one.
-        "one process, MB": memory["all of the second, PSS"]
-        + memory["snapshot in the first, RSS"]
-        - memory["snapshot in the second, PSS"],
-        "a second one beside it, MB (PSS)": memory["all of the second, PSS"],
+        "one process, MB (RSS)": one["all, RSS"],
+        "each of three further ones, MB (PSS)": (four["all, PSS"] - one["all, PSS"]) / 3,
     }
 
 

@@ -37,6 +37,7 @@ from threadpoolctl import threadpool_limits
 from wire import FORMS, wire_seconds
 
 NEW_IMAGES = 10_000
+PROCESSES = (1, 4)
 CACHE = Path.home() / ".cache" / "nbclip-bench" / "serving"
 VOCABULARY = {"release": "synthetic", "sha256": "0" * 64}
 
@@ -87,8 +88,9 @@ def _tables(
     yield WIRE, "One answer, ms by the clock", {size: wire_seconds(data, snapshot, ids[size]) for size in ids}
     smallest = ids[min(ids)]
     yield START, "A process, from its start, ms", {len(smallest): start_seconds(data, smallest)}
-    memory = {name: megabytes / 1_000 for name, megabytes in memory_megabytes(data, smallest).items()}
-    yield MEMORY, "Memory of two processes on one snapshot, MB", {len(smallest): memory}
+    memory = {count: memory_megabytes(data, smallest, count) for count in PROCESSES}
+    thousandths = {count: {name: megabytes / 1_000 for name, megabytes in of.items()} for count, of in memory.items()}
+    yield MEMORY, "Memory of N processes on one snapshot, MB", thousandths
     if not arguments.without_neo4j:
         server = neo4j_seconds(store, {size: _ids(snapshot, size) for size in NEO4J_SIZES})
         for size in NEO4J_SIZES:
