@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +14,7 @@ import numpy as np
 from kernels import least_seconds
 from kg_service.durable import write_file
 from kg_service.graph.embedded import open_embedded
-from kg_service.graph.store import AttributeEdge, ConceptNode, Graph, GraphBatch, GraphStore, ImageNode, Revision
-from kg_service.graph.transfer import copy
+from kg_service.graph.store import AttributeEdge, ConceptNode, Graph, GraphBatch, ImageNode, Revision
 from kg_service.similarity import similarity
 from kg_service.snapshot import Snapshot, SnapshotFolder
 from kg_service.snapshot.append import append_graph, embed_segment, with_tail
@@ -26,7 +26,7 @@ _RUNS = 5
 _TURNS = 15
 
 
-def append_seconds(store: GraphStore, snapshot: Snapshot, images: int) -> dict[str, float]:
+def append_seconds(file: Path, snapshot: Snapshot, images: int) -> dict[str, float]:
     """CPU seconds from ids, caption digests and concepts of new images, as linking leaves them, to a snapshot that serves them.
 
     In memory is vectors of every variant, ids and their table, caption keys. Durable is with files, digests, fsync, CURRENT, and
@@ -42,11 +42,12 @@ def append_seconds(store: GraphStore, snapshot: Snapshot, images: int) -> dict[s
         return lambda: snapshot.base.fitted(variant).embed_known(ids, matrix)
 
     seconds = {f"vectors alone, {'/'.join(variant)}": least_seconds(vectors_of(variant), runs=_RUNS) for variant in kept}
+    store = open_embedded(file)
     snapshots, graph = SnapshotFolder(snapshot.base.folder.parent), store.read_graph()
     return seconds | {
         "in memory": in_memory_seconds(snapshot, images),
         "durable": _durable(snapshot, images),
-        "what is new read from the store": _read_new_seconds(store, snapshot, images),
+        "what is new read from the store": read_new_seconds(file, snapshot, images),
         "the whole graph read from the store": least_seconds(store.read_graph, runs=2),
         "compared with the snapshot": least_seconds(lambda: append_graph(snapshots, snapshot, graph), runs=2),
     }
@@ -84,21 +85,21 @@ def _durable(snapshot: Snapshot, images: int) -> float:
     return min(times)
 
 
-def _read_new_seconds(store: GraphStore, snapshot: Snapshot, images: int) -> float:
-    """CPU seconds to read as many new images from a copy of the store, and nothing else."""
+def read_new_seconds(file: Path, snapshot: Snapshot, images: int) -> float:
+    """CPU seconds to read as many new images, and nothing else, from a copy of the graph store in a file."""
     ids, _, indptr, indices = _new(snapshot, images)
     cuis = [[snapshot.cui(concept) for concept in row] for row in np.split(indices, indptr[1:-1])]
     nodes = [ImageNode(image_id, image_id, tuple(map(AttributeEdge, row))) for image_id, row in zip(ids, cuis, strict=True)]
     concepts = [ConceptNode(cui, "") for cui in sorted({cui for row in cuis for cui in row})]
-    with (
-        tempfile.TemporaryDirectory(dir=snapshot.base.folder.parents[1]) as folder,
-        closing(open_embedded(Path(folder) / "graph.sqlite")) as copied,
-    ):
-        copy(store, copied)
-        since = copied.read_graph().revision
-        assert since is not None
-        copied.write(GraphBatch(nodes, concepts))
-        return least_seconds(lambda: copied.read_new(since), runs=_RUNS)
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        copied = Path(folder) / file.name
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copied)) as target:
+            source.backup(target)
+        with closing(open_embedded(copied)) as store:
+            since = store.read_graph().revision
+            assert since is not None
+            store.write(GraphBatch(nodes, concepts))
+            return least_seconds(lambda: store.read_new(since), runs=_RUNS)
 
 
 def segment_seconds(snapshot: Snapshot, rows: Sequence[int] | np.ndarray, appended: int) -> dict[str, float]:

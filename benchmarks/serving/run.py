@@ -77,8 +77,7 @@ def _tables(
     rows = {size: generator.choice(images, size, replace=False) for size in sizes}
     yield KERNEL, "S of a square batch, CPU ms", {size: kernel_seconds(snapshot, rows[size]) for size in sizes}
     yield "look", "One image against all of them, CPU ms", {images: look_seconds(snapshot, rows[sizes[0]])}
-    store = open_store(str(data / "graph.sqlite"))
-    appended = {NEW_IMAGES: append_seconds(store, snapshot, NEW_IMAGES)}
+    appended = {NEW_IMAGES: append_seconds(data / "graph.sqlite", snapshot, NEW_IMAGES)}
     yield APPENDED, f"{NEW_IMAGES:,} new captions on {images:,}, CPU ms", appended
     segments = {size: segment_seconds(snapshot, rows[size], NEW_IMAGES) for size in sizes}
     yield "segments", "S of a square batch with appended images, CPU ms", segments
@@ -92,6 +91,7 @@ def _tables(
     thousandths = {count: {name: megabytes / 1_000 for name, megabytes in of.items()} for count, of in memory.items()}
     yield MEMORY, "Memory of N processes on one snapshot, MB", thousandths
     if not arguments.without_neo4j:
+        store = open_store(str(data / "graph.sqlite"))
         server = neo4j_seconds(store, {size: _ids(snapshot, size) for size in NEO4J_SIZES})
         for size in NEO4J_SIZES:
             server[size]["/targets"] = wire_seconds(data, snapshot, _ids(snapshot, size))["TCP, float32"]
