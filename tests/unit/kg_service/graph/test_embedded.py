@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from kg_service.graph import open_store
@@ -139,6 +140,34 @@ def test_a_restored_backup_has_not_the_states_that_came_after_it(store, path, tm
     assert restored.read_graph().revision.number > late.number
     assert restored.read_new(late) is None
     restored.close()
+
+
+@pytest.mark.parametrize("part", [{}, {"split": "train"}])
+def test_a_read_of_what_is_new_costs_no_more_in_a_larger_graph(path, monkeypatch, part):
+    connect, steps = Database._connect, []
+
+    def counted(self):
+        connection = connect(self)
+        connection.set_progress_handler(lambda: steps.append(1), 1)
+        return connection
+
+    monkeypatch.setattr(Database, "_connect", counted)
+    store = open_embedded(path)
+    costs = []
+    for first in (0, 1_000):
+        store.write(split_train(*(f"{number:05}" for number in range(first, first + 1_000))))
+        since = store.read_graph(**part).revision
+        store.write(split_train(f"new after {first}", f"also after {first}"))
+        steps.clear()
+        assert len(store.read_new(since, **part).image_ids) == 2
+        costs.append(len(steps))
+    store.close()
+    assert costs[1] < 1.2 * costs[0]
+
+
+def split_train(*image_ids):
+    images = batch(*image_ids).images
+    return GraphBatch([replace(image, split="train") for image in images], [CONCEPT])
 
 
 def test_what_changes_no_image_is_no_new_state(store):
