@@ -1,6 +1,6 @@
 """How the costs of serving grow with the images of a snapshot: a table and a plot in docs/performance.md.
 
-    make bench-growth                                    # 10,000, 100,000 and 1,000,000 images: about 15 minutes, 8 GB on disk
+    make bench-growth                                    # 10,000, 100,000 and 1,000,000 images: 10 to 20 minutes, 4 GB on disk
     make bench-growth ARGS="--images 1000,10000"
 
 Times are CPU times of one thread.
@@ -27,7 +27,7 @@ from kg_service.graph import open_store
 from kg_service.similarity import similarity
 from kg_service.snapshot import Snapshot
 from kg_service.snapshot.publication import publish
-from page import PAGE, write_between
+from page import PAGE, shown, write_between
 from process import memory_megabytes, start_seconds
 from run import CACHE, VOCABULARY, snapshot_of
 from threadpoolctl import threadpool_limits
@@ -45,7 +45,7 @@ def main() -> None:
     figures = {images: _measured(images) for images in arguments.images}
     lines = [f"| | {' | '.join(f'{images:,} images' for images in figures)} |", f"| --- |{' ---: |' * len(figures)}"]
     names = next(iter(figures.values()))
-    lines += [f"| {what} | {' | '.join(f'{of[what]:,.3g}' for of in figures.values())} |" for what in names]
+    lines += [f"| {what} | {' | '.join(shown(of[what]) for of in figures.values())} |" for what in names]
     print("\n".join(lines))
     if arguments.report:
         _plot(figures, _PLOT)
