@@ -63,10 +63,10 @@ bench-transe: setup  ## TransE beside pykeen's on a small graph: scores, loss, h
 bench-training: setup  ## a training step with soft targets, without, and of open_clip's own trainer
 	$(RUN) --with braceexpand --with pandas --with webdataset python benchmarks/training/run.py $(ARGS)
 
-bench-serving: setup  ## /targets: its arithmetic, its way over a socket, and Cypher
+bench-serving: setup  ## /targets: its arithmetic, its way over a socket, Cypher and GDS
 	$(RUN) python benchmarks/serving/run.py $(ARGS)
 
-bench: setup  ## the service's goals, met or not, beside scipy, torch and Cypher in one run, into docs/performance.md
+bench: setup  ## the service's goals, met or not, beside scipy, torch, Cypher and GDS in one run, into docs/performance.md
 	$(RUN) python benchmarks/serving/run.py --report $(ARGS)
 
 bench-growth: setup  ## serving over 10,000, 100,000 and 1,000,000 images, into docs/performance.md

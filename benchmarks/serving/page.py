@@ -15,8 +15,13 @@ def table_lines(title: str, columns: Mapping[int, Mapping[str, float]]) -> Itera
     yield f"| --- |{' ---: |' * len(columns)}"
     names = list(dict.fromkeys(name for values in columns.values() for name in values))
     for name in names:
-        cells = (f"{1_000 * values[name]:.3g}" if name in values else "" for values in columns.values())
+        cells = (shown(1_000 * values[name]) if name in values else "" for values in columns.values())
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def shown(value: float) -> str:
+    """Three digits, more before the point where there are more."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def write_between(marker: str, text: str) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from wire import MATRIX, service
@@ -16,7 +17,7 @@ _SNAPSHOT_FILES = "/snapshots/"
 
 def start_seconds(data: Path, ids: Sequence[str]) -> dict[str, float]:
     """Seconds by the clock from the start of `kg-service serve` until it listens, and until the first answer, and the process's
-    CPU seconds by then; least of three."""
+    CPU seconds by then; least of three, of which the first finds the bytecode of modules and the kernels to be kept or not."""
     runs = [_start(data, ids) for _ in range(3)]
     return {name: min(run[name] for run in runs) for name in runs[0]}
 
@@ -36,21 +37,24 @@ def _cpu_s(process: subprocess.Popen[bytes]) -> float:
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-def memory_megabytes(data: Path, ids: Sequence[str]) -> dict[str, float]:
-    """MB of two processes that have answered: the snapshot's pages in the first (RSS), and each one's share of them (PSS)."""
+def memory_megabytes(data: Path, ids: Sequence[str], processes: int) -> dict[str, float]:
+    """MB of so many processes, added up, that have each answered; and of them the snapshot's pages.
+
+    RSS counts a page once for each process that has it, PSS shares it out among them: among this one too, which has the same
+    libraries, and the snapshot.
+    """
     body = json.dumps({"image_ids": list(ids), "output": "similarity"})
-    with service(data, "--port", "0") as (first, one), service(data, "--uds", str(data / "second.sock")) as (second, other):
-        for connection in (first, second):
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(service(data, "--uds", str(data / f"process-{number}.sock"))) for number in range(processes)
+        ]
+        for connection, _ in running:
             connection.request("POST", "/targets", body, MATRIX)
             connection.getresponse().read()
-        mapped = [_snapshot_pages(process) for process in (one, other)]
-        whole = [_rollup(process)["Pss"] for process in (one, other)]
-        return {
-            "snapshot in the first, RSS": mapped[0]["Rss"],
-            "snapshot in the first, PSS": mapped[0]["Pss"],
-            "snapshot in the second, PSS": mapped[1]["Pss"],
-            "all of the second, PSS": whole[1],
-        }
+        whole = [_rollup(process) for _, process in running]
+        mapped = [_snapshot_pages(process) for _, process in running]
+    found = {f"all, {kind}": sum(each[kind.title()] for each in whole) for kind in ("RSS", "PSS")}
+    return found | {f"of that the snapshot, {kind}": sum(each[kind.title()] for each in mapped) for kind in ("RSS", "PSS")}
 
 
 def _snapshot_pages(process: subprocess.Popen[bytes]) -> dict[str, float]:

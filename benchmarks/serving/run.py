@@ -4,8 +4,8 @@
     make bench-serving ARGS="--images 20000 --without-neo4j"
 
 The arithmetic is timed in CPU time of one thread, what crosses a socket by the clock; each figure is the least of several runs,
-so that other work on the machine counts little. The Neo4j server is that of NEO4J_URI, NEO4J_USER and NEO4J_PASSWORD, whose
-database must be empty, or one that is started as for the tests. 100,000 images take 10 to 15 minutes, most of them Cypher's.
+so that other work on the machine counts little. The Neo4j server has the Graph Data Science library where Java and Maven are at
+hand; else it is one that is started as for the tests. 100,000 images take 10 to 15 minutes, most of them Cypher's.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from threadpoolctl import threadpool_limits
 from wire import FORMS, wire_seconds
 
 NEW_IMAGES = 10_000
+PROCESSES = (1, 4)
 CACHE = Path.home() / ".cache" / "nbclip-bench" / "serving"
 VOCABULARY = {"release": "synthetic", "sha256": "0" * 64}
 
@@ -76,8 +77,7 @@ def _tables(
     rows = {size: generator.choice(images, size, replace=False) for size in sizes}
     yield KERNEL, "S of a square batch, CPU ms", {size: kernel_seconds(snapshot, rows[size]) for size in sizes}
     yield "look", "One image against all of them, CPU ms", {images: look_seconds(snapshot, rows[sizes[0]])}
-    store = open_store(str(data / "graph.sqlite"))
-    appended = {NEW_IMAGES: append_seconds(store, snapshot, NEW_IMAGES)}
+    appended = {NEW_IMAGES: append_seconds(data / "graph.sqlite", snapshot, NEW_IMAGES)}
     yield APPENDED, f"{NEW_IMAGES:,} new captions on {images:,}, CPU ms", appended
     segments = {size: segment_seconds(snapshot, rows[size], NEW_IMAGES) for size in sizes}
     yield "segments", "S of a square batch with appended images, CPU ms", segments
@@ -87,13 +87,15 @@ def _tables(
     yield WIRE, "One answer, ms by the clock", {size: wire_seconds(data, snapshot, ids[size]) for size in ids}
     smallest = ids[min(ids)]
     yield START, "A process, from its start, ms", {len(smallest): start_seconds(data, smallest)}
-    memory = {name: megabytes / 1_000 for name, megabytes in memory_megabytes(data, smallest).items()}
-    yield MEMORY, "Memory of two processes on one snapshot, MB", {len(smallest): memory}
+    memory = {count: memory_megabytes(data, smallest, count) for count in PROCESSES}
+    thousandths = {count: {name: megabytes / 1_000 for name, megabytes in of.items()} for count, of in memory.items()}
+    yield MEMORY, "Memory of N processes on one snapshot, MB", thousandths
     if not arguments.without_neo4j:
+        store = open_store(str(data / "graph.sqlite"))
         server = neo4j_seconds(store, {size: _ids(snapshot, size) for size in NEO4J_SIZES})
         for size in NEO4J_SIZES:
             server[size]["/targets"] = wire_seconds(data, snapshot, _ids(snapshot, size))["TCP, float32"]
-        yield CYPHER, "Shared concepts on Neo4j, and `/targets` over TCP, ms by the clock", server
+        yield CYPHER, "All pairs of a batch on Neo4j, and `/targets` over TCP, ms by the clock", server
 
 
 def _shares(columns: dict[int, dict[str, float]]) -> dict[int, dict[str, float]]:

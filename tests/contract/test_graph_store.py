@@ -18,6 +18,7 @@ from kg_service.graph.store import (
     ImageNode,
     ImageOutcome,
     IsAEdge,
+    Revision,
 )
 from nbclip_shared.errors import InvalidInput
 from nbclip_shared.ids import caption_sha256
@@ -240,6 +241,34 @@ def test_a_part_of_the_graph_by_dataset_and_split(store):
     assert (rows(both), both.cuis) == ({"b": [EFFUSION]}, (EFFUSION, DISEASE))
     assert store.read_graph(dataset="none").image_ids == ()
     assert store.read_graph(dataset="").image_ids == ()
+
+
+def test_what_was_added_since_a_read_comes_alone(store):
+    store.write(batch(image("c", PNEUMONIA, split="train"), image("d", EFFUSION)))
+    since = store.read_graph(split="train").revision
+    assert store.read_new(since).image_ids == ()
+    store.write(batch(image("b", FRACTURE, PNEUMONIA, split="train"), image("a", caption="none"), image("e", PNEUMONIA)))
+    new = store.read_new(since)
+    assert rows(new) == {"a": [], "b": [PNEUMONIA, FRACTURE], "e": [PNEUMONIA]}
+    assert (new.cuis, new.is_a.shape, new.linkers) == ((PNEUMONIA, FRACTURE), (0, 2), ("given",))
+    assert new.caption_sha256[0] == caption_sha256("none")
+    assert rows(store.read_new(since, split="train")) == {"b": [PNEUMONIA, FRACTURE]}
+    assert new.revision == store.read_graph().revision
+    store.write(batch(image("f", DISEASE)))
+    assert rows(store.read_new(new.revision)) == {"f": [DISEASE]}
+
+
+def test_what_was_added_is_not_told_apart_where_images_were_removed(store):
+    store.write(batch(image("a", PNEUMONIA), image("b", PNEUMONIA)))
+    first = store.read_graph().revision
+    store.write(batch(image("a", EFFUSION)), on_conflict="replace")
+    assert store.read_new(first) is None
+    second = store.read_graph().revision
+    assert store.read_new(second).image_ids == ()
+    store.delete_image("b")
+    assert store.read_new(second) is None
+    for unknown in (Revision(first.number, second.token), Revision(1_000, first.token), Revision(-1, "")):
+        assert store.read_new(unknown) is None
 
 
 IDS_BY_CODE_POINT = [

@@ -36,27 +36,27 @@ def find_java() -> str:
     return java
 
 
-def find_artifacts() -> Path:
-    """The folder with Neo4j's jars; the first time Maven downloads about 140 MB.
+def find_artifacts(pom: Path = POM) -> Path:
+    """The folder with the jars of a pom.xml, Neo4j's if none is given; the first time Maven downloads about 140 MB.
 
     Raises:
         Unobtainable: they are not there, and there is no `mvn` or it fails.
     """
-    folder = cache_folder()
+    folder = cache_folder(pom)
     if not folder.exists():
-        _resolve(folder)
+        _resolve(pom, folder)
     return folder
 
 
-def cache_folder() -> Path:
-    """Where the jars of this pom.xml are kept."""
-    pom = POM.read_bytes()
-    version = ElementTree.fromstring(pom).findtext(".//{*}neo4j.version")
+def cache_folder(pom: Path = POM) -> Path:
+    """Where the jars of a pom.xml are kept."""
+    content = pom.read_bytes()
+    version = ElementTree.fromstring(content).findtext(".//{*}neo4j.version")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "nbclip" / f"neo4j-{version}-{hashlib.sha256(pom).hexdigest()[:8]}"
+    return cache / "nbclip" / f"neo4j-{version}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
-def _resolve(folder: Path) -> None:
+def _resolve(pom: Path, folder: Path) -> None:
     """Two runs may do this at once: the folder appears whole, and the first one counts."""
     maven = shutil.which("mvn")
     if maven is None:
@@ -64,7 +64,7 @@ def _resolve(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as scratch:
         lib = Path(scratch) / "lib"
-        command = [maven, "--batch-mode", "--quiet", "--file", POM, "dependency:copy-dependencies"]
+        command = [maven, "--batch-mode", "--quiet", "--file", pom, "dependency:copy-dependencies"]
         done = subprocess.run(
             [*command, f"-DoutputDirectory={lib}", "-DincludeScope=runtime"], cwd=scratch, capture_output=True, text=True
         )

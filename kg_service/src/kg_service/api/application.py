@@ -61,8 +61,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.cells = Places(2 * settings.max_cells, "matrix cells")
     app.state.publishing = Places(1, "publications")
     app.state.stopping = False
-    # neighbours before images, whose paths take slashes.
-    for room in (neighbours, images, jobs, link, concepts, targets, representations, explain, snapshots, service, metrics, page):
+    # Looked through in this order: what each training step asks comes first, neighbours before images, whose paths take slashes.
+    for room in (targets, representations, neighbours, images, jobs, link, concepts, explain, snapshots, service, metrics, page):
         app.include_router(room.router)
     app.mount("/neo4j-browser", neo4j_browser())
     handle_errors(app)

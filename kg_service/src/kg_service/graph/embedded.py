@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 from nbclip_shared.errors import Unavailable
 from nbclip_shared.ids import caption_sha256
 
-from kg_service.graph.arrays import assemble_graph
+from kg_service.graph.arrays import Int64s, assemble_graph
 from kg_service.graph.settlement import canonical, image_batch, require_concepts, settle
 from kg_service.graph.sqlite import Database
 from kg_service.graph.store import (
@@ -25,6 +27,7 @@ from kg_service.graph.store import (
     ImageNode,
     IsAEdge,
     OnConflict,
+    Revision,
     WriteReport,
 )
 
@@ -62,8 +65,10 @@ class EmbeddedStore:
             _upsert_is_a(connection, batch.is_a, concept_keys)
             known = _nodes(connection, f"image_id IN {_GIVEN}", [_json(image.image_id for image in batch.images)])
             settlement = settle(batch.images, {node.image_id: canonical(node) for node in known}, on_conflict)
-            _delete(connection, [node.image_id for node in known if node.image_id in settlement.changed])
+            removed = _delete(connection, [node.image_id for node in known if node.image_id in settlement.changed])
             _insert(connection, settlement.changed.values(), concept_keys)
+            if settlement.changed:
+                _next_revision(connection, removed)
         return WriteReport(settlement.outcomes)
 
     def image(self, image_id: str) -> ImageNode | None:
@@ -83,7 +88,10 @@ class EmbeddedStore:
     def delete_images(self, image_ids: Iterable[str]) -> int:
         """Removes images and their edges in one transaction; returns how many there were."""
         with self._database.writing() as connection:
-            return _delete(connection, [*image_ids])
+            removed = _delete(connection, [*image_ids])
+            if removed:
+                _next_revision(connection, removed)
+        return removed
 
     def image_ids(self) -> set[str]:
         """The ids of all images."""
@@ -104,26 +112,22 @@ class EmbeddedStore:
 
     def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
         """As `GraphStore.read_graph`."""
-        wanted = {column: value for column, value in (("dataset", dataset), ("split", split)) if value is not None}
-        where = " AND ".join(["TRUE", *(f"{column} = ?" for column in wanted)])
-        selected = f"AND image_key IN (SELECT image_key FROM image WHERE {where})" if wanted else ""
         with self._database.reading() as connection:
-            images = connection.execute(
-                f"SELECT image_key, image_id, caption_sha256 FROM image WHERE {where}", [*wanted.values()]
-            )
-            attributes = connection.execute(
-                f"SELECT image_key, concept_key, provenance_key FROM attribute WHERE {_PRESENT} {selected}", [*wanted.values()]
-            )
+            images, attribute_A3 = _rows_above(connection, 0, dataset, split)
             concepts = connection.execute("SELECT concept_key, cui FROM concept")
-            is_a = connection.execute("SELECT child, parent FROM is_a")
-            attribute_A3 = np.array(attributes.fetchall(), np.int64).reshape(-1, 3)
-            return assemble_graph(
-                images,
-                concepts,
-                attribute_A3[:, :2],
-                np.array(is_a.fetchall(), np.int64).reshape(-1, 2),
-                _linkers(connection, np.unique(attribute_A3[:, 2]).tolist()),
-            )
+            is_a_E2 = _integers(connection.execute("SELECT child, parent FROM is_a"), 2)
+            return _graph(connection, images, attribute_A3, concepts, is_a_E2)
+
+    def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
+        """As `GraphStore.read_new`."""
+        with self._database.reading() as connection:
+            last_key = _last_key_if_none_removed(connection, since)
+            if last_key is None:
+                return None
+            images, attribute_A3 = _rows_above(connection, last_key, dataset, split)
+            concept_keys = _json(np.unique(attribute_A3[:, 1]).tolist())
+            concepts = connection.execute(f"SELECT concept_key, cui FROM concept WHERE concept_key IN {_GIVEN}", [concept_keys])
+            return _graph(connection, images, attribute_A3, concepts, np.zeros((0, 2), np.int64))
 
     def batches(self) -> Iterator[GraphBatch]:
         """As `GraphStore.batches`."""
@@ -273,6 +277,62 @@ def _count_images(connection: sqlite3.Connection, image_keys: Sequence[int], sig
         """,
         [sign, _json(image_keys)],
     )
+
+
+def _next_revision(connection: sqlite3.Connection, removed: int) -> None:
+    """Counts a transaction that changes images, after it has done so."""
+    connection.execute(
+        """
+        INSERT INTO revision SELECT (SELECT max(number) FROM revision) + 1, hex(randomblob(16)), coalesce(max(image_key), 0), ?
+        FROM image
+        """,
+        [removed],
+    )
+
+
+def _last_key_if_none_removed(connection: sqlite3.Connection, since: Revision) -> int | None:
+    """The highest image key of a former state, None if it is none or images were removed after it."""
+    found = connection.execute(
+        "SELECT last_key FROM revision WHERE number = ? AND token = ?", [since.number, since.token]
+    ).fetchone()
+    removed = connection.execute("SELECT 1 FROM revision WHERE number > ? AND removed > 0 LIMIT 1", [since.number]).fetchone()
+    return found[0] if found and not removed else None
+
+
+def _rows_above(
+    connection: sqlite3.Connection, last_key: int, dataset: str | None, split: str | None
+) -> tuple[list[tuple[int, str, str]], Int64s]:
+    """Key, id and caption digest of the images with higher keys, of one dataset or split if given, and image key, concept key
+    and provenance key of their present attributes, int64, [A, 3]."""
+    wanted = {column: value for column, value in (("dataset", dataset), ("split", split)) if value is not None}
+    where = " AND ".join(["image_key > ?", *(f"{column} = ?" for column in wanted)])
+    given = [last_key, *wanted.values()]
+    images = connection.execute(f"SELECT image_key, image_id, caption_sha256 FROM image WHERE {where}", given).fetchall()
+    selected = f"AND image_key IN (SELECT image_key FROM image WHERE {where})" if wanted else ""
+    attributes = connection.execute(
+        f"SELECT image_key, concept_key, provenance_key FROM attribute WHERE image_key > ? AND {_PRESENT} {selected}",
+        [last_key, *(given if wanted else [])],
+    )
+    return images, _integers(attributes, 3)
+
+
+def _integers(rows: Iterable[tuple[int, ...]], columns: int) -> Int64s:
+    """Rows of integers, [R, columns]; no list of them is made."""
+    return np.fromiter(chain.from_iterable(rows), np.int64).reshape(-1, columns)
+
+
+def _graph(
+    connection: sqlite3.Connection,
+    images: Sequence[tuple[int, str, str]],
+    attribute_A3: Int64s,
+    concepts: Iterable[tuple[int, str]],
+    is_a_E2: Int64s,
+) -> Graph:
+    """As `assemble_graph`, with the state that the connection sees."""
+    linkers = _linkers(connection, np.unique(attribute_A3[:, 2]).tolist())
+    number, token = connection.execute("SELECT number, token FROM revision ORDER BY number DESC LIMIT 1").fetchone()
+    graph = assemble_graph(images, concepts, attribute_A3[:, :2], is_a_E2, linkers)
+    return replace(graph, revision=Revision(number, token))
 
 
 def _linkers(connection: sqlite3.Connection, provenance_keys: Sequence[int]) -> set[str]:

@@ -28,6 +28,18 @@ CREATE TABLE IF NOT EXISTS image (
   ingested_at TEXT NOT NULL -- ISO 8601, UTC
 ) STRICT;
 
+-- A row for each transaction that changed images. A new image's key is above all others, so what was added since a revision
+-- is what has a key above its `last_key`, unless images were removed since: then keys may have been given anew.
+CREATE TABLE IF NOT EXISTS revision (
+  number INTEGER PRIMARY KEY,
+  token TEXT NOT NULL, -- random: a restored backup that was written to has another
+  last_key INTEGER NOT NULL, -- the highest image_key then
+  removed INTEGER NOT NULL -- images that it replaced or deleted
+) STRICT;
+
+INSERT INTO revision SELECT 0, hex(randomblob(16)), (SELECT coalesce(max(image_key), 0) FROM image), 0
+WHERE NOT EXISTS (SELECT 1 FROM revision);
+
 CREATE TABLE IF NOT EXISTS provenance (
   provenance_key INTEGER PRIMARY KEY,
   linker TEXT NOT NULL,
@@ -49,6 +61,6 @@ CREATE TABLE IF NOT EXISTS attribute (
 ) STRICT, WITHOUT ROWID;
 
 PRAGMA application_id = 1312967495;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 COMMIT;

@@ -11,12 +11,12 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from nbclip_shared.errors import BrokenArtefact, Unavailable
@@ -24,7 +24,9 @@ from nbclip_shared.errors import BrokenArtefact, Unavailable
 from kg_service.durable import write_file
 from kg_service.errors import UnusablePath
 from kg_service.graph.embedded import EmbeddedStore, open_embedded
-from kg_service.graph.store import Graph, GraphBatch, GraphCounts
+from kg_service.graph.store import Graph, GraphBatch, GraphCounts, Revision
+
+Answer = TypeVar("Answer")
 
 _ROUNDS = 5
 _LOOK_AGAIN_S = 0.05
@@ -69,6 +71,10 @@ class _State:
     signatures: tuple[str, ...]
 
 
+class _NoCopy(Exception):
+    """The copy has not what its source has."""
+
+
 class Mirror:
     """The copy in a folder; `patience_s` is how long a reader waits for another that brings it up to date."""
 
@@ -82,26 +88,31 @@ class Mirror:
         Raises:
             Unavailable: `source` can't be read, or another process is at it for longer than the patience.
         """
+        return self._read(source, lambda copy: copy.read_graph(dataset=dataset, split=split))
+
+    def read_new(self, source: Followed, since: Revision, *, dataset: str | None, split: str | None) -> Graph | None:
+        """As `GraphStore.read_new`; `since` is a state of the copy. Errors as `read_graph`."""
+        return self._read(source, lambda copy: copy.read_new(since, dataset=dataset, split=split))
+
+    def _read(self, source: Followed, read: Callable[[EmbeddedStore], Answer]) -> Answer:
+        """What `read` gives of the copy, which is brought up to date first."""
         with self._locked():
             if self._followed(source.head()) is None:
                 self._discard()
-            graph = self._read(source, dataset, split)
-            if graph is None:
-                # The source was edited by hand, or the copy is damaged.
-                self._discard()
-                graph = self._read(source, dataset, split)
-        if graph is None:
-            raise Unavailable("the graph can't be copied whole", hint="look for edits made by hand, or import it again")
-        return graph
+            with suppress(_NoCopy, BrokenArtefact):
+                return self._read_copy(source, read)
+            # The source was edited by hand, or the copy is damaged.
+            self._discard()
+            with suppress(_NoCopy, BrokenArtefact):
+                return self._read_copy(source, read)
+        raise Unavailable("the graph can't be copied whole", hint="look for edits made by hand, or import it again")
 
-    def _read(self, source: Followed, dataset: str | None, split: str | None) -> Graph | None:
-        """Brings the copy up to date; None if it then is no copy."""
-        try:
-            with closing(open_embedded(self._folder / "graph.sqlite")) as copy:
-                head = self._catch_up(source, copy)
-                return copy.read_graph(dataset=dataset, split=split) if copy.counts() == head.counts else None
-        except BrokenArtefact:
-            return None
+    def _read_copy(self, source: Followed, read: Callable[[EmbeddedStore], Answer]) -> Answer:
+        with closing(open_embedded(self._folder / "graph.sqlite")) as copy:
+            head = self._catch_up(source, copy)
+            if copy.counts() != head.counts:
+                raise _NoCopy
+            return read(copy)
 
     def _catch_up(self, source: Followed, copy: EmbeddedStore) -> Head:
         """Makes the copy the graph at one moment.

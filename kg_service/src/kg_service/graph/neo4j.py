@@ -41,6 +41,7 @@ from kg_service.graph.store import (
     ImageOutcome,
     IsAEdge,
     OnConflict,
+    Revision,
     WriteReport,
 )
 
@@ -129,6 +130,10 @@ class Neo4jStore:
     def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
         """As `GraphStore.read_graph`, from the mirror, once it has what is new."""
         return self._mirror.read_graph(self, dataset=dataset, split=split)
+
+    def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
+        """As `GraphStore.read_new`, from the mirror, once it has what is new; `since` is a state of the mirror."""
+        return self._mirror.read_new(self, since, dataset=dataset, split=split)
 
     def batches(self) -> Iterator[GraphBatch]:
         """As `GraphStore.batches`."""

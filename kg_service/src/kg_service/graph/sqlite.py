@@ -15,7 +15,9 @@ from nbclip_shared.errors import BrokenArtefact, InvalidInput, NBClipError, Unav
 from kg_service.errors import UnusablePath
 
 APPLICATION_ID = int.from_bytes(b"NBKG", "big")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_FORMER_VERSIONS = (1,)
+"""Files of these get what they lack when they are opened, and keep what they have."""
 _WRITER_CACHE_KIB = 65_536
 _SCHEMA = files("kg_service.graph").joinpath("embedded.sql")
 
@@ -158,12 +160,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     ).fetchone()
     if (application, version) == (APPLICATION_ID, SCHEMA_VERSION):
         return
-    if application == APPLICATION_ID:
+    if application == APPLICATION_ID and version not in _FORMER_VERSIONS:
         raise BrokenArtefact(
             f"{path} has schema version {version}, this program needs {SCHEMA_VERSION}",
             hint="use the program that wrote it, or move the file away and ingest again",
         )
-    if tables or application or version:
+    if application != APPLICATION_ID and (tables or application or version):
         raise BrokenArtefact(f"{path} is an SQLite file of another program", hint="give the graph store a file of its own")
     connection.execute("PRAGMA journal_mode = WAL")
     # The script is one transaction and creates only what is missing, so that two processes may run it at once.

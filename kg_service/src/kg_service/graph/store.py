@@ -101,6 +101,17 @@ class GraphCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """A state of a store: the number of the last transaction that changed its images, and a token that no other state has.
+
+    A backup that was restored and written to since comes to the same number, but not to the same token.
+    """
+
+    number: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """The graph as arrays, as representations read it. Orders are canonical: image ids and CUIs sorted by code point.
 
@@ -113,6 +124,7 @@ class Graph:
             attributes only.
         is_a: int32, [E, 2]: child and parent positions in `cuis`, distinct, sorted.
         linkers: names of the linkers that made the edges, sorted.
+        revision: the state of the store, or of the local copy, that it was read from; None if it was read from none.
     """
 
     image_ids: tuple[str, ...]
@@ -122,6 +134,7 @@ class Graph:
     attribute_indices: npt.NDArray[np.int32]
     is_a: npt.NDArray[np.int32]
     linkers: tuple[str, ...]
+    revision: Revision | None = None
 
 
 class GraphStore(Protocol):
@@ -158,6 +171,13 @@ class GraphStore(Protocol):
 
     def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
         """The whole graph, or the part that one dataset or split has, as arrays."""
+
+    def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
+        """The images that were added since a graph was read, with their own concepts, without is_a; it reads no others.
+
+        None where images were replaced or deleted since, or where `since` is not a former state of this store: the whole
+        graph says what changed.
+        """
 
     def batches(self) -> Iterator[GraphBatch]:
         """The whole graph as batches that any store's `write` takes: concepts and is_a first, then images by id.

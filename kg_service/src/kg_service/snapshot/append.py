@@ -29,6 +29,7 @@ from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.model import FittedRepresentation, other_version
 from kg_service.representations.restored import representations_of_cards
 from kg_service.snapshot.files import Arrays, caption_keys
+from kg_service.snapshot.mark import Mark, read_mark, write_mark
 from kg_service.snapshot.publication import VERSIONED, described_files, install_snapshot, publish, version_of
 from kg_service.snapshot.reader import Snapshot, SnapshotFolder
 from kg_service.snapshot.segment import Segment, Variant, image_arrays, joined, joined_concepts, save_segment
@@ -51,8 +52,7 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
     snapshots.open()  # where nothing is published there is no folder to lock
     with locked(snapshots.path, _PATIENCE_S):
         current = snapshots.open()
-        part = current.manifest
-        new_id, counts = append_graph(snapshots, current, store.read_graph(dataset=part.dataset, split=part.split))
+        new_id, counts = _append_new(store, snapshots, current)
         if new_id != current.id:
             write_file(snapshots.path / "CURRENT", new_id.encode())
     return new_id, counts
@@ -85,8 +85,7 @@ def compact(store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping
         if base_id(snapshots) != base:
             structlog.get_logger().warning("compacted in vain: another snapshot was published meanwhile", snapshot=published)
             return None
-        graph = store.read_graph(dataset=before.dataset, split=before.split)
-        new_id, _ = append_graph(snapshots, snapshots.open(published), graph)
+        new_id, _ = _append_new(store, snapshots, snapshots.open(published))
         write_file(snapshots.path / "CURRENT", new_id.encode())
     return new_id
 
@@ -98,8 +97,28 @@ def base_id(snapshots: SnapshotFolder) -> str | None:
     return appended.base if appended else current
 
 
-def append_graph(snapshots: SnapshotFolder, current: Snapshot, graph: Graph) -> tuple[str, AppendCounts]:
-    """As `append`, of the images of a graph to a snapshot; which one is the current one stays as it is."""
+def _append_new(store: GraphStore, snapshots: SnapshotFolder, current: Snapshot) -> tuple[str, AppendCounts]:
+    """As `append`, to one snapshot; which one is the current one stays as it is."""
+    part = current.manifest
+    mark = read_mark(snapshots.path / current.id)
+    added = store.read_new(mark.revision, dataset=part.dataset, split=part.split) if mark else None
+    # An image that was deleted before the mark and has come back is no new one.
+    if added is not None and (current.positions(added.image_ids) < 0).all():
+        return append_graph(snapshots, current, added, mark)
+    return append_graph(snapshots, current, store.read_graph(dataset=part.dataset, split=part.split))
+
+
+def append_graph(
+    snapshots: SnapshotFolder, current: Snapshot, graph: Graph, mark: Mark | None = None
+) -> tuple[str, AppendCounts]:
+    """As `append`, of the images of a graph to a snapshot; which one is the current one stays as it is.
+
+    Args:
+        snapshots: where the snapshot is.
+        current: is appended to.
+        graph: all of the snapshot's part of the graph, or what was added to it since the state that `mark` names.
+        mark: of `current`, where `graph` is what was added since.
+    """
     known = _known(current, graph)
     rows_N = current.positions(graph.image_ids)
     new = np.flatnonzero(rows_N < 0)
@@ -108,14 +127,17 @@ def append_graph(snapshots: SnapshotFolder, current: Snapshot, graph: Graph) -> 
         appended=len(new),
         without_vector=int(np.count_nonzero(~has_N[new])),
         concepts_left_out=known.left_out(graph, new),
-        replaced=_replaced(current, graph, known, rows_N),
-        deleted=len(current) - int(np.count_nonzero(rows_N >= 0)),
+        replaced=mark.replaced if mark else _replaced(current, graph, known, rows_N),
+        deleted=mark.deleted if mark else len(current) - int(np.count_nonzero(rows_N >= 0)),
     )
+    linkers = sorted({*graph.linkers, *(mark.linkers if mark else ())})
     new_id = current.id
     if len(new):
         ids, digests = ([column[at] for at in new.tolist()] for column in (graph.image_ids, graph.caption_sha256))
         segment = embed_segment(current, ids, digests, *_rows(known.indptr, known.indices, new))
-        new_id = _write(snapshots, current, segment, graph.linkers)
+        new_id = _write(snapshots, current, segment, linkers)
+    if graph.revision:
+        write_mark(snapshots.path / new_id, Mark(graph.revision, tuple(linkers), counts.replaced, counts.deleted))
     stale = counts.replaced + counts.deleted
     structlog.get_logger().info(
         "images appended", snapshot=new_id, **counts.model_dump(), **({"hint": "publish anew to take them up"} if stale else {})

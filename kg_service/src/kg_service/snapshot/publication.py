@@ -21,6 +21,7 @@ from kg_service.representations.model import Card, FittedRepresentation, Represe
 from kg_service.representations.noise import Noise
 from kg_service.representations.weights import attribute_matrix
 from kg_service.snapshot.files import MANIFEST, manifest_bytes, save_array, snapshot_id
+from kg_service.snapshot.mark import Mark, write_mark
 from kg_service.snapshot.reader import SnapshotFolder
 from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
 
@@ -84,6 +85,8 @@ def publish(
             files=described_files(scratch),
         )
         new_id = install_snapshot(scratch, folder, manifest)
+    if graph.revision:
+        write_mark(folder / new_id, Mark(graph.revision, graph.linkers))
     if make_current:
         write_file(folder / "CURRENT", new_id.encode())
     structlog.get_logger().info("snapshot published", snapshot=new_id, images=manifest.images, concepts=manifest.concepts)

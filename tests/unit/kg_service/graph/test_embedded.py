@@ -1,12 +1,14 @@
 """What only the embedded store has to stand: other files, other processes, full disks, SIGKILL."""
 
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from kg_service.graph import open_store
@@ -74,8 +76,108 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(path, content):
 def test_a_file_of_another_schema_version_is_named(store, path):
     store.close()
     query(path, "PRAGMA user_version = 99")
-    with pytest.raises(BrokenArtefact, match=r"graph\.db has schema version 99, this program needs 1"):
+    with pytest.raises(BrokenArtefact, match=r"graph\.db has schema version 99, this program needs 2"):
         open_embedded(path)
+
+
+FORMER = """
+DROP TABLE revision;
+PRAGMA user_version = 1;
+"""
+
+
+def as_version_1(path):
+    """What the first version of the schema had: no revisions."""
+    connection = sqlite3.connect(path)
+    connection.executescript(FORMER)
+    connection.close()
+
+
+def test_a_file_of_the_former_version_keeps_its_graph_and_goes_on(store, path):
+    store.write(batch("a", "b"))
+    nodes, counts = store.images(), store.counts()
+    store.close()
+    as_version_1(path)
+    again = open_embedded(path)
+    assert (again.images(), again.counts()) == (nodes, counts)
+    assert query(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    before = again.read_graph().revision
+    again.write(batch("c"))
+    assert again.read_new(before).image_ids == ("c",)
+    again.close()
+
+
+def test_eight_threads_open_a_file_of_the_former_version_at_once(store, path):
+    store.write(batch("a"))
+    store.close()
+    as_version_1(path)
+    start = threading.Barrier(8)
+
+    def open_it(_):
+        start.wait()
+        opened = open_embedded(path)
+        revision = opened.read_graph().revision
+        opened.close()
+        return revision
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(open_it, range(8)))) == 1
+
+
+def test_a_restored_backup_has_not_the_states_that_came_after_it(store, path, tmp_path):
+    store.write(batch("a"))
+    store.close()
+    shutil.copy(path, tmp_path / "backup")
+    store = open_embedded(path)
+    store.write(batch("b"))
+    late = store.read_graph().revision
+    store.close()
+    shutil.copy(tmp_path / "backup", path)
+    restored = open_embedded(path)
+    assert restored.read_new(late) is None
+    for image_id in "cbd":
+        restored.write(batch(image_id))
+    assert restored.read_graph().revision.number > late.number
+    assert restored.read_new(late) is None
+    restored.close()
+
+
+@pytest.mark.parametrize("part", [{}, {"split": "train"}])
+def test_a_read_of_what_is_new_costs_no_more_in_a_larger_graph(path, monkeypatch, part):
+    connect, steps = Database._connect, []
+
+    def counted(self):
+        connection = connect(self)
+        connection.set_progress_handler(lambda: steps.append(1), 1)
+        return connection
+
+    monkeypatch.setattr(Database, "_connect", counted)
+    store = open_embedded(path)
+    costs = []
+    for first in (0, 1_000):
+        store.write(split_train(*(f"{number:05}" for number in range(first, first + 1_000))))
+        since = store.read_graph(**part).revision
+        store.write(split_train(f"new after {first}", f"also after {first}"))
+        steps.clear()
+        assert len(store.read_new(since, **part).image_ids) == 2
+        costs.append(len(steps))
+    store.close()
+    assert costs[1] < 1.2 * costs[0]
+
+
+def split_train(*image_ids):
+    images = batch(*image_ids).images
+    return GraphBatch([replace(image, split="train") for image in images], [CONCEPT])
+
+
+def test_what_changes_no_image_is_no_new_state(store):
+    store.write(batch("a"))
+    before = store.read_graph().revision
+    store.write(batch("a"))
+    store.write(batch("a", caption="another"))
+    store.write(GraphBatch(concepts=[CONCEPT]))
+    store.delete_image("nobody")
+    assert store.read_graph().revision == before
 
 
 def test_a_database_of_another_program_is_left_alone(path):
