@@ -73,7 +73,12 @@ def same(run_dir, other):
 
 
 def test_a_training_outlives_its_service_or_leaves_a_checkpoint(data, port, pairs, tmp_path, record_property):
-    knowledge = ["targets.knowledge=dk_ek", "targets.noise=service", f"service.url=http://127.0.0.1:{port}", f"epochs={often(16, 40)}"]
+    knowledge = [
+        "targets.knowledge=dk_ek",
+        "targets.noise=service",
+        f"service.url=http://127.0.0.1:{port}",
+        f"epochs={often(16, 40)}",
+    ]
     settings = overrides(pairs, *knowledge)
     impatient = [*settings, f"service.give_up_after={GIVES_UP_AFTER_S}"]
     with closing(Service(data, {}, port=port)) as service:
