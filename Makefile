@@ -75,6 +75,9 @@ bench-growth: setup  ## serving over 10,000, 100,000 and 1,000,000 images, into 
 soak: setup  ## ten minutes of load with an ingest beside it: no error, memory level; into docs/reliability/
 	$(RUN) python benchmarks/reliability/soak.py $(ARGS)
 
+nightly: setup  ## every row of docs/reliability.md with its full counts, two to three hours; ARGS="--rows R3,R9" for some
+	$(RUN) python benchmarks/reliability/nightly.py $(ARGS)
+
 lock: $(UV)  ## resolve uv.lock anew
 	$(UV) lock --upgrade
 
