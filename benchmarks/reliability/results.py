@@ -65,6 +65,8 @@ def _shown(name: str, value: float) -> str:
 
 def limit_of(least: Mapping[str, int]) -> str:
     """What there must be."""
+    if len(least) > 2 and len(set(least.values())) == 1:
+        return f"≥ {min(least.values()):,} of each"
     return ", ".join(f"≥ {count:,} {name}" for name, count in least.items())
 
 

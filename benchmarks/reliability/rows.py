@@ -30,7 +30,7 @@ class Row:
 
 
 _API, _FAULTS, _SERVICE, _TRAINER = "tests/integration/api", "tests/faults", "tests/unit/kg_service", "tests/unit/trainer"
-_DAMAGED = {f"damaged rows, {form}": 5_000 for form in ("csv", "tsv", "txt", "ndjson", "RRF")}
+_DAMAGED = {f"damaged {form} rows": 5_000 for form in ("csv", "tsv", "txt", "ndjson", "rrf")}
 
 ROWS = (
     Row("R1", "requests generated from the schema, with a key", (f"{_API}/test_schema.py",), 20 * _MINUTE_S, {"cases": 2_000}),

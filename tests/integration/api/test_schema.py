@@ -52,7 +52,7 @@ def cases(record_property):
 
 
 @schema.parametrize()
-@settings(max_examples=often(15, 60), suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=often(15, 120), suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 def test_generated_requests_get_declared_answers(case, app, key, cases):
     cases.append(case)
     case.call_and_validate(app=app, base_url="http://localhost", headers=key, checks=CHECKS)

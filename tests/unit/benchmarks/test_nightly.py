@@ -13,11 +13,12 @@ rows = SimpleNamespace(**runpy.run_path(str(FOLDER / "rows.py"), run_name="rows"
 
 REPORT = """<testsuites><testsuite>
 <testcase name="one"><properties>
-  <property name="kills" value="30"/><property name="longest start, s" value="2.5"/><property name="longest start, s" value="4.25"/>
+  <property name="kills" value="30"/><property name="longest start, s" value="2.5"/>
+  <property name="longest start, s" value="4.25"/>
 </properties></testcase>
 <testcase name="two"><properties><property name="kills" value="1020"/></properties></testcase>
-<testcase name="three"><properties><property name="damaged rows, csv" value="7"/></properties></testcase>
-<testcase name="four"><properties><property name="damaged rows, csv" value="5"/></properties>{trouble}</testcase>
+<testcase name="three"><properties><property name="damaged csv rows" value="7"/></properties></testcase>
+<testcase name="four"><properties><property name="damaged csv rows" value="5"/></properties>{trouble}</testcase>
 </testsuite></testsuites>"""
 
 
@@ -33,9 +34,9 @@ def report(tmp_path):
 
 def test_counts_are_added_the_longest_is_the_longest_and_damage_is_that_of_one_file(report):
     properties, failed = results.read_properties(report())
-    assert properties == {"tests": 4, "kills": 1_050, "longest start, s": 4.25, "damaged rows, csv": 5}
+    assert properties == {"tests": 4, "kills": 1_050, "longest start, s": 4.25, "damaged csv rows": 5}
     assert failed == []
-    assert results.figure_of(properties) == "4 tests, 1,050 kills, 5 damaged rows, csv, longest start 4.25 s"
+    assert results.figure_of(properties) == "4 tests, 1,050 kills, 5 damaged csv rows, longest start 4.25 s"
 
 
 @pytest.mark.parametrize("trouble", ["<failure/>", "<error/>"])
@@ -46,6 +47,11 @@ def test_what_failed_is_named(report, trouble):
 def test_too_little_is_no_pass():
     assert results.too_few({"kills": 50, "tests": 1}, {"kills": 50}) == []
     assert results.too_few({"kills": 49}, {"kills": 50, "cases": 1}) == ["49 kills", "0 cases"]
+
+
+def test_the_limit_of_many_like_counts_is_said_once():
+    assert results.limit_of({"kills": 50, "cases": 2_000}) == "≥ 50 kills, ≥ 2,000 cases"
+    assert results.limit_of({f"damaged {form} rows": 5_000 for form in "abc"}) == "≥ 5,000 of each"
 
 
 def test_a_row_of_the_table_says_what_failed():

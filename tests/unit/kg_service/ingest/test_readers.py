@@ -276,7 +276,7 @@ def test_of_many_damaged_rows_each_is_named_and_no_good_one(read, name, seed, re
     assert [int(reason.split(":")[1]) for reason in bad] == damaged, f"seed {seed}"
     headers = name in ("a.csv", "a.tsv")
     assert len(good) == len(lines) - headers - len(damaged)
-    record_property(f"damaged rows, {name.split('.')[1]}", len(damaged))
+    record_property(f"damaged {name.split('.')[1]} rows", len(damaged))
 
 
 def test_cuis_that_a_file_brings_can_be_left_to_the_linker(read):
