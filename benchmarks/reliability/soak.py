@@ -88,7 +88,10 @@ def _soak(load: Load, minutes: float, watch: Watch | None) -> tuple[list[Sample]
         latencies, requests, busy, errors = tally.turn()
         everyone.extend(1_000 * latency for latency in latencies)
         p50, p99 = 1_000 * np.percentile(latencies, [50, 99]) if latencies else (None, None)
-        process = watch.sample() if watch else None
+        try:
+            process = watch.sample() if watch else None
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise SystemExit("the service has ended") from error
         samples.append(Sample(round(second, 1), requests, busy, errors, _rounded(p50), _rounded(p99), process))
         if len(samples) % 60 == 0:
             print(f"{len(samples) // 60} min: {samples[-1]}", flush=True)
