@@ -139,7 +139,10 @@ class Load:
         rows = csv.writer(text)
         rows.writerow(["image_id", "caption"])
         count = len(self.captions)
-        rows.writerows((f"soak-{number:05}", f"Turn {turn}. {self.captions[(number + turn) % count]}") for number in range(count))
+        rows.writerows(
+            (f"soak-{number:05}", f"Turn {turn} of {self.seed}. {self.captions[(number + turn) % count]}")
+            for number in range(count)
+        )
         return text.getvalue().encode()
 
     async def _publish(self, tally: Tally) -> None:

@@ -35,15 +35,16 @@ SOAK = ROOT / "docs" / "reliability" / "soak.json"
 
 def main() -> None:
     arguments = _arguments()
-    held = {row["name"]: Result(**row) for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-    chosen = [row for row in ROWS if row.name in arguments.rows]
-    for row in chosen:
+    found = []
+    for row in ROWS:
+        if row.name not in arguments.rows:
+            continue
         print(f"{row.name}: {row.what}", flush=True)
-        held[row.name] = _run(row)
-        print("\n".join([*table([held[row.name]]), ""]), flush=True)
-        _write([held[each.name] for each in ROWS if each.name in held])
-    print("\n".join(table(held[row.name] for row in chosen)))
-    raise SystemExit(0 if all(held[row.name].passed for row in chosen) else 1)
+        found.append(_run(row))
+        print("\n".join([*table(found[-1:]), ""]), flush=True)
+        _write(found[-1])
+    print("\n".join(table(found)))
+    raise SystemExit(0 if all(result.passed for result in found) else 1)
 
 
 def _run(row: Row) -> Result:
@@ -93,7 +94,11 @@ def _soak_figure() -> str:
     return "; ".join([*figures, *(f"{check['what']}: {check['figure']}" for check in report["checks"])])
 
 
-def _write(results: Sequence[Result]) -> None:
+def _write(result: Result) -> None:
+    """Into file and page, among the rows that were run before."""
+    held = {row["name"]: Result(**row) for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+    held[result.name] = result
+    results = [held[row.name] for row in ROWS if row.name in held]
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps([each.as_dict() for each in results], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_between("nightly", "\n".join(table(results)), PAGE)
