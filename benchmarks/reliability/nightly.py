@@ -89,9 +89,7 @@ def _soak_figure() -> str:
     if not SOAK.exists():
         return "nothing"
     report = json.loads(SOAK.read_text())
-    shown = {"requests": "", "p50, p99": "p50, p99 "}
-    figures = [f"{before}{report['figures'][name]}" for name, before in shown.items()]
-    return "; ".join([*figures, *(f"{check['what']}: {check['figure']}" for check in report["checks"])])
+    return f"{report['minutes']:g} minutes; " + "; ".join(f"{check['what']}: {check['figure']}" for check in report["checks"])
 
 
 def _write(result: Result) -> None:
