@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
 
@@ -72,7 +73,7 @@ def main() -> None:
         "n": arguments.n,
         "figures": figures,
         "checks": [asdict(check) for check in found],
-        "samples": [asdict(sample) for sample in samples[:: max(1, len(samples) // 120)]],
+        "samples": [_short(asdict(sample)) for sample in samples[:: max(1, len(samples) // 120)]],
     }
     (arguments.out / "soak.json").write_text(json.dumps(report, indent=1) + "\n")
     plot_soak(arguments.out / "soak.svg", samples)
@@ -125,6 +126,14 @@ def _table(figures: dict[str, str], found: Sequence[Check]) -> Iterator[str]:
         yield f"| {what} | {figure} | | |"
     for check in found:
         yield f"| {check.what} | {check.figure} | {check.limit} | {'yes' if check.passed else '**no**'} |"
+
+
+def _short(values: dict[str, Any]) -> dict[str, Any]:
+    """With one decimal."""
+    return {
+        name: _short(value) if isinstance(value, dict) else round(value, 1) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
 
 
 def _rounded(value: float | None) -> float | None:
