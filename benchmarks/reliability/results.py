@@ -60,7 +60,7 @@ def _shown(name: str, value: float) -> str:
     if name.startswith(_LONGEST):
         what, _, unit = name.partition(", ")
         return f"{what} {value:.3g} {unit}"
-    return f"{value:,.0f} {name}"
+    return "1 test" if (name, value) == ("tests", 1) else f"{value:,.0f} {name}"
 
 
 def limit_of(least: Mapping[str, int]) -> str:
