@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup demo test secrets test-compose check sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench
+.PHONY: help setup demo test secrets test-compose check sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak nightly
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -71,6 +71,12 @@ bench: setup  ## the service's goals, met or not, beside scipy, torch, Cypher an
 
 bench-growth: setup  ## serving over 10,000, 100,000 and 1,000,000 images, into docs/performance.md
 	$(RUN) python benchmarks/serving/growth.py --report $(ARGS)
+
+soak: setup  ## ten minutes of load with an ingest beside it: no error, memory level; into docs/reliability/
+	$(RUN) python benchmarks/reliability/soak.py $(ARGS)
+
+nightly: setup  ## every row of docs/reliability.md with its full counts, two to three hours; ARGS="--rows R3,R9" for some
+	$(RUN) python benchmarks/reliability/nightly.py $(ARGS)
 
 lock: $(UV)  ## resolve uv.lock anew
 	$(UV) lock --upgrade

@@ -1,4 +1,4 @@
-"""Tables of figures, printed and written into docs/performance.md between its markers."""
+"""Tables of figures, printed and written into a page of docs/ between its markers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def shown(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def write_between(marker: str, text: str) -> None:
-    """Replaces what the page has between `<!-- marker -->` and `<!-- /marker -->`."""
+def write_between(marker: str, text: str, path: Path = PAGE) -> None:
+    """Replaces what a page has between `<!-- marker -->` and `<!-- /marker -->`."""
     between = re.compile(rf"(?<=<!-- {marker} -->\n).*(?=<!-- /{marker} -->)", re.DOTALL)
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(between.sub(lambda _: text.strip() + "\n", page), encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
+    path.write_text(between.sub(lambda _: text.strip() + "\n", page), encoding="utf-8")

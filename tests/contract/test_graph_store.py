@@ -22,6 +22,7 @@ from kg_service.graph.store import (
 )
 from nbclip_shared.errors import InvalidInput
 from nbclip_shared.ids import caption_sha256
+from support.counts import often
 
 PNEUMONIA, EFFUSION, LUNG_DISEASE, FRACTURE, DISEASE = (f"C000000{digit}" for digit in range(1, 6))
 PARENTS = {PNEUMONIA: [LUNG_DISEASE], LUNG_DISEASE: [DISEASE], EFFUSION: [DISEASE], FRACTURE: [], DISEASE: []}
@@ -411,7 +412,7 @@ IMAGES = st.builds(
     st.sampled_from([None, "roco", "iu"]),
     st.sampled_from([None, "train", "test"]),
 )
-PER_EXAMPLE = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PER_EXAMPLE = settings(max_examples=often(25, 100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @PER_EXAMPLE

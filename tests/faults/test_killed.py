@@ -7,11 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
+from support.counts import NIGHTLY, often
 from support.service import COMMAND, environment, run, upsert
 from support.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(often(300, 3_600))]
 BATCH = 10
+ENDS = ("kill", "stop") if not NIGHTLY else ("kill",) * 20
+IMAGES = often(500, 4_000)
+RESENT = 500
 
 
 @dataclass
@@ -52,26 +56,35 @@ def stored_ids(server):
         return {record["id"] for record in driver.execute_query("MATCH (image:Image) RETURN image.image_id AS id").records}
 
 
-def test_an_ingest_over_rest_outlives_a_kill_and_a_restart(own_neo4j, serve, targets, items, stored, expected, chance):
-    service, items, progress = serve(own_neo4j.server), items[:500], Progress()
+def test_an_ingest_over_rest_outlives_a_kill_and_a_restart(
+    own_neo4j, serve, targets, items, stored, expected, chance, record_property
+):
+    service, items, progress = serve(own_neo4j.server), items[:IMAGES], Progress()
     answer = targets(service)
     with ThreadPoolExecutor(1) as pool:
         ingest = pool.submit(send, service, items, progress)
-        for share, end in ((0.1, own_neo4j.kill), (0.5, own_neo4j.stop)):
-            eventually(lambda share=share: ingest.done() or len(progress.acknowledged) > share * len(items), 60)
+        for number, end in enumerate(ENDS):
+            before = (0.1 + 0.8 * number / len(ENDS)) * len(items)
+            eventually(lambda before=before: ingest.done() or len(progress.acknowledged) > before, 120)
             time.sleep(chance.uniform(0, 0.1))
-            end()
+            assert not ingest.done()
+            getattr(own_neo4j, end)()
             acknowledged = set(progress.acknowledged)
             assert targets(service).content == answer.content
+            begun = time.monotonic()
             own_neo4j.start()
+            record_property("longest restart of Neo4j, s", round(time.monotonic() - begun, 1))
             found = stored_ids(own_neo4j.server)
             assert acknowledged <= found <= progress.sent
         ingest.result()
     assert progress.statuses == {200, 503}
     whole = expected(items)
     assert stored(own_neo4j.server) == whole
-    assert upsert(service, items).json()["counts"] == {"unchanged": len(items)}
+    for start in range(0, len(items), RESENT):
+        assert upsert(service, items[start : start + RESENT]).json()["counts"] == {"unchanged": RESENT}
     assert stored(own_neo4j.server) == whole
+    record_property("ends of Neo4j", len(ENDS))
+    record_property("images", len(items))
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])

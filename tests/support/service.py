@@ -19,25 +19,32 @@ COMMAND = [sys.executable, "-m", "kg_service"]
 
 
 class Service:
-    """A running service; `client` asks it."""
+    """A running service, on a unix socket or on a port; `client` asks it. `inside` is a prefix of its command."""
 
-    def __init__(self, data: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, data: Path, settings: Mapping[str, str], *, port: int = 0, inside: Sequence[str] = ()) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="kg")
         self._socket, self._log = Path(self._folder.name) / "kg.sock", Path(self._folder.name) / "log"
-        command = [*COMMAND, "serve", "--data", str(data), "--uds", str(self._socket), "--log-format", "json"]
+        self._port = port
+        place = ["--port", str(port)] if port else ["--uds", str(self._socket)]
+        command = [*inside, *COMMAND, "serve", "--data", str(data), *place, "--log-format", "json"]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, env=environment(settings), stderr=log)
-        self.client = httpx2.Client(
-            transport=httpx2.HTTPTransport(uds=str(self._socket)), base_url="http://localhost", timeout=60
-        )
+        self.url = f"http://127.0.0.1:{port}" if port else "http://localhost"
+        transport = httpx2.HTTPTransport(uds=None if port else str(self._socket))
+        self.client = httpx2.Client(transport=transport, base_url=self.url, timeout=60)
         self._wait()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + STARTS_WITHIN_S
-        while not _listens(self._socket):
+        while not self._listens():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
+
+    def _listens(self) -> bool:
+        place = ("127.0.0.1", self._port) if self._port else str(self._socket)
+        with socket.socket(socket.AF_INET if self._port else socket.AF_UNIX) as connection:
+            return connection.connect_ex(place) == 0
 
     def log(self) -> str:
         """What it wrote to standard error."""
@@ -49,11 +56,6 @@ class Service:
         self.process.kill()
         self.process.wait()
         self._folder.cleanup()
-
-
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
-        return connection.connect_ex(str(path)) == 0
 
 
 def run(*arguments: object, settings: Mapping[str, str], timeout_s: float = 120) -> tuple[int, str, str, float]:

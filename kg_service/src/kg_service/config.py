@@ -94,6 +94,10 @@ class Settings(BaseSettings):
     max_graph_requests: int = Field(8, ge=1, description="of those, requests that wait for the graph store")
     max_failed_keys: int = Field(60, ge=1, description="wrong keys of one address in a minute before it is answered 429")
     body_timeout_s: float = Field(10, gt=0, description="seconds in which a body must have arrived")
+    keep_failed_days: float = Field(
+        7, ge=0, description="days that the body of a bulk ingest that failed is kept, so that it can be looked at"
+    )
+    keep_jobs: int = Field(1_000, ge=1, description="bulk ingests that have ended of which `GET /jobs` still knows")
     job_timeout_s: float = Field(3_600, gt=0, description="seconds in which the body of `POST /jobs/ingest` must have arrived")
     keep_alive_s: int = Field(620, ge=1, description="seconds that an idle connection is kept; longer than a training step")
     drain_s: float = Field(1, ge=0, le=10, description="seconds after SIGTERM in which /readyz says 503 and all else is answered")

@@ -15,6 +15,7 @@ from kg_service.graph import open_store
 from kg_service.ingest.pipeline import ingest_file
 from kg_service.jobs import spool
 from kg_service.jobs.spool import Order, read_job, receiving
+from kg_service.jobs.tidying import tidy
 from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
 from kg_service.vocabulary.vocabulary import open_vocabulary
@@ -154,11 +155,100 @@ def test_a_cancelled_job_stops_after_its_transaction_and_goes_on_when_it_is_sent
 
     work(jobs, store, CancelledByOther(), linking[1], batch_size=10)
     assert read_job(jobs, job.id).state == "cancelled"
+    assert not job.body.exists()
     assert store.counts().images == 20
     assert keep(jobs, table(ROWS)).state == "running"
     work(jobs, store, *linking, batch_size=10)
     done = read_job(jobs, job.id)
     assert (done.state, done.progress.counts) == ("done", {"created": 40})
+
+
+def test_a_body_that_is_cancelled_goes_at_once_and_may_come_again(jobs, store, linking):
+    job = keep(jobs, table(ROWS))
+    spool.cancel(job)
+    assert not job.body.exists()
+    work(jobs, store, *linking)
+    assert (read_job(jobs, job.id).state, store.counts().images) == ("cancelled", 0)
+    assert keep(jobs, table(ROWS)).body.read_bytes() == table(ROWS)
+    work(jobs, store, *linking)
+    assert read_job(jobs, job.id).progress.counts == {"created": 40}
+
+
+def test_a_job_that_is_cancelled_before_its_body_is_opened_has_not_failed(jobs, store, linking, monkeypatch):
+    job = keep(jobs, table(ROWS))
+
+    def cancelled_first(path, *arguments, **options):
+        spool.cancel(job)
+        return ingest_file(path, *arguments, **options)
+
+    monkeypatch.setattr("kg_service.jobs.work.ingest_file", cancelled_first)
+    work(jobs, store, *linking)
+    assert read_job(jobs, job.id).state == "cancelled"
+
+
+def age(job, days):
+    for path in (*job.folder.iterdir(), job.folder):
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 86_400 * days))
+
+
+def tidied(jobs, **limits):
+    tidy(jobs, **{"failed_days": 7, "ended": 100, "receiving_s": 3_600} | limits)
+
+
+def test_the_body_of_a_failed_job_goes_after_some_days_and_may_come_again(jobs, store, linking):
+    bodies = [b"a,b\n1,2\n", b"a,b\n3,4\n"]
+    old, new = (keep(jobs, body) for body in bodies)
+    work(jobs, store, *linking)
+    age(old, 8)
+    age(new, 6)
+    tidied(jobs)
+    assert [job.body.exists() for job in (old, new)] == [False, True]
+    assert [read_job(jobs, job.id).state for job in (old, new)] == ["failed", "failed"]
+    assert keep(jobs, bodies[0]).state == "running"
+    assert old.body.read_bytes() == bodies[0]
+
+
+def test_of_jobs_that_have_ended_the_last_ones_are_kept_and_those_that_wait_always(jobs, store, linking):
+    ended = [keep(jobs, table(ROWS[number : number + 1])) for number in range(5)]
+    work(jobs, store, *linking)
+    waiting = keep(jobs, table(ROWS))
+    for number, job in enumerate((*ended, waiting)):
+        age(job, 20 - number if job in ended else 50)
+    tidied(jobs, ended=2)
+    assert {job.id for job in spool.all_jobs(jobs)} == {ended[3].id, ended[4].id, waiting.id}
+    assert waiting.body.exists()
+    assert {path.name for path in jobs.iterdir()} == {ended[3].id, ended[4].id, waiting.id}
+
+
+def test_a_removal_that_is_cut_short_leaves_no_half_of_a_job(jobs, store, linking, monkeypatch):
+    job = keep(jobs, table(ROWS[:1]))
+    work(jobs, store, *linking)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", lambda *_, **__: None)
+        tidied(jobs, ended=0)
+    assert spool.all_jobs(jobs) == []
+    assert not (jobs / job.id).exists()
+    tidied(jobs, receiving_s=-1)
+    assert not list(jobs.iterdir())
+
+
+def test_what_a_killed_process_had_begun_to_receive_is_removed_and_what_arrives_now_is_not(jobs):
+    for name in ("older", "newer"):
+        (jobs / f".new.{name}").mkdir(parents=True)
+        (jobs / f".new.{name}" / "body.csv").write_bytes(b"image_id,cap")
+    for path in (jobs / ".new.older" / "body.csv", jobs / ".new.older"):
+        os.utime(path, (0, path.stat().st_mtime - 4_000))
+    tidied(jobs)
+    assert [path.name for path in jobs.iterdir()] == [".new.newer"]
+
+
+def test_a_service_tidies_when_it_starts(service, data, store, linking):
+    job = keep(data / "jobs", b"a,b\n1,2\n")
+    work(data / "jobs", store, *linking)
+    age(job, 2)
+    service(keep_failed_days=1)
+    eventually(lambda: not job.body.exists(), 30)
 
 
 def test_cancelling_what_has_ended_changes_nothing(client, ended):

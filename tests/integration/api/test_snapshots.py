@@ -148,3 +148,18 @@ def test_a_damaged_snapshot_is_not_served(service, data, problem):
     client = service()
     assert client.get("/readyz").status_code == 503
     problem(client.post("/targets", json={"image_ids": ["effusion"]}), 500, "broken-artefact")
+
+
+def test_a_disk_without_room_refuses_a_publication_and_keeps_what_was_published(client, data, monkeypatch, problem):
+    before = sorted(path.name for path in (data / "snapshots").iterdir())
+    client.delete("/images/fracture")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    body = problem(client.post("/snapshots", json={}), 503, "unavailable")
+    monkeypatch.undo()
+    assert body["detail"] == "the snapshot can't be written: No space left on device"
+    assert sorted(path.name for path in (data / "snapshots").iterdir()) == before
+    assert client.post("/targets", json={"image_ids": ["fracture"]}).status_code == 200

@@ -19,9 +19,11 @@ from nbclip_trainer.run_folder import read_facts
 from nbclip_trainer.session import build_session
 from nbclip_trainer.step import train_step
 from nbclip_trainer.tracking import read_metrics
+from support.counts import often
 from support.waiting import StopAfter
 
 NEW = "f" * 64
+KILLS = often(1, 5)
 
 
 def records(run_dir, kind="train"):
@@ -81,20 +83,28 @@ def test_stopping_and_going_on_is_the_same_as_never_stopping(small, tmp_path, se
     assert same_tensors(tmp_path / "resumed", tmp_path / "straight")
 
 
-def test_a_killed_process_goes_on_where_its_checkpoint_was(small, tmp_path):
-    overrides = small("checkpoint.every=2", "epochs=8")
+def test_a_killed_process_goes_on_where_its_checkpoint_was(small, tmp_path, record_property):
+    overrides = small("checkpoint.every=2", f"epochs={6 * (KILLS + 1)}")
     config = load_config("tiny-clip", overrides)
     command = [sys.executable, "-m", "nbclip_trainer", "train", "--preset", "tiny-clip", "--run", str(tmp_path / "killed")]
-    process = subprocess.Popen([*command, *(part for override in overrides for part in ("--set", override))])
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "killed").glob("checkpoints/*-0000001*.json")) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    command += [part for override in overrides for part in ("--set", override)]
+    for number in range(KILLS):
+        process = subprocess.Popen([*command, *(["--resume"] if number else [])])
+        deadline = time.monotonic() + 60
+        while newest_checkpoint(tmp_path / "killed") < 10 + 15 * number and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    record_property("kills of the trainer", KILLS)
     assert train(config, tmp_path / "killed", resume=True).finished
     train(config, tmp_path / "straight")
     assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
     assert same_tensors(tmp_path / "killed", tmp_path / "straight")
+
+
+def newest_checkpoint(run_dir):
+    """The step of the newest one, 0 if there is none."""
+    return max((int(path.stem.rpartition("-")[2]) for path in run_dir.glob("checkpoints/*-*.json")), default=0)
 
 
 def test_resuming_a_finished_run_changes_nothing(small, tmp_path):

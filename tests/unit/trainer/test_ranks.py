@@ -25,6 +25,7 @@ from nbclip_trainer.run_folder import read_facts
 from nbclip_trainer.session import build_session
 from nbclip_trainer.targets.source import NoiseSource
 from nbclip_trainer.tracking import read_metrics
+from support.counts import often
 from support.ranks import run_ranks
 from support.steps import LOSSES, SHAPES, difference, overrides, steps, write_pairs
 from torch.distributed import run as torchrun
@@ -33,6 +34,7 @@ from torch.nn.functional import normalize
 
 ALONE = alone(DeviceSettings(name="cpu"))
 CASES = list(product(LOSSES, SHAPES))
+KILLS = often(1, 3)
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +225,12 @@ def test_ranks_agree():
     assert said(ALONE) == (("first", 0), [0, 4], False)
 
 
-def command_that_dies_once(arguments):
-    """`nbclip train` as torchrun's agent starts it; rank 1 is killed before its fourth step, the first time."""
-    take = loop.train_step
+def command_that_dies(arguments):
+    """`nbclip train` as torchrun's agent starts it; rank 1 is killed before its fourth step, then before its fifth, and so on."""
+    take, before = loop.train_step, int(os.environ["TORCHELASTIC_RESTART_COUNT"])
 
     def train_step(session, batch, *rest):
-        if batch.step == 3 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        if before < KILLS and batch.step == 3 + before and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGKILL)
         return take(session, batch, *rest)
 
@@ -237,18 +239,30 @@ def command_that_dies_once(arguments):
         cli.main()
 
 
-def test_torchrun_starts_all_again_after_a_rank_is_killed_and_the_run_ends_as_if_it_had_not_been(pairs, tmp_path):
+def test_torchrun_starts_all_again_after_a_rank_is_killed_and_the_run_ends_as_if_it_had_not_been(
+    pairs, tmp_path, record_property
+):
     settings = overrides(pairs, *LOSSES["sm"], "epochs=3", "checkpoint.every=1")
     words = ["train", "--preset", "tiny-nbclip", "-r", str(tmp_path / "killed")]
     words += [part for setting in settings for part in ("--set", setting)]
-    arguments = torchrun.parse_args(["--standalone", "--nproc-per-node=2", "--max-restarts=1", "-m", "nbclip_trainer", *words])
+    arguments = torchrun.parse_args(
+        ["--standalone", "--nproc-per-node=2", f"--max-restarts={KILLS}", "-m", "nbclip_trainer", *words]
+    )
     assert arguments.training_script_args == words, "torchrun took an option of ours for its own"
     run_ranks(trained, load_config("tiny-nbclip", settings), tmp_path / "unbroken")
     # torchrun's agent without its start: forked ranks have torch, processes of its own would import it five times.
     agent = LaunchConfig(
-        1, 1, 2, max_restarts=1, start_method="forkserver", rdzv_backend="c10d", rdzv_endpoint="localhost:0", monitor_interval=0.1
+        1,
+        1,
+        2,
+        max_restarts=KILLS,
+        start_method="forkserver",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        monitor_interval=0.1,
     )
-    elastic_launch(agent, command_that_dies_once)(words)
+    elastic_launch(agent, command_that_dies)(words)
+    record_property("kills of a rank", KILLS)
     killed, unbroken = weights(tmp_path / "killed"), weights(tmp_path / "unbroken")
     assert all(np.array_equal(killed[name], unbroken[name]) for name in unbroken)
     assert [record["step"] for record in read_metrics(tmp_path / "killed") if record["kind"] == "train"] == [1, 2, 3, 4, 5, 6]

@@ -1,8 +1,10 @@
-"""What the service does by itself: bulk ingests, appending what is new in the graph to the current snapshot, compacting that.
+"""What the service does by itself: bulk ingests, appending what is new in the graph to the current snapshot, compacting that, and
+once an hour removing what is no longer needed of old bulk ingests.
 
-All are off the serving process: each runs in a process of its own, at a low priority, that opens the graph store by itself and
-may be killed at any moment: a snapshot appears whole or not at all, and an ingest goes on where it was. A new current snapshot is
-taken up as one that the command published is. What fails is logged, and tried again after the next append or at the next turn.
+All but the last are off the serving process: each runs in a process of its own, at a low priority, that opens the graph store by
+itself and may be killed at any moment: a snapshot appears whole or not at all, and an ingest goes on where it was. A new current
+snapshot is taken up as one that the command published is. What fails is logged, and tried again after the next append or at the
+next turn.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 
 import structlog
-from nbclip_shared.errors import NBClipError
+from nbclip_shared.errors import NBClipError, Unavailable
 
 from kg_service.api.logging import configure_logging
 from kg_service.api.parts import open_graph
 from kg_service.config import Settings
 from kg_service.jobs.spool import has_work
+from kg_service.jobs.tidying import tidy
 from kg_service.linking.settings import linker_settings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import open_vocabulary
@@ -29,6 +32,7 @@ from kg_service.vocabulary.vocabulary import open_vocabulary
 _LOOKS_EVERY_S = 1.0
 _INGESTS_EVERY_S = 3.0
 """At most so often, should the graph store be away."""
+_TIDIES_EVERY_S = 3_600.0
 _NICENESS = 10
 
 
@@ -41,7 +45,7 @@ class Upkeep:
         self._ingest = _Process("bulk ingest", ingest_now, settings)
         self._append = _Process("append", append_now, settings)
         self._compact = _Process("compaction", compact_now, settings)
-        self._next_ingest = 0.0
+        self._next_ingest = self._next_tidying = 0.0
         self._next_append = time.monotonic() + settings.append_every_s
         self._seen: str | None = None
         self._stopping = threading.Event()
@@ -64,11 +68,26 @@ class Upkeep:
             if self._ingest.idle() and time.monotonic() >= self._next_ingest and has_work(self._settings.jobs_folder):
                 self._next_ingest = time.monotonic() + _INGESTS_EVERY_S
                 self._ingest.start()
+            if time.monotonic() >= self._next_tidying:
+                self._next_tidying = time.monotonic() + _TIDIES_EVERY_S
+                self._tidy()
             if self._settings.append_every_s and time.monotonic() >= self._next_append and self._append.idle():
                 self._next_append = time.monotonic() + self._settings.append_every_s
                 self._append.start()
             if self._settings.compact_after and self._compact.idle() and self._is_due():
                 self._compact.start()
+
+    def _tidy(self) -> None:
+        settings = self._settings
+        try:
+            tidy(
+                settings.jobs_folder,
+                failed_days=settings.keep_failed_days,
+                ended=settings.keep_jobs,
+                receiving_s=settings.job_timeout_s,
+            )
+        except (NBClipError, OSError) as error:
+            structlog.get_logger().warning("upkeep can't tidy the bulk ingests", reason=str(error))
 
     def _is_due(self) -> bool:
         """Whether the current snapshot has a large share of appended images; True once for each."""
@@ -148,3 +167,6 @@ def _run(name: str, work: Callable[[Settings], None], settings: Settings) -> Non
     except NBClipError as error:
         structlog.get_logger().warning(f"{name} failed", reason=error.message, hint=error.hint)
         raise SystemExit(error.exit_code) from error
+    except OSError as error:
+        structlog.get_logger().warning(f"{name} failed", reason=str(error), hint="make room in the data folder")
+        raise SystemExit(Unavailable.exit_code) from error

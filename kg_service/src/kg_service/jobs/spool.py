@@ -3,7 +3,8 @@
 A job is a folder of the jobs folder, named by the digest of body and options, so that the same sent again is the same job:
 
     order.json      `Order`: what was asked
-    body.csv.gz     the body as it came (.csv, .tsv, .txt or .ndjson; .gz if it was packed); gone once the job is done
+    body.csv.gz     the body as it came (.csv, .tsv, .txt or .ndjson; .gz if it was packed); gone once the job is done or
+                    cancelled, and some days after it failed (`tidying.py`)
     progress.json   `Progress` after each transaction; none before the first
     cancelled       an empty file, if somebody ended it
 """
@@ -30,8 +31,8 @@ from kg_service.ingest.readers import Format, ReadOptions
 _SUFFIXES: dict[Format, str] = {"csv": ".csv", "tsv": ".tsv", "roco": ".txt", "ndjson": ".ndjson"}
 _ORDER, _PROGRESS, _CANCELLED = "order.json", "progress.json", "cancelled"
 _ID_DIGITS = 64
-_keeping = threading.Lock()
-"""Two uploads of the same body that end at once are one job."""
+keeping = threading.Lock()
+"""Held while a job appears, is cancelled, goes on or is removed: two uploads of the same body that end at once are one job."""
 
 
 class _Saved(BaseModel):
@@ -132,15 +133,15 @@ class Spooled:
         self._file.write(chunk)
 
     def keep(self) -> Job:
-        """Makes the whole body durable. A job of the same is given instead, and begins again if it failed or was cancelled."""
+        """Makes the whole body durable. A job of the same is given instead, and goes on if it failed or was cancelled."""
         target = self._jobs / self._digest.hexdigest()
-        with _keeping:
+        with keeping:
             self._file.close()
             size = (self._scratch / self._order.file_name).stat().st_size
             received = _Received(order=self._order, created_at=datetime.now(UTC).isoformat(), bytes_total=size)
             (self._scratch / _ORDER).write_text(received.model_dump_json())
             if (target / _ORDER).is_file():
-                return _restarted(read_job(self._jobs, target.name))
+                return _restarted(read_job(self._jobs, target.name), self._scratch / self._order.file_name)
             install(self._scratch, target)
         return read_job(self._jobs, target.name)
 
@@ -207,16 +208,24 @@ def is_cancelled(job: Job) -> bool:
 
 
 def cancel(job: Job) -> None:
-    """Ends a job before its next transaction; what is stored stays. One that has ended stays as it is."""
-    if job.state in ("queued", "running"):
-        (job.folder / _CANCELLED).touch()
-        sync(job.folder)
+    """Ends a job before its next transaction and removes its body; what is stored stays. One that has ended stays as it is."""
+    with keeping:
+        if job.state in ("queued", "running"):
+            (job.folder / _CANCELLED).touch()
+            sync(job.folder)
+            # A process that reads it reads on.
+            job.body.unlink(missing_ok=True)
 
 
-def _restarted(job: Job) -> Job:
+def _restarted(job: Job, body: Path) -> Job:
+    """The job as it stands; one that failed or was cancelled goes on from where it was, with the body that came again."""
+    if job.state not in ("failed", "cancelled"):
+        return job
+    if not job.body.exists():
+        sync(body)
+        body.replace(job.body)
     if job.state == "failed" and job.progress is not None:
         job.save(job.progress.model_copy(update={"state": "running", "attempts": 0, "error": "", "hint": ""}))
-    if job.cancelled:
-        (job.folder / _CANCELLED).unlink(missing_ok=True)
-        sync(job.folder)
+    (job.folder / _CANCELLED).unlink(missing_ok=True)
+    sync(job.folder)
     return read_job(job.folder.parent, job.id)

@@ -40,6 +40,8 @@ def work(jobs: Path, store: GraphStore, linker: Linker, vocabulary: ConceptSourc
 
 def _take(job: Job, store: GraphStore, linker: Linker, vocabulary: ConceptSource, batch_size: int) -> None:
     begun = job.progress or Progress()
+    if is_cancelled(job):
+        return
     log = structlog.get_logger().bind(job=job.id[:12])
     if begun.attempts >= _ATTEMPTS:
         _fail(job, f"the process that worked on it died {_ATTEMPTS} times", "send less at once, and look at the service's log")
@@ -65,10 +67,13 @@ def _take(job: Job, store: GraphStore, linker: Linker, vocabulary: ConceptSource
         job.save(now.model_copy(update={"attempts": 0, "error": error.message, "hint": error.hint}))
         raise
     except (InvalidInput, BrokenArtefact) as error:
+        if is_cancelled(job) and not job.body.exists():
+            log.info("bulk ingest cancelled")
+            return
         _fail(job, error.message.replace(str(job.body), "body"), error.hint)
     else:
         job.save(_of(report).model_copy(update={"state": "done"}))
-        job.body.unlink()
+        job.body.unlink(missing_ok=True)
         log.info("bulk ingest done", rows=report.rows, bad_rows=report.bad_rows, seconds=round(report.seconds, 1))
 
 

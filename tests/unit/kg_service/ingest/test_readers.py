@@ -11,6 +11,7 @@ from kg_service.ingest.readers import ReadOptions, Row, read_items
 from kg_service.vocabulary.model import BadRow
 from nbclip_shared.errors import InvalidInput
 from nbclip_shared.schemas import ImageItem
+from support.counts import often
 
 
 @pytest.fixture
@@ -217,33 +218,65 @@ def test_what_csv_writes_is_read_back(tmp_path_factory, captions, delimiter):
         assert [row.item.caption for row in read_items(source, ReadOptions())] == captions
 
 
-DAMAGE = {
-    "ragged": b"bad%d",
-    "too many": b"bad%d,x,y,z",
-    "open quote": b'bad%d,"open',
-    "early quote": b'bad%d,"closed" early',
-    "latin-1": b"bad%d,caf\xe9",
-    "nul": b"bad%d,\0",
-    "no id": b",no id %d",
-    "control": b"bad%d\x1b,text",
+TABLE = {
+    b"bad%d": "ragged",
+    b"bad%d,x,y,z": "too many fields",
+    b'bad%d,"open': "open quote",
+    b'bad%d,"closed" early': "early quote",
+    b"bad%d,caf\xe9": "latin-1",
+    b"bad%d,\0": "NUL",
+    b",no id %d": "no id",
+    b"bad%d\x1b,text": "control character",
 }
+GOOD_TABLE = [b"good%d,plain", b'good%d,"quoted, text"', b'good%d,5" tube', b'"good%d",""']
+FORMS = {
+    "a.csv": (b"id,caption", GOOD_TABLE, list(TABLE)),
+    "a.tsv": (
+        b"id\tcaption",
+        [row.replace(b",", b"\t", 1) for row in GOOD_TABLE],
+        [row.replace(b",", b"\t") for row in TABLE],
+    ),
+    "a.txt": (
+        b"good\tno header here",
+        [b"good%d\tplain", b'good%d\t5" tube', b"good%d\tone\ttab more", b"good%d\t "],
+        [b"bad%d", b"bad%d\tcaf\xe9", b"bad%d\t\0", b"\tno id %d", b"bad%d\x1b\ttext"],
+    ),
+    "a.ndjson": (
+        b'{"image_id": "good", "caption": "no header here"}',
+        [b'{"image_id": "good%d", "caption": "plain"}', b' {"caption": "\\u00e9", "image_id": "good%d", "cuis": []} '],
+        [
+            b'{"image_id": "bad%d", "caption": "cut',
+            b'{"image_id": "bad%d"}',
+            b'{"image_id": "bad%d", "caption": NaN}',
+            b'{"image_id": "bad%d", "caption": "\\ud800"}',
+            b'{"image_id": "bad%d", "caption": "caf\xe9"}',
+            b'{"image_id": "bad%d", "caption": "x", "captoin": "x"}',
+            b'["bad%d"]',
+            b'{"image_id": "", "caption": "bad%d"}',
+            b"nonsense %d",
+        ],
+    ),
+}
+DAMAGED = often(500, 5_000)
 
 
+@pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("seed", range(3))
-def test_of_five_hundred_damaged_rows_each_is_named_and_no_good_one(read, seed):
+def test_of_many_damaged_rows_each_is_named_and_no_good_one(read, name, seed, record_property):
     generator = random.Random(seed)
-    lines, damaged = [b"id,caption"], []
-    for number in range(1_000):
+    first, good_rows, bad_rows = FORMS[name]
+    lines, damaged = [first], []
+    while len(damaged) < DAMAGED:
         if generator.random() < 0.5:
             damaged.append(len(lines) + 1)
-            lines.append(generator.choice(list(DAMAGE.values())) % number)
+            lines.append(generator.choice(bad_rows) % len(lines))
         else:
-            lines.append(
-                generator.choice([b"good%d,plain", b'good%d,"quoted, text"', b'good%d,5" tube', b'"good%d",""']) % number
-            )
-    good, bad = read("a.csv", b"\n".join(lines))
+            lines.append(generator.choice(good_rows) % len(lines))
+    good, bad = read(name, b"\n".join(lines))
     assert [int(reason.split(":")[1]) for reason in bad] == damaged, f"seed {seed}"
-    assert len(good) == 1_000 - len(damaged)
+    headers = name in ("a.csv", "a.tsv")
+    assert len(good) == len(lines) - headers - len(damaged)
+    record_property(f"damaged {name.split('.')[1]} rows", len(damaged))
 
 
 def test_cuis_that_a_file_brings_can_be_left_to_the_linker(read):

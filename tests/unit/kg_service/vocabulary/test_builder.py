@@ -1,5 +1,6 @@
 import gzip
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.model import BadRow, Edge, VocabularyFilters
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip_shared.errors import InvalidInput
+from support.counts import often
 
 
 def files_of(folder):
@@ -189,6 +191,29 @@ def test_damaged_rows_are_named_by_file_and_line_and_the_good_ones_kept(write_re
     ]
     assert str(report.bad_rows[0]).startswith("MRCONSO.RRF:2: ")
     assert (report.bad_row_count, list(vocabulary)) == (8, ["C0000001", "C0000005"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_damaged_rows_each_is_named_and_no_good_one(write_release, build, row_of, seed, record_property):
+    generator, rows, damaged = random.Random(seed), [], []
+    while len(damaged) < often(500, 5_000):
+        row = row_of["MRCONSO"](f"C{len(rows):07d}", f"Größe {len(rows)}").encode()
+        if generator.random() < 0.5:
+            damaged.append(len(rows) + 1)
+            how = [
+                row[: generator.randrange(len(row) - 1)].replace(b"\xc3", b"c"),
+                row.replace(b"C0", b"D0", 1),
+                row.replace("ö".encode(), b"\xf6"),
+                row.replace("ö".encode(), b"\0"),
+                row.removesuffix(b"|"),
+                row + b"more|",
+            ]
+            row = generator.choice(how)
+        rows.append(row)
+    report, vocabulary = build(write_release(MRCONSO=b"\n".join(rows), MRREL=[], MRSTY=[]), max_bad_rows=len(rows))
+    assert [row.line for row in report.bad_rows] == damaged, f"seed {seed}"
+    assert len(vocabulary) == len(rows) - len(damaged)
+    record_property("damaged rrf rows", len(damaged))
 
 
 def test_second_cui_of_a_relation_is_checked(write_release, build, row_of):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip_shared.codec import MEDIA_TYPE
+from nbclip_shared.errors import Unavailable
 from nbclip_shared.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList, SnapshotOut
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
@@ -39,12 +42,22 @@ def publish_one(request: Request, parts: PartsOf, body: JsonBody) -> Response:
     """
     wanted = parse(PublishRequest, body, lambda _: None)
     counts = None
-    with request.app.state.publishing.take():
+    with request.app.state.publishing.take(), _room_on_disk():
         if wanted.append:
             new_id, counts = _appended(parts)
         else:
             new_id = _published(parts, wanted)
     return answer(_shown(parts, new_id, counts), status=201, headers={"Location": f"/snapshots/{new_id}"})
+
+
+@contextmanager
+def _room_on_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"the snapshot can't be written: {error.strerror or error}", hint="make room in the data folder"
+        ) from error
 
 
 # What makes snapshots brings libraries that the service need not wait for when it starts.
