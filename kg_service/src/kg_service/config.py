@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     hybrid_hub_share: float = Field(0.1, gt=0, le=1, description="ancestors over a larger share of the images are dropped")
     hybrid_smoothing: float = Field(0.6, ge=0, le=100, description="weight of the co-occurrence part; 0 leaves it out")
     hybrid_smoothing_dimension: int = Field(64, ge=1, le=4_096, description="dimensions of the co-occurrence part")
+    hybrid_shrinkage: float = Field(10.0, gt=0, description="images from which a concept's co-occurrence counts for half")
     hybrid_redundancy: float = Field(
         1.0, ge=0, le=100, description="how far concepts of the same images share weight; 0: not at all"
     )

@@ -191,6 +191,10 @@ class ConceptPage(Strict):
     concepts: list[ConceptRef]
 
 
+_SHAPES = frozenset(("neighbour_mass", "effective_neighbours", "top_k", "floor"))
+"""What shapes the neighbours' part, which paper-literal does not have."""
+
+
 class TargetsRequest(TargetParameters):
     """`POST /targets`: rows are one rank's images, columns the global batch."""
 
@@ -207,6 +211,12 @@ class TargetsRequest(TargetParameters):
     def _float16_is_for_similarities(self) -> Self:
         if self.output == "targets" and self.dtype == "float16":
             raise ValueError("float16 targets fall into subnormals; ask for float32 or bfloat16, or for output 'similarity'")
+        return self
+
+    @model_validator(mode="after")
+    def _paper_literal_has_a_temperature_alone(self) -> Self:
+        if self.form == "paper-literal" and (given := sorted(_SHAPES & self.model_fields_set)):
+            raise ValueError(f"{', '.join(given)}: no part of paper-literal, which is softmax(S/τ); leave it out")
         return self
 
     def parameters(self) -> TargetParameters:

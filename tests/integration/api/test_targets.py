@@ -138,5 +138,20 @@ def test_what_can_not_be_asked_is_refused(reader, problem, body):
     problem(ask(reader, **body), 422, "invalid-input")
 
 
+@pytest.mark.parametrize("given", [{"top_k": 2}, {"neighbour_mass": 0.9}, {"floor": 0.0}, {"effective_neighbours": 4}])
+def test_the_papers_form_refuses_what_has_no_part_in_it(reader, problem, given):
+    assert ask(reader, form="paper-literal", temperature=0.5).status_code == 200
+    body = problem(ask(reader, form="paper-literal", temperature=0.5, **given), 422, "invalid-input")
+    assert f"{next(iter(given))}: no part of paper-literal" in str(body)
+
+
+def test_noise_of_a_representation_that_is_not_held_is_refused(reader, problem):
+    assert ask(reader, knowledge="noise", representation="hybrid").status_code == 200
+    assert (
+        "without the variant"
+        in problem(ask(reader, knowledge="noise", representation="doesnotexist"), 422, "invalid-input")["detail"]
+    )
+
+
 def test_without_a_snapshot_it_is_not_ready(service, problem, tmp_path):
     problem(ask(service(data=tmp_path / "nothing")), 503, "unavailable")

@@ -19,6 +19,7 @@ def representations_of(settings: Settings) -> dict[str, Representation]:
         hub_share=settings.hybrid_hub_share,
         smoothing=settings.hybrid_smoothing,
         smoothing_dimension=settings.hybrid_smoothing_dimension,
+        shrinkage=settings.hybrid_shrinkage,
         redundancy=settings.hybrid_redundancy,
     )
     preset = PRESETS[settings.transe_preset]

@@ -28,7 +28,8 @@ def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
     """Similarities or target rows of a batch.
 
     Images that the snapshot does not hold, or that have no usable CUI, are similar to themselves alone: their target row is
-    one-hot, their column gets no neighbour's mass, and the matrix flags them.
+    one-hot, their column gets no neighbour's mass (in the paper's own form, softmax's share of a similarity of 0), and the
+    matrix flags them.
 
     Raises:
         UnknownImages: with `on_unknown="error"`, naming up to 20 of them.

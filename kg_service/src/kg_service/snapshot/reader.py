@@ -24,6 +24,9 @@ from kg_service.snapshot.segment import Segment, Variant, joined, load_segment
 
 Found = TypeVar("Found")
 
+_USUAL = "hybrid"
+"""What requests name by default, so that noise can be asked for without a name."""
+
 
 @dataclass(frozen=True)
 class Base:
@@ -105,7 +108,8 @@ class Snapshot:
         return self.base.fitted(self._variant(representation, knowledge))
 
     def _variant(self, representation: str, knowledge: Knowledge) -> Variant:
-        variant = ("noise" if knowledge == "noise" else representation, knowledge)
+        names = {name for name, _ in self.base.segment.vectors} | {_USUAL}
+        variant = ("noise" if knowledge == "noise" and representation in names else representation, knowledge)
         if variant not in self.base.segment.vectors:
             held = ", ".join(sorted("/".join(each) for each in self.base.segment.vectors))
             raise InvalidInput(f"snapshot without the variant {'/'.join(variant)}", hint=f"it holds {held}")
