@@ -13,6 +13,8 @@ MAX_CAPTION_CHARACTERS = 20_000
 MAX_BATCH = 65_536
 MAX_CONTRIBUTIONS = 1_000
 MAX_NEIGHBOURS = 100
+WITHOUT_NUL = r"^[^\x00]*$"
+"""NUL ends a text for other programs, which would see half of it."""
 
 Knowledge = Literal["noise", "dk", "dk_ek"]
 Assertion = Literal["present", "absent", "uncertain"]
@@ -56,10 +58,10 @@ class ImageItem(Strict):
     """One image of `POST /images`; `cuis` given are used as they are, otherwise the caption is linked."""
 
     image_id: ImageId
-    caption: str = Field(max_length=MAX_CAPTION_CHARACTERS)
+    caption: str = Field(max_length=MAX_CAPTION_CHARACTERS, pattern=WITHOUT_NUL)
     cuis: list[Cui] | None = Field(None, max_length=1_000)
-    dataset: str | None = Field(None, max_length=200)
-    split: str | None = Field(None, max_length=200)
+    dataset: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
+    split: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
 
 
 class ImagesRequest(Strict):

@@ -85,8 +85,9 @@ def test_a_job_is_answered_before_it_is_done_and_stores_what_the_command_would(c
         assert [node for node in content(graph)[0] if node.image_id in ids] == content(expected)[0]
     assert not list((data / "jobs" / job_id).glob("body*"))
     again = client.post("/jobs/ingest", content=table(ROWS), headers=CSV).json()
-    assert (again["id"], again["state"]) == (job_id, "done")
-    assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == [job_id]
+    assert again["id"] != job_id
+    assert ended(again["id"])["counts"] == {"unchanged": 40}
+    assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == [again["id"], job_id]
 
 
 def test_each_form_of_a_body_is_read_as_what_its_type_says(jobs, store, linking, client):
@@ -204,8 +205,74 @@ def test_the_body_of_a_failed_job_goes_after_some_days_and_may_come_again(jobs, 
     tidied(jobs)
     assert [job.body.exists() for job in (old, new)] == [False, True]
     assert [read_job(jobs, job.id).state for job in (old, new)] == ["failed", "failed"]
-    assert keep(jobs, bodies[0]).state == "running"
-    assert old.body.read_bytes() == bodies[0]
+    new.body.unlink()
+    assert keep(jobs, bodies[1]).id == new.id
+    assert read_job(jobs, new.id).state == "running"
+    assert new.body.read_bytes() == bodies[1]
+
+
+def stored(store, image_id):
+    node = store.image(image_id)
+    return node and node.caption
+
+
+def test_a_body_that_comes_again_after_others_or_deletions_is_stored_again(jobs, store, linking):
+    replacing = Order(format="csv", on_conflict="replace")
+    first, second = (table([("a", caption)]) for caption in ("Pneumothorax.", "Pleural effusion."))
+
+    def send(*bodies):
+        kept = [keep(jobs, body, replacing) for body in bodies]
+        work(jobs, store, *linking)
+        return kept
+
+    send(first)
+    send(second)
+    send(first)
+    assert stored(store, "a") == "Pneumothorax."
+    store.delete_images(["a"])
+    send(first)
+    assert stored(store, "a") == "Pneumothorax."
+    # While the first still waits, too: the last that was sent is what is stored.
+    kept = send(second, first, second, second)
+    assert stored(store, "a") == "Pleural effusion."
+    assert len({job.id for job in kept}) == 3
+    assert {job.state for job in spool.all_jobs(jobs)} == {"done"}
+
+
+def test_a_bomb_fails_and_holds_up_nobody(jobs, store, linking):
+    bomb = gzip.compress(b"image_id,caption\n" + (b"a" * (1 << 19) + b"\n") * 160)
+    job, other = keep(jobs, bomb, Order(format="csv", packed=True)), keep(jobs, table(ROWS))
+    work(jobs, store, *linking)
+    failed = read_job(jobs, job.id).progress
+    assert (failed.state, "times as long as packed" in failed.error) == ("failed", True)
+    assert read_job(jobs, other.id).state == "done"
+
+
+@pytest.mark.parametrize("where", ["caption", "dataset", "split"])
+def test_nul_is_never_stored(client, ended, where):
+    item = {"image_id": "nul", "caption": "Effusion.", where: "a\0b"}
+    assert client.post("/images", json={"items": [item]}).status_code == 422
+    line = json.dumps(item).encode() + b"\n"
+    sent = client.post("/jobs/ingest", content=line, headers={"content-type": "application/x-ndjson"})
+    assert ended(sent.json()["id"])["bad_rows"] == 1
+    if where != "caption":
+        assert client.post("/jobs/ingest", content=table(ROWS), headers=CSV, params={where: "a\0b"}).status_code == 422
+    assert client.get("/images/nul").status_code == 404
+
+
+def test_upkeep_outlives_what_it_meets(service, monkeypatch):
+    met = []
+
+    def no_descriptor(_):
+        met.append(1)
+        if len(met) < 3:
+            raise OSError(24, "Too many open files")
+        return False
+
+    monkeypatch.setattr("kg_service.api.upkeep.has_work", no_descriptor)
+    monkeypatch.setattr("kg_service.api.upkeep._LOOKS_EVERY_S", 0.01)
+    service()
+    eventually(lambda: len(met) > 5, 30)
 
 
 def test_of_jobs_that_have_ended_the_last_ones_are_kept_and_those_that_wait_always(jobs, store, linking):

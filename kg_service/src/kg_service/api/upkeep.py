@@ -65,17 +65,25 @@ class Upkeep:
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOKS_EVERY_S):
-            if self._ingest.idle() and time.monotonic() >= self._next_ingest and has_work(self._settings.jobs_folder):
-                self._next_ingest = time.monotonic() + _INGESTS_EVERY_S
-                self._ingest.start()
-            if time.monotonic() >= self._next_tidying:
-                self._next_tidying = time.monotonic() + _TIDIES_EVERY_S
-                self._tidy()
-            if self._settings.append_every_s and time.monotonic() >= self._next_append and self._append.idle():
-                self._next_append = time.monotonic() + self._settings.append_every_s
-                self._append.start()
-            if self._settings.compact_after and self._compact.idle() and self._is_due():
-                self._compact.start()
+            try:
+                self._look()
+            except (NBClipError, OSError, RuntimeError):
+                # Whatever it was, such as no descriptor being left: jobs that were acknowledged are looked for again.
+                structlog.get_logger().exception("upkeep goes on at its next turn")
+
+    def _look(self) -> None:
+        """Begins what there is to do."""
+        if self._ingest.idle() and time.monotonic() >= self._next_ingest and has_work(self._settings.jobs_folder):
+            self._next_ingest = time.monotonic() + _INGESTS_EVERY_S
+            self._ingest.start()
+        if time.monotonic() >= self._next_tidying:
+            self._next_tidying = time.monotonic() + _TIDIES_EVERY_S
+            self._tidy()
+        if self._settings.append_every_s and time.monotonic() >= self._next_append and self._append.idle():
+            self._next_append = time.monotonic() + self._settings.append_every_s
+            self._append.start()
+        if self._settings.compact_after and self._compact.idle() and self._is_due():
+            self._compact.start()
 
     def _tidy(self) -> None:
         settings = self._settings

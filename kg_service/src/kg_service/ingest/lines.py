@@ -14,6 +14,8 @@ from typing import IO, Self, cast
 from nbclip_shared.errors import InvalidInput
 
 MAX_LINE_BYTES = 1 << 20
+MAX_RATIO, _FREE_BYTES = 200, 64 << 20
+"""How many times as long as packed a file may be, after the first 64 MiB: captions pack to a tenth, a bomb to a thousandth."""
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -43,6 +45,7 @@ class TextFile:
             raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
         self.size = path.stat().st_size
         self._stream = self._raw
+        self._unpacked = 0
         if path.suffix == ".gz":
             self._stream = self._resources.enter_context(cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)))
 
@@ -71,13 +74,24 @@ class TextFile:
             content = self._stream.readline(MAX_LINE_BYTES + 1)
             end = content
             while len(end) > MAX_LINE_BYTES and not end.endswith(b"\n"):
+                self._count(len(end), number)
                 end = self._stream.readline(MAX_LINE_BYTES + 1)
+            self._count(len(end), number)
         except (EOFError, OSError, zlib.error) as error:
             raise InvalidInput(
                 f"{self.path}:{number}: can't be read on: {error}",
                 hint="get the whole file and ingest it again; rows stored before stay unchanged",
             ) from error
         return content
+
+    def _count(self, length: int, number: int) -> None:
+        """Notes bytes that were read; raises InvalidInput if there are far more of them than the file has."""
+        self._unpacked += length
+        packed = self._stream is not self._raw and self.size > 0
+        if packed and self._unpacked > max(_FREE_BYTES, MAX_RATIO * self.size):
+            raise InvalidInput(
+                f"{self.path}:{number}: over {MAX_RATIO} times as long as packed", hint="send it plain if it is no bomb"
+            )
 
     def _without_mark(self, content: bytes) -> bytes:
         if content.startswith(_UTF16_BOMS):

@@ -1,6 +1,7 @@
 """Bulk ingests on disk: what was asked and its body, kept before the answer leaves; and how far each is.
 
-A job is a folder of the jobs folder, named by the digest of body and options, so that the same sent again is the same job:
+A job is a folder of the jobs folder, named by the digest of body and options, so that the same sent again is the same job; where
+that name is taken by one that is done, or that others came after, by the digest of that name:
 
     order.json      `Order`: what was asked
     body.csv.gz     the body as it came (.csv, .tsv, .txt or .ndjson; .gz if it was packed); gone once the job is done or
@@ -133,15 +134,22 @@ class Spooled:
         self._file.write(chunk)
 
     def keep(self) -> Job:
-        """Makes the whole body durable. A job of the same is given instead, and goes on if it failed or was cancelled."""
-        target = self._jobs / self._digest.hexdigest()
+        """Makes the whole body durable.
+
+        If the job that came last is of the same and not done, it is given instead, and goes on if it failed or was cancelled. One
+        that is done says nothing of what the store holds by now, and others that came later must not be undone by it.
+        """
         with keeping:
             self._file.close()
             size = (self._scratch / self._order.file_name).stat().st_size
             received = _Received(order=self._order, created_at=datetime.now(UTC).isoformat(), bytes_total=size)
             (self._scratch / _ORDER).write_text(received.model_dump_json())
-            if (target / _ORDER).is_file():
-                return _restarted(read_job(self._jobs, target.name), self._scratch / self._order.file_name)
+            last = max(all_jobs(self._jobs), key=_age, default=None)
+            target = self._jobs / self._digest.hexdigest()
+            while (target / _ORDER).is_file():
+                if last and last.id == target.name and last.state != "done":
+                    return _restarted(last, self._scratch / self._order.file_name)
+                target = self._jobs / hashlib.sha256(target.name.encode()).hexdigest()
             install(self._scratch, target)
         return read_job(self._jobs, target.name)
 
@@ -189,7 +197,11 @@ def all_jobs(jobs: Path, having: str = _ORDER) -> list[Job]:
             found.append(read_job(jobs, path.parent.name))
         except (NotFound, BrokenArtefact):
             continue
-    return sorted(found, key=lambda job: (job.created_at, job.id))
+    return sorted(found, key=_age)
+
+
+def _age(job: Job) -> tuple[str, str]:
+    return job.created_at, job.id
 
 
 def pending(jobs: Path) -> list[Job]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from nbclip_shared.errors import InvalidInput
-from nbclip_shared.schemas import JobList, JobOut
+from nbclip_shared.schemas import WITHOUT_NUL, JobList, JobOut
 from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.auth import require
@@ -49,8 +49,8 @@ async def submit(
     request: Request,
     parts: PartsOf,
     on_conflict: Annotated[OnConflict, Query(description="what happens to an image stored with other content")] = "reject",
-    dataset: Annotated[str | None, Query(max_length=200, description="of rows that name none")] = None,
-    split: Annotated[str | None, Query(max_length=200, description="of rows that name none")] = None,
+    dataset: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows that name none")] = None,
+    split: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows that name none")] = None,
     relink: Annotated[bool, Query(description="link all captions, of rows that bring CUIs too")] = False,
     column: Annotated[list[str] | None, Query(description="FIELD=COLUMN of a table, such as image_id=ID")] = None,
 ) -> Response:
@@ -58,7 +58,8 @@ async def submit(
 
     NDJSON (one item of `POST /images` a line), CSV or TSV with a header; gzip by Content-Encoding. A table without header as ROCO
     has it is `text/tab-separated-values; header=absent`. Bad rows are counted and named by line, and end nothing. A service that
-    is killed goes on by itself. The same body with the same options is the same job; one that failed or was cancelled goes on.
+    is killed goes on by itself. The body that came last, sent again with the same options, is the same job until it is done, and
+    goes on if it failed or was cancelled; otherwise it is a new job, whose rows are `unchanged` where they are stored.
     """
     order = Order(
         format=_format_of(request),
