@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from nbclip_shared.errors import BrokenArtefact
 from nbclip_shared.schemas import Knowledge
 
 from kg_service.config import load_settings
-from kg_service.console import append_lines, stderr, stdout
+from kg_service.console import append_lines, complain, stderr
 from kg_service.options import Data, Store, VocabularyFolder
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Immutable snapshots of the graph, which targets are answered from.")
@@ -85,12 +86,15 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
 
 @snapshot_app.command("list")
 def list_snapshots(data: Data = None) -> None:
-    """Lists snapshots, the current one first."""
+    """Lists snapshots, the current one first, and says which have a damaged manifest."""
     from kg_service.snapshot import SnapshotFolder
 
     folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
-    for held in folder.ids():
-        manifest = folder.manifest(held)
+    for held, manifest in folder.manifests():
+        if isinstance(manifest, BrokenArtefact):
+            typer.echo(f"{held} damaged")
+            complain(manifest.message, manifest.hint)
+            continue
         part = " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
         words = [part, f"appended={manifest.appended.images}"] if manifest.appended else [part]
         words += ["current"] if held == folder.current() else []
@@ -101,13 +105,22 @@ def list_snapshots(data: Data = None) -> None:
 def verify_snapshot(
     snapshot_id: Annotated[str | None, typer.Argument(help="Id of a snapshot.", show_default="all")] = None, data: Data = None
 ) -> None:
-    """Checks the size and SHA-256 of every file of a snapshot, or of all."""
+    """Checks the size and SHA-256 of every file of a snapshot, or of all; exit status 1 if one is damaged."""
     from kg_service.snapshot import SnapshotFolder
 
     folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    damaged = 0
     for held in [snapshot_id] if snapshot_id else folder.ids():
-        manifest = folder.verify(held)
-        stdout().print(f"{held} whole: {len(manifest.files)} files, {sum(file.bytes for file in manifest.files)} bytes")
+        try:
+            manifest = folder.verify(held)
+        except BrokenArtefact as error:
+            damaged += 1
+            typer.echo(f"{held} damaged")
+            complain(error.message, error.hint)
+        else:
+            typer.echo(f"{held} whole: {len(manifest.files)} files, {sum(file.bytes for file in manifest.files)} bytes")
+    if damaged:
+        raise typer.Exit(BrokenArtefact.exit_code)
 
 
 @snapshot_app.command("embeddings")
@@ -134,7 +147,7 @@ def prune_snapshots(
     keep: Annotated[int, typer.Option(min=0, help="How many of the newest stay beside the current one.")] = 3,
     data: Data = None,
 ) -> None:
-    """Removes old snapshots, and prints their ids; the current one, the newest others and what they stand on stay.
+    """Removes old and damaged snapshots, and prints their ids; the current one, the newest others and what they stand on stay.
 
     A training that is pinned to a removed one can't be resumed: keep as many as trainings run.
     """

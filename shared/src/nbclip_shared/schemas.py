@@ -380,6 +380,9 @@ class SnapshotOut(Strict):
 
 class SnapshotList(Strict):
     snapshots: list[SnapshotOut]
+    damaged: list[SnapshotId] = Field(
+        default_factory=list, description="with a damaged manifest, or one of another version; `kg-service snapshot prune`"
+    )
 
 
 class Info(Strict):

@@ -1,10 +1,12 @@
 """/snapshots: publish, list, manifest, image vectors."""
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import safetensors.numpy
+import structlog
 from nbclip_shared.codec import MEDIA_TYPE
 
 
@@ -29,6 +31,21 @@ def test_a_split_is_frozen_alone_and_becomes_the_current_one(client):
     listed = client.get("/snapshots").json()["snapshots"]
     assert [each["current"] for each in listed] == [True, False]
     assert listed[0]["id"] == made["id"]
+
+
+def test_a_damaged_one_is_named_beside_the_others_and_logged_once(service, data, problem):
+    (path,) = [path for path in (data / "snapshots").iterdir() if path.is_dir()]
+    shutil.copytree(path, data / "snapshots" / ("0" * 64))
+    client = service()
+    with structlog.testing.capture_logs() as logged:
+        listed = [client.get("/snapshots").json() for _ in range(2)]
+    assert listed[0] == listed[1]
+    assert [each["id"] for each in listed[0]["snapshots"]] == [path.name]
+    assert listed[0]["damaged"] == ["0" * 64]
+    assert [line["event"] for line in logged].count("damaged snapshot") == 1
+    body = problem(client.get(f"/snapshots/{'0' * 64}"), 500, "broken-artefact")
+    assert "snapshot prune" in body["hint"]
+    assert client.get("/readyz").status_code == 200
 
 
 def test_an_empty_part_of_the_graph_is_refused(client, problem):
