@@ -11,7 +11,7 @@ from nbclip_shared.errors import BrokenArtefact
 from nbclip_shared.schemas import Knowledge
 
 from kg_service.config import load_settings
-from kg_service.console import append_lines, complain, stderr
+from kg_service.console import append_lines, complain, part_text, stderr
 from kg_service.options import Data, Store, VocabularyFolder
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Immutable snapshots of the graph, which targets are answered from.")
@@ -74,12 +74,15 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
     """
     from kg_service.api.parts import open_graph
     from kg_service.snapshot import SnapshotFolder
-    from kg_service.snapshot.append import append
+    from kg_service.snapshot.append import append, with_elsewhere
 
     settings = load_settings(data=data, store=store)
+    snapshots = SnapshotFolder(settings.snapshots_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
-        new_id, counts = append(graph, SnapshotFolder(settings.snapshots_folder))
-    for line in append_lines(counts):
+        new_id, counts = append(graph, snapshots)
+        manifest = snapshots.manifest(new_id)
+        counts = with_elsewhere(graph, manifest, counts)
+    for line in append_lines(counts, manifest):
         stderr().print(line, soft_wrap=True)
     typer.echo(new_id)
 
@@ -95,7 +98,7 @@ def list_snapshots(data: Data = None) -> None:
             typer.echo(f"{held} damaged")
             complain(manifest.message, manifest.hint)
             continue
-        part = " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
+        part = part_text(manifest)
         words = [part, f"appended={manifest.appended.images}"] if manifest.appended else [part]
         words += ["current"] if held == folder.current() else []
         typer.echo(f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {' '.join(filter(None, words))}".rstrip())

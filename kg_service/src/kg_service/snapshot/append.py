@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import structlog
-from nbclip_shared.schemas import AppendCounts, Appended
+from nbclip_shared.schemas import AppendCounts, Appended, SnapshotManifest
 from scipy import sparse
 
 from kg_service.durable import locked, new_folder, sweep, write_file
@@ -57,6 +57,13 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
         if new_id != current.id:
             write_file(snapshots.path / CURRENT, new_id.encode())
     return new_id, counts
+
+
+def with_elsewhere(store: GraphStore, part: SnapshotManifest, counts: AppendCounts) -> AppendCounts:
+    """The counts of an append with `elsewhere`, which has the store count its images; `part` is the manifest of what it gave."""
+    if counts.appended or (part.dataset is None and part.split is None):
+        return counts
+    return counts.model_copy(update={"elsewhere": store.counts().images - (part.images - counts.deleted)})
 
 
 def compact(store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str]) -> str | None:

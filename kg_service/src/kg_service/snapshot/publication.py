@@ -53,7 +53,7 @@ class Prepared:
     _is_held: bool
 
     def install(self) -> None:
-        """Puts it in its place. The caller holds the snapshots' folder, until it has made this one or one on it the current one."""
+        """Puts it in its place. The caller holds the snapshots' folder until this one, or one that stands on it, is current."""
         _put_in_place(self._scratch, self._folder / self.id, is_held=self._is_held)
         if self._mark:
             write_mark(self._folder / self.id, self._mark)
@@ -88,9 +88,7 @@ def publish(
         MissingExtra: a representation needs what is not installed.
         Unavailable: another process appends, compacts or prunes for longer than some minutes.
     """
-    made = prepared(
-        store, folder, vocabulary=vocabulary, representations=representations, dataset=dataset, split=split
-    )
+    made = prepared(store, folder, vocabulary=vocabulary, representations=representations, dataset=dataset, split=split)
     with made as new, locked(folder, PATIENCE_S):
         new.install()
         write_file(folder / CURRENT, new.id.encode())

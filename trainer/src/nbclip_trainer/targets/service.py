@@ -179,7 +179,8 @@ class ServiceSource:
         now = time.monotonic()
         if now - self._warned >= _SECONDS_BETWEEN_WARNINGS:
             self._warned = now
-            _log.warning("no usable answer from %s (%s), asking again; waited %.0f s", self._client.base_url, _reason(error), waited)
+            url, reason = self._client.base_url, _reason(error)
+            _log.warning("no usable answer from %s (%s), asking again; waited %.0f s", url, reason, waited)
 
 
 def connect(service: ServiceSettings, targets: TargetSettings) -> ServiceSource:

@@ -66,9 +66,10 @@ def _room_on_disk() -> Iterator[None]:
 
 
 def _appended(parts: Parts) -> tuple[str, AppendCounts]:
-    from kg_service.snapshot.append import append
+    from kg_service.snapshot.append import append, with_elsewhere
 
-    return append(parts.store, parts.snapshots)
+    new_id, counts = append(parts.store, parts.snapshots)
+    return new_id, with_elsewhere(parts.store, parts.snapshots.manifest(new_id), counts)
 
 
 def _published(parts: Parts, wanted: PublishRequest) -> str:
