@@ -46,12 +46,13 @@ def publish_snapshot(
         transe_preset=transe_preset,
         representations=tuple(representation or ()) or None,
     )
-    described = open_vocabulary(settings.vocabulary_folder).describe()
+    known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish(
             graph,
             settings.snapshots_folder,
-            vocabulary=described,
+            vocabulary=known.describe(),
+            hierarchy=known,
             representations=representations_of(settings),
             dataset=dataset,
             split=split,

@@ -142,6 +142,24 @@ def test_damaged_snapshots_are_named_and_pruned_and_the_others_are_served_on(fol
     assert command("snapshot", "verify", "--data", folder)[0] == 0
 
 
+def test_a_graph_of_another_vocabulary_is_told(rrf, captions, folder, command):
+    publish, ingest = ("snapshot", "publish", "--data", folder), ("ingest", captions, "--data", folder)
+    warning = "have other is_a in the graph than in the vocabulary"
+    assert warning not in command(*publish)[2]
+    assert warning not in command(*ingest)[2]
+    edges = (rrf / "MRREL.RRF").read_text().splitlines(keepends=True)
+    (rrf / "MRREL.RRF").write_text("".join(edges[1:]))
+    assert command("vocabulary", "build", rrf, "--data", folder)[0] == 0
+    for code, _, err in (command(*ingest), command(*publish)):
+        assert code == 0
+        assert warning in err
+        assert "new data folder" in err
+    fresh = folder.with_name("new")
+    for words in (("vocabulary", "build", rrf), ingest[:2], publish[:2]):
+        code, _, err = command(*words, "--data", fresh)
+        assert (code, warning in err) == (0, False)
+
+
 def test_the_hybrid_is_fitted_as_the_settings_say(folder, command, monkeypatch):
     monkeypatch.setenv("KG_HYBRID_SMOOTHING", "0")
     monkeypatch.setenv("KG_HYBRID_HUB_SHARE", "0.5")

@@ -33,6 +33,7 @@ from kg_service.snapshot.mark import Mark, read_mark, write_mark
 from kg_service.snapshot.publication import PATIENCE_S, VERSIONED, described_files, install_snapshot, prepared, version_of
 from kg_service.snapshot.reader import Snapshot, SnapshotFolder
 from kg_service.snapshot.segment import Segment, Variant, image_arrays, joined, joined_concepts, save_segment
+from kg_service.vocabulary.vocabulary import Vocabulary
 
 _PATIENCE_S = 5.0
 _TRIED = 32
@@ -66,7 +67,9 @@ def with_elsewhere(store: GraphStore, part: SnapshotManifest, counts: AppendCoun
     return counts.model_copy(update={"elsewhere": store.counts().images - (part.images - counts.deleted)})
 
 
-def compact(store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str]) -> str | None:
+def compact(
+    store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str], hierarchy: Vocabulary | None = None
+) -> str | None:
     """Publishes the current snapshot's part of the graph anew, by the same representations, and makes it the current one.
 
     Appends go on meanwhile: what they brought is appended to the new one before it becomes current, so nothing that was
@@ -87,6 +90,7 @@ def compact(store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping
         representations=representations_of_cards(before.variants),
         dataset=before.dataset,
         split=before.split,
+        hierarchy=hierarchy,
     )
     with made as new, locked(snapshots.path, PATIENCE_S):
         if base_id(snapshots) != base:

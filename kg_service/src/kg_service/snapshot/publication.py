@@ -24,9 +24,11 @@ from kg_service.representations.model import Card, FittedRepresentation, Represe
 from kg_service.representations.noise import Noise
 from kg_service.representations.weights import attribute_matrix
 from kg_service.snapshot.files import CURRENT, MANIFEST, manifest_bytes, save_array, snapshot_id
+from kg_service.snapshot.hierarchy import warn_of_other_is_a
 from kg_service.snapshot.mark import Mark, write_mark
 from kg_service.snapshot.reader import SnapshotFolder
 from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
+from kg_service.vocabulary.vocabulary import Vocabulary
 
 version_of = functools.cache(importlib.metadata.version)
 """Of an installed package; looking it up takes milliseconds."""
@@ -67,6 +69,7 @@ def publish(
     representations: Mapping[str, Representation] | None = None,
     dataset: str | None = None,
     split: str | None = None,
+    hierarchy: Vocabulary | None = None,
 ) -> str:
     """Freezes the graph, or the part that one dataset or split has, and makes it the current snapshot.
 
@@ -79,6 +82,7 @@ def publish(
         representations: what to fit, by the name that requests call it; default: `hybrid`. `noise` is always held too.
         dataset: only images of this dataset.
         split: only images of this split.
+        hierarchy: the vocabulary, to warn where the graph's is_a are not those of it.
 
     Returns:
         The snapshot's id.
@@ -88,7 +92,8 @@ def publish(
         MissingExtra: a representation needs what is not installed.
         Unavailable: another process appends, compacts or prunes for longer than some minutes.
     """
-    made = prepared(store, folder, vocabulary=vocabulary, representations=representations, dataset=dataset, split=split)
+    part = {"dataset": dataset, "split": split}
+    made = prepared(store, folder, vocabulary=vocabulary, representations=representations, hierarchy=hierarchy, **part)
     with made as new, locked(folder, PATIENCE_S):
         new.install()
         write_file(folder / CURRENT, new.id.encode())
@@ -106,10 +111,13 @@ def prepared(
     representations: Mapping[str, Representation] | None = None,
     dataset: str | None = None,
     split: str | None = None,
+    hierarchy: Vocabulary | None = None,
 ) -> Iterator[Prepared]:
     """As `publish`, up to where the snapshots' folder has to be held."""
     graph = store.read_graph(dataset=dataset, split=split)
     _refuse_empty(graph, dataset, split)
+    if hierarchy is not None:
+        warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
     sweep(folder)
     with new_folder(folder) as scratch:
         manifest = _write(scratch, graph, vocabulary, representations, dataset=dataset, split=split)

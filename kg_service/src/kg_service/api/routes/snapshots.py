@@ -82,6 +82,7 @@ def _published(parts: Parts, wanted: PublishRequest) -> str:
         dataset=wanted.dataset,
         split=wanted.split,
         vocabulary=parts.vocabulary.describe(),
+        hierarchy=parts.vocabulary,
         representations=representations_of(parts.settings),
     )
 
