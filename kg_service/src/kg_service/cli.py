@@ -87,7 +87,8 @@ def build(
 ) -> None:
     """Compiles a vocabulary from RRF files, and the index that captions are linked by.
 
-    Bad rows are skipped and named by file and line.
+    Bad rows are skipped and named by file and line. Build before you ingest: a graph keeps the is_a of the vocabulary that it was
+    ingested with, so another one (`--part-of` with it) needs a new data folder.
 
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
@@ -139,10 +140,13 @@ def ingest(
     from kg_service.ingest.readers import ReadOptions
     from kg_service.linking.parallel import parallel_linker
     from kg_service.linking.settings import linker_settings
+    from kg_service.snapshot import SnapshotFolder
+    from kg_service.snapshot.hierarchy import warn_before_ingest
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = load_settings(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
+    warn_before_ingest(SnapshotFolder(settings.snapshots_folder), known)
     linking = parallel_linker(settings.linker, known, linker_settings(settings), settings.linker_workers)
     with closing(open_graph(settings, bulk=True)) as graph, linking as used, progress_bar() as progress:
         report = ingest_file(

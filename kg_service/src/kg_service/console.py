@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbclip_shared.schemas import AppendCounts
+from nbclip_shared.schemas import AppendCounts, SnapshotManifest
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -95,10 +95,18 @@ def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
     return table
 
 
-def append_lines(counts: AppendCounts) -> Iterator[str]:
-    """What came of an append, and what it left."""
+def part_text(manifest: SnapshotManifest) -> str:
+    """The part of the graph that a snapshot has, such as `split=train`; empty if it is the whole."""
+    return " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
+
+
+def append_lines(counts: AppendCounts, manifest: SnapshotManifest) -> Iterator[str]:
+    """What came of an append that gave a snapshot, and what it left."""
     lacking = f", {counts.without_vector} of them without a concept that the base knows" if counts.without_vector else ""
-    yield f"{counts.appended} images appended{lacking}" if counts.appended else "nothing new: the snapshot is as it was"
+    part = f" of {part_text(manifest)}" if part_text(manifest) else ""
+    yield f"{counts.appended} images appended{lacking}" if counts.appended else f"nothing new{part}: the snapshot is as it was"
+    if counts.elsewhere:
+        yield f"{counts.elsewhere} images of the graph are not{part}: rows need it, in columns or by options of ingest"
     if counts.concepts_left_out:
         yield f"{counts.concepts_left_out} concepts of new images left out: no published image has them, or a concept below them"
     if counts.replaced or counts.deleted:

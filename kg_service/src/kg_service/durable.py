@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nbclip_shared.errors import Unavailable
@@ -34,26 +34,62 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def new_folder(parent: Path) -> Iterator[Path]:
-    """A scratch folder in `parent`, to be filled and then handed to `install`; what is left of it is removed."""
+    """A scratch folder in `parent`, to be filled and then handed to `install`; what is left of it is removed.
+
+    Should the process be killed, it stays until `sweep` finds that nobody holds it.
+    """
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=".new."))
-    folder.chmod(0o755)
+    folder, descriptor = _held_folder(parent)
     try:
+        folder.chmod(0o755)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _held_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder, and the descriptor that holds its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=".new."))
+        # Until it is held, a sweep may take it.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            if _lock(descriptor) and folder.exists():
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def sweep(parent: Path) -> None:
+    """Removes the scratch folders in `parent` that no process holds: those of processes that were killed."""
+    for folder in (*parent.glob(".new.*"), *parent.glob(".old.*")):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                if _lock(descriptor):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """Flushes a folder and all that is in it to the disk."""
+    for file in sorted(folder.rglob("*")):
+        sync(file)
+    sync(folder)
 
 
 def install(folder: Path, target: Path) -> None:
     """Makes a filled scratch folder durable and renames it to `target`, which is replaced if it exists."""
-    for file in sorted(folder.rglob("*")):
-        sync(file)
-    sync(folder)
+    sync_all(folder)
     if target.exists():
-        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".old.")) / target.name
-        target.rename(aside)
-        folder.rename(target)
-        shutil.rmtree(aside.parent)
+        with new_folder(target.parent) as aside:
+            target.rename(aside / target.name)
+            try:
+                folder.rename(target)
+            except BaseException:
+                (aside / target.name).rename(target)
+                raise
     else:
         folder.rename(target)
     sync(target.parent)

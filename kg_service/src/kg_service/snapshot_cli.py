@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from nbclip_shared.errors import BrokenArtefact
 from nbclip_shared.schemas import Knowledge
 
 from kg_service.config import load_settings
-from kg_service.console import append_lines, stderr, stdout
+from kg_service.console import append_lines, complain, part_text, stderr
 from kg_service.options import Data, Store, VocabularyFolder
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Immutable snapshots of the graph, which targets are answered from.")
@@ -45,12 +46,13 @@ def publish_snapshot(
         transe_preset=transe_preset,
         representations=tuple(representation or ()) or None,
     )
-    described = open_vocabulary(settings.vocabulary_folder).describe()
+    known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish(
             graph,
             settings.snapshots_folder,
-            vocabulary=described,
+            vocabulary=known.describe(),
+            hierarchy=known,
             representations=representations_of(settings),
             dataset=dataset,
             split=split,
@@ -73,25 +75,31 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
     """
     from kg_service.api.parts import open_graph
     from kg_service.snapshot import SnapshotFolder
-    from kg_service.snapshot.append import append
+    from kg_service.snapshot.append import append, with_elsewhere
 
     settings = load_settings(data=data, store=store)
+    snapshots = SnapshotFolder(settings.snapshots_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
-        new_id, counts = append(graph, SnapshotFolder(settings.snapshots_folder))
-    for line in append_lines(counts):
+        new_id, counts = append(graph, snapshots)
+        manifest = snapshots.manifest(new_id)
+        counts = with_elsewhere(graph, manifest, counts)
+    for line in append_lines(counts, manifest):
         stderr().print(line, soft_wrap=True)
     typer.echo(new_id)
 
 
 @snapshot_app.command("list")
 def list_snapshots(data: Data = None) -> None:
-    """Lists snapshots, the current one first."""
+    """Lists snapshots, the current one first, and says which have a damaged manifest."""
     from kg_service.snapshot import SnapshotFolder
 
     folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
-    for held in folder.ids():
-        manifest = folder.manifest(held)
-        part = " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
+    for held, manifest in folder.manifests():
+        if isinstance(manifest, BrokenArtefact):
+            typer.echo(f"{held} damaged")
+            complain(manifest.message, manifest.hint)
+            continue
+        part = part_text(manifest)
         words = [part, f"appended={manifest.appended.images}"] if manifest.appended else [part]
         words += ["current"] if held == folder.current() else []
         typer.echo(f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {' '.join(filter(None, words))}".rstrip())
@@ -101,13 +109,22 @@ def list_snapshots(data: Data = None) -> None:
 def verify_snapshot(
     snapshot_id: Annotated[str | None, typer.Argument(help="Id of a snapshot.", show_default="all")] = None, data: Data = None
 ) -> None:
-    """Checks the size and SHA-256 of every file of a snapshot, or of all."""
+    """Checks the size and SHA-256 of every file of a snapshot, or of all; exit status 1 if one is damaged."""
     from kg_service.snapshot import SnapshotFolder
 
     folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    damaged = 0
     for held in [snapshot_id] if snapshot_id else folder.ids():
-        manifest = folder.verify(held)
-        stdout().print(f"{held} whole: {len(manifest.files)} files, {sum(file.bytes for file in manifest.files)} bytes")
+        try:
+            manifest = folder.verify(held)
+        except BrokenArtefact as error:
+            damaged += 1
+            typer.echo(f"{held} damaged")
+            complain(error.message, error.hint)
+        else:
+            typer.echo(f"{held} whole: {len(manifest.files)} files, {sum(file.bytes for file in manifest.files)} bytes")
+    if damaged:
+        raise typer.Exit(BrokenArtefact.exit_code)
 
 
 @snapshot_app.command("embeddings")
@@ -134,7 +151,7 @@ def prune_snapshots(
     keep: Annotated[int, typer.Option(min=0, help="How many of the newest stay beside the current one.")] = 3,
     data: Data = None,
 ) -> None:
-    """Removes old snapshots, and prints their ids; the current one, the newest others and what they stand on stay.
+    """Removes old and damaged snapshots, and prints their ids; the current one, the newest others and what they stand on stay.
 
     A training that is pinned to a removed one can't be resumed: keep as many as trainings run.
     """

@@ -381,6 +381,9 @@ class AppendCounts(Strict):
     concepts_left_out: int = Field(description="concepts of new images that the base does not know")
     replaced: int = Field(description="images that keep their former vector, and have another caption or concepts in the graph")
     deleted: int = Field(description="images that are in the snapshot, and no longer in this part of the graph")
+    elsewhere: int = Field(
+        0, description="images of the graph in other datasets or splits than the snapshot's; counted where nothing was appended"
+    )
 
 
 class SnapshotOut(Strict):
@@ -392,6 +395,9 @@ class SnapshotOut(Strict):
 
 class SnapshotList(Strict):
     snapshots: list[SnapshotOut]
+    damaged: list[SnapshotId] = Field(
+        default_factory=list, description="with a damaged manifest, or one of another version; `kg-service snapshot prune`"
+    )
 
 
 class Info(Strict):

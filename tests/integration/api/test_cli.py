@@ -122,6 +122,44 @@ def test_a_split_is_published_alone_listed_first_and_verified(folder, command):
     assert command("snapshot", "prune", "--data", folder, "--keep", "0")[1].split() == [everything]
 
 
+def test_damaged_snapshots_are_named_and_pruned_and_the_others_are_served_on(folder, command):
+    held = command("snapshot", "publish", "--data", folder)[1].strip()
+    for name, content in (("0" * 64, '{"format": 1}'), ("f" * 64, (folder / "snapshots" / held / "manifest.json").read_text())):
+        (folder / "snapshots" / name).mkdir()
+        (folder / "snapshots" / name / "manifest.json").write_text(content)
+    code, out, err = command("snapshot", "list", "--data", folder)
+    assert code == 0
+    first, *others = out.splitlines()
+    assert first.endswith("current")
+    assert sorted(others) == [f"{'0' * 64} damaged", f"{'f' * 64} damaged"]
+    assert "made by another version" in err
+    assert "kg-service snapshot prune" in err
+    code, out, err = command("snapshot", "verify", "--data", folder)
+    assert code == 1
+    assert sorted(line.split()[1] for line in out.splitlines()) == ["damaged", "damaged", "whole:"]
+    assert "does not have the digest that names it" in err
+    assert sorted(command("snapshot", "prune", "--data", folder)[1].split()) == ["0" * 64, "f" * 64]
+    assert command("snapshot", "verify", "--data", folder)[0] == 0
+
+
+def test_a_graph_of_another_vocabulary_is_told(rrf, captions, folder, command):
+    publish, ingest = ("snapshot", "publish", "--data", folder), ("ingest", captions, "--data", folder)
+    warning = "have other is_a in the graph than in the vocabulary"
+    assert warning not in command(*publish)[2]
+    assert warning not in command(*ingest)[2]
+    edges = (rrf / "MRREL.RRF").read_text().splitlines(keepends=True)
+    (rrf / "MRREL.RRF").write_text("".join(edges[1:]))
+    assert command("vocabulary", "build", rrf, "--data", folder)[0] == 0
+    for code, _, err in (command(*ingest), command(*publish)):
+        assert code == 0
+        assert warning in err
+        assert "new data folder" in err
+    fresh = folder.with_name("new")
+    for words in (("vocabulary", "build", rrf), ingest[:2], publish[:2]):
+        code, _, err = command(*words, "--data", fresh)
+        assert (code, warning in err) == (0, False)
+
+
 def test_the_hybrid_is_fitted_as_the_settings_say(folder, command, monkeypatch):
     monkeypatch.setenv("KG_HYBRID_SMOOTHING", "0")
     monkeypatch.setenv("KG_HYBRID_HUB_SHARE", "0.5")

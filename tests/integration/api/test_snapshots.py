@@ -1,10 +1,12 @@
 """/snapshots: publish, list, manifest, image vectors."""
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import safetensors.numpy
+import structlog
 from nbclip_shared.codec import MEDIA_TYPE
 
 
@@ -29,6 +31,21 @@ def test_a_split_is_frozen_alone_and_becomes_the_current_one(client):
     listed = client.get("/snapshots").json()["snapshots"]
     assert [each["current"] for each in listed] == [True, False]
     assert listed[0]["id"] == made["id"]
+
+
+def test_a_damaged_one_is_named_beside_the_others_and_logged_once(service, data, problem):
+    (path,) = [path for path in (data / "snapshots").iterdir() if path.is_dir()]
+    shutil.copytree(path, data / "snapshots" / ("0" * 64))
+    client = service()
+    with structlog.testing.capture_logs() as logged:
+        listed = [client.get("/snapshots").json() for _ in range(2)]
+    assert listed[0] == listed[1]
+    assert [each["id"] for each in listed[0]["snapshots"]] == [path.name]
+    assert listed[0]["damaged"] == ["0" * 64]
+    assert [line["event"] for line in logged].count("damaged snapshot") == 1
+    body = problem(client.get(f"/snapshots/{'0' * 64}"), 500, "broken-artefact")
+    assert "snapshot prune" in body["hint"]
+    assert client.get("/readyz").status_code == 200
 
 
 def test_an_empty_part_of_the_graph_is_refused(client, problem):
@@ -92,7 +109,8 @@ def test_new_images_are_appended_and_a_pinned_snapshot_stays(service):
     assert made.status_code == 201
     body = made.json()
     assert (body["current"], body["manifest"]["images"], body["manifest"]["appended"]["base"]) == (True, 10, old)
-    assert body["append"] == {"appended": 2, "without_vector": 1, "concepts_left_out": 0, "replaced": 1, "deleted": 1}
+    left = {"concepts_left_out": 0, "replaced": 1, "deleted": 1, "elsewhere": 0}
+    assert body["append"] == {"appended": 2, "without_vector": 1, **left}
     ids = ["effusion", "later", "unheard of", "fracture"]
     asked = {"image_ids": ids, "output": "similarity"}
     matrix = client.post("/targets", json=asked).json()
@@ -120,6 +138,20 @@ def test_an_append_keeps_to_the_split_of_the_snapshot(service):
     client.post("/images", json={"items": [NEW[0], {**NEW[0], "image_id": "other", "split": "valid"}]})
     body = client.post("/snapshots", json={"append": True}).json()
     assert (body["append"]["appended"], body["manifest"]["split"]) == (1, "train")
+    assert client.post("/snapshots", json={"append": True}).json()["append"]["elsewhere"] == 1
+
+
+def test_where_new_images_are_of_no_split_the_command_says_so(service, command, data):
+    client = service(compact_after=0)
+    client.post("/snapshots", json={"split": "train"})
+    assert "images of the graph" not in command("snapshot", "append", "--data", data)[2]
+    client.delete("/images/empty")
+    client.post("/images", json={"items": [{"image_id": image_id, "caption": "Pneumonia."} for image_id in "xyz"]})
+    for _ in range(2):
+        code, _, err = command("snapshot", "append", "--data", data)
+        assert code == 0
+        assert "nothing new of split=train: the snapshot is as it was" in err
+        assert "3 images of the graph are not of split=train" in err
 
 
 def test_the_command_appends_and_says_what_it_left(service, command, data):

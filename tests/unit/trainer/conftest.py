@@ -15,7 +15,6 @@ from nbclip_shared.schemas import (
     Info,
     Problem,
     RepresentationsRequest,
-    SnapshotList,
     SnapshotManifest,
     SnapshotOut,
     TargetsRequest,
@@ -27,7 +26,7 @@ OLD, NEW = "0" * 64, "f" * 64
 
 
 class KnowledgeService:
-    """Speaks `GET /info`, `GET /snapshots`, `POST /targets` and `POST /representations`.
+    """Speaks `GET /info`, `GET /snapshots/ID`, `POST /targets` and `POST /representations`.
 
     An image's vector follows from its id's last digit: images of one digit are alike. `without` have no CUIs, `unknown` are
     not in the snapshot. `troubles` are (status, headers) given in place of the next answers. `asked` are the bodies seen.
@@ -85,13 +84,14 @@ class KnowledgeService:
         match handler.path:
             case "/info":
                 return self.json(handler, self.info())
-            case "/snapshots":
-                return self.json(handler, SnapshotList(snapshots=[self.snapshot(i, c) for i, c in self.snapshots.items()]))
             case "/targets":
                 return self.targets(handler, TargetsRequest.model_validate(body))
             case "/representations":
                 return self.representations(handler, RepresentationsRequest.model_validate(body))
-        return self.problem(handler, 404, "no such route")
+        held = handler.path.removeprefix("/snapshots/")
+        if held in self.snapshots:
+            return self.json(handler, self.snapshot(held, self.snapshots[held]))
+        return self.problem(handler, 404, "there is no such thing")
 
     def targets(self, handler, request):
         if request.snapshot not in self.snapshots:
@@ -124,9 +124,9 @@ class KnowledgeService:
         return TargetMatrix("similarity", similarity * known[None, :], known, unknown, {"snapshot": snapshot})
 
     def info(self):
-        return Info(
-            name="kg-service", version="9.9.9", vocabulary={}, store="test", linker="test", snapshot=NEW, limits={}, counts={}
-        )
+        current = next((held for held, current in self.snapshots.items() if current), None)
+        words = {"name": "kg-service", "version": "9.9.9", "store": "test", "linker": "test"}
+        return Info(**words, vocabulary={}, snapshot=current, limits={}, counts={})
 
     def snapshot(self, snapshot_id, current):
         counts = dict.fromkeys(("images", "images_with_knowledge", "concepts", "attributes", "is_a_edges"), 0)

@@ -143,9 +143,11 @@ def ingest_now(settings: Settings) -> None:
     """All bulk ingests that wait."""
     from kg_service.jobs.work import work
     from kg_service.linking.builder import build_linker
+    from kg_service.snapshot.hierarchy import warn_before_ingest
 
     with closing(open_graph(settings, bulk=True)) as store:
         vocabulary = open_vocabulary(settings.vocabulary_folder)
+        warn_before_ingest(SnapshotFolder(settings.snapshots_folder), vocabulary)
         work(settings.jobs_folder, store, build_linker(settings.linker, vocabulary, linker_settings(settings)), vocabulary)
 
 
@@ -161,9 +163,9 @@ def compact_now(settings: Settings) -> None:
     """The current snapshot's part of the graph, published anew."""
     from kg_service.snapshot.append import compact
 
-    vocabulary = open_vocabulary(settings.vocabulary_folder).describe()
+    vocabulary = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as store:
-        compact(store, SnapshotFolder(settings.snapshots_folder), vocabulary=vocabulary)
+        compact(store, SnapshotFolder(settings.snapshots_folder), vocabulary=vocabulary.describe(), hierarchy=vocabulary)
 
 
 def _run(name: str, work: Callable[[Settings], None], settings: Settings) -> None:

@@ -21,18 +21,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import structlog
-from nbclip_shared.schemas import AppendCounts, Appended
+from nbclip_shared.schemas import AppendCounts, Appended, SnapshotManifest
 from scipy import sparse
 
-from kg_service.durable import locked, new_folder, write_file
+from kg_service.durable import locked, new_folder, sweep, write_file
 from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.model import FittedRepresentation, other_version
 from kg_service.representations.restored import representations_of_cards
-from kg_service.snapshot.files import Arrays, caption_keys
+from kg_service.snapshot.files import CURRENT, Arrays, caption_keys
 from kg_service.snapshot.mark import Mark, read_mark, write_mark
-from kg_service.snapshot.publication import VERSIONED, described_files, install_snapshot, publish, version_of
+from kg_service.snapshot.publication import PATIENCE_S, VERSIONED, described_files, install_snapshot, prepared, version_of
 from kg_service.snapshot.reader import Snapshot, SnapshotFolder
 from kg_service.snapshot.segment import Segment, Variant, image_arrays, joined, joined_concepts, save_segment
+from kg_service.vocabulary.vocabulary import Vocabulary
 
 _PATIENCE_S = 5.0
 _TRIED = 32
@@ -50,15 +51,25 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
         InvalidInput: another version of this program made it, whose vectors this one would not give.
     """
     snapshots.open()  # where nothing is published there is no folder to lock
+    sweep(snapshots.path)
     with locked(snapshots.path, _PATIENCE_S):
         current = snapshots.open()
         new_id, counts = _append_new(store, snapshots, current)
         if new_id != current.id:
-            write_file(snapshots.path / "CURRENT", new_id.encode())
+            write_file(snapshots.path / CURRENT, new_id.encode())
     return new_id, counts
 
 
-def compact(store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str]) -> str | None:
+def with_elsewhere(store: GraphStore, part: SnapshotManifest, counts: AppendCounts) -> AppendCounts:
+    """The counts of an append with `elsewhere`, which has the store count its images; `part` is the manifest of what it gave."""
+    if counts.appended or (part.dataset is None and part.split is None):
+        return counts
+    return counts.model_copy(update={"elsewhere": store.counts().images - (part.images - counts.deleted)})
+
+
+def compact(
+    store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str], hierarchy: Vocabulary | None = None
+) -> str | None:
     """Publishes the current snapshot's part of the graph anew, by the same representations, and makes it the current one.
 
     Appends go on meanwhile: what they brought is appended to the new one before it becomes current, so nothing that was
@@ -72,21 +83,23 @@ def compact(store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping
     """
     before = snapshots.open().manifest
     base = base_id(snapshots)
-    published = publish(
+    made = prepared(
         store,
         snapshots.path,
         vocabulary=vocabulary,
         representations=representations_of_cards(before.variants),
         dataset=before.dataset,
         split=before.split,
-        make_current=False,
+        hierarchy=hierarchy,
     )
-    with locked(snapshots.path, _PATIENCE_S):
+    with made as new, locked(snapshots.path, PATIENCE_S):
         if base_id(snapshots) != base:
-            structlog.get_logger().warning("compacted in vain: another snapshot was published meanwhile", snapshot=published)
+            structlog.get_logger().warning("compacted in vain: another snapshot was published meanwhile", snapshot=new.id)
             return None
-        new_id, _ = _append_new(store, snapshots, snapshots.open(published))
-        write_file(snapshots.path / "CURRENT", new_id.encode())
+        new.install()
+        new_id, _ = _append_new(store, snapshots, snapshots.open(new.id))
+        write_file(snapshots.path / CURRENT, new_id.encode())
+    structlog.get_logger().info("snapshot compacted", snapshot=new_id)
     return new_id
 
 

@@ -24,6 +24,7 @@ from nbclip_shared.ids import caption_sha256
 from nbclip_shared.schemas import SnapshotManifest
 
 MANIFEST = "manifest.json"
+CURRENT = "CURRENT"
 _READ_WHOLE_BELOW = 1 << 14
 
 Arrays = dict[str, npt.NDArray[Any]]

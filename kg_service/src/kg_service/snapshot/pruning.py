@@ -1,14 +1,12 @@
-"""Removes snapshots that nothing needs any more."""
+"""Removes snapshots that nothing needs any more, and what killed processes left beside them."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
-from nbclip_shared.errors import BrokenArtefact
+from nbclip_shared.errors import BrokenArtefact, Gone, NotFound
 
-from kg_service.durable import locked
+from kg_service.durable import locked, new_folder, sweep
 from kg_service.snapshot.reader import SnapshotFolder, stands_on
 
 _PATIENCE_S = 10.0
@@ -17,6 +15,7 @@ _PATIENCE_S = 10.0
 def prune(snapshots: SnapshotFolder, keep: int) -> list[str]:
     """Removes all snapshots but the current one, the `keep` newest others, and what these stand on; returns the ids removed.
 
+    Damaged ones go too, but for the current one and what it stands on, and do not count among those kept.
     A process that has one open goes on with it; whoever asks for one anew, such as a training that is resumed, is told `Gone`.
 
     Raises:
@@ -24,15 +23,30 @@ def prune(snapshots: SnapshotFolder, keep: int) -> list[str]:
     """
     if not snapshots.path.is_dir():
         return []
+    sweep(snapshots.path)
+    # Reading every file takes a while in which others need not wait; those few are looked at again.
+    suspects = {each for each in snapshots.ids() if _is_damaged(snapshots, each)}
     with locked(snapshots.path, _PATIENCE_S):
-        held = snapshots.ids()
-        kept = set(held[: keep + (snapshots.current() in held)])
+        held, current = snapshots.ids(), snapshots.current()
+        damaged = {each for each in suspects.intersection(held) if each != current and _is_damaged(snapshots, each)}
+        whole = [each for each in held if each not in damaged]
+        kept = set(whole[: keep + (current in held)])
         for wanted in tuple(kept):
             kept.update(_needs(snapshots, wanted))
         removed = [each for each in held if each not in kept]
         for each in removed:
             _remove(snapshots.path / each)
     return removed
+
+
+def _is_damaged(snapshots: SnapshotFolder, wanted: str) -> bool:
+    try:
+        snapshots.verify(wanted)
+    except BrokenArtefact:
+        return True
+    except (Gone, NotFound):
+        return False
+    return False
 
 
 def _needs(snapshots: SnapshotFolder, wanted: str) -> tuple[str, ...]:
@@ -44,6 +58,5 @@ def _needs(snapshots: SnapshotFolder, wanted: str) -> tuple[str, ...]:
 
 def _remove(folder: Path) -> None:
     """Takes a snapshot away in one step, so that none is ever held in part."""
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".old."))
-    folder.rename(aside / folder.name)
-    shutil.rmtree(aside)
+    with new_folder(folder.parent) as aside:
+        folder.rename(aside / folder.name)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +17,48 @@ from nbclip_shared.errors import BrokenArtefact, Gone, InvalidInput, NotFound
 from nbclip_shared.schemas import SnapshotFile, SnapshotManifest
 from threadpoolctl import threadpool_limits
 
-from kg_service.durable import install, new_folder, sha256_of, write_file
+from kg_service.durable import install, locked, new_folder, sha256_of, sweep, sync_all, write_file
 from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.model import Card, FittedRepresentation, Representation
 from kg_service.representations.noise import Noise
 from kg_service.representations.weights import attribute_matrix
-from kg_service.snapshot.files import MANIFEST, manifest_bytes, save_array, snapshot_id
+from kg_service.snapshot.files import CURRENT, MANIFEST, manifest_bytes, save_array, snapshot_id
+from kg_service.snapshot.hierarchy import warn_of_other_is_a
 from kg_service.snapshot.mark import Mark, write_mark
 from kg_service.snapshot.reader import SnapshotFolder
 from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
+from kg_service.vocabulary.vocabulary import Vocabulary
 
 version_of = functools.cache(importlib.metadata.version)
 """Of an installed package; looking it up takes milliseconds."""
 VERSIONED = ("nbclip-kg-service", "numpy", "scipy")
+PATIENCE_S = 300.0
+"""For the snapshots' folder, once hours may have gone into fitting: an append that reads the whole graph takes a while."""
 _ALSO_VERSIONED = {"transe": ("torch",)}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A snapshot that lies in a scratch folder, written and flushed, and is to be installed.
+
+    Attributes:
+        id: of the snapshot.
+        manifest: of the snapshot.
+    """
+
+    id: str
+    manifest: SnapshotManifest
+    _scratch: Path
+    _folder: Path
+    _mark: Mark | None
+    _is_held: bool
+
+    def install(self) -> None:
+        """Puts it in its place. The caller holds the snapshots' folder until this one, or one that stands on it, is current."""
+        _put_in_place(self._scratch, self._folder / self.id, is_held=self._is_held)
+        if self._mark:
+            write_mark(self._folder / self.id, self._mark)
 
 
 def publish(
@@ -39,11 +69,11 @@ def publish(
     representations: Mapping[str, Representation] | None = None,
     dataset: str | None = None,
     split: str | None = None,
-    make_current: bool = True,
+    hierarchy: Vocabulary | None = None,
 ) -> str:
     """Freezes the graph, or the part that one dataset or split has, and makes it the current snapshot.
 
-    The same graph gives the same id, and publishing it again writes nothing new.
+    The same graph gives the same id, and publishing it again writes nothing new, but makes it the newest.
 
     Args:
         store: where the graph is.
@@ -52,7 +82,7 @@ def publish(
         representations: what to fit, by the name that requests call it; default: `hybrid`. `noise` is always held too.
         dataset: only images of this dataset.
         split: only images of this split.
-        make_current: whether it is served from now on.
+        hierarchy: the vocabulary, to warn where the graph's is_a are not those of it.
 
     Returns:
         The snapshot's id.
@@ -60,11 +90,55 @@ def publish(
     Raises:
         InvalidInput: there is no such image, or none that has a concept.
         MissingExtra: a representation needs what is not installed.
+        Unavailable: another process appends, compacts or prunes for longer than some minutes.
     """
+    part = {"dataset": dataset, "split": split}
+    made = prepared(store, folder, vocabulary=vocabulary, representations=representations, hierarchy=hierarchy, **part)
+    with made as new, locked(folder, PATIENCE_S):
+        new.install()
+        write_file(folder / CURRENT, new.id.encode())
+    counts = {"images": new.manifest.images, "concepts": new.manifest.concepts}
+    structlog.get_logger().info("snapshot published", snapshot=new.id, **counts)
+    return new.id
+
+
+@contextmanager
+def prepared(
+    store: GraphStore,
+    folder: Path,
+    *,
+    vocabulary: Mapping[str, str],
+    representations: Mapping[str, Representation] | None = None,
+    dataset: str | None = None,
+    split: str | None = None,
+    hierarchy: Vocabulary | None = None,
+) -> Iterator[Prepared]:
+    """As `publish`, up to where the snapshots' folder has to be held."""
     graph = store.read_graph(dataset=dataset, split=split)
     _refuse_empty(graph, dataset, split)
+    if hierarchy is not None:
+        warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
+    sweep(folder)
+    with new_folder(folder) as scratch:
+        manifest = _write(scratch, graph, vocabulary, representations, dataset=dataset, split=split)
+        new_id = snapshot_id(manifest)
+        sync_all(scratch)
+        mark = Mark(graph.revision, graph.linkers) if graph.revision else None
+        yield Prepared(new_id, manifest, scratch, folder, mark, _is_whole(folder, new_id))
+
+
+def _write(
+    scratch: Path,
+    graph: Graph,
+    vocabulary: Mapping[str, str],
+    representations: Mapping[str, Representation] | None,
+    *,
+    dataset: str | None,
+    split: str | None,
+) -> SnapshotManifest:
+    """Fits the graph and writes all files of its snapshot."""
     # In one thread BLAS adds up in one order, so the same graph gives the same bits on every machine of a kind.
-    with threadpool_limits(1, "blas"), new_folder(folder) as scratch:
+    with threadpool_limits(1, "blas"):
         for name, array in image_arrays(graph.image_ids, graph.caption_sha256).items():
             save_array(scratch, f"images.{name}", array)
         _write_graph(scratch, graph)
@@ -84,13 +158,8 @@ def publish(
             versions={name: version_of(name) for name in _versioned(cards)},
             files=described_files(scratch),
         )
-        new_id = install_snapshot(scratch, folder, manifest)
-    if graph.revision:
-        write_mark(folder / new_id, Mark(graph.revision, graph.linkers))
-    if make_current:
-        write_file(folder / "CURRENT", new_id.encode())
-    structlog.get_logger().info("snapshot published", snapshot=new_id, images=manifest.images, concepts=manifest.concepts)
-    return new_id
+    (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
+    return manifest
 
 
 def described_files(folder: Path) -> list[SnapshotFile]:
@@ -99,12 +168,22 @@ def described_files(folder: Path) -> list[SnapshotFile]:
 
 
 def install_snapshot(scratch: Path, folder: Path, manifest: SnapshotManifest) -> str:
-    """Puts a filled scratch folder in its place among the snapshots, unless it is there already; returns its id."""
+    """Puts a filled scratch folder in its place among the snapshots, unless it is there already; returns its id.
+
+    The caller holds the snapshots' folder.
+    """
     new_id = snapshot_id(manifest)
     (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
-    if not _is_whole(folder, new_id):
-        install(scratch, folder / new_id)
+    _put_in_place(scratch, folder / new_id, is_held=_is_whole(folder, new_id))
     return new_id
+
+
+def _put_in_place(scratch: Path, target: Path, *, is_held: bool) -> None:
+    """`is_held`: whether it was there when it was looked at; it may have been pruned since."""
+    if is_held and (target / MANIFEST).exists():
+        os.utime(target / MANIFEST)  # its age is what pruning goes by
+    else:
+        install(scratch, target)
 
 
 def _is_whole(folder: Path, held: str) -> bool:

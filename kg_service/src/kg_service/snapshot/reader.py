@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -19,10 +19,11 @@ from nbclip_shared.schemas import Knowledge, SnapshotManifest
 from kg_service.durable import sha256_of
 from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.snapshot.ancestry import IsA, index_is_a
-from kg_service.snapshot.files import MANIFEST, Arrays, load_array, load_arrays, snapshot_id
+from kg_service.snapshot.files import CURRENT, MANIFEST, Arrays, load_array, load_arrays, snapshot_id
 from kg_service.snapshot.segment import Segment, Variant, joined, load_segment
 
 Found = TypeVar("Found")
+_FORMAT = SnapshotManifest.model_fields["format"].default
 
 _USUAL = "hybrid"
 """What requests name by default, so that noise can be asked for without a name."""
@@ -191,13 +192,13 @@ class SnapshotFolder:
         """Held snapshots, the current one first, then the newest."""
         # What is being written, or was left by a crash, lies beside them under other names.
         held = [file for file in self.path.glob(f"*/{MANIFEST}") if is_snapshot_id(file.parent.name)]
-        held.sort(key=lambda file: (-file.stat().st_mtime_ns, file.parent.name))
+        held.sort(key=lambda file: (-_written_at(file), file.parent.name))
         current = self.current()
         return sorted((file.parent.name for file in held), key=lambda held_id: held_id != current)
 
     def current(self) -> str | None:
         """The snapshot that was published last, or None."""
-        pointer = self.path / "CURRENT"
+        pointer = self.path / CURRENT
         return pointer.read_text().strip() if pointer.exists() else None
 
     def open(self, wanted: str | None = None) -> Snapshot:
@@ -219,21 +220,37 @@ class SnapshotFolder:
         Raises:
             NotFound: nothing is held at all.
             Gone: this id is not held.
-            BrokenArtefact: the manifest is damaged.
+            BrokenArtefact: the manifest is damaged, or of a form that this version does not know.
         """
         path = self.path / check_snapshot_id(wanted) / MANIFEST
         if not path.exists():
-            held = self.ids()
-            if not held:
+            others = self.ids()
+            if not others:
                 raise NotFound(f"no snapshot {wanted}: none is published", hint="kg-service snapshot publish")
-            raise Gone(f"snapshot {wanted} is not held", hint=f"held: {', '.join(held[:5])}")
+            raise Gone(f"snapshot {wanted} is not held", hint=f"held: {', '.join(others[:5])}")
         try:
-            manifest = SnapshotManifest.model_validate(json.loads(path.read_bytes()))
-        except (ValueError, pydantic.ValidationError) as error:
+            held = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise _broken(path, "is not a manifest") from error
+        if isinstance(held, dict) and held.get("format") not in (None, _FORMAT):
+            raise _broken(path, f"was made by another version: format {held['format']!r:.20}, and this one reads {_FORMAT}")
+        try:
+            manifest = SnapshotManifest.model_validate(held)
+        except pydantic.ValidationError as error:
             raise _broken(path, "is not a manifest") from error
         if snapshot_id(manifest) != wanted:
             raise _broken(path, "does not have the digest that names it")
         return manifest
+
+    def manifests(self) -> Iterator[tuple[str, SnapshotManifest | BrokenArtefact]]:
+        """Held snapshots in the order of `ids`, each with its manifest, or with what is wrong with that."""
+        for held in self.ids():
+            try:
+                yield held, self.manifest(held)
+            except BrokenArtefact as error:
+                yield held, error
+            except (Gone, NotFound):
+                continue  # pruned meanwhile
 
     def verify(self, wanted: str) -> SnapshotManifest:
         """Checks every file's size and digest, and of the snapshots that it stands on too; returns the manifest.
@@ -291,4 +308,14 @@ def stands_on(manifest: SnapshotManifest) -> tuple[str, ...]:
 
 
 def _broken(path: Path, what: str) -> BrokenArtefact:
-    return BrokenArtefact(f"{path} {what}", hint="publish the snapshot again: kg-service snapshot publish")
+    return BrokenArtefact(
+        f"{path} {what}", hint="publish anew: kg-service snapshot publish; then kg-service snapshot prune removes the damaged one"
+    )
+
+
+def _written_at(file: Path) -> int:
+    """Nanoseconds of the epoch; 0 if it is gone."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

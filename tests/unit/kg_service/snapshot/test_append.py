@@ -207,6 +207,7 @@ def test_what_the_graph_has_otherwise_is_counted_and_left(tmp_path):
         "concepts_left_out": 2,
         "replaced": 3,
         "deleted": 1,
+        "elsewhere": 0,
     }
     snapshot = snapshots.open(new_id)
     matrix = answer_targets(snapshot, TargetsRequest(image_ids=["i0", "i1", "i2", "i3", "i5", "i6", "i7"], output="similarity"))

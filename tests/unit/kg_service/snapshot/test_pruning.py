@@ -87,5 +87,23 @@ def test_a_damaged_one_can_be_removed(folder):
     assert prune(folder.snapshots, 0) == [first]
 
 
+def test_damaged_ones_go_and_do_not_count_among_those_kept(folder):
+    first, second, third, fourth, current = map(folder.publish, (2, 3, 4, 5, 6))
+    (folder.path / fourth / MANIFEST).write_text("{}")
+    (folder.path / third / "graph.is_a.npy").write_bytes(b"x")
+    assert prune(folder.snapshots, 1) == [fourth, third, first]
+    assert folder.snapshots.ids() == [current, second]
+
+
+def test_the_current_one_stays_even_damaged_with_what_it_stands_on(folder):
+    base = folder.publish(3)
+    current = folder.append(5)
+    for damaged in (base, current):
+        (folder.path / damaged / "images.id_bytes.npy").write_bytes(b"x")
+    assert prune(folder.snapshots, 0) == []
+    assert folder.publish(6) == folder.snapshots.current()
+    assert prune(folder.snapshots, 3) == [current, base]
+
+
 def test_there_is_nothing_to_remove_where_nothing_was_published(folder):
     assert prune(folder.snapshots, 0) == []

@@ -131,6 +131,27 @@ def test_a_missing_file_and_a_false_manifest_are_found(folder):
         folder.open()
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"format":1,"images":5}', "made by another version: format 1, and this one reads 2"),
+        (b'{"format":"\\u00fc"}', "made by another version"),
+        (b"{}", "is not a manifest"),
+        (b"[]", "is not a manifest"),
+        (b"\xff", "is not a manifest"),
+    ],
+)
+def test_a_manifest_that_can_not_be_read_is_told_from_those_that_can(folder, content, said):
+    held, other = folder.current(), "0" * 64
+    (folder.path / other).mkdir()
+    (folder.path / other / "manifest.json").write_bytes(content)
+    (first, manifest), (second, error) = folder.manifests()
+    assert (first, manifest, second) == (held, folder.manifest(held), other)
+    assert isinstance(error, BrokenArtefact)
+    assert said in error.message
+    assert "kg-service snapshot prune" in error.hint
+
+
 def test_what_is_not_held_is_said(folder, tmp_path):
     with pytest.raises(Gone, match="held: "):
         folder.open("0" * 64)

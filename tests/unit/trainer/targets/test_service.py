@@ -76,6 +76,26 @@ def test_a_snapshot_held_no_more_is_an_error_never_another_one(service, connecte
         source.fetch(["a"], ["a"])
 
 
+def test_where_nothing_is_current_the_way_out_is_said(service, connected):
+    service.snapshots = {OLD: False}
+    with pytest.raises(NotFound, match="no current snapshot") as refused:
+        connected()
+    assert "snapshot publish" in refused.value.hint
+    assert connected(snapshot=OLD).snapshot.id == OLD
+
+
+def test_a_service_that_fails_is_not_said_to_be_away(service, connected):
+    source = connected(give_up_after=0.3)
+    problem = Problem(
+        type="urn:nbclip:problem:broken-artefact", title="x", status=500, detail="manifest.json is not a manifest", hint="mend it"
+    )
+    body = problem.model_dump_json().encode()
+    service.troubles.extend([(500, {"content-type": "application/problem+json"}, body)] * 50)
+    with pytest.raises(ServiceAway, match=r"failed at POST /targets .* status 500: manifest\.json is not a manifest") as failed:
+        source.fetch(["a"], ["a"])
+    assert failed.value.hint.startswith("mend it; then resume")
+
+
 def test_coverage_counts_over_many_requests(service, connected, monkeypatch):
     monkeypatch.setattr("nbclip_trainer.targets.service._PREFLIGHT_COLUMNS", 3)
     service.unknown, service.without = {"i7"}, {"i0", "i1", "i2"}

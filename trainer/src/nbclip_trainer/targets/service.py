@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx2
 import numpy as np
@@ -21,7 +22,7 @@ import stamina
 from nbclip_shared import codec, errors
 from nbclip_shared.codec import TargetMatrix
 from nbclip_shared.errors import InvalidInput, NBClipError, NotFound
-from nbclip_shared.schemas import Info, Problem, SnapshotList, SnapshotOut
+from nbclip_shared.schemas import Info, Problem, SnapshotOut
 from nbclip_shared.vectors import VectorBatch, decode_vectors
 from pydantic import BaseModel, ValidationError
 
@@ -44,10 +45,12 @@ Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class _Busy(Exception):
-    """The service answered that it can't now; `pause` is its Retry-After in seconds, if it gave one."""
+    """The service answered that it can't now; `pause` is its Retry-After in seconds, if it gave one, `hint` its way out."""
 
     def __init__(self, response: httpx2.Response) -> None:
-        super().__init__(f"status {response.status_code}")
+        self.status, said = response.status_code, _problem(response)
+        super().__init__(f"status {self.status}: {said.detail or said.title}" if said else f"status {self.status}")
+        self.hint = said.hint if said else ""
         after = response.headers.get("retry-after", "")
         self.pause = min(float(after), _LONGEST_PAUSE) if after.isdigit() else None
 
@@ -66,8 +69,9 @@ class ServiceSource:
         self._retry = _patient_for(min(service.give_up_after, _PATIENCE_AT_START))
         self._warned = -_SECONDS_BETWEEN_WARNINGS
         self._version = "unknown"
-        self._version = _parsed(Info, self._ask("GET", "/info")).version
-        self.snapshot = self._pin(targets.snapshot)
+        info = _parsed(Info, self._ask("GET", "/info"))
+        self._version = info.version
+        self.snapshot = self._pin(targets.snapshot, info.snapshot)
         self._retry = _patient_for(service.give_up_after)
 
     def fetch(self, row_ids: Sequence[str], column_ids: Sequence[str]) -> Answer:
@@ -96,14 +100,16 @@ class ServiceSource:
         """Closes the connection."""
         self._client.close()
 
-    def _pin(self, wanted: str | None) -> SnapshotOut:
-        snapshots = _parsed(SnapshotList, self._ask("GET", "/snapshots")).snapshots
-        for snapshot in snapshots:
-            if snapshot.current if wanted is None else snapshot.id == wanted:
-                return snapshot
-        what = f"no snapshot {wanted}" if wanted else "no current snapshot"
-        held = ", ".join(snapshot.id for snapshot in snapshots) or "none; publish one: kg-service snapshot publish"
-        raise NotFound(f"{self._client.base_url}: {what}", hint=f"it holds: {held}")
+    def _pin(self, wanted: str | None, current: str | None) -> SnapshotOut:
+        chosen = wanted or current
+        if chosen is None:
+            hint = "publish one: kg-service snapshot publish"
+            raise NotFound(f"{self._client.base_url}: no current snapshot", hint=hint)
+        try:
+            response = self._ask("GET", f"/snapshots/{quote(chosen, safe='')}")
+        except (NotFound, errors.Gone, InvalidInput) as error:
+            raise NotFound(f"{self._client.base_url}: no snapshot {chosen}", hint=error.hint) from error
+        return _parsed(SnapshotOut, response)
 
     def _matrix(self, row_ids: Sequence[str], column_ids: Sequence[str], on_unknown: str) -> TargetMatrix:
         body = {
@@ -149,11 +155,17 @@ class ServiceSource:
         try:
             return self._retry(pause_after, self._ask_once, method, path, body)
         except (_Busy, httpx2.TransportError) as error:
-            raise ServiceAway(
-                f"{self._client.base_url} (kg-service {self._version}) gave no answer to {method} {path} "
-                f"for {time.monotonic() - started:.0f} s: {_reason(error)} (nbclip-trainer {version('nbclip-trainer')})",
-                hint="start the service, then resume: nbclip train --resume --run DIR",
-            ) from error
+            raise self._away(error, f"{method} {path}", time.monotonic() - started) from error
+
+    def _away(self, error: Exception, asked: str, waited: float) -> ServiceAway:
+        service = f"{self._client.base_url} (kg-service {self._version})"
+        resume = "then resume: nbclip train --resume --run DIR"
+        if isinstance(error, _Busy) and error.status == httpx2.codes.INTERNAL_SERVER_ERROR:
+            what, hint = "failed at", f"{error.hint or 'its log says why'}; {resume}"
+        else:
+            what, hint = "gave no answer to", f"start the service, {resume}"
+        trainer = f"nbclip-trainer {version('nbclip-trainer')}"
+        return ServiceAway(f"{service} {what} {asked} for {waited:.0f} s: {_reason(error)} ({trainer})", hint=hint)
 
     def _ask_once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
         response = self._client.request(method, path, json=body)
@@ -167,7 +179,8 @@ class ServiceSource:
         now = time.monotonic()
         if now - self._warned >= _SECONDS_BETWEEN_WARNINGS:
             self._warned = now
-            _log.warning("%s does not answer (%s), asking again; waited %.0f s", self._client.base_url, _reason(error), waited)
+            url, reason = self._client.base_url, _reason(error)
+            _log.warning("no usable answer from %s (%s), asking again; waited %.0f s", url, reason, waited)
 
 
 def connect(service: ServiceSettings, targets: TargetSettings) -> ServiceSource:
@@ -236,13 +249,20 @@ def _parsed(kind: type[Parsed], response: httpx2.Response) -> Parsed:
 def _refusal(response: httpx2.Response) -> NBClipError:
     """The service's problem as the error it stands for."""
     kind = _REFUSALS.get(response.status_code, InvalidInput)
-    try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:
+    problem = _problem(response)
+    if problem is None:
         return kind(f"{response.url}: status {response.status_code}", hint="is this the URL of a kg-service?")
     reasons = "; ".join(f"{error.where}: {error.message}" for error in problem.errors)
     hint = f"--key-file FILE, or the variable {KEY_VARIABLE}" if kind is errors.Unauthorized else problem.hint
     return kind(f"{response.url}: {problem.detail or problem.title}{f' ({reasons})' if reasons else ''}", hint=hint)
+
+
+def _problem(response: httpx2.Response) -> Problem | None:
+    """What the service says of its refusal; None where it is no problem of a kg-service."""
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        return None
 
 
 def _reason(error: Exception) -> str:

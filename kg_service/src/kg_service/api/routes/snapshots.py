@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip_shared.codec import MEDIA_TYPE
-from nbclip_shared.errors import Unavailable
+from nbclip_shared.errors import BrokenArtefact, Unavailable
 from nbclip_shared.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList, SnapshotOut
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
@@ -64,9 +66,10 @@ def _room_on_disk() -> Iterator[None]:
 
 
 def _appended(parts: Parts) -> tuple[str, AppendCounts]:
-    from kg_service.snapshot.append import append
+    from kg_service.snapshot.append import append, with_elsewhere
 
-    return append(parts.store, parts.snapshots)
+    new_id, counts = append(parts.store, parts.snapshots)
+    return new_id, with_elsewhere(parts.store, parts.snapshots.manifest(new_id), counts)
 
 
 def _published(parts: Parts, wanted: PublishRequest) -> str:
@@ -79,6 +82,7 @@ def _published(parts: Parts, wanted: PublishRequest) -> str:
         dataset=wanted.dataset,
         split=wanted.split,
         vocabulary=parts.vocabulary.describe(),
+        hierarchy=parts.vocabulary,
         representations=representations_of(parts.settings),
     )
 
@@ -90,8 +94,21 @@ def _published(parts: Parts, wanted: PublishRequest) -> str:
     dependencies=working("read"),
 )
 def list_all(parts: PartsOf) -> Response:
-    """Held snapshots, the current one first."""
-    return answer(SnapshotList(snapshots=[_shown(parts, held) for held in parts.snapshots.ids()]))
+    """Held snapshots, the current one first; those whose manifest is damaged by their ids alone."""
+    current, listed = parts.snapshots.current(), SnapshotList(snapshots=[])
+    for held, manifest in parts.snapshots.manifests():
+        if isinstance(manifest, BrokenArtefact):
+            listed.damaged.append(held)
+            _log_damaged(manifest.message, manifest.hint)
+        else:
+            listed.snapshots.append(SnapshotOut(id=held, current=held == current, manifest=manifest, append=None))
+    return answer(listed)
+
+
+@functools.lru_cache(maxsize=1024)
+def _log_damaged(reason: str, hint: str) -> None:
+    """Once for each."""
+    structlog.get_logger().warning("damaged snapshot", reason=reason, hint=hint)
 
 
 @router.get(
