@@ -76,7 +76,6 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a key")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0: any free one")
     uds: Path | None = Field(None, description="unix socket to listen on instead")
-    workers: int = Field(1, ge=1, le=1, description="worker processes")
     trusted_hosts: List = Field(
         ("localhost", "127.0.0.1", "[::1]"), description="names in Host that are answered, such as `*.example.org`; `*`: all"
     )
