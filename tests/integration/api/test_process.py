@@ -160,15 +160,21 @@ def test_work_that_does_not_end_does_not_hold_the_stop(start, data):
         assert time.monotonic() - begun_to_stop < 4
 
 
-def test_an_idle_connection_is_kept_for_the_next_request(running):
-    with running.connect() as connection:
-        for _ in range(3):
-            connection.request("POST", "/link", LINK, JSON)
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status == 200
-            first = connection.sock
-            assert first is not None
+def link(connection):
+    connection.request("POST", "/link", LINK, JSON)
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 200
+    return connection.sock
+
+
+def test_an_idle_connection_is_kept_for_keep_alive_s_and_no_longer(start, running):
+    """Idle until the connection to a service with 1 s is closed, the one to a service with 620 s takes the next request."""
+    short = start(keep_alive_s=1)
+    with short.connect() as brief, running.connect() as kept:
+        first = link(kept)
+        assert link(brief).recv(1) == b""
+        assert link(kept) is first
 
 
 def test_a_body_that_comes_too_slowly_is_answered_408(running):
