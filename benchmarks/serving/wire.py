@@ -42,6 +42,9 @@ def wire_seconds(data: Path, snapshot: Snapshot, ids: Sequence[str]) -> dict[str
             asks[f"in process, {dtype}"] = partial(_in_process, snapshot, TargetsRequest.model_validate(asked))
             asks[f"TCP, {dtype}"] = _asking(way, "/targets", asked)
             asks[f"unix socket, {dtype}"] = _asking(unix, "/targets", asked)
+        targets = {"image_ids": list(ids), "output": "targets"}
+        asks["in process, output targets"] = partial(_in_process, snapshot, TargetsRequest.model_validate(targets))
+        asks["unix socket, output targets"] = _asking(unix, "/targets", targets)
         asks[VECTORS] = _asking(unix, "/representations", {"image_ids": list(ids)})
         return least_in_turns(asks, _TURNS_S)
 

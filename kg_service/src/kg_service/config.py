@@ -77,7 +77,6 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a key")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0: any free one")
     uds: Path | None = Field(None, description="unix socket to listen on instead")
-    workers: int = Field(1, ge=1, le=1, description="worker processes")
     trusted_hosts: List = Field(
         ("localhost", "127.0.0.1", "[::1]"), description="names in Host that are answered, such as `*.example.org`; `*`: all"
     )
@@ -86,15 +85,18 @@ class Settings(BaseSettings):
 
     max_rows: int = Field(4_096, ge=1, le=MAX_BATCH, description="R, rows of a matrix")
     max_columns: int = Field(65_536, ge=1, le=MAX_BATCH, description="C, columns of a matrix")
-    max_cells: int = Field(1 << 24, ge=1, description="R × C; those in work at one time may be twice as many")
+    max_cells: int = Field(1 << 24, ge=1, description="R × C; those in work or being sent at one time may be twice as many")
     max_json_cells: int = Field(1 << 16, ge=1, description="R × C of a matrix in JSON")
     max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="images or captions of one request")
     max_body_bytes: int = Field(4 << 20, ge=1_024, description="bytes of a request's body")
     max_job_bytes: int = Field(4 << 30, ge=1_024, description="bytes of the body of `POST /jobs/ingest`, as it comes")
-    max_concurrent: int = Field(32, ge=1, description="requests in work at one time; one more is answered 429")
+    max_concurrent: int = Field(32, ge=1, description="requests in work or being answered at one time; one more is answered 429")
     max_graph_requests: int = Field(8, ge=1, description="of those, requests that wait for the graph store")
     max_failed_keys: int = Field(60, ge=1, description="wrong keys of one address in a minute before it is answered 429")
     body_timeout_s: float = Field(10, gt=0, description="seconds in which a body must have arrived")
+    send_timeout_s: float = Field(
+        60, gt=0, description="seconds in which a client must have taken some of its answer, or the connection is closed"
+    )
     keep_failed_days: float = Field(
         7, ge=0, description="days that the body of a bulk ingest that failed is kept, so that it can be looked at"
     )

@@ -50,9 +50,14 @@ def build_targets(
         duplicate_RC: True where row and column are the same picture or caption, bool, [R, C]; None: no duplicates.
 
     Returns:
-        P, [R, C], dtype of `similarity_RC`, each row ≥ 0 with sum 1.
+        P, [R, C], dtype of `similarity_RC`, each row ≥ 0 with sum 1. Of 16-bit floats it is made in float32 and rounded last:
+        they can't hold what the temperatures are solved with.
     """
     xp = array_api_compat.array_namespace(similarity_RC)
+    if xp.finfo(similarity_RC.dtype).bits < 32:
+        wide_RC = xp.astype(similarity_RC, xp.float32)
+        rows_RC = build_targets(wide_RC, own_R, has_knowledge_C, parameters, duplicate_RC=duplicate_RC)
+        return xp.astype(rows_RC, similarity_RC.dtype)
     positive_RC = _positives(xp, similarity_RC, own_R, duplicate_RC)
     hard_RC = _row_normalised(xp, positive_RC, similarity_RC)
     known_R1 = has_knowledge_C[own_R][:, None]

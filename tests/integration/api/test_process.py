@@ -160,15 +160,21 @@ def test_work_that_does_not_end_does_not_hold_the_stop(start, data):
         assert time.monotonic() - begun_to_stop < 4
 
 
-def test_an_idle_connection_is_kept_for_the_next_request(running):
-    with running.connect() as connection:
-        for _ in range(3):
-            connection.request("POST", "/link", LINK, JSON)
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status == 200
-            first = connection.sock
-            assert first is not None
+def link(connection):
+    connection.request("POST", "/link", LINK, JSON)
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 200
+    return connection.sock
+
+
+def test_an_idle_connection_is_kept_for_keep_alive_s_and_no_longer(start, running):
+    """Idle until the connection to a service with 1 s is closed, the one to a service with 620 s takes the next request."""
+    short = start(keep_alive_s=1)
+    with short.connect() as brief, running.connect() as kept:
+        first = link(kept)
+        assert link(brief).recv(1) == b""
+        assert link(kept) is first
 
 
 def test_a_body_that_comes_too_slowly_is_answered_408(running):
@@ -209,16 +215,13 @@ def test_what_is_no_request_is_cut_off_and_the_service_goes_on(running, request_
 
 
 def test_memory_does_not_grow_with_what_is_refused(running):
-    def resident():
-        return int(Path(f"/proc/{running.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
     running.raw(b"GET / HTTP/1.1\r\nx: " + b"y" * 1_000_000)
-    before = resident()
+    before = resident(running)
     head = b"POST /link HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     for _ in range(5):
         running.raw(b"GET / HTTP/1.1\r\nx: " + b"y" * 20_000_000)
         running.raw(head, b"1312d00\r\n" + b"[" * 20_000_000)
-    assert resident() - before < 64 << 20
+    assert resident(running) - before < 64 << 20
 
 
 def current(service):
@@ -256,6 +259,76 @@ def test_it_refuses_to_start_open_to_others_without_a_key(command, data, argumen
     error, hint = err.splitlines()
     assert error.startswith("error: ")
     assert "kg-service keys add" in hint
+
+
+class Unread:
+    """A connection whose client asks for a matrix of 4 MB and reads the status alone."""
+
+    IDS = ("effusion", "pneumonia", "fracture", "empty") * 256
+    BODY = json.dumps({"image_ids": IDS, "output": "similarity"}).encode()
+    HEAD = f"POST /targets HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: {MEDIA_TYPE}\r\n"
+
+    def __init__(self, service):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(str(service.path))
+        self.socket.sendall(f"{self.HEAD}content-length: {len(self.BODY)}\r\n\r\n".encode() + self.BODY)
+        self.status = int(self.socket.recv(15).split()[1])
+
+    def is_cut(self):
+        """Reads until the matrix is whole or the connection ends."""
+        received = 0
+        try:
+            while received < 4 << 20 and (some := len(self.socket.recv(1 << 16))):
+                received += some
+        except ConnectionResetError:
+            pass
+        return received < 4 << 20
+
+    def close(self):
+        self.socket.close()
+
+
+def unread_until_answered(service):
+    """Asks again until there is room."""
+    deadline = time.monotonic() + 60
+    while True:
+        client = Unread(service)
+        if client.status == 200:
+            return client
+        client.close()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def resident(service):
+    return int(Path(f"/proc/{service.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_clients_that_do_not_read_hold_no_more_than_the_limit(start):
+    """Twice `max_cells` is two answers: 38 of 40 clients are sent away, and their 152 MB never are in memory."""
+    service = start(max_cells=len(Unread.IDS) ** 2, send_timeout_s=600)
+    ask_similarity(service, Unread.IDS, slow=False)
+    before = resident(service)
+    clients = [Unread(service) for _ in range(40)]
+    assert [client.status for client in clients] == [200] * 2 + [429] * 38
+    assert b"retry-after: 1\r\n" in clients[-1].socket.recv(1 << 16).lower()
+    assert resident(service) - before < 64 << 20
+    assert service.get("/livez") == 200
+    clients[0].close()
+    clients += [unread_until_answered(service), Unread(service)]
+    assert clients[-1].status == 429
+    for client in clients:
+        client.close()
+
+
+def test_a_client_that_does_not_read_is_cut_off_in_time_and_its_place_is_free(start):
+    service = start(max_cells=len(Unread.IDS) ** 2, send_timeout_s=1)
+    clients = [unread_until_answered(service) for _ in range(6)]
+    assert sum(client.is_cut() for client in clients) >= 4
+    for client in clients:
+        client.close()
+    assert "closed: the client does not read" in service.log.read_text()
 
 
 def test_no_answer_is_overwritten_while_slow_readers_take_it(start):

@@ -39,7 +39,7 @@ def test_places_follow_the_data_folder_unless_set(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "http"), ("PORT", "65536"), ("LINKER", "magic"), ("WORKERS", "2"), ("MAX_CELLS", "0"), ("BODY_TIMEOUT_S", "-1")],
+    [("PORT", "http"), ("PORT", "65536"), ("LINKER", "magic"), ("SEND_TIMEOUT_S", "0"), ("MAX_CELLS", "0")],
 )
 def test_an_unusable_value_is_named_with_its_variable(monkeypatch, name, value):
     monkeypatch.setenv(f"KG_{name}", value)

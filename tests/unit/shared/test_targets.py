@@ -67,6 +67,25 @@ def test_torch_and_numpy_give_the_same_rows(batch, kind):
     assert np.allclose(found.numpy(), wanted, atol=1e-4 if kind is np.float32 else 1e-9)
 
 
+@given(batches(), st.sampled_from([torch.float16, torch.bfloat16]))
+def test_rows_of_16_bit_similarities_are_those_of_float32_rounded(batch, kind):
+    similarity, knowledge, duplicates, parameters = batch
+    half = torch.from_numpy(similarity).to(kind)
+    own, known, same = torch.arange(len(half)), torch.from_numpy(knowledge), torch.from_numpy(duplicates)
+    found = build_targets(half, own, known, TargetParameters(**parameters), duplicate_RC=same)
+    wanted = build_targets(half.float(), own, known, TargetParameters(**parameters), duplicate_RC=same)
+    assert torch.equal(found, wanted.to(kind))
+
+
+@pytest.mark.parametrize("convert", [lambda array: array, torch.from_numpy])
+def test_float16_reaches_the_effective_neighbours_asked_for(convert):
+    similarity = np.array([[1, 0.9, 0.8], [0.9, 1, 0.7], [0.8, 0.7, 1]], np.float16)
+    parameters = TargetParameters(neighbour_mass=0.3, effective_neighbours=1.5)
+    rows = np.asarray(build_targets(convert(similarity), convert(np.arange(3)), convert(np.ones(3, bool)), parameters))
+    assert rows.dtype == np.float16
+    assert np.allclose(perplexity_beside_the_diagonal(rows.astype(np.float64)), 1.5, atol=0.01)
+
+
 @given(batches(), st.randoms(use_true_random=False))
 def test_reordering_the_batch_reorders_rows_and_columns_alike(batch, random):
     similarity, knowledge, duplicates, parameters = batch

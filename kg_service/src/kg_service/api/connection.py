@@ -1,13 +1,15 @@
-"""Bodies on their way out: sent in parts, and not copied between the matrix and the socket."""
+"""Bodies on their way out: sent in parts, not copied between the matrix and the socket, and taken in time."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h11
+import structlog
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 Part = bytes | memoryview
@@ -15,6 +17,9 @@ Part = bytes | memoryview
 
 _JOINED_BELOW = 1 << 19
 """Smaller bodies go as one part: a copy of so little costs less than a second send."""
+_AWAITED_FROM = 1 << 15
+"""Smaller bodies are not waited for: they fit into what may wait unsent, 64 KiB of each connection."""
+_log = structlog.get_logger()
 
 
 class PartsResponse(Response):
@@ -32,16 +37,73 @@ class PartsResponse(Response):
             await send({"type": "http.response.body", "body": part, "more_body": number < len(self._parts)})
 
 
+def until_taken(send: Send) -> Send:
+    """`send` that returns from the end of a large body once the socket has taken all but what flow control lets wait."""
+
+    async def send_until_taken(message: Message) -> None:
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if last and len(message.get("body", b"")) >= _AWAITED_FROM:
+            await send({**message, "more_body": True})
+            # The server waits for what it has before it sends more, were it nothing.
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    return send_until_taken
+
+
+def protocol(send_timeout_s: float) -> type[Protocol]:
+    """The protocol that closes a connection whose client has taken nothing of its answer for `send_timeout_s`."""
+    return type("Protocol", (Protocol,), {"send_timeout_s": send_timeout_s})
+
+
 class Protocol(H11Protocol):
-    """uvicorn's on h11, whose connection passes bodies on as they are."""
+    """uvicorn's on h11, whose connection passes bodies on as they are, and is closed where nobody reads."""
+
+    send_timeout_s: float
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.conn = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
+        self.conn: _Connection = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
+        self._taken = 0
+        self._look: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn's."""
+        if self._look:
+            self._look.cancel()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """As uvicorn's: the client takes less than there is."""
+        super().pause_writing()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's; the end of the answer may still wait to be sent."""
+        super().on_response_complete()
+        self._watch()
+
+    def _watch(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and self._look is None:
+            self._taken = self.conn.sent - waiting
+            self._look = self.loop.call_later(self.send_timeout_s, self._close_unless_taken)
+
+    def _close_unless_taken(self) -> None:
+        self._look = None
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and self.conn.sent - waiting == self._taken:
+            _log.warning("closed: the client does not read", seconds=self.send_timeout_s, bytes=waiting)
+            self.transport.abort()
+        else:
+            self._watch()
 
 
 class _Connection(h11.Connection):
+    sent = 0
+
     def send(self, event: Any) -> Any:
-        """As h11's, without the copy that joining a single part is."""
+        """As h11's, without the copy that joining a single part is; counts bytes."""
         parts = self.send_with_data_passthrough(event)
+        self.sent += sum(map(len, parts or ()))
         return parts[0] if parts and len(parts) == 1 else None if parts is None else b"".join(parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -20,9 +22,18 @@ async def _parts(request: Request) -> Parts:
 PartsOf = Annotated[Parts, Depends(_parts)]
 
 
+async def _held() -> AsyncIterator[ExitStack]:
+    with ExitStack() as held:
+        yield held
+
+
+Held = Annotated[ExitStack, Depends(_held, scope="request")]
+"""What is entered here is left when the client has taken the answer, or is gone."""
+
+
 def working(scope: Scope) -> list[Any]:
-    """Dependencies of a route that works: first the key, then a work place, held until the answer is made."""
-    return [Depends(require(scope)), Depends(work_place, scope="function")]
+    """Dependencies of a route that works: first the key, then a work place, held until the client has taken the answer."""
+    return [Depends(require(scope)), Depends(work_place, scope="request")]
 
 
 def asking_graph(scope: Scope) -> list[Any]:

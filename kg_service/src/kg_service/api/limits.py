@@ -15,6 +15,7 @@ from nbclip_shared.errors import Busy, LimitExceeded
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kg_service.api.connection import until_taken
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
 from kg_service.config import Settings
 
@@ -24,7 +25,10 @@ _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 
 
 class Gate:
-    """ASGI middleware: refuses requests to another host, and bodies that are too large or too slow, counted as they arrive."""
+    """ASGI middleware: refuses requests to another host, and bodies that are too large or too slow, counted as they arrive.
+
+    A request lasts until its answer is taken, so that places bound what waits to be sent.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -37,7 +41,7 @@ class Gate:
             check_host(headers.get("host", ""), self._settings.trusted_hosts)
             limit, timeout_s = _body_bounds(scope, self._settings)
             check_body_bytes(_declared_bytes(headers.get("content-length", "")), limit)
-            receive = bounded(receive, limit, timeout_s)
+            receive, send = bounded(receive, limit, timeout_s), until_taken(send)
         await self._app(scope, receive, send)
 
 
@@ -98,6 +102,7 @@ class Places:
     """A number of places that work takes and gives back; who finds too few free is sent away at once."""
 
     def __init__(self, capacity: int, of: str) -> None:
+        self.capacity = capacity
         self._free = capacity
         self._of = of
         self._lock = threading.Lock()
@@ -121,7 +126,7 @@ class Places:
 
 
 async def work_place(request: Request) -> AsyncIterator[None]:
-    """A dependency that holds a place until the answer is made."""
+    """A dependency that holds a place until the client has taken the answer, or is gone."""
     places: Places = request.app.state.places
     with places.take():
         yield

@@ -19,7 +19,7 @@ from nbclip_shared.errors import InvalidInput, NBClipError
 from threadpoolctl import threadpool_limits
 
 from kg_service.api.application import create_app
-from kg_service.api.connection import Protocol
+from kg_service.api.connection import protocol
 from kg_service.api.keys import refuse_open_bind
 from kg_service.config import Settings, unknown_variables
 from kg_service.errors import WrongCredentials
@@ -112,7 +112,7 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         **place,
         # On h11 and not httptools: it alone bounds the size of a request's headers.
-        http=Protocol,
+        http=protocol(settings.send_timeout_s),
         ws="none",
         log_config=None,
         access_log=False,

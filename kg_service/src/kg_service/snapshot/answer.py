@@ -20,7 +20,7 @@ from kg_service.snapshot.reader import Snapshot
 from kg_service.snapshot.segment import join_vectors, joined_ids
 
 _NAMED_AT_MOST = 20
-_CELLS_AT_ONCE = 1 << 16
+_CELLS_AT_ONCE = 1 << 17
 _OR_FLAG = ", or ask with on_unknown 'flag'"
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from nbclip_shared.codec import MEDIA_TYPE
 from nbclip_shared.schemas import RepresentationsRequest
 from nbclip_shared.vectors import encode_vectors
 
 from kg_service.api.body import JsonBody, accepts, parse
-from kg_service.api.dependencies import PartsOf, working
-from kg_service.api.limits import check_items
+from kg_service.api.dependencies import Held, PartsOf, working
+from kg_service.api.limits import Places, check_items
 from kg_service.api.negotiation import choose
 from kg_service.api.problems import BODY, KEYED, described
 from kg_service.snapshot import answer_representations
@@ -29,7 +29,9 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     dependencies=working("read"),
     openapi_extra=accepts(RepresentationsRequest, EXAMPLES),
 )
-def representations(parts: PartsOf, body: JsonBody, accept: Annotated[str, Header()] = "*/*") -> Response:
+def representations(
+    request: Request, parts: PartsOf, held: Held, body: JsonBody, accept: Annotated[str, Header()] = "*/*"
+) -> Response:
     """Image vectors of a batch, whose dot products are the similarities of `POST /targets`.
 
     Smaller than the matrix from a thousand images on, and a GPU multiplies them faster than the matrix travels.
@@ -37,4 +39,8 @@ def representations(parts: PartsOf, body: JsonBody, accept: Annotated[str, Heade
     choose(accept, (MEDIA_TYPE,))
     wanted = parse(RepresentationsRequest, body, lambda values: check_items(values, "image_ids", parts.settings.max_columns))
     batch = answer_representations(parts.snapshots.open(wanted.snapshot), wanted)
-    return Response(encode_vectors(batch, wanted.dtype), media_type=MEDIA_TYPE, headers={"Vary": "Accept"})
+    vectors = encode_vectors(batch, wanted.dtype)
+    # Counted as cells of four bytes, once their number is known; one answer alone is never too large.
+    places: Places = request.app.state.cells
+    held.enter_context(places.take(min(len(vectors) // 4, places.capacity)))
+    return Response(vectors, media_type=MEDIA_TYPE, headers={"Vary": "Accept"})

@@ -12,7 +12,7 @@ from nbclip_shared.schemas import TargetsRequest, TargetsResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.connection import PartsResponse
-from kg_service.api.dependencies import PartsOf, working
+from kg_service.api.dependencies import Held, PartsOf, working
 from kg_service.api.limits import Places, check_matrix
 from kg_service.api.negotiation import JSON, choose
 from kg_service.api.problems import BODY, KEYED, described
@@ -40,7 +40,7 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     dependencies=working("read"),
     openapi_extra=accepts(TargetsRequest, EXAMPLES),
 )
-def targets(request: Request, parts: PartsOf, body: JsonBody, accept: Annotated[str, Header()] = "*/*") -> Response:
+def targets(request: Request, parts: PartsOf, held: Held, body: JsonBody, accept: Annotated[str, Header()] = "*/*") -> Response:
     """Soft targets of a batch, or the similarities that they are made of.
 
     Rows are one rank's images, columns the global batch. Ask for `application/vnd.safetensors`: JSON is for small matrices.
@@ -53,8 +53,8 @@ def targets(request: Request, parts: PartsOf, body: JsonBody, accept: Annotated[
     places: Places = request.app.state.cells
     snapshot = parts.snapshots.open(wanted.snapshot)
     headers = {"ETag": _etag(snapshot.id, wanted, form), "Vary": "Accept"}
-    with places.take(cells):
-        parts_of_body = encode_parts(answer_targets(snapshot, wanted), wanted.dtype)
+    held.enter_context(places.take(cells))
+    parts_of_body = encode_parts(answer_targets(snapshot, wanted), wanted.dtype)
     if form == JSON:
         return answer(_as_json(decode(b"".join(parts_of_body))), headers=headers)
     return PartsResponse(parts_of_body, MEDIA_TYPE, headers)
