@@ -8,7 +8,8 @@ from typing import Any
 import h11
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kg_service.api.connection_limits import ClosingConnection, LimitedProtocol
 
 Part = bytes | memoryview
 """What is sent; a memoryview is one of single bytes."""
@@ -32,15 +33,15 @@ class PartsResponse(Response):
             await send({"type": "http.response.body", "body": part, "more_body": number < len(self._parts)})
 
 
-class Protocol(H11Protocol):
-    """uvicorn's on h11, whose connection passes bodies on as they are."""
+class Protocol(LimitedProtocol):
+    """uvicorn's on h11, within limits, whose connection passes bodies on as they are."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.conn = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
 
 
-class _Connection(h11.Connection):
+class _Connection(ClosingConnection):
     def send(self, event: Any) -> Any:
         """As h11's, without the copy that joining a single part is."""
         parts = self.send_with_data_passthrough(event)
