@@ -178,3 +178,31 @@ def test_a_refusal_whose_body_is_whole_keeps_the_connection(closed, open_socket)
     assert b"connection: close" not in received.lower()
     connection.sendall(WHOLE)
     assert b" 200 " in answer(connection)
+
+
+UPLOAD = b"POST /jobs/ingest HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/csv\r\ncontent-length: 1000000\r\n\r\nimage_id"
+
+
+def test_uploads_that_stall_are_answered_408_and_give_their_places_back(data, vocabulary_folder, open_socket):
+    with closing(Service(data, vocabulary_folder, job_pause_s=2)) as service:
+        stalled = [open_socket(service) for _ in range(4)]
+        for connection in stalled:
+            connection.sendall(UPLOAD)
+        for connection in stalled:
+            assert ended(connection).startswith(b"HTTP/1.1 408")
+        with service.connect() as connection:
+            connection.request("POST", "/jobs/ingest", b"image_id,caption\nx,Pneumonia.\n", {**JSON, "content-type": "text/csv"})
+            assert connection.getresponse().status == 202
+
+
+def test_an_upload_that_drips_has_its_time_too(data, vocabulary_folder, open_socket):
+    with closing(Service(data, vocabulary_folder, job_timeout_s=2)) as service:
+        connection = open_socket(service)
+        connection.sendall(UPLOAD)
+        deadline = time.monotonic() + 20
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() < deadline:
+                connection.sendall(b"x")
+                time.sleep(0.1)
+        assert time.monotonic() < deadline
+        assert ended(connection).startswith(b"HTTP/1.1 408")
