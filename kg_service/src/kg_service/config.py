@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     )
     keep_jobs: int = Field(1_000, ge=1, description="bulk ingests that have ended of which `GET /jobs` still knows")
     job_timeout_s: float = Field(3_600, gt=0, description="seconds in which the body of `POST /jobs/ingest` must have arrived")
+    job_pause_s: float = Field(30, gt=0, description="seconds after which such a body is given up if no byte of it comes")
+    head_timeout_s: float = Field(10, gt=0, description="seconds in which a request's head must have arrived, once it has begun")
+    max_connections: int = Field(
+        1_024, ge=1, description="open connections, at most the limit of descriptors less 256; one more is answered 503"
+    )
     keep_alive_s: int = Field(620, ge=1, description="seconds that an idle connection is kept; longer than a training step")
     drain_s: float = Field(1, ge=0, le=10, description="seconds after SIGTERM in which /readyz says 503 and all else is answered")
     stop_s: int = Field(20, ge=1, description="seconds after SIGTERM in which the process has ended")

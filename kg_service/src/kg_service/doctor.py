@@ -77,7 +77,7 @@ def _graph(parts: Parts) -> str:
 
 
 def _snapshot(parts: Parts) -> str:
-    snapshot = parts.snapshots.open()
+    snapshot = parts.snapshots.open(parts.snapshots.current())
     appended = snapshot.manifest.appended
     images = f"{snapshot.manifest.images} images" + (f" ({appended.images} appended)" if appended else "")
     return f"{snapshot.id[:12]}… with {images} is served, {len(parts.snapshots.ids())} held"

@@ -36,14 +36,21 @@ class UnixConnection(http.client.HTTPConnection):
 class Service:
     """A running process; `path` is its socket."""
 
-    def __init__(self, data, vocabulary, **settings):
+    def __init__(self, data, vocabulary, *, descriptors=None, **settings):
         self.folder = tempfile.TemporaryDirectory(prefix="kg")
         self.path = Path(self.folder.name) / "kg.sock"
         environment = os.environ | {f"KG_{name.upper()}": str(value) for name, value in settings.items()}
         command = ["serve", "--data", data, "--vocabulary", vocabulary, "--uds", self.path, "--log-format", "json"]
         self.log = Path(self.folder.name) / "log"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "kg_service", *map(str, command)], env=environment, stderr=log)
+            self.process = subprocess.Popen(
+                [
+                    *(["prlimit", f"--nofile={descriptors}"] if descriptors else []),
+                    *[sys.executable, "-m", "kg_service", *map(str, command)],
+                ],
+                env=environment,
+                stderr=log,
+            )
         self._wait()
 
     def _wait(self):

@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     handle_errors(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]
     app.add_middleware(Gate, settings=settings)
-    app.add_middleware(RequestLog, metrics=app.state.metrics)
+    app.add_middleware(RequestLog, metrics=app.state.metrics, settings=settings)
     return app
 
 

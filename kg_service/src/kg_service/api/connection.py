@@ -10,7 +10,8 @@ import h11
 import structlog
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kg_service.api.connection_limits import ClosingConnection, LimitedProtocol
 
 Part = bytes | memoryview
 """What is sent; a memoryview is one of single bytes."""
@@ -51,15 +52,8 @@ def until_taken(send: Send) -> Send:
     return send_until_taken
 
 
-def protocol(send_timeout_s: float) -> type[Protocol]:
-    """The protocol that closes a connection whose client has taken nothing of its answer for `send_timeout_s`."""
-    return type("Protocol", (Protocol,), {"send_timeout_s": send_timeout_s})
-
-
-class Protocol(H11Protocol):
-    """uvicorn's on h11, whose connection passes bodies on as they are, and is closed where nobody reads."""
-
-    send_timeout_s: float
+class Protocol(LimitedProtocol):
+    """uvicorn's on h11, within limits, whose connection passes bodies on as they are, and is closed where nobody reads."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -87,19 +81,19 @@ class Protocol(H11Protocol):
         waiting = self.transport.get_write_buffer_size()
         if waiting and self._look is None:
             self._taken = self.conn.sent - waiting
-            self._look = self.loop.call_later(self.send_timeout_s, self._close_unless_taken)
+            self._look = self.loop.call_later(self._limits.send_timeout_s, self._close_unless_taken)
 
     def _close_unless_taken(self) -> None:
         self._look = None
         waiting = self.transport.get_write_buffer_size()
         if waiting and self.conn.sent - waiting == self._taken:
-            _log.warning("closed: the client does not read", seconds=self.send_timeout_s, bytes=waiting)
+            _log.warning("closed: the client does not read", seconds=self._limits.send_timeout_s, bytes=waiting)
             self.transport.abort()
         else:
             self._watch()
 
 
-class _Connection(h11.Connection):
+class _Connection(ClosingConnection):
     sent = 0
 
     def send(self, event: Any) -> Any:

@@ -39,17 +39,18 @@ class Gate:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             check_host(headers.get("host", ""), self._settings.trusted_hosts)
-            limit, timeout_s = _body_bounds(scope, self._settings)
+            limit, timeout_s, pause_s = _body_bounds(scope, self._settings)
             check_body_bytes(_declared_bytes(headers.get("content-length", "")), limit)
-            receive, send = bounded(receive, limit, timeout_s), until_taken(send)
+            receive, send = bounded(receive, limit, timeout_s, pause_s), until_taken(send)
         await self._app(scope, receive, send)
 
 
-def _body_bounds(scope: Scope, settings: Settings) -> tuple[int, float]:
-    """Bytes and seconds that a body may take: a bulk ingest goes to the disk as it comes, others are held in memory."""
+def _body_bounds(scope: Scope, settings: Settings) -> tuple[int, float, float]:
+    """Bytes and seconds that a body may take, and seconds without a byte: a bulk ingest goes to the disk as it comes, others are
+    held in memory."""
     if scope["method"] == "POST" and scope["path"] == BULK:
-        return settings.max_job_bytes, settings.job_timeout_s
-    return settings.max_body_bytes, settings.body_timeout_s
+        return settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s
+    return settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s
 
 
 def _declared_bytes(header: str) -> int:
@@ -74,8 +75,9 @@ def check_body_bytes(count: int, limit: int) -> None:
         raise BodyTooLarge(f"the body has more than {limit} bytes", hint="send less at once")
 
 
-def bounded(receive: Receive, limit: int, timeout_s: float) -> Receive:
-    """`receive` that raises BodyTooLarge or BodyTimeout; time counts from the first call to the end of the body."""
+def bounded(receive: Receive, limit: int, timeout_s: float, pause_s: float) -> Receive:
+    """`receive` that raises BodyTooLarge or BodyTimeout; time counts from the first call to the end of the body, a pause from
+    each call."""
     taken = 0
     deadline: float | None = None
     complete = False
@@ -84,12 +86,14 @@ def bounded(receive: Receive, limit: int, timeout_s: float) -> Receive:
         nonlocal taken, deadline, complete
         if complete:
             return await receive()
-        deadline = deadline or asyncio.get_running_loop().time() + timeout_s
+        now = asyncio.get_running_loop().time()
+        deadline = deadline or now + timeout_s
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(min(deadline, now + pause_s)):
                 message = await receive()
         except TimeoutError as error:
-            raise BodyTimeout(f"no whole body in {timeout_s:g} s", hint="send it faster, or less at once") from error
+            what = f"no whole body in {timeout_s:g} s" if now + pause_s >= deadline else f"nothing of the body in {pause_s:g} s"
+            raise BodyTimeout(what, hint="send it faster, or less at once") from error
         taken += len(message.get("body", b""))
         check_body_bytes(taken, limit)
         complete = not message.get("more_body", False)

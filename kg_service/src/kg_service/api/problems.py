@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from nbclip_shared.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauthorized, Unavailable
 from nbclip_shared.schemas import Problem
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+
+from kg_service.api.own_paths import without_own_paths
+from kg_service.config import Settings
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:nbclip:problem:"
@@ -80,8 +84,9 @@ def invalid_body(error: ValidationError | RequestValidationError, place: str = "
     )
 
 
-def problem(error: NBClipError, request_id: str) -> Response:
-    """The answer that an error becomes."""
+def problem(error: NBClipError, request_id: str, settings: Settings) -> Response:
+    """The answer that an error becomes. One of the service itself names files without the folders that they are in, and the log
+    has these."""
     body = Problem(
         type=_TYPE + error.code,
         title=error.title,
@@ -91,6 +96,8 @@ def problem(error: NBClipError, request_id: str) -> Response:
         request_id=request_id,
         errors=getattr(error, "errors", []),
     )
+    if error.status >= 500:
+        body = _without_own_paths(body, settings)
     headers = {}
     if isinstance(error, Busy | Unavailable):
         headers["Retry-After"] = _RETRY_AFTER_S
@@ -101,9 +108,24 @@ def problem(error: NBClipError, request_id: str) -> Response:
     return Response(body.model_dump_json(), error.status, headers, MEDIA_TYPE)
 
 
-def internal_problem(request_id: str) -> Response:
+def _without_own_paths(body: Problem, settings: Settings) -> Problem:
+    told = body.model_copy(
+        update={
+            "detail": without_own_paths(body.detail, settings),
+            "hint": without_own_paths(body.hint, settings),
+            "errors": [each.model_copy(update={"message": without_own_paths(each.message, settings)}) for each in body.errors],
+        }
+    )
+    if told != body:
+        structlog.get_logger().warning(
+            "problem", detail=body.detail, hint=body.hint, parts=[f"{each.where}: {each.message}" for each in body.errors]
+        )
+    return told
+
+
+def internal_problem(request_id: str, settings: Settings) -> Response:
     """500, with nothing of what happened: the log has it under the request id."""
-    return problem(NBClipError("unexpected error", hint="the service's log has it under this request id"), request_id)
+    return problem(NBClipError("unexpected error", hint="the service's log has it under this request id"), request_id, settings)
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -113,12 +135,12 @@ def handle_errors(app: FastAPI) -> None:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    request_id = request.state.request_id
+    request_id, settings = request.state.request_id, request.app.state.settings
     match error:
         case NBClipError():
-            return problem(error, request_id)
+            return problem(error, request_id, settings)
         case RequestValidationError():
-            return problem(invalid_body(error), request_id)
+            return problem(invalid_body(error), request_id, settings)
         case HTTPException():
             return _of_framework(error, f"{request.method} {request.url.path!r:.200}", request_id)
     raise error

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kg_service.api.metrics import Metrics
 from kg_service.api.problems import internal_problem, problem
+from kg_service.config import Settings
 
 REQUEST_ID = "X-Request-ID"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -26,8 +27,9 @@ _log = structlog.get_logger()
 class RequestLog:
     """ASGI middleware around all others: gives a request its id, logs and counts it by route, never by ids, captions, keys."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
         self._app = app
+        self._settings = settings
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,12 +55,12 @@ class RequestLog:
             except ClientDisconnect:
                 status = _DISCONNECTED
             except NBClipError as error:
-                await problem(error, request_id)(scope, receive, send_with_id)
+                await problem(error, request_id, self._settings)(scope, receive, send_with_id)
             except Exception:
                 _log.exception("unexpected error", route=_route(scope))
                 if status:
                     raise
-                await internal_problem(request_id)(scope, receive, send_with_id)
+                await internal_problem(request_id, self._settings)(scope, receive, send_with_id)
             finally:
                 seconds = time.perf_counter() - started
                 # What was sent last leaves when the loop turns: the client need not wait for the log.

@@ -1,7 +1,8 @@
-"""uvicorn, set for this service: long keep-alive, bounded headers, and a stop that loses no answer."""
+"""uvicorn, set for this service: long keep-alive, bounded heads and connections, and a stop that loses no answer."""
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -19,7 +20,8 @@ from nbclip_shared.errors import InvalidInput, NBClipError
 from threadpoolctl import threadpool_limits
 
 from kg_service.api.application import create_app
-from kg_service.api.connection import protocol
+from kg_service.api.connection import Protocol
+from kg_service.api.connection_limits import connection_limits
 from kg_service.api.keys import refuse_open_bind
 from kg_service.config import Settings, unknown_variables
 from kg_service.errors import WrongCredentials
@@ -112,7 +114,7 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         **place,
         # On h11 and not httptools: it alone bounds the size of a request's headers.
-        http=protocol(settings.send_timeout_s),
+        http=functools.partial(Protocol, limits=connection_limits(settings)),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,

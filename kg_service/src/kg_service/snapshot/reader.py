@@ -19,6 +19,7 @@ from nbclip_shared.schemas import Knowledge, SnapshotManifest
 from kg_service.durable import sha256_of
 from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.snapshot.ancestry import IsA, index_is_a
+from kg_service.snapshot.damage import Damage
 from kg_service.snapshot.files import CURRENT, MANIFEST, Arrays, load_array, load_arrays, snapshot_id
 from kg_service.snapshot.segment import Segment, Variant, joined, load_segment
 
@@ -184,6 +185,7 @@ class SnapshotFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._damage = Damage(path)
         self._open = functools.lru_cache(maxsize=4)(self._open_checked)
         self._open_base = functools.lru_cache(maxsize=8)(self._base)
         self.segment = functools.lru_cache(maxsize=32)(self._segment)
@@ -202,17 +204,68 @@ class SnapshotFolder:
         return pointer.read_text().strip() if pointer.exists() else None
 
     def open(self, wanted: str | None = None) -> Snapshot:
-        """The snapshot of this id, or the current one.
+        """The snapshot of this id, or the current one. Where that is damaged, the newest whole one of the same part of the graph.
 
         Raises:
             Unavailable: nothing is published yet.
             Gone: this id is not held; names those that are.
-            BrokenArtefact: a file is missing or not what the manifest says.
+            BrokenArtefact: a file is missing or not what the manifest says; of the current one, and no other can be served.
         """
-        chosen = wanted or self.current()
-        if chosen is None:
+        if wanted:
+            return self._open(check_snapshot_id(wanted))
+        current = self.current()
+        if current is None:
             raise Unavailable("no snapshot is published", hint="kg-service snapshot publish")
-        return self._open(check_snapshot_id(chosen))
+        try:
+            return self._open_whole(check_snapshot_id(current))
+        except (BrokenArtefact, Gone):
+            former = self._former(current)
+            if former is None:
+                raise
+            return former
+
+    def served(self) -> str | None:
+        """What `open` gives by default: the current one, or another if `open` found it damaged; None without any."""
+        current = self.current()
+        former = self._former(current) if current is not None and self._damage.of(current) else None
+        return current if former is None else former.id
+
+    def _former(self, current: str) -> Snapshot | None:
+        """The newest whole snapshot but the current one, of the same dataset and split as far as that one's manifest says."""
+        part = self._part(current)
+        for held in self.ids():
+            if held == current or (part and self._part(held) != part):
+                continue
+            try:
+                return self._open_whole(held)
+            except (BrokenArtefact, Gone):
+                continue
+        return None
+
+    def _part(self, held: str) -> tuple[str | None, str | None] | None:
+        """Dataset and split, or None where the manifest is damaged."""
+        try:
+            manifest = self.manifest(held)
+        except (BrokenArtefact, Gone):
+            return None
+        return manifest.dataset, manifest.split
+
+    def _open_whole(self, chosen: str) -> Snapshot:
+        """Opens it, unless it was found damaged and is as it was then: digests of all files for each request cost too much."""
+        known = self._damage.of(chosen)
+        if known is not None:
+            raise known
+        try:
+            return self._open(chosen)
+        except (BrokenArtefact, Gone) as error:
+            self._damage.note(chosen, error, self._needs(chosen))
+            raise
+
+    def _needs(self, held: str) -> tuple[str, ...]:
+        try:
+            return stands_on(self.manifest(held))
+        except (BrokenArtefact, Gone):
+            return ()
 
     def manifest(self, wanted: str) -> SnapshotManifest:
         """The manifest of a held snapshot, checked against its id.

@@ -2,7 +2,8 @@ import asyncio
 
 import numpy as np
 import pytest
-from kg_service.api.connection import PartsResponse, protocol, until_taken
+from kg_service.api.connection import PartsResponse, Protocol, until_taken
+from kg_service.api.connection_limits import connection_limits
 from kg_service.config import Settings
 from starlette.responses import Response
 from uvicorn import Config
@@ -80,7 +81,7 @@ def connect():
         config = Config(application, log_config=None, timeout_keep_alive=10 * LATER)
         config.load()
         transport, loop = Transport(), Loop()
-        made = protocol((settings or Settings()).send_timeout_s)(config, ServerState(), {}, _loop=loop)
+        made = Protocol(config, ServerState(), {}, _loop=loop, limits=connection_limits(settings or Settings()))
         made.connection_made(transport)
         made.data_received(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         asyncio.run(loop.task)

@@ -10,19 +10,19 @@ from kg_service.config import Settings
 from nbclip_shared.errors import Busy, LimitExceeded
 
 
-def receiving(chunks, limit=10, timeout_s=5.0, pause_s=0.0):
+def receiving(chunks, limit=10, timeout_s=5.0, pause_s=5.0, every_s=0.0):
     """What the application gets of a body that comes in these chunks."""
 
     async def run():
         left = list(chunks)
 
         async def receive():
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(every_s)
             if not left:
                 return {"type": "http.disconnect"}
             return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
 
-        receive_bounded, got = bounded(receive, limit, timeout_s), []
+        receive_bounded, got = bounded(receive, limit, timeout_s, pause_s), []
         while (message := await receive_bounded())["type"] == "http.request":
             got.append(message["body"])
         return got
@@ -40,9 +40,16 @@ def test_bytes_are_counted_over_chunks(chunks):
 
 
 def test_time_counts_over_the_whole_body_and_not_after_it():
-    with pytest.raises(BodyTimeout, match=r"0\.05 s"):
-        receiving([b"a"] * 9, timeout_s=0.05, pause_s=0.02)
-    assert receiving([b"a"], timeout_s=0.05, pause_s=0.03) == [b"a"]
+    with pytest.raises(BodyTimeout, match=r"no whole body in 0\.05 s"):
+        receiving([b"a"] * 9, timeout_s=0.05, every_s=0.02)
+    # 1.2 s in all: the disconnect that is waited for after the body counts for nothing
+    assert receiving([b"a"], timeout_s=1.0, pause_s=1.0, every_s=0.6) == [b"a"]
+
+
+def test_a_pause_is_bounded_however_long_the_body_may_take():
+    with pytest.raises(BodyTimeout, match=r"nothing of the body in 0\.05 s"):
+        receiving([b"a"], timeout_s=1e9, pause_s=0.05, every_s=60)
+    assert receiving([b"a"] * 8, timeout_s=1e9, pause_s=1.0, every_s=0.15) == [b"a"] * 8
 
 
 def test_places_are_counted_by_share_and_come_back_when_work_fails():

@@ -13,7 +13,9 @@ from kg_service.api.auth import require
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf, working
 from kg_service.api.limits import upload_place
+from kg_service.api.own_paths import without_own_paths
 from kg_service.api.problems import BODY, KEYED, UnsupportedMediaType, described
+from kg_service.config import Settings
 from kg_service.graph.store import OnConflict
 from kg_service.ingest.readers import ALIASES, Format
 from kg_service.jobs.spool import Job, Order, Progress, Spooled, all_jobs, cancel, read_job, receiving
@@ -73,26 +75,26 @@ async def submit(
     with receiving(parts.settings.jobs_folder, order) as spooled:
         await _take_in(request, spooled)
         job = await run_in_threadpool(spooled.keep)
-    return answer(_shown(job), 202, {"Location": f"/jobs/{job.id}"})
+    return answer(_shown(job, parts.settings), 202, {"Location": f"/jobs/{job.id}"})
 
 
 @router.get("", response_model=JobList, responses=described(*KEYED), dependencies=working("ingest"))
 def list_all(parts: PartsOf) -> Response:
     """The newest 100 bulk ingests."""
-    return answer(JobList(jobs=[_shown(job) for job in reversed(all_jobs(parts.settings.jobs_folder)[-_SHOWN:])]))
+    return answer(JobList(jobs=[_shown(job, parts.settings) for job in reversed(all_jobs(parts.settings.jobs_folder)[-_SHOWN:])]))
 
 
 @router.get("/{job_id}", response_model=JobOut, responses=described(*KEYED, 404, 422), dependencies=working("ingest"))
 def show(parts: PartsOf, job_id: JobIdPath) -> Response:
     """How far a bulk ingest is: counts, rate, what is left, the first problems."""
-    return answer(_shown(read_job(parts.settings.jobs_folder, job_id)))
+    return answer(_shown(read_job(parts.settings.jobs_folder, job_id), parts.settings))
 
 
 @router.delete("/{job_id}", response_model=JobOut, responses=described(*KEYED, 404, 422), dependencies=working("ingest"))
 def stop(parts: PartsOf, job_id: JobIdPath) -> Response:
     """Ends a bulk ingest after the transaction it is in; what is stored stays. One that has ended stays as it is."""
     cancel(read_job(parts.settings.jobs_folder, job_id))
-    return answer(_shown(read_job(parts.settings.jobs_folder, job_id)))
+    return answer(_shown(read_job(parts.settings.jobs_folder, job_id), parts.settings))
 
 
 async def _take_in(request: Request, spooled: Spooled) -> None:
@@ -122,7 +124,7 @@ def _columns(given: list[str]) -> dict[str, str]:
     return columns
 
 
-def _shown(job: Job) -> JobOut:
+def _shown(job: Job, settings: Settings) -> JobOut:
     now = job.progress or Progress()
     rows = sum(now.counts.values()) + now.bad_rows
     rate = now.bytes_read / now.seconds if now.seconds else 0
@@ -139,6 +141,6 @@ def _shown(job: Job) -> JobOut:
         seconds=round(now.seconds, 3),
         rows_per_second=round(rows / now.seconds, 1) if now.seconds else None,
         eta_seconds=round((job.bytes_total - now.bytes_read) / rate, 1) if rate and job.state == "running" else None,
-        error=now.error,
-        hint=now.hint,
+        error=now.error and without_own_paths(now.error, settings),
+        hint=now.hint and without_own_paths(now.hint, settings),
     )

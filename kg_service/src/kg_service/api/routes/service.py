@@ -26,7 +26,10 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz", responses=described(400, 503))
 def readyz(request: Request, parts: PartsOf) -> dict[str, str]:
-    """Store, vocabulary, linker and current snapshot can be used; the answer 503 names those that can't, and why."""
+    """Store, vocabulary, linker and a snapshot can be used; the answer 503 names those that can't, and why.
+
+    `degraded`: the current snapshot is damaged, and a former one is served.
+    """
     if request.app.state.stopping:
         raise NotReady([{"where": "service", "message": "stopping"}])
     try:
@@ -36,6 +39,9 @@ def readyz(request: Request, parts: PartsOf) -> dict[str, str]:
         raise NotReady([{"where": "store", "message": "earlier probes still wait for it"}]) from error
     if failures:
         raise NotReady([{"where": name, "message": str(error)} for name, error in failures.items()])
+    served, current = parts.snapshots.served(), parts.snapshots.current()
+    if served != current:
+        return {"status": "ready", "degraded": f"snapshot {current} is damaged, {served} is served"}
     return {"status": "ready"}
 
 
@@ -56,7 +62,7 @@ def info(request: Request, parts: PartsOf) -> Response:
             vocabulary=parts.vocabulary.describe(),
             store=scheme if separator else "embedded",
             linker=parts.linker.name,
-            snapshot=parts.snapshots.current(),
+            snapshot=parts.snapshots.served(),
             limits=limits(settings),
             counts=_counts(request, parts),
         )

@@ -148,5 +148,5 @@ def embeddings(
 
 
 def _shown(parts: Parts, snapshot_id: str, counts: AppendCounts | None = None) -> SnapshotOut:
-    manifest, current = parts.snapshots.manifest(snapshot_id), snapshot_id == parts.snapshots.current()
+    manifest, current = parts.snapshots.manifest(snapshot_id), snapshot_id == parts.snapshots.served()
     return SnapshotOut(id=snapshot_id, current=current, manifest=manifest, append=counts)
