@@ -34,7 +34,13 @@ _DAMAGED = {f"damaged {form} rows": 5_000 for form in ("csv", "tsv", "txt", "ndj
 
 ROWS = (
     Row("R1", "requests generated from the schema, with a key", (f"{_API}/test_schema.py",), 20 * _MINUTE_S, {"cases": 2_000}),
-    Row("R2", "hostile HTTP", (f"{_API}/test_abuse.py", f"{_API}/test_process.py"), 10 * _MINUTE_S, {"tests": 150}),
+    Row(
+        "R2",
+        "hostile HTTP",
+        (f"{_API}/test_abuse.py", f"{_API}/test_process.py", f"{_API}/test_connections.py"),
+        10 * _MINUTE_S,
+        {"tests": 150},
+    ),
     Row("R3", "the service killed in ingests", (f"{_FAULTS}/test_service_killed.py",), 30 * _MINUTE_S, {"kills": 50}),
     Row("R4", "Neo4j killed in one ingest", (f"{_FAULTS}/test_killed.py",), 40 * _MINUTE_S, {"ends of Neo4j": 20}),
     Row(
@@ -55,6 +61,8 @@ ROWS = (
         "R7",
         "the n-th write, flush or rename kills",
         (
+            f"{_SERVICE}/test_durable_writes.py",
+            f"{_SERVICE}/snapshot/test_publication_deaths.py",
             f"{_SERVICE}/snapshot/test_append.py",
             f"{_TRAINER}/test_checkpoint.py",
             f"{_API}/test_jobs.py",
@@ -62,7 +70,7 @@ ROWS = (
             "dying_at_any_write or killed_at_any_place",
         ),
         10 * _MINUTE_S,
-        {"tests": 3},
+        {"tests": 7, "deaths": 100},
     ),
     Row("R8", "stores beside a model in memory", ("tests/contract/test_graph_store.py",), 15 * _MINUTE_S, {"tests": 2}),
     Row(

@@ -20,6 +20,7 @@ from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip_shared.errors import Unavailable
+from support.deaths import deaths_of
 from support.waiting import eventually
 
 CSV = {"content-type": "text/csv"}
@@ -449,34 +450,18 @@ def test_killed_at_any_place_it_goes_on_and_stores_each_row_once(jobs, store, li
     assert {node.image_id for node in store.images(limit=1_000)} == {image_id for image_id, _ in ROWS}
 
 
-class Killed(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("name", ["fsync", "rename"])
-@pytest.mark.parametrize("call", range(8))
-def test_dying_at_any_write_leaves_no_job_or_a_whole_one(jobs, monkeypatch, name, call):
-    calls, real = iter(range(100)), getattr(os, name)
-
-    def dying(*arguments, **options):
-        if next(calls) == call:
-            raise Killed
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(os, name, dying)
-    died = False
-    try:
-        keep(jobs, table(ROWS))
-    except Killed:
-        died = True
-    monkeypatch.undo()
-    # Two files and two folders are flushed; one folder is renamed.
-    assert died == (call < {"fsync": 4, "rename": 1}[name])
-    found = spool.all_jobs(jobs)
-    assert len(found) == (0 if died and (name, call) != ("fsync", 3) else 1)
-    assert all(job.body.read_bytes() == table(ROWS) for job in found)
-    assert keep(jobs, table(ROWS)).body.read_bytes() == table(ROWS)
-    assert len(spool.all_jobs(jobs)) == 1
+def test_dying_at_any_write_leaves_no_job_or_a_whole_one(tmp_path, record_property):
+    found = []
+    for call in deaths_of(lambda call: lambda: keep(tmp_path / str(call), table(ROWS))):
+        jobs = tmp_path / str(call)
+        left = spool.all_jobs(jobs)
+        assert all(job.body.read_bytes() == table(ROWS) for job in left)
+        found.append(len(left))
+        assert keep(jobs, table(ROWS)).body.read_bytes() == table(ROWS)
+        assert len(spool.all_jobs(jobs)) == 1
+    assert found == sorted(found)
+    assert set(found) == {0, 1}
+    record_property("deaths", len(found))
 
 
 def test_a_disk_without_room_refuses_the_body_and_keeps_nothing(client, data, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from nbclip_shared.errors import BrokenArtefact, NotFound
 from nbclip_trainer.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, part, save_checkpoint
+from support.deaths import deaths_of
 
 
 def save(run_dir, step, valid_loss=None, keep=2):
@@ -76,36 +77,22 @@ def test_no_whole_checkpoint_is_an_error_that_says_so(tmp_path):
         load_checkpoint(tmp_path)
 
 
-class Killed(BaseException):
-    pass
+def test_dying_at_any_write_leaves_the_checkpoint_before_or_the_new_one(tmp_path, record_property):
+    def prepare(call):
+        (tmp_path / str(call)).mkdir()
+        save(tmp_path / str(call), 1)
+        return lambda: save(tmp_path / str(call), 2)
 
-
-@pytest.mark.parametrize("call", range(6))
-def test_dying_at_any_write_leaves_the_checkpoint_before(tmp_path, monkeypatch, call):
-    """Stops the process at the n-th flush of a save: four make it whole (two files, their folder after each)."""
-    import os
-
-    save(tmp_path, 1)
-    calls = iter(range(100))
-    fsync = os.fsync
-
-    def dying(descriptor):
-        if next(calls) == call:
-            raise Killed
-        fsync(descriptor)
-
-    monkeypatch.setattr("os.fsync", dying)
-    died = False
-    try:
-        save(tmp_path, 2)
-    except Killed:
-        died = True
-    monkeypatch.undo()
-    assert died == (call < 4)
-    assert load_checkpoint(tmp_path).step == (1 if call < 3 else 2)
-    save(tmp_path, 3)
-    assert load_checkpoint(tmp_path).step == 3
-    assert not list((tmp_path / "checkpoints").glob(".*"))
+    found = []
+    for call in deaths_of(prepare):
+        run_dir = tmp_path / str(call)
+        found.append(load_checkpoint(run_dir).step)
+        save(run_dir, 3)
+        assert load_checkpoint(run_dir).step == 3
+        assert not list((run_dir / "checkpoints").glob(".*"))
+    assert found == sorted(found)
+    assert set(found) == {1, 2}
+    record_property("deaths", len(found))
 
 
 def test_tensors_that_never_counted_are_cleared_away(tmp_path):

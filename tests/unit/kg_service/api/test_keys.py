@@ -1,3 +1,4 @@
+import hmac
 import json
 
 import pytest
@@ -16,6 +17,24 @@ def test_a_key_is_found_by_its_secret_alone(tmp_path):
     assert ring.find("nbkg_") is None
     assert ring.find(read_keys(path)[0].sha256) is None
     assert len(set(secrets.values())) == 2
+
+
+def test_every_key_is_compared_in_constant_time_whichever_is_right(tmp_path, monkeypatch):
+    path = tmp_path / "keys.json"
+    secrets = [add_key(path, name, ["read"]) for name in ("a", "b", "c")]
+    held = [key.sha256.encode() for key in read_keys(path)]
+    ring, compared = Keyring(path), []
+    compare = hmac.compare_digest
+
+    def noting(one, other):
+        compared.append(one)
+        return compare(one, other)
+
+    monkeypatch.setattr("kg_service.api.keys.hmac.compare_digest", noting)
+    for secret in (*secrets, "nbkg_wrong"):
+        compared.clear()
+        ring.find(secret)
+        assert compared == held
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Appended snapshots against one table: the same vectors, made by the same frozen tables, in one piece."""
 
-import os
+import shutil
 import tempfile
 from dataclasses import replace
 from itertools import pairwise
@@ -28,6 +28,7 @@ from nbclip_shared.errors import BrokenArtefact, InvalidInput, Unavailable
 from nbclip_shared.ids import caption_sha256
 from nbclip_shared.schemas import RepresentationsRequest, TargetsRequest
 from safetensors.numpy import load
+from support.deaths import deaths_of
 from support.small_graphs import GraphOnly, graph_of, random_graphs
 
 HYBRID = Hybrid(hub_share=1.0)
@@ -280,50 +281,28 @@ def test_a_compaction_gives_way_to_another_publication(tmp_path):
     assert snapshots.manifest(snapshots.current()).vocabulary == {"release": "other"}
 
 
-class Killed(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("name", ["fsync", "rename", "replace"])
-@pytest.mark.parametrize("call", [0, 1, 2, 5, 11, 40])
-def test_dying_at_any_write_leaves_the_snapshot_before_or_the_new_one(tmp_path, monkeypatch, name, call):
+def test_dying_at_any_write_leaves_the_snapshot_before_or_the_new_one(tmp_path, record_property):
     graph = many(12)
-    before = grow(graph, rows_of(8, 10), tmp_path)[-1].id
-    calls = iter(range(100))
-    real = getattr(os, name)
+    before = grow(graph, rows_of(8, 10), tmp_path / "held")[-1].id
 
-    def dying(*arguments, **options):
-        if next(calls) == call:
-            raise Killed
-        return real(*arguments, **options)
+    def prepare(call):
+        shutil.copytree(tmp_path / "held", tmp_path / f"died {call}")
+        return lambda: append(GraphOnly(graph), SnapshotFolder(tmp_path / f"died {call}"))
 
-    monkeypatch.setattr(os, name, dying)
-    died = False
-    try:
-        append(GraphOnly(graph), SnapshotFolder(tmp_path))
-    except Killed:
-        died = True
-    monkeypatch.undo()
-    snapshots = SnapshotFolder(tmp_path)
-    held = len(snapshots.open())
-    assert held in (10, 12)
-    assert died or held == 12
-    assert len(snapshots.open(before)) == 10
-    for each in snapshots.ids():
-        snapshots.verify(each)
-    append(GraphOnly(graph), snapshots)
-    assert len(snapshots.open()) == 12
-
-
-def test_files_are_flushed_one_by_one_so_every_kind_of_death_was_met(tmp_path, monkeypatch):
-    """The test above dies at flush 0 to 11 for certain: an append flushes more files than that."""
-    graph = many(12)
-    grow(graph, rows_of(8, 10), tmp_path)
-    flushed = []
-    fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(descriptor) or fsync(descriptor))
-    append(GraphOnly(graph), SnapshotFolder(tmp_path))
-    assert 12 < len(flushed) < 40
+    lengths = []
+    for call in deaths_of(prepare):
+        snapshots = SnapshotFolder(tmp_path / f"died {call}")
+        lengths.append(len(snapshots.open()))
+        assert snapshots.open().id == snapshots.current()
+        assert len(snapshots.open(before)) == 10
+        for each in snapshots.ids():
+            snapshots.verify(each)
+        append(GraphOnly(graph), snapshots)
+        assert len(snapshots.open()) == 12
+    change = lengths.index(12)
+    assert set(lengths[:change]) == {10}
+    assert set(lengths[change:]) == {12}
+    record_property("deaths", len(lengths))
 
 
 def test_the_snapshots_that_it_stands_on_are_checked_and_named(tmp_path):
