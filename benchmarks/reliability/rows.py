@@ -72,7 +72,13 @@ ROWS = (
         10 * _MINUTE_S,
         {"tests": 7, "deaths": 100},
     ),
-    Row("R8", "stores beside a model in memory", ("tests/contract/test_graph_store.py",), 15 * _MINUTE_S, {"tests": 2}),
+    Row(
+        "R8",
+        "stores beside a model in memory",
+        ("tests/contract/test_graph_store.py", "tests/contract/test_machine.py"),
+        15 * _MINUTE_S,
+        {"sequences": 60},
+    ),
     Row(
         "R9",
         "damaged rows, three files of each format",
