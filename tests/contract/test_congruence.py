@@ -11,6 +11,8 @@ from kg_service.graph import open_store
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.pipeline import ingest_items
 from kg_service.ingest.readers import ReadOptions, read_items
+from kg_service.jobs.spool import Order, read_job, receiving
+from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
 from kg_service.snapshot import SnapshotFolder
 from kg_service.snapshot.append import append
@@ -51,11 +53,20 @@ def published(neo4j_server, vocabulary_folder, items, tmp_path_factory):
     return folders
 
 
+def ingest_in_a_job(jobs, items, store, linker, vocabulary):
+    with receiving(jobs, Order(format="ndjson")) as spooled:
+        spooled.write("".join(item.model_dump_json(exclude_none=True) + "\n" for item in items).encode())
+        job = spooled.keep()
+    work(jobs, store, linker, vocabulary, batch_size=50)
+    done = read_job(jobs, job.id).progress
+    assert (done.state, sum(done.counts.values()), done.bad_rows) == ("done", len(items), 0)
+
+
 def make_graph(store, vocabulary_folder, items, snapshots):
     vocabulary = open_vocabulary(vocabulary_folder)
     linker = build_linker("dictionary", vocabulary)
     for part in CHANGES:
-        ingest_items(items[part], store, linker, vocabulary, "reject")
+        ingest_in_a_job(snapshots.parent / "jobs", items[part], store, linker, vocabulary)
         publish(store, snapshots, vocabulary=vocabulary.describe())
     moved = [item.model_copy(update={"split": "moved", "caption": "Femur fracture."}) for item in items[:20]]
     ingest_items(moved, store, linker, vocabulary, "replace")
