@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _run(row: Row) -> Result:
-    begun, failed, properties = time.monotonic(), [], {}
+    begun, begun_at, failed, properties = time.monotonic(), time.time(), [], {}
     with tempfile.TemporaryDirectory(prefix="nbclip-nightly-") as scratch:
         report, commands = Path(scratch) / "report.xml", list(row.commands)
         if row.tests:
@@ -60,7 +60,7 @@ def _run(row: Row) -> Result:
         if report.exists():
             properties, tests = read_properties(report)
             failed = [*tests, *failed]
-    figure = figure_of(properties) if row.tests else _soak_figure()
+    figure = figure_of(properties) if row.tests else _soak_figure(since=begun_at)
     return Result(
         row.name,
         row.what,
@@ -85,8 +85,9 @@ def _trouble(command: Sequence[str], limit_s: float) -> str:
     return f"{name}: status {status}" if status else ""
 
 
-def _soak_figure() -> str:
-    if not SOAK.exists():
+def _soak_figure(since: float) -> str:
+    """What the load of this run wrote; an earlier one's file says nothing of it."""
+    if not SOAK.exists() or SOAK.stat().st_mtime < since:
         return "nothing"
     report = json.loads(SOAK.read_text())
     return f"{report['minutes']:g} minutes; " + "; ".join(f"{check['what']}: {check['figure']}" for check in report["checks"])
