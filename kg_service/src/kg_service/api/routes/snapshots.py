@@ -94,8 +94,8 @@ def _published(parts: Parts, wanted: PublishRequest) -> str:
     dependencies=working("read"),
 )
 def list_all(parts: PartsOf) -> Response:
-    """Held snapshots, the current one first; those whose manifest is damaged by their ids alone."""
-    current, listed = parts.snapshots.current(), SnapshotList(snapshots=[])
+    """Held snapshots; `current` is the one that is served. Those whose manifest is damaged by their ids alone."""
+    current, listed = parts.snapshots.served(), SnapshotList(snapshots=[])
     for held, manifest in parts.snapshots.manifests():
         if isinstance(manifest, BrokenArtefact):
             listed.damaged.append(held)
