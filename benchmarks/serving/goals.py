@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from page import shown
+
 Figures = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Seconds, megabytes ÷ 1,000 or ratios ÷ 1,000, by table, N and row: a thousandth of what is shown."""
 
@@ -26,7 +28,7 @@ def goal_lines(figures: Figures) -> Iterator[str]:
     for what, figure, unit, asked in _rows(figures):
         met = "met" if (figure >= asked if unit == "×" else figure <= asked) else "**not met**"
         sign, unit = "≥" if unit == "×" else "≤", f" {unit}" if unit else ""
-        yield f"| {what} | {sign} {asked:,g}{unit} | {figure:,.3g}{unit} | {met} |"
+        yield f"| {what} | {sign} {asked:,g}{unit} | {shown(figure)}{unit} | {met} |"
     for what, command in ELSEWHERE.items():
         yield f"| {what} | | {command} | |"
 
@@ -44,9 +46,9 @@ def _rows(figures: Figures) -> Iterator[Row]:
         yield "10,000 new captions, durable", 1_000 * seconds["durable"], "CPU ms", 40
     for seconds in figures.get(START, {}).values():
         yield "process start to first answer", seconds["first answer after"], "s", 1.5
-    for count, shown in figures.get(MEMORY, {}).items():
+    for count, memory in figures.get(MEMORY, {}).items():
         if count > 1:
-            copies = shown["of that the snapshot, PSS"] / (shown["of that the snapshot, RSS"] / count)
+            copies = memory["of that the snapshot, PSS"] / (memory["of that the snapshot, RSS"] / count)
             yield f"copies of the snapshot's pages that {count} processes hold", copies, "", 1
 
 
