@@ -67,9 +67,9 @@ class Upkeep:
         while not self._stopping.wait(_LOOKS_EVERY_S):
             try:
                 self._look()
-            except (NBClipError, OSError, RuntimeError):
+            except (NBClipError, OSError, RuntimeError) as error:
                 # Whatever it was, such as no descriptor being left: jobs that were acknowledged are looked for again.
-                structlog.get_logger().exception("upkeep goes on at its next turn")
+                structlog.get_logger().warning("upkeep failed, and goes on at its next turn", reason=str(error))
 
     def _look(self) -> None:
         """Begins what there is to do."""
@@ -87,27 +87,20 @@ class Upkeep:
 
     def _tidy(self) -> None:
         settings = self._settings
-        try:
-            tidy(
-                settings.jobs_folder,
-                failed_days=settings.keep_failed_days,
-                ended=settings.keep_jobs,
-                receiving_s=settings.job_timeout_s,
-            )
-        except (NBClipError, OSError) as error:
-            structlog.get_logger().warning("upkeep can't tidy the bulk ingests", reason=str(error))
+        tidy(
+            settings.jobs_folder,
+            failed_days=settings.keep_failed_days,
+            ended=settings.keep_jobs,
+            receiving_s=settings.job_timeout_s,
+        )
 
     def _is_due(self) -> bool:
         """Whether the current snapshot has a large share of appended images; True once for each."""
-        try:
-            current = self._snapshots.current()
-            if current is None or current == self._seen:
-                return False
-            self._seen = current
-            manifest = self._snapshots.manifest(current)
-        except (NBClipError, OSError) as error:
-            structlog.get_logger().warning("upkeep can't read the current snapshot", reason=str(error))
+        current = self._snapshots.current()
+        if current is None or current == self._seen:
             return False
+        self._seen = current
+        manifest = self._snapshots.manifest(current)
         return manifest.appended is not None and manifest.appended.images >= self._settings.compact_after * manifest.images
 
 

@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import BrokenArtefact
 
 from kg_service.linking.normaliser import MAX_STEMS, strip_name
 from kg_service.linking.speller import build_speller
 from kg_service.linking.tokens import ACRONYM, BAG, EXACT, FOLDED, KEY, LEMMAS, LETTERS, STEMS, Ints, Uint64s, WordTable, tokenise
-from kg_service.vocabulary.artefact import open_array, read_manifest, write_manifest, writing_folder
+from kg_service.vocabulary.artefact import check_index, open_array, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 KIND, FORMAT = "name-index", 5
@@ -104,9 +103,7 @@ def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:
         NotFound: there is none.
         BrokenArtefact: it is damaged, or made from another vocabulary.
     """
-    manifest = read_manifest(directory, KIND, FORMAT, hint=_HINT)
-    if manifest.get("vocabulary") != vocabulary.sha256:
-        raise BrokenArtefact(f"{directory} is the index of another vocabulary than {vocabulary.directory}", hint=_HINT)
+    check_index(directory, KIND, FORMAT, vocabulary, hint=_HINT)
     return NameIndex(*(open_array(directory, field.name) for field in fields(NameIndex)))
 
 

@@ -31,7 +31,7 @@ from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
 from scipy import sparse
 
 from kg_service.errors import MissingExtra
-from kg_service.vocabulary.artefact import open_array, read_manifest, write_manifest, writing_folder
+from kg_service.vocabulary.artefact import check_index, open_array, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 KIND, FORMAT = "trigram-index", 1
@@ -113,9 +113,7 @@ def open_trigram_index(directory: Path, vocabulary: Vocabulary) -> TrigramIndex:
         NotFound: there is none.
         BrokenArtefact: it is damaged, or made from another vocabulary.
     """
-    manifest = read_manifest(directory, KIND, FORMAT, hint=_HINT)
-    if manifest.get("vocabulary") != vocabulary.sha256:
-        raise BrokenArtefact(f"{directory} is the index of another vocabulary than {vocabulary.directory}", hint=_HINT)
+    check_index(directory, KIND, FORMAT, vocabulary, hint=_HINT)
     return TrigramIndex(*(open_array(directory, field.name) for field in fields(TrigramIndex)))
 
 

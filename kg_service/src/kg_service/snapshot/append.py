@@ -47,7 +47,7 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
 
     Raises:
         Unavailable: nothing is published yet; or another process appends for longer than some seconds.
-        BrokenArtefact: the current snapshot is damaged.
+        BrokenArtefact: the current snapshot is damaged, and no other is whole.
         InvalidInput: another version of this program made it, whose vectors this one would not give.
     """
     snapshots.open()  # where nothing is published there is no folder to lock

@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
 
 from kg_service import durable
+
+if TYPE_CHECKING:
+    from kg_service.vocabulary.vocabulary import Vocabulary
 
 Manifest = dict[str, Any]
 
@@ -78,6 +81,12 @@ def read_manifest(directory: Path, kind: str, version: int, *, hint: str, verify
     for name, size, sha256 in files:
         _check_file(directory / name, size, sha256 if verify else None, hint)
     return dict(manifest)
+
+
+def check_index(directory: Path, kind: str, version: int, vocabulary: Vocabulary, *, hint: str) -> None:
+    """As `read_manifest`, of an index that was made from a vocabulary; raises BrokenArtefact if it was another one."""
+    if read_manifest(directory, kind, version, hint=hint).get("vocabulary") != vocabulary.sha256:
+        raise BrokenArtefact(f"{directory} is the index of another vocabulary than {vocabulary.directory}", hint=hint)
 
 
 def _check_file(path: Path, size: int, sha256: str | None, hint: str) -> None:
