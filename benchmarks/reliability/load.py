@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
-from nbclip_shared.codec import MEDIA_TYPE
+from nbclip.codec import MEDIA_TYPE
 
 KEY = os.environ.get("NBCLIP_SERVICE_KEY", "")
 _REFERENCES = 8

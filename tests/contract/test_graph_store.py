@@ -20,8 +20,8 @@ from kg_service.graph.store import (
     IsAEdge,
     Revision,
 )
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.ids import caption_sha256
+from nbclip.errors import InvalidInput
+from nbclip.ids import caption_sha256
 from support.counts import often
 
 PNEUMONIA, EFFUSION, LUNG_DISEASE, FRACTURE, DISEASE = (f"C000000{digit}" for digit in range(1, 6))

@@ -13,8 +13,8 @@ from kg_service.graph.tables import each_concept_once
 from kg_service.graph.transfer import copy
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot.publication import publish
-from nbclip_shared.errors import Conflict
-from nbclip_shared.ids import caption_sha256
+from nbclip.errors import Conflict
+from nbclip.ids import caption_sha256
 from support.graphs import nasty_graph
 
 CUI = "C0000001"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 from kg_service.graph.store import Graph
-from nbclip_shared.ids import caption_sha256
+from nbclip.ids import caption_sha256
 
 
 class GraphOnly:

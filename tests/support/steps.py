@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from nbclip_shared.codec import TargetMatrix
+from nbclip.codec import TargetMatrix
 from nbclip_trainer.optimisation import build_optimizer
 from nbclip_trainer.presets import load_config
 from nbclip_trainer.session import build_session

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from nbclip_shared.errors import NBClipError
+from nbclip.errors import NBClipError
 
 from kg_service.api.logging import configure_logging
 from kg_service.config import load_settings, settings_table
@@ -58,7 +58,7 @@ app.command()(neighbours)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command; a foreseen error is one line, and the exit status of its class (`nbclip_shared.errors`)."""
+    """Runs the command; a foreseen error is one line, and the exit status of its class (`nbclip.errors`)."""
     configure_logging("console", logging.WARNING)
     try:
         app(args=arguments)

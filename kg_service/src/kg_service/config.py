@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.schemas import MAX_BATCH, MAX_ITEMS
+from nbclip.errors import InvalidInput
+from nbclip.schemas import MAX_BATCH, MAX_ITEMS
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 

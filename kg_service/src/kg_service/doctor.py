@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from nbclip_shared.errors import InvalidInput, NBClipError, NotFound
+from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.api.keys import read_keys, refuse_open_bind
 from kg_service.api.parts import Parts, open_graph

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nbclip_shared.errors import Unavailable
+from nbclip.errors import Unavailable
 
 _LOOK_AGAIN_S = 0.02
 

@@ -1,8 +1,8 @@
-"""The service's own errors; the tree and what each becomes outside is drawn in `nbclip_shared.errors`."""
+"""The service's own errors; the tree and what each becomes outside is drawn in `nbclip.errors`."""
 
 from __future__ import annotations
 
-from nbclip_shared.errors import InvalidInput, Unavailable
+from nbclip.errors import InvalidInput, Unavailable
 
 
 class MissingExtra(InvalidInput):

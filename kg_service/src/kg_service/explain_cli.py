@@ -6,8 +6,8 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from nbclip_shared.ids import check_image_id
-from nbclip_shared.schemas import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS, Knowledge
+from nbclip.ids import check_image_id
+from nbclip.schemas import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS, Knowledge
 
 from kg_service.config import load_settings
 from kg_service.console import stdout

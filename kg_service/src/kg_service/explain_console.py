@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nbclip_shared.schemas import CommonAncestor, ConceptRef, Contribution, ExplainResponse, NeighboursResponse
+from nbclip.schemas import CommonAncestor, ConceptRef, Contribution, ExplainResponse, NeighboursResponse
 from rich.table import Column, Table
 from rich.text import Text
 

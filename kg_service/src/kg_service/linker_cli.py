@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from kg_service.config import load_settings
 from kg_service.console import complain, progress_bar, stderr, stdout

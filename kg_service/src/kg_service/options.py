@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from kg_service.console import complain, stderr
 from kg_service.ingest.readers import Format

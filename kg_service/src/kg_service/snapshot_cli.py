@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from nbclip_shared.errors import BrokenArtefact
-from nbclip_shared.schemas import Knowledge
+from nbclip.errors import BrokenArtefact
+from nbclip.schemas import Knowledge
 
 from kg_service.config import load_settings
 from kg_service.console import append_lines, complain, part_text, stderr

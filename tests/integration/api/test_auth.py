@@ -5,7 +5,7 @@ from kg_service.api.application import create_app
 from kg_service.api.auth import Guard
 from kg_service.api.keys import add_key
 from kg_service.config import Settings
-from nbclip_shared.errors import Unauthorized
+from nbclip.errors import Unauthorized
 from starlette.routing import Mount
 
 OPEN = {"GET /livez", "GET /readyz", "GET /ui", "GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"}

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from kg_service.snapshot import SnapshotFolder
-from nbclip_shared.errors import BrokenArtefact, Gone
+from nbclip.errors import BrokenArtefact, Gone
 
 IDS = {"image_ids": ["effusion", "fracture"]}
 

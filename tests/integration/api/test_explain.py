@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from nbclip_shared.codec import MEDIA_TYPE, decode
+from nbclip.codec import MEDIA_TYPE, decode
 
 IDS = ["effusion", "effusion too", "pneumonia", "no pneumothorax", "fracture", "case/7/a.png", "ünïcode", "empty"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kg_service.api.application import create_app
 from kg_service.config import Settings
-from nbclip_shared import codec
+from nbclip import codec
 from starlette.testclient import TestClient
 
 PNEUMONIA, EFFUSION, LUNG, FRACTURE = "C0032285", "C0032227", "C0024109", "C0016658"

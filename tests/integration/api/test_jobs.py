@@ -19,7 +19,7 @@ from kg_service.jobs.tidying import tidy
 from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
 from kg_service.vocabulary.vocabulary import open_vocabulary
-from nbclip_shared.errors import Unavailable
+from nbclip.errors import Unavailable
 from support.deaths import deaths_of
 from support.waiting import eventually
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nbclip_shared.codec import MEDIA_TYPE, decode
+from nbclip.codec import MEDIA_TYPE, decode
 
 JSON = {"content-type": "application/json", "host": "localhost"}
 LINK = b'{"captions": ["Pleural effusion."]}'

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from nbclip_shared.codec import MEDIA_TYPE, decode
-from nbclip_shared.errors import InvalidInput, UnknownImages
-from nbclip_shared.vectors import decode_vectors
+from nbclip.codec import MEDIA_TYPE, decode
+from nbclip.errors import InvalidInput, UnknownImages
+from nbclip.vectors import decode_vectors
 from nbclip_trainer.config import TargetSettings
 from nbclip_trainer.targets.multiply import multiply, similarity_on
 from nbclip_trainer.targets.snapshot import SnapshotSource

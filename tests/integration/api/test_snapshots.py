@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import structlog
-from nbclip_shared.codec import MEDIA_TYPE
+from nbclip.codec import MEDIA_TYPE
 
 
 def held(client):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nbclip_shared.codec import MEDIA_TYPE, decode
+from nbclip.codec import MEDIA_TYPE, decode
 
 IDS = ["effusion", "effusion too", "pneumonia", "fracture", "empty"]
 BINARY = {"accept": MEDIA_TYPE}

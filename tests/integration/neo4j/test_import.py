@@ -10,7 +10,7 @@ from kg_service.graph import open_store
 from kg_service.graph.neo4j_admin import export_neo4j_admin, import_commands
 from kg_service.graph.neo4j_schema import schema
 from kg_service.graph.store import AttributeEdge, GraphBatch, GraphCounts, ImageNode
-from nbclip_shared.errors import Conflict
+from nbclip.errors import Conflict
 from support.graphs import CONCEPTS, nasty_graph
 from support.neo4j.offline import import_offline
 

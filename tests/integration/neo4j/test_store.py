@@ -17,7 +17,7 @@ from kg_service.graph.bolt import REQUEST, Bolt, parse_address
 from kg_service.graph.mirror import Mirror
 from kg_service.graph.neo4j_schema import SCHEMA_VERSION, query, schema
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphCounts, ImageNode, IsAEdge
-from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput, NotFound, Unavailable
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound, Unavailable
 from typer.testing import CliRunner
 
 PNEUMONIA, LUNG_DISEASE, DISEASE = "C0000001", "C0000002", "C0000003"

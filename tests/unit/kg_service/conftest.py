@@ -9,7 +9,7 @@ a: pneumonia     b: pneumonia, effusion     c: lung disease     d: fracture     
 import numpy as np
 import pytest
 from kg_service.graph.store import Graph
-from nbclip_shared.ids import caption_sha256
+from nbclip.ids import caption_sha256
 
 
 @pytest.fixture(scope="session")

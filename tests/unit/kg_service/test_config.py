@@ -1,6 +1,6 @@
 import pytest
 from kg_service.config import Settings, load_settings, settings_table, unknown_variables
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from nbclip_shared import codec
-from nbclip_shared.codec import TargetMatrix
-from nbclip_shared.errors import InvalidInput
+from nbclip import codec
+from nbclip.codec import TargetMatrix
+from nbclip.errors import InvalidInput
 from safetensors.numpy import load as load_with_numpy
 from safetensors.torch import load as load_with_torch
 

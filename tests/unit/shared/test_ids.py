@@ -3,9 +3,9 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nbclip_shared.errors import InvalidId, NBClipError
-from nbclip_shared.ids import caption_sha256, check_cui, check_image_id, check_snapshot_id
-from nbclip_shared.schemas import MAX_BATCH, ImageItem, TargetsRequest
+from nbclip.errors import InvalidId, NBClipError
+from nbclip.ids import caption_sha256, check_cui, check_image_id, check_snapshot_id
+from nbclip.schemas import MAX_BATCH, ImageItem, TargetsRequest
 from pydantic import ValidationError
 
 
@@ -67,7 +67,7 @@ def test_white_space_does_not_make_another_caption():
 
 
 def test_every_error_has_its_own_code_and_the_docstring_draws_the_status():
-    import nbclip_shared.errors as module
+    import nbclip.errors as module
 
     errors = [cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, NBClipError)]
     assert len({cls.code for cls in errors}) == len(errors)

@@ -3,8 +3,8 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from nbclip_shared.schemas import TargetParameters
-from nbclip_shared.targets import build_targets, duplicate_mask, hard_targets
+from nbclip.schemas import TargetParameters
+from nbclip.targets import build_targets, duplicate_mask, hard_targets
 
 ENOUGH = 24
 

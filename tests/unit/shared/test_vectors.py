@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.vectors import VectorBatch, decode_vectors, encode_vectors, take_vectors
+from nbclip.errors import InvalidInput
+from nbclip.vectors import VectorBatch, decode_vectors, encode_vectors, take_vectors
 from safetensors.numpy import load
 from scipy import sparse
 

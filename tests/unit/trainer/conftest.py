@@ -9,9 +9,9 @@ from itertools import chain, repeat
 
 import numpy as np
 import pytest
-from nbclip_shared import codec
-from nbclip_shared.codec import TargetMatrix
-from nbclip_shared.schemas import (
+from nbclip import codec
+from nbclip.codec import TargetMatrix
+from nbclip.schemas import (
     Info,
     Problem,
     RepresentationsRequest,
@@ -19,7 +19,7 @@ from nbclip_shared.schemas import (
     SnapshotOut,
     TargetsRequest,
 )
-from nbclip_shared.vectors import VectorBatch, encode_vectors
+from nbclip.vectors import VectorBatch, encode_vectors
 from PIL import Image
 
 OLD, NEW = "0" * 64, "f" * 64

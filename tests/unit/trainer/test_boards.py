@@ -5,7 +5,7 @@ import struct
 
 import pytest
 from mlflow import MlflowClient
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.loop import train
 from nbclip_trainer.presets import load_config
 from nbclip_trainer.tracking import read_metrics

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 import torch
-from nbclip_shared.errors import BrokenArtefact, NotFound
+from nbclip.errors import BrokenArtefact, NotFound
 from nbclip_trainer.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, part, save_checkpoint
 from support.deaths import deaths_of
 

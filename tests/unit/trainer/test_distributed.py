@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.config import DeviceSettings
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.distributed import World, alone, autocast, joined, lost_ranks_named

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.config import DeviceSettings
 from nbclip_trainer.distributed import alone
 from nbclip_trainer.errors import NonFiniteLoss

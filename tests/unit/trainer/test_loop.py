@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nbclip_shared.errors import Conflict, InvalidInput
+from nbclip.errors import Conflict, InvalidInput
 from nbclip_trainer.checkpoint import load_checkpoint
 from nbclip_trainer.errors import NonFiniteLoss, ServiceAway
 from nbclip_trainer.loop import train

@@ -4,7 +4,7 @@ import open_clip
 import pytest
 import safetensors.torch
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.model import build_model
 from nbclip_trainer.presets import load_config

@@ -1,5 +1,5 @@
 import pytest
-from nbclip_shared.errors import InvalidInput, NotFound
+from nbclip.errors import InvalidInput, NotFound
 from nbclip_trainer.config import config_hash, to_yaml
 from nbclip_trainer.presets import load_config, preset_names
 

@@ -11,7 +11,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from nbclip_shared.errors import Unavailable
+from nbclip.errors import Unavailable
 from nbclip_trainer import cli, loop
 from nbclip_trainer.checkpoint import load_checkpoint
 from nbclip_trainer.collectives import average_gradients, from_first, gathered, mean_over_ranks, on_any_rank

@@ -4,7 +4,7 @@ import sys
 import textwrap
 
 import pytest
-from nbclip_shared.errors import BrokenArtefact, Conflict, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, NotFound
 from nbclip_trainer.presets import load_config
 from nbclip_trainer.run_folder import (
     check_same_data,

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from nbclip_trainer.config import TrainConfig, flattened

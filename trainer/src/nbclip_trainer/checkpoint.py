@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.torch
-from nbclip_shared.errors import BrokenArtefact, NotFound
+from nbclip.errors import BrokenArtefact, NotFound
 from safetensors import SafetensorError
 from torch import Tensor
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from nbclip_shared.errors import InvalidInput, NBClipError
+from nbclip.errors import InvalidInput, NBClipError
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from torch import Tensor
 from torch import distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The trainer's own errors; the tree and what each becomes outside is drawn in `nbclip_shared.errors`.
+"""The trainer's own errors; the tree and what each becomes outside is drawn in `nbclip.errors`.
 
 NBClipError
 ├── InvalidInput
@@ -11,7 +11,7 @@ NBClipError
 
 from __future__ import annotations
 
-from nbclip_shared.errors import InvalidInput, NBClipError, Unavailable
+from nbclip.errors import InvalidInput, NBClipError, Unavailable
 
 
 class BadPicture(InvalidInput):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import open_clip
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from nbclip_shared.errors import Conflict, NotFound
+from nbclip.errors import Conflict, NotFound
 from open_clip.constants import HF_CONFIG_NAME, HF_SAFE_WEIGHTS_NAME
 from open_clip.push_to_hf_hub import save_config_for_hf
 from safetensors.torch import save_file

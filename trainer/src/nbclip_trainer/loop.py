@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from nbclip_shared.errors import Conflict, NBClipError
+from nbclip.errors import Conflict, NBClipError
 from rich.console import Console
 from torch import Tensor
 

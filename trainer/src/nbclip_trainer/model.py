@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, cast
 
 import open_clip
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor, nn

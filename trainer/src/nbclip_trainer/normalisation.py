@@ -6,7 +6,7 @@ Shape legend: B pictures of one rank, C channels, H and W their sides.
 from __future__ import annotations
 
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from nbclip_shared.errors import BrokenArtefact, Conflict, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, NotFound
 
 from nbclip_trainer.config import TrainConfig, flattened, shape_of, to_yaml
 from nbclip_trainer.durable import replacing
 from nbclip_trainer.presets import check_config
 
-_DISTRIBUTIONS = ("nbclip-trainer", "nbclip-shared", "torch", "open_clip_torch", "numpy", "pillow", "safetensors")
+_DISTRIBUTIONS = ("nbclip-trainer", "nbclip", "torch", "open_clip_torch", "numpy", "pillow", "safetensors")
 
 
 @contextmanager

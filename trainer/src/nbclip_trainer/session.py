@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from torch import Tensor
 
 from nbclip_trainer.checkpoint import Checkpoint, part

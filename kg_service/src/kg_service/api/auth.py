@@ -8,7 +8,7 @@ from collections import OrderedDict
 import structlog
 from fastapi import Request
 from fastapi.security import HTTPBearer
-from nbclip_shared.errors import BrokenArtefact, Busy, Forbidden, Unauthorized, Unavailable
+from nbclip.errors import BrokenArtefact, Busy, Forbidden, Unauthorized, Unavailable
 
 from kg_service.api.keys import Keyring, Scope
 from kg_service.config import Settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.config import Settings

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from fastapi import Request
-from nbclip_shared.errors import Busy, LimitExceeded
+from nbclip.errors import Busy, LimitExceeded
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from nbclip_shared.schemas import ExplainRequest, ImagesRequest, LinkRequest, Problem, PublishRequest, TargetsRequest
+from nbclip.schemas import ExplainRequest, ImagesRequest, LinkRequest, Problem, PublishRequest, TargetsRequest
 from pydantic.json_schema import models_json_schema
 
 _BODIES = (ImagesRequest, LinkRequest, TargetsRequest, ExplainRequest, PublishRequest, Problem)

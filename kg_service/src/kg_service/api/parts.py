@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from nbclip_shared.errors import NBClipError, NotFound, Unavailable
+from nbclip.errors import NBClipError, NotFound, Unavailable
 
 from kg_service.config import Settings
 from kg_service.graph import open_store

@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from nbclip_shared.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauthorized, Unavailable
-from nbclip_shared.schemas import Problem
+from nbclip.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauthorized, Unavailable
+from nbclip.schemas import Problem
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 

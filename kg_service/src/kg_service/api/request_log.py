@@ -8,7 +8,7 @@ import time
 import uuid
 
 import structlog
-from nbclip_shared.errors import NBClipError
+from nbclip.errors import NBClipError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from nbclip_shared.errors import InvalidInput, NBClipError
+from nbclip.errors import InvalidInput, NBClipError
 from threadpoolctl import threadpool_limits
 
 from kg_service.api.application import create_app

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 
 import structlog
-from nbclip_shared.errors import NBClipError, Unavailable
+from nbclip.errors import NBClipError, Unavailable
 
 from kg_service.api.logging import configure_logging
 from kg_service.api.parts import open_graph

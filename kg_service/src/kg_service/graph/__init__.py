@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from nbclip_shared.errors import InvalidInput, NotFound
+from nbclip.errors import InvalidInput, NotFound
 
 from kg_service.graph.embedded import open_embedded
 from kg_service.graph.store import GraphStore

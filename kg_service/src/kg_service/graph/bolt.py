@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 from urllib.parse import urlsplit
 
-from nbclip_shared.errors import InvalidInput, NBClipError, Unavailable
+from nbclip.errors import InvalidInput, NBClipError, Unavailable
 from neo4j import (
     READ_ACCESS,
     WRITE_ACCESS,

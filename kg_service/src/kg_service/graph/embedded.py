@@ -12,8 +12,8 @@ from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
-from nbclip_shared.errors import Unavailable
-from nbclip_shared.ids import caption_sha256
+from nbclip.errors import Unavailable
+from nbclip.ids import caption_sha256
 
 from kg_service.graph.arrays import Int64s, assemble_graph
 from kg_service.graph.settlement import canonical, image_batch, require_concepts, settle

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
-from nbclip_shared.errors import BrokenArtefact, Unavailable
+from nbclip.errors import BrokenArtefact, Unavailable
 
 from kg_service.durable import write_file
 from kg_service.errors import UnusablePath

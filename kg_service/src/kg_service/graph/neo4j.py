@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nbclip_shared.errors import InvalidInput, Unavailable
+from nbclip.errors import InvalidInput, Unavailable
 
 from kg_service.graph.bolt import BULK, PROBE, REQUEST, SCHEMA, Ask, Bolt, Transaction, parse_address
 from kg_service.graph.mirror import Head, Mirror

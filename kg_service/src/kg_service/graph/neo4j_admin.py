@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-from nbclip_shared.ids import caption_sha256
+from nbclip.ids import caption_sha256
 from pyarrow.csv import CSVWriter, WriteOptions
 
 from kg_service.graph.neo4j_rows import attribute_key

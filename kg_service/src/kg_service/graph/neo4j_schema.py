@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import LiteralString
 
-from nbclip_shared.errors import BrokenArtefact, Conflict, NBClipError, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, NBClipError, NotFound
 
 from kg_service.graph.bolt import REQUEST, SCHEMA, Bolt, Transaction
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from nbclip_shared.ids import caption_sha256
+from nbclip.ids import caption_sha256
 from pyarrow.parquet import ParquetWriter
 
 from kg_service.graph.store import GraphBatch, GraphCounts, GraphStore

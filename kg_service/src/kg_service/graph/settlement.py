@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.schemas import Outcome
+from nbclip.errors import InvalidInput
+from nbclip.schemas import Outcome
 
 from kg_service.graph.store import ConceptNode, GraphBatch, ImageNode, ImageOutcome, IsAEdge, OnConflict
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, NBClipError, Unavailable
+from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, Unavailable
 
 from kg_service.errors import UnusablePath
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.schemas import Assertion, Outcome
+from nbclip.schemas import Assertion, Outcome
 
 OnConflict = Literal["reject", "replace"]
 
@@ -117,7 +117,7 @@ class Graph:
 
     Attributes:
         image_ids: N image ids, sorted.
-        caption_sha256: N digests (`nbclip_shared.ids.caption_sha256`).
+        caption_sha256: N digests (`nbclip.ids.caption_sha256`).
         cuis: M CUIs, sorted: every concept of the selected images' present attributes, and all their ancestors.
         attribute_indptr: int64, [N + 1]: row pointers of the image-to-concept matrix (CSR).
         attribute_indices: int32, [nnz]: concept positions in `cuis`, ascending and distinct within a row; present

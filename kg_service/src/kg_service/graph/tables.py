@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-from nbclip_shared.errors import Conflict
+from nbclip.errors import Conflict
 
 from kg_service.durable import install, new_folder
 from kg_service.graph.store import ConceptNode, GraphBatch, GraphCounts, GraphStore

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from nbclip_shared.errors import Conflict
-from nbclip_shared.schemas import Outcome
+from nbclip.errors import Conflict
+from nbclip.schemas import Outcome
 
 from kg_service.graph.store import GraphCounts, GraphStore, OnConflict
 

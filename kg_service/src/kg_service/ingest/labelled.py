@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from nbclip_shared.errors import InvalidId, InvalidInput
-from nbclip_shared.ids import Cui, check_cui
-from nbclip_shared.schemas import MAX_CAPTION_CHARACTERS
+from nbclip.errors import InvalidId, InvalidInput
+from nbclip.ids import Cui, check_cui
+from nbclip.schemas import MAX_CAPTION_CHARACTERS
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kg_service.ingest.lines import TextFile

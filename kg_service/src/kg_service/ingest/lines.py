@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
 
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 MAX_LINE_BYTES = 1 << 20
 MAX_RATIO, _FREE_BYTES = 200, 64 << 20

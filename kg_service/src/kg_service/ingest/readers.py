@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from nbclip_shared.errors import InvalidId, InvalidInput
-from nbclip_shared.ids import check_cui
-from nbclip_shared.schemas import ImageItem
+from nbclip.errors import InvalidId, InvalidInput
+from nbclip.ids import check_cui
+from nbclip.schemas import ImageItem
 from pydantic import ValidationError
 
 from kg_service.ingest.lines import Line, TextFile

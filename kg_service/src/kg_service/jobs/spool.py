@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from nbclip_shared.errors import BrokenArtefact, NotFound, Unavailable
-from nbclip_shared.schemas import JobProblem, JobState, Outcome
+from nbclip.errors import BrokenArtefact, NotFound, Unavailable
+from nbclip.schemas import JobProblem, JobState, Outcome
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.durable import install, new_folder, sync, write_file

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import structlog
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, Unavailable
-from nbclip_shared.schemas import JobProblem
+from nbclip.errors import BrokenArtefact, InvalidInput, Unavailable
+from nbclip.schemas import JobProblem
 
 from kg_service.durable import locked
 from kg_service.graph.store import GraphStore

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import BrokenArtefact
+from nbclip.errors import BrokenArtefact
 
 from kg_service.linking.candidates import Bools, Candidates, Floats, code_of, runs
 from kg_service.linking.name_index import bit_field

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from kg_service.linking.assertion import assess
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import BrokenArtefact, InvalidInput
+from nbclip.errors import BrokenArtefact, InvalidInput
 from scipy import sparse
 
 from kg_service.errors import MissingExtra

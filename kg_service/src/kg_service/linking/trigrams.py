@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from scipy import sparse
 
 from kg_service.errors import MissingExtra

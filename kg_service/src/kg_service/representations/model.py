@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.schemas import Knowledge
+from nbclip.errors import InvalidInput
+from nbclip.schemas import Knowledge
 from scipy import sparse
 
 from kg_service.graph.store import Graph

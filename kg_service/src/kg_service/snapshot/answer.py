@@ -9,11 +9,11 @@ from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.codec import TargetMatrix, tensor_parts
-from nbclip_shared.errors import InvalidInput, UnknownImages
-from nbclip_shared.schemas import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
-from nbclip_shared.targets import build_targets, duplicate_mask
-from nbclip_shared.vectors import VectorBatch
+from nbclip.codec import TargetMatrix, tensor_parts
+from nbclip.errors import InvalidInput, UnknownImages
+from nbclip.schemas import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
+from nbclip.targets import build_targets, duplicate_mask
+from nbclip.vectors import VectorBatch
 
 from kg_service.similarity import Rows, has_knowledge, similarity, take_rows, to_float16
 from kg_service.snapshot.reader import Snapshot

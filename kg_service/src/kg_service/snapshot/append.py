@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import structlog
-from nbclip_shared.schemas import AppendCounts, Appended, SnapshotManifest
+from nbclip.schemas import AppendCounts, Appended, SnapshotManifest
 from scipy import sparse
 
 from kg_service.durable import locked, new_folder, sweep, write_file

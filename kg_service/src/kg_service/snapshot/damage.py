@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from nbclip_shared.errors import BrokenArtefact, Gone
+from nbclip.errors import BrokenArtefact, Gone
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.schemas import (
+from nbclip.schemas import (
     CommonAncestor,
     ConceptRef,
     Contribution,

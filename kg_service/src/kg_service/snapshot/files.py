@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.ids import caption_sha256
-from nbclip_shared.schemas import SnapshotManifest
+from nbclip.ids import caption_sha256
+from nbclip.schemas import SnapshotManifest
 
 MANIFEST = "manifest.json"
 CURRENT = "CURRENT"
@@ -63,7 +63,7 @@ def load_arrays(folder: Path, prefix: str) -> Arrays:
 
 
 def caption_keys(digests: Sequence[str], image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """`nbclip_shared.ids.caption_key` of each caption's digest.
+    """`nbclip.ids.caption_key` of each caption's digest.
 
     An empty caption says nothing, so such an image has the key of its id and is nobody's duplicate.
     """

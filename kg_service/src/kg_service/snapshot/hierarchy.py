@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 import numpy.typing as npt
 import structlog
-from nbclip_shared.errors import NBClipError
+from nbclip.errors import NBClipError
 
 from kg_service.snapshot.files import load_array
 from kg_service.snapshot.reader import SnapshotFolder

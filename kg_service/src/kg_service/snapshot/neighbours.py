@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import NotFound
-from nbclip_shared.schemas import ConceptRef, Knowledge, Neighbour, NeighboursResponse
+from nbclip.errors import NotFound
+from nbclip.schemas import ConceptRef, Knowledge, Neighbour, NeighboursResponse
 
 from kg_service.similarity import Rows, has_knowledge, similarity_to_all
 from kg_service.snapshot.explanation import NameOf

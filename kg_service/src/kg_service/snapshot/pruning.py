@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nbclip_shared.errors import BrokenArtefact, Gone, NotFound
+from nbclip.errors import BrokenArtefact, Gone, NotFound
 
 from kg_service.durable import locked, new_folder, sweep
 from kg_service.snapshot.reader import SnapshotFolder, stands_on

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from nbclip_shared.errors import BrokenArtefact, Gone, InvalidInput, NotFound
-from nbclip_shared.schemas import SnapshotFile, SnapshotManifest
+from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound
+from nbclip.schemas import SnapshotFile, SnapshotManifest
 from threadpoolctl import threadpool_limits
 
 from kg_service.durable import install, locked, new_folder, sha256_of, sweep, sync_all, write_file

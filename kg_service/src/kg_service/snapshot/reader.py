@@ -12,9 +12,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pydantic
-from nbclip_shared.errors import BrokenArtefact, Gone, InvalidInput, NotFound, Unavailable
-from nbclip_shared.ids import check_snapshot_id, is_snapshot_id
-from nbclip_shared.schemas import Knowledge, SnapshotManifest
+from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound, Unavailable
+from nbclip.ids import check_snapshot_id, is_snapshot_id
+from nbclip.schemas import Knowledge, SnapshotManifest
 
 from kg_service.durable import sha256_of
 from kg_service.representations.model import FittedRepresentation, ImageVectors

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 
 from kg_service import durable
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from kg_service.vocabulary.artefact import ArrayWriter, describe_file, write_manifest, writing_folder
 from kg_service.vocabulary.atoms import AtomFiles, Names, Precedence, names_of, precedence_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 Int32s = npt.NDArray[np.int32]
 _MOST = 1 << 16

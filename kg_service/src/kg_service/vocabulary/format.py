@@ -17,7 +17,7 @@ cut_edges.tsv                   is_a edges left out because they closed a cycle
 
 from __future__ import annotations
 
-from nbclip_shared.ids import check_cui
+from nbclip.ids import check_cui
 
 KIND = "vocabulary"
 FORMAT = 2

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from pyarrow import csv
 
 from kg_service.vocabulary.model import BadRow

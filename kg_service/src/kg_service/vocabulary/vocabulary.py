@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import BrokenArtefact, NotFound
+from nbclip.errors import BrokenArtefact, NotFound
 
 from kg_service import durable
 from kg_service.vocabulary.artefact import Manifest, open_array, read_manifest

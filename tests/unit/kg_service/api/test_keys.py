@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kg_service.api.keys import SCOPES, Key, Keyring, add_key, read_keys, refuse_open_bind, remove_key
 from kg_service.config import Settings
-from nbclip_shared.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 
 
 def test_a_key_is_found_by_its_secret_alone(tmp_path):

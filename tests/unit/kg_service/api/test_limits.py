@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kg_service.api.limits import Places, bounded, check_host, check_matrix
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
 from kg_service.config import Settings
-from nbclip_shared.errors import Busy, LimitExceeded
+from nbclip.errors import Busy, LimitExceeded
 
 
 def receiving(chunks, limit=10, timeout_s=5.0, pause_s=5.0, every_s=0.0):

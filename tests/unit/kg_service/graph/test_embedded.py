@@ -15,7 +15,7 @@ from kg_service.graph import open_store
 from kg_service.graph.embedded import EmbeddedStore, open_embedded
 from kg_service.graph.sqlite import SCHEMA_VERSION, Database
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphCounts, ImageNode
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, Unavailable
+from nbclip.errors import BrokenArtefact, InvalidInput, Unavailable
 
 CUI = "C0000001"
 CONCEPT = ConceptNode(CUI, "pneumonia", ("T047",), "MSH")

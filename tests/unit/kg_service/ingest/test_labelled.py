@@ -6,7 +6,7 @@ from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.evaluation import LabelledCaption
 from kg_service.vocabulary.model import BadRow
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 A, B = "C0000001", "C0000002"
 

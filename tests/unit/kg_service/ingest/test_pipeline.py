@@ -2,8 +2,8 @@ import pytest
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphCounts, ImageNode, IsAEdge
 from kg_service.ingest.pipeline import FIRST_PROBLEMS, ingest_file, ingest_items, link_batch
 from kg_service.ingest.readers import ReadOptions
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.schemas import ImageItem, ItemOutcome
+from nbclip.errors import InvalidInput
+from nbclip.schemas import ImageItem, ItemOutcome
 
 PNEUMONIA, EFFUSION, LUNG_DISEASE, DISEASE, UNKNOWN = "C0000001", "C0000002", "C0000003", "C0000005", "C7777777"
 

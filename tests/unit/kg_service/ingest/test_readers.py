@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kg_service.ingest.lines import MAX_LINE_BYTES, TextFile
 from kg_service.ingest.readers import ReadOptions, Row, read_items
 from kg_service.vocabulary.model import BadRow
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.schemas import ImageItem
+from nbclip.errors import InvalidInput
+from nbclip.schemas import ImageItem
 from support.counts import often
 
 

@@ -7,7 +7,7 @@ from kg_service.linking.builder import build_linker, index_folder
 from kg_service.linking.name_index import build_name_index, open_name_index
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "vocabulary"
 

@@ -4,7 +4,7 @@ import pytest
 from kg_service.errors import MissingExtra
 from kg_service.linking.scispacy import ScispacyLinker
 from kg_service.linking.settings import LinkerSettings
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 
 def test_missing_extra_gives_the_install_line(vocabulary, monkeypatch):

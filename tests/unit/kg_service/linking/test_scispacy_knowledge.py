@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kg_service.linking.scispacy import ScispacyLinker
 from kg_service.linking.scispacy_knowledge import build_candidate_generator, import_scispacy, open_published_generator
 from kg_service.linking.settings import LinkerSettings
-from nbclip_shared.errors import BrokenArtefact, InvalidInput
+from nbclip.errors import BrokenArtefact, InvalidInput
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -4,7 +4,7 @@ from kg_service.linking import trigrams
 from kg_service.linking.trigrams import build_trigram_index, ensure_trigram_index, open_trigram_index, trigram_folder
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 WORDS = ["Pleural", "effusion", "of", "lung", "α-angle", "🫁", "ÉCHO", "T1", "\u2028", "heart", "--", "a"]

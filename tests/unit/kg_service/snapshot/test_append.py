@@ -24,9 +24,9 @@ from kg_service.snapshot.append import append, compact
 from kg_service.snapshot.publication import publish
 from kg_service.snapshot.reader import Base, Snapshot
 from kg_service.snapshot.segment import Segment, image_arrays
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, Unavailable
-from nbclip_shared.ids import caption_sha256
-from nbclip_shared.schemas import RepresentationsRequest, TargetsRequest
+from nbclip.errors import BrokenArtefact, InvalidInput, Unavailable
+from nbclip.ids import caption_sha256
+from nbclip.schemas import RepresentationsRequest, TargetsRequest
 from safetensors.numpy import load
 from support.deaths import deaths_of
 from support.small_graphs import GraphOnly, graph_of, random_graphs

@@ -13,8 +13,8 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
 from kg_service.snapshot import SnapshotFolder, answer_targets, explain
 from kg_service.snapshot.publication import publish
-from nbclip_shared.errors import InvalidInput, UnknownImages
-from nbclip_shared.schemas import TargetsRequest
+from nbclip.errors import InvalidInput, UnknownImages
+from nbclip.schemas import TargetsRequest
 from support.small_graphs import GraphOnly, random_graphs
 
 PNEUMONIA, EFFUSION, LUNG_DISEASE, FRACTURE, DISEASE = (f"C000000{number}" for number in range(1, 6))

@@ -12,8 +12,8 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder, answer_targets, find_neighbours
 from kg_service.snapshot.neighbours import largest
 from kg_service.snapshot.publication import publish
-from nbclip_shared.errors import InvalidInput, NotFound
-from nbclip_shared.schemas import TargetsRequest
+from nbclip.errors import InvalidInput, NotFound
+from nbclip.schemas import TargetsRequest
 from support.small_graphs import GraphOnly, graph_of, random_graphs
 
 

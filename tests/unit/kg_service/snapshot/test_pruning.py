@@ -9,7 +9,7 @@ from kg_service.snapshot.append import append
 from kg_service.snapshot.files import MANIFEST
 from kg_service.snapshot.pruning import prune
 from kg_service.snapshot.publication import publish
-from nbclip_shared.errors import Gone
+from nbclip.errors import Gone
 from support.small_graphs import GraphOnly, graph_of
 
 ROWS = [[0], [0, 1], [1, 2], [2], [0, 2], [1]]

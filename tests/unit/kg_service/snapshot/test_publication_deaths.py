@@ -6,7 +6,7 @@ import pytest
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder
 from kg_service.snapshot.publication import publish
-from nbclip_shared.errors import BrokenArtefact, Gone
+from nbclip.errors import BrokenArtefact, Gone
 from support.deaths import calls_of, deaths_of
 from support.small_graphs import GraphOnly, graph_of
 

@@ -8,8 +8,8 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
 from kg_service.snapshot import SnapshotFolder, answer_targets, embeddings_parts
 from kg_service.snapshot.publication import publish
-from nbclip_shared.errors import BrokenArtefact, Gone, InvalidId, InvalidInput, Unavailable, UnknownImages
-from nbclip_shared.schemas import TargetsRequest
+from nbclip.errors import BrokenArtefact, Gone, InvalidId, InvalidInput, Unavailable, UnknownImages
+from nbclip.schemas import TargetsRequest
 from support.small_graphs import GraphOnly
 
 HYBRID = Hybrid(smoothing=0, hub_share=1.0, redundancy=0)

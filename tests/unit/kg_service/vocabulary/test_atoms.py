@@ -9,7 +9,7 @@ from kg_service.vocabulary.atoms import AtomFiles, atom_batch, names_of, precede
 from kg_service.vocabulary.codes import Codes
 from kg_service.vocabulary.format import CODE_MASK, PRECEDENCE_SHIFT, RANK_SHIFT, SOURCE_SHIFT
 from kg_service.vocabulary.pairs import Distinct
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 ATOMS = st.lists(
     st.tuples(

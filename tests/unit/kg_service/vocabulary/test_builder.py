@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.model import BadRow, Edge, VocabularyFilters
 from kg_service.vocabulary.vocabulary import open_vocabulary
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from support.counts import often
 
 

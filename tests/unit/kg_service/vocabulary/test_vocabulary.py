@@ -5,7 +5,7 @@ import pytest
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.model import Ancestor, Concept, Edge, Name, VocabularyFilters
 from kg_service.vocabulary.vocabulary import open_vocabulary
-from nbclip_shared.errors import BrokenArtefact, InvalidId, NotFound
+from nbclip.errors import BrokenArtefact, InvalidId, NotFound
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "vocabulary"
 

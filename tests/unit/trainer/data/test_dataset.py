@@ -1,5 +1,5 @@
 import pytest
-from nbclip_shared.errors import InvalidInput, NotFound
+from nbclip.errors import InvalidInput, NotFound
 from nbclip_trainer.data.dataset import read_dataset
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.cli import app
 from nbclip_trainer.data.dataset import read_dataset
 from nbclip_trainer.data.pictures import open_picture

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.config import DataSettings
 from nbclip_trainer.data.dataset import read_dataset
 from nbclip_trainer.data.pictures import bad_pictures, load_pictures, open_picture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.data.planner import BatchPlan
 
 plans = st.builds(BatchPlan, st.integers(6, 40), st.integers(2, 6), st.integers(1, 4), st.integers(0, 99))

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.evaluation.figures import differences, summarise
 from nbclip_trainer.evaluation.ontology import Ontology

@@ -5,7 +5,7 @@ import json
 import open_clip
 import pytest
 import torch
-from nbclip_shared.errors import Conflict
+from nbclip.errors import Conflict
 from nbclip_trainer.export import export_run
 from nbclip_trainer.model import load_run
 from PIL import Image

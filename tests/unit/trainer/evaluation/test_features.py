@@ -2,7 +2,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.errors import BadPicture
 from nbclip_trainer.evaluation.features import encode_images, encode_texts, raw_pixels, unprojected
 from open_clip.transform import PreprocessCfg, image_transform_v2

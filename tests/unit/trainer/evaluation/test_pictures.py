@@ -1,5 +1,5 @@
 import pytest
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.evaluation.pictures import class_sizes, class_text, read_pictures
 
 HEADER = "image_id,file,caption,split,modality,organ,modality_organ,group,cuis\n"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.evaluation.ranking import NOTHING, rank
 
 

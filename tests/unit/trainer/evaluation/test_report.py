@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
-from nbclip_shared.errors import InvalidInput, NotFound
+from nbclip.errors import InvalidInput, NotFound
 from nbclip_trainer.errors import BadPicture
 from nbclip_trainer.evaluation.compared import compare, differing_settings
 from nbclip_trainer.evaluation.gallery import class_gallery, cui_gallery

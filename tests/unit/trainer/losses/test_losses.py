@@ -2,7 +2,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from nbclip_shared.codec import TargetMatrix
+from nbclip.codec import TargetMatrix
 from nbclip_trainer.config import LossSettings, TargetSettings
 from nbclip_trainer.losses import compute_loss
 from nbclip_trainer.losses.cosines import Cosines, cosines

@@ -1,5 +1,5 @@
 import pytest
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from nbclip_trainer.config import flattened
 from nbclip_trainer.reproduce.arms import CLIP, COMPARISONS, DK, DK_EK, MSE, NOISE, SIGMOID, TABLES, arm_config
 from nbclip_trainer.reproduce.runs import seeds_of

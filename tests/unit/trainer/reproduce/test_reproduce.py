@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from nbclip_shared.errors import Conflict, InvalidInput
+from nbclip.errors import Conflict, InvalidInput
 from nbclip_trainer.evaluation.results import Figure, Protocol, read_scored
 from nbclip_trainer.reproduce.arms import CLIP, DK_EK, TABLES
 from nbclip_trainer.reproduce.judgement import COLUMNS, Verdict, judge, read_table

@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from nbclip_shared.vectors import take_vectors
+from nbclip.vectors import take_vectors
 from nbclip_trainer.config import TargetSettings
 from nbclip_trainer.targets.multiply import multiply, similarity_on
 from nbclip_trainer.targets.rows import target_rows

@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from nbclip_shared.codec import TargetMatrix
+from nbclip.codec import TargetMatrix
 from nbclip_trainer.config import TargetSettings
 from nbclip_trainer.targets.rows import caption_keys, target_rows
 

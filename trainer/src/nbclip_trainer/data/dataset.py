@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from nbclip_shared.errors import InvalidId, InvalidInput, NotFound
-from nbclip_shared.ids import check_image_id
+from nbclip.errors import InvalidId, InvalidInput, NotFound
+from nbclip.ids import check_image_id
 
 from nbclip_trainer.data.roco import read_roco
 from nbclip_trainer.data.shards import read_shard

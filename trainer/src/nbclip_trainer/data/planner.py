@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)

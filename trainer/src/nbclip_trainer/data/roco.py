@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.tables import SPLITS, Values
 

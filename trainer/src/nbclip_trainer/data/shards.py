@@ -20,7 +20,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.tables import SPLITS, Values
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 REQUIRED = ("image_id", "file", "caption")
 SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test", "retrieval": "retrieval"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from nbclip_trainer.config import TrainConfig, flattened
 from nbclip_trainer.evaluation.figures import differences, summarise

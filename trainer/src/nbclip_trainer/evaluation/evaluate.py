@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import sources_of
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels

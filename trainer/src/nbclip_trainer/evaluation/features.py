@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import httpx2
-from nbclip_shared.errors import InvalidInput, Unavailable
-from nbclip_shared.schemas import ConceptOut
+from nbclip.errors import InvalidInput, Unavailable
+from nbclip.schemas import ConceptOut
 from pydantic import TypeAdapter, ValidationError
 
 Ancestors = dict[str, frozenset[str]]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import Dataset, read_dataset
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 NOTHING = -1
 """Stands in a ranking where a query has fewer candidates than ranks."""

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from nbclip_shared.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nbclip_trainer.durable import replacing

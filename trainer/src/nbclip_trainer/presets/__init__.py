@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 import yaml
-from nbclip_shared.errors import InvalidInput, NotFound
+from nbclip.errors import InvalidInput, NotFound
 from pydantic import BaseModel, ValidationError
 
 from nbclip_trainer.config import TrainConfig

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import polars as pl
-from nbclip_shared.errors import InvalidInput
+from nbclip.errors import InvalidInput
 
 from nbclip_trainer.evaluation.figures import differences, summarise
 from nbclip_trainer.evaluation.results import KEYS, Figure, Protocol, Scored, check_comparable, read_scored

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbclip_shared.errors import InvalidInput, NotFound
+from nbclip.errors import InvalidInput, NotFound
 from rich.console import Console
 
 from nbclip_trainer import loop

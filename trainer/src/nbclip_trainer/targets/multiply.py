@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from nbclip_shared.codec import TargetMatrix
-from nbclip_shared.vectors import VectorBatch
+from nbclip.codec import TargetMatrix
+from nbclip.vectors import VectorBatch
 from torch import Tensor
 
 from nbclip_trainer.targets.source import Answer

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from nbclip_shared.ids import caption_key, caption_sha256
-from nbclip_shared.targets import build_targets, duplicate_mask, hard_targets
+from nbclip.ids import caption_key, caption_sha256
+from nbclip.targets import build_targets, duplicate_mask, hard_targets
 from torch import Tensor
 
 from nbclip_trainer.config import TargetSettings

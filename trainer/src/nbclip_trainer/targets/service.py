@@ -19,11 +19,11 @@ from urllib.parse import quote
 import httpx2
 import numpy as np
 import stamina
-from nbclip_shared import codec, errors
-from nbclip_shared.codec import TargetMatrix
-from nbclip_shared.errors import InvalidInput, NBClipError, NotFound
-from nbclip_shared.schemas import Info, Problem, SnapshotOut
-from nbclip_shared.vectors import VectorBatch, decode_vectors
+from nbclip import codec, errors
+from nbclip.codec import TargetMatrix
+from nbclip.errors import InvalidInput, NBClipError, NotFound
+from nbclip.schemas import Info, Problem, SnapshotOut
+from nbclip.vectors import VectorBatch, decode_vectors
 from pydantic import BaseModel, ValidationError
 
 from nbclip_trainer.config import ServiceSettings, TargetSettings

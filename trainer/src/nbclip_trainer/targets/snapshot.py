@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.errors import InvalidInput, UnknownImages
-from nbclip_shared.vectors import VectorBatch, take_vectors
+from nbclip.errors import InvalidInput, UnknownImages
+from nbclip.vectors import VectorBatch, take_vectors
 from safetensors import SafetensorError, safe_open
 
 from nbclip_trainer.config import TargetSettings

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from nbclip_shared.codec import TargetMatrix
-from nbclip_shared.vectors import VectorBatch
+from nbclip.codec import TargetMatrix
+from nbclip.vectors import VectorBatch
 
 _DIMENSIONS = 64
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from nbclip_shared.ids import check_cui
-from nbclip_shared.schemas import ConceptOut, ConceptPage, ConceptRef
+from nbclip.ids import check_cui
+from nbclip.schemas import ConceptOut, ConceptPage, ConceptRef
 
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf, asking_graph, working

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.schemas import WITHOUT_NUL, JobList, JobOut
+from nbclip.errors import InvalidInput
+from nbclip.schemas import WITHOUT_NUL, JobList, JobOut
 from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.auth import require

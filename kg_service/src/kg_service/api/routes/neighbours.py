@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from nbclip_shared.ids import check_image_id
-from nbclip_shared.schemas import MAX_NEIGHBOURS, Knowledge, NeighboursResponse
+from nbclip.ids import check_image_id
+from nbclip.schemas import MAX_NEIGHBOURS, Knowledge, NeighboursResponse
 
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf, working

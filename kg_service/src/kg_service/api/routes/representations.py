@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
-from nbclip_shared.codec import MEDIA_TYPE
-from nbclip_shared.schemas import RepresentationsRequest
-from nbclip_shared.vectors import encode_vectors
+from nbclip.codec import MEDIA_TYPE
+from nbclip.schemas import RepresentationsRequest
+from nbclip.vectors import encode_vectors
 
 from kg_service.api.body import JsonBody, accepts, parse
 from kg_service.api.dependencies import Held, PartsOf, working

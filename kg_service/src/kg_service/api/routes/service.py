@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from fastapi import APIRouter, Depends, Request, Response
-from nbclip_shared.errors import Busy, Unavailable
-from nbclip_shared.schemas import Info
+from nbclip.errors import Busy, Unavailable
+from nbclip.schemas import Info
 
 from kg_service.api.auth import require
 from kg_service.api.body import answer

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from nbclip_shared.codec import MEDIA_TYPE
-from nbclip_shared.errors import BrokenArtefact, Unavailable
-from nbclip_shared.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList, SnapshotOut
+from nbclip.codec import MEDIA_TYPE
+from nbclip.errors import BrokenArtefact, Unavailable
+from nbclip.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList, SnapshotOut
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.connection import PartsResponse

@@ -6,9 +6,9 @@ import hashlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
-from nbclip_shared.codec import MEDIA_TYPE, TargetMatrix, decode, encode_parts
-from nbclip_shared.errors import LimitExceeded
-from nbclip_shared.schemas import TargetsRequest, TargetsResponse
+from nbclip.codec import MEDIA_TYPE, TargetMatrix, decode, encode_parts
+from nbclip.errors import LimitExceeded
+from nbclip.schemas import TargetsRequest, TargetsResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.connection import PartsResponse

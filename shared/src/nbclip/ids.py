@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from nbclip_shared.errors import InvalidId
+from nbclip.errors import InvalidId
 
 MAX_IMAGE_ID_BYTES = 512
 _CUI = re.compile(r"C[0-9]{7}")

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 
-from nbclip_shared.errors import InvalidInput
-from nbclip_shared.schemas import MatrixDtype
+from nbclip.errors import InvalidInput
+from nbclip.schemas import MatrixDtype
 
 MEDIA_TYPE = "application/vnd.safetensors"
 _KINDS = {"F32": np.float32, "F16": np.float16, "U8": np.uint8, "I32": np.int32, "I64": np.int64}

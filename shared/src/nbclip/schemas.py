@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
-from nbclip_shared.ids import Cui, ImageId, SnapshotId, are_plain_image_ids
+from nbclip.ids import Cui, ImageId, SnapshotId, are_plain_image_ids
 
 MAX_ITEMS = 1_000
 MAX_CAPTION_CHARACTERS = 20_000
@@ -40,7 +40,7 @@ class Strict(BaseModel):
 
 
 class TargetParameters(Strict):
-    """How similarities become targets (`nbclip_shared.targets`)."""
+    """How similarities become targets (`nbclip.targets`)."""
 
     form: Literal["recommended", "paper-literal"] = Field(
         "recommended", description="recommended keeps the diagonal apart; paper-literal is softmax(S/τ) with the diagonal inside"

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nbclip_shared.codec import read_tensors, write_tensors
-from nbclip_shared.errors import InvalidInput
+from nbclip.codec import read_tensors, write_tensors
+from nbclip.errors import InvalidInput
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 Csr = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
