@@ -9,7 +9,7 @@ import pytest
 import structlog
 from kg_service.api.application import create_app
 from kg_service.api.keys import add_key
-from kg_service.cli import main
+from kg_service.cli.main import main
 from kg_service.config import load_settings
 from kg_service.graph import open_store
 from kg_service.ingest.pipeline import ingest_items

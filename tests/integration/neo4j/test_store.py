@@ -10,7 +10,7 @@ from contextlib import closing
 import neo4j
 import numpy as np
 import pytest
-from kg_service.cli import app
+from kg_service.cli.main import app
 from kg_service.errors import WrongCredentials
 from kg_service.graph import open_store
 from kg_service.graph.bolt import REQUEST, Bolt, parse_address

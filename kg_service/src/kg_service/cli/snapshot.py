@@ -10,9 +10,9 @@ import typer
 from nbclip.errors import BrokenArtefact
 from nbclip.schemas import Knowledge
 
+from kg_service.cli.options import Data, Store, VocabularyFolder
+from kg_service.cli.shown.console import append_lines, complain, part_text, stderr
 from kg_service.config import load_settings
-from kg_service.console import append_lines, complain, part_text, stderr
-from kg_service.options import Data, Store, VocabularyFolder
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Immutable snapshots of the graph, which targets are answered from.")
 

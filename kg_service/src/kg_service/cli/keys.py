@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from kg_service.cli.options import Data, KeysFile
+from kg_service.cli.shown.console import stderr
 from kg_service.config import load_settings
-from kg_service.console import stderr
-from kg_service.options import Data, KeysFile
 
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of the service, stored as digests.")
 

@@ -16,8 +16,22 @@ import typer
 from nbclip.errors import NBClipError
 
 from kg_service.api.logging import configure_logging
-from kg_service.config import load_settings, settings_table
-from kg_service.console import (
+from kg_service.cli.explain import explain, neighbours
+from kg_service.cli.keys import keys_app
+from kg_service.cli.linker import linker_app
+from kg_service.cli.options import (
+    Column,
+    Data,
+    FileFormat,
+    KeysFile,
+    LinkerName,
+    Prior,
+    Store,
+    VocabularyFolder,
+    columns,
+    end_if_bad,
+)
+from kg_service.cli.shown.console import (
     build_table,
     complain,
     counts_table,
@@ -29,12 +43,9 @@ from kg_service.console import (
     stderr,
     stdout,
 )
-from kg_service.explain_cli import explain, neighbours
-from kg_service.keys_cli import keys_app
-from kg_service.linker_cli import linker_app
-from kg_service.linker_console import coloured, mention_table
-from kg_service.options import Column, Data, FileFormat, KeysFile, LinkerName, Prior, Store, VocabularyFolder, columns, end_if_bad
-from kg_service.snapshot_cli import snapshot_app
+from kg_service.cli.shown.mentions import coloured, mention_table
+from kg_service.cli.snapshot import snapshot_app
+from kg_service.config import load_settings, settings_table
 
 _WALK = "The walk"
 

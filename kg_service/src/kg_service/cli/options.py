@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from nbclip.errors import InvalidInput
 
-from kg_service.console import complain, stderr
+from kg_service.cli.shown.console import complain, stderr
 from kg_service.ingest.readers import Format
 from kg_service.linking.settings import LinkerKind
 from kg_service.vocabulary.model import BadRow

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from nbclip.errors import InvalidInput
 
+from kg_service.cli.options import Column, Data, FileFormat, LinkerName, Prior, VocabularyFolder, columns, end_if_bad
+from kg_service.cli.shown.console import complain, progress_bar, stderr, stdout
+from kg_service.cli.shown.mentions import evaluation_tables, score_rows, score_table
 from kg_service.config import load_settings
-from kg_service.console import complain, progress_bar, stderr, stdout
 from kg_service.durable import write_file
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
-from kg_service.linker_console import evaluation_tables, score_rows, score_table
 from kg_service.linking.settings import linker_settings
-from kg_service.options import Column, Data, FileFormat, LinkerName, Prior, VocabularyFolder, columns, end_if_bad
 from kg_service.vocabulary.model import BadRow
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import typer
 from nbclip.ids import check_image_id
 from nbclip.schemas import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS, Knowledge
 
+from kg_service.cli.options import Data, VocabularyFolder
+from kg_service.cli.shown.console import stdout
+from kg_service.cli.shown.explanations import explanation_lines, neighbour_table
 from kg_service.config import load_settings
-from kg_service.console import stdout
-from kg_service.explain_console import explanation_lines, neighbour_table
-from kg_service.options import Data, VocabularyFolder
 
 SnapshotOption = Annotated[str | None, typer.Option(help="Id of a snapshot; default: the current one.")]
 KnowledgeOption = Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without; noise.")]
