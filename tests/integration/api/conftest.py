@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 from kg_service.api.application import create_app
-from kg_service.api.keys import add_key
+from kg_service.app.keys import add_key
 from kg_service.cli.main import main
 from kg_service.config import load_settings
 from kg_service.graph import open_store

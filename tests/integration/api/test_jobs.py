@@ -270,8 +270,8 @@ def test_upkeep_outlives_what_it_meets(service, monkeypatch):
             raise OSError(24, "Too many open files")
         return False
 
-    monkeypatch.setattr("kg_service.api.upkeep.has_work", no_descriptor)
-    monkeypatch.setattr("kg_service.api.upkeep._LOOKS_EVERY_S", 0.01)
+    monkeypatch.setattr("kg_service.app.upkeep.has_work", no_descriptor)
+    monkeypatch.setattr("kg_service.app.upkeep._LOOKS_EVERY_S", 0.01)
     service()
     eventually(lambda: len(met) > 5, 30)
 

@@ -14,7 +14,7 @@ from nbclip.schemas import Problem
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from kg_service.api.own_paths import without_own_paths
+from kg_service.app.own_paths import without_own_paths
 from kg_service.config import Settings
 
 MEDIA_TYPE = "application/problem+json"

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from kg_service.api.application import create_app
 from kg_service.api.connection import Protocol
 from kg_service.api.connection_limits import connection_limits
-from kg_service.api.keys import refuse_open_bind
+from kg_service.app.keys import refuse_open_bind
 from kg_service.config import Settings, unknown_variables
 from kg_service.errors import WrongCredentials
 from kg_service.graph import probe

@@ -34,7 +34,7 @@ def explain(
 
     `kg-service explain RM_00001 RM_00002`
     """
-    from kg_service.api.parts import Parts
+    from kg_service.app.wiring import Parts
     from kg_service.snapshot import explain as explain_pair
 
     with closing(Parts(load_settings(data=data, vocabulary=vocabulary))) as parts:
@@ -68,7 +68,7 @@ def neighbours(
 
     `kg-service neighbours RM_00001 -k 5`
     """
-    from kg_service.api.parts import Parts
+    from kg_service.app.wiring import Parts
     from kg_service.snapshot import find_neighbours
 
     with closing(Parts(load_settings(data=data, vocabulary=vocabulary))) as parts:

@@ -24,7 +24,7 @@ def add(
 
     `kg-service keys add trainer --scope read`, then `curl -H "Authorization: Bearer KEY" …`
     """
-    from kg_service.api.keys import add_key
+    from kg_service.app.keys import add_key
 
     settings = load_settings(data=data, keys_file=keys_file)
     secret = add_key(settings.keys_path, name, scope)
@@ -35,7 +35,7 @@ def add(
 @keys_app.command("list")
 def list_keys(data: Data = None, keys_file: KeysFile = None) -> None:
     """Lists the names and scopes of keys."""
-    from kg_service.api.keys import read_keys
+    from kg_service.app.keys import read_keys
 
     path = load_settings(data=data, keys_file=keys_file).keys_path
     for key in read_keys(path) if path.exists() else ():
@@ -48,6 +48,6 @@ def remove(name: Annotated[str, typer.Argument(help="Whose key it is.")], data: 
 
     To rotate: `keys add` a new one, give it out, then `keys remove` the old one.
     """
-    from kg_service.api.keys import remove_key
+    from kg_service.app.keys import remove_key
 
     remove_key(load_settings(data=data, keys_file=keys_file).keys_path, name)

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import typer
 from nbclip.errors import NBClipError
 
-from kg_service.api.logging import configure_logging
+from kg_service.app.logging import configure_logging
 from kg_service.cli.explain import explain, neighbours
 from kg_service.cli.keys import keys_app
 from kg_service.cli.linker import linker_app
@@ -146,7 +146,7 @@ def ingest(
 
     `kg-service ingest examples/rocov2/metadata.csv --dataset rocov2`
     """
-    from kg_service.api.parts import open_graph
+    from kg_service.app.wiring import open_graph
     from kg_service.ingest.pipeline import ingest_file
     from kg_service.ingest.readers import ReadOptions
     from kg_service.linking.parallel import parallel_linker
@@ -217,7 +217,7 @@ def copy_graph(
 
     `kg-service copy data/graph.sqlite neo4j://localhost:7687`
     """
-    from kg_service.api.parts import open_graph
+    from kg_service.app.wiring import open_graph
     from kg_service.graph import require_store
     from kg_service.graph.transfer import copy
 
@@ -252,7 +252,7 @@ def export(
 
     `kg-service export neo4j-admin import/`
     """
-    from kg_service.api.parts import open_graph
+    from kg_service.app.wiring import open_graph
     from kg_service.graph import require_store
     from kg_service.graph.neo4j_admin import export_neo4j_admin, import_commands
     from kg_service.graph.parquet import export_parquet
@@ -313,7 +313,7 @@ def settings() -> None:
 @app.command()
 def doctor(data: Data = None, store: Store = None, vocabulary: VocabularyFolder = None, keys_file: KeysFile = None) -> None:
     """Looks at what is there, and says the next command."""
-    from kg_service.doctor import examine
+    from kg_service.app.doctor import examine
 
     findings = examine(load_settings(data=data, store=store, vocabulary=vocabulary, keys_file=keys_file))
     todo = [finding.hint for finding in findings if not finding.well]

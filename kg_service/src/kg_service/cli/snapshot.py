@@ -33,7 +33,7 @@ def publish_snapshot(
 
     A training run's targets come from its training split: `kg-service snapshot publish --split train`
     """
-    from kg_service.api.parts import open_graph
+    from kg_service.app.wiring import open_graph
     from kg_service.representations.chosen import representations_of
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.publication import publish
@@ -73,7 +73,7 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
     Its own images keep their vectors, and snapshots that trainings are pinned to stay. Images that were replaced or deleted are
     counted, not taken up: for them `kg-service snapshot publish`.
     """
-    from kg_service.api.parts import open_graph
+    from kg_service.app.wiring import open_graph
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.append import append, with_elsewhere
 

@@ -11,8 +11,8 @@ from nbclip.schemas import ConceptOut, ConceptPage, ConceptRef
 
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf, asking_graph, working
-from kg_service.api.parts import Parts
 from kg_service.api.problems import KEYED, described
+from kg_service.app.wiring import Parts
 
 router = APIRouter(prefix="/concepts", tags=["concepts"])
 

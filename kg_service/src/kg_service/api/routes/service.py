@@ -11,8 +11,8 @@ from nbclip.schemas import Info
 from kg_service.api.auth import require
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf
-from kg_service.api.parts import Parts
 from kg_service.api.problems import KEYED, NotReady, described
+from kg_service.app.wiring import Parts
 from kg_service.config import Settings
 
 router = APIRouter(tags=["service"])

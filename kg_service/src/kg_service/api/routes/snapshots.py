@@ -16,8 +16,8 @@ from nbclip.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.connection import PartsResponse
 from kg_service.api.dependencies import PartsOf, working
-from kg_service.api.parts import Parts
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.app.wiring import Parts
 from kg_service.snapshot import embeddings_parts
 
 router = APIRouter(prefix="/snapshots", tags=["snapshots"])

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from kg_service.doctor import Finding
+    from kg_service.app.doctor import Finding
     from kg_service.graph.store import GraphCounts
     from kg_service.ingest.pipeline import IngestReport
     from kg_service.vocabulary.model import BuildReport

@@ -4,7 +4,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.api.keys import SCOPES, Key, Keyring, add_key, read_keys, refuse_open_bind, remove_key
+from kg_service.app.keys import SCOPES, Key, Keyring, add_key, read_keys, refuse_open_bind, remove_key
 from kg_service.config import Settings
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 
@@ -30,7 +30,7 @@ def test_every_key_is_compared_in_constant_time_whichever_is_right(tmp_path, mon
         compared.append(one)
         return compare(one, other)
 
-    monkeypatch.setattr("kg_service.api.keys.hmac.compare_digest", noting)
+    monkeypatch.setattr("kg_service.app.keys.hmac.compare_digest", noting)
     for secret in (*secrets, "nbkg_wrong"):
         compared.clear()
         ring.find(secret)

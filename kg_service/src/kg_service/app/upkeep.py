@@ -20,8 +20,8 @@ from multiprocessing.process import BaseProcess
 import structlog
 from nbclip.errors import NBClipError, Unavailable
 
-from kg_service.api.logging import configure_logging
-from kg_service.api.parts import open_graph
+from kg_service.app.logging import configure_logging
+from kg_service.app.wiring import open_graph
 from kg_service.config import Settings
 from kg_service.jobs.spool import has_work
 from kg_service.jobs.tidying import tidy

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from nbclip.errors import InvalidInput, NBClipError, NotFound
 
-from kg_service.api.keys import read_keys, refuse_open_bind
-from kg_service.api.parts import Parts, open_graph
+from kg_service.app.keys import read_keys, refuse_open_bind
+from kg_service.app.wiring import Parts, open_graph
 from kg_service.config import Settings, unknown_variables
 
 
