@@ -10,12 +10,9 @@ import structlog
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from kg_service.api import metrics
 from kg_service.api.auth import Guard
-from kg_service.api.limits import Gate, Places
 from kg_service.api.openapi import schema_of
 from kg_service.api.problems import handle_errors
-from kg_service.api.request_log import RequestLog
 from kg_service.api.routes import (
     concepts,
     explain,
@@ -30,6 +27,9 @@ from kg_service.api.routes import (
     targets,
 )
 from kg_service.api.routes.neo4j_browser import neo4j_browser
+from kg_service.api.serving import metrics
+from kg_service.api.serving.limits import Gate, Places
+from kg_service.api.serving.request_log import RequestLog
 from kg_service.app.upkeep import Upkeep
 from kg_service.app.wiring import Parts
 from kg_service.config import Settings

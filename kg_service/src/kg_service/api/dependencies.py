@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from kg_service.api.auth import require
-from kg_service.api.limits import graph_place, work_place
+from kg_service.api.serving.limits import graph_place, work_place
 from kg_service.app.keys import Scope
 from kg_service.app.wiring import Parts
 

@@ -14,8 +14,8 @@ from nbclip.schemas import Attribute, ImageOut, ImagePage, ImagesRequest, Images
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import PartsOf, asking_graph
-from kg_service.api.limits import check_items
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.limits import check_items
 from kg_service.app.wiring import Parts
 from kg_service.graph.store import ImageNode
 from kg_service.ingest.pipeline import ingest_items

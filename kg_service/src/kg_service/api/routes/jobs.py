@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from kg_service.api.auth import require
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf, working
-from kg_service.api.limits import upload_place
 from kg_service.api.problems import BODY, KEYED, UnsupportedMediaType, described
+from kg_service.api.serving.limits import upload_place
 from kg_service.app.own_paths import without_own_paths
 from kg_service.config import Settings
 from kg_service.graph.store import OnConflict

@@ -7,8 +7,8 @@ from nbclip.schemas import LinkRequest, LinkResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import PartsOf, working
-from kg_service.api.limits import check_items
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.limits import check_items
 from kg_service.linking.answer import link_answer
 
 router = APIRouter(tags=["concepts"])

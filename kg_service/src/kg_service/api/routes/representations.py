@@ -11,9 +11,9 @@ from nbclip.vectors import encode_vectors
 
 from kg_service.api.body import JsonBody, accepts, parse
 from kg_service.api.dependencies import Held, PartsOf, working
-from kg_service.api.limits import Places, check_items
 from kg_service.api.negotiation import choose
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.limits import Places, check_items
 from kg_service.snapshot import answer_representations
 
 router = APIRouter(tags=["targets"])

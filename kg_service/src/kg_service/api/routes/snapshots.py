@@ -14,9 +14,9 @@ from nbclip.errors import BrokenArtefact, Unavailable
 from nbclip.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList, SnapshotOut
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.connection import PartsResponse
 from kg_service.api.dependencies import PartsOf, working
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.connection import PartsResponse
 from kg_service.app.wiring import Parts
 from kg_service.snapshot import embeddings_parts
 

@@ -11,11 +11,11 @@ from nbclip.errors import LimitExceeded
 from nbclip.schemas import TargetsRequest, TargetsResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.connection import PartsResponse
 from kg_service.api.dependencies import Held, PartsOf, working
-from kg_service.api.limits import Places, check_matrix
 from kg_service.api.negotiation import JSON, choose
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.connection import PartsResponse
+from kg_service.api.serving.limits import Places, check_matrix
 from kg_service.snapshot import answer_targets
 
 router = APIRouter(tags=["targets"])

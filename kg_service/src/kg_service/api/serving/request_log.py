@@ -13,8 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kg_service.api.metrics import Metrics
 from kg_service.api.problems import internal_problem, problem
+from kg_service.api.serving.metrics import Metrics
 from kg_service.config import Settings
 
 REQUEST_ID = "X-Request-ID"

@@ -2,8 +2,8 @@ import asyncio
 
 import numpy as np
 import pytest
-from kg_service.api.connection import PartsResponse, Protocol, until_taken
-from kg_service.api.connection_limits import connection_limits
+from kg_service.api.serving.connection import PartsResponse, Protocol, until_taken
+from kg_service.api.serving.connection_limits import connection_limits
 from kg_service.config import Settings
 from starlette.responses import Response
 from uvicorn import Config

@@ -4,8 +4,8 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.api.limits import Places, bounded, check_host, check_matrix
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
+from kg_service.api.serving.limits import Places, bounded, check_host, check_matrix
 from kg_service.config import Settings
 from nbclip.errors import Busy, LimitExceeded
 

@@ -15,8 +15,8 @@ from nbclip.errors import Busy, LimitExceeded
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kg_service.api.connection import until_taken
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
+from kg_service.api.serving.connection import until_taken
 from kg_service.config import Settings
 
 BULK = "/jobs/ingest"

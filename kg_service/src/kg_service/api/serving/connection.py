@@ -11,7 +11,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from kg_service.api.connection_limits import ClosingConnection, LimitedProtocol
+from kg_service.api.serving.connection_limits import ClosingConnection, LimitedProtocol
 
 Part = bytes | memoryview
 """What is sent; a memoryview is one of single bytes."""
