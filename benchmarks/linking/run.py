@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from corpora import Document
-from kg_service.linking.scoring import Score
+from kg_service.linking.fitting.scoring import Score
 from report import Result, render, write_report
 from runner import Answer, Peer, PeerFailed, Settings, ask, index_of, is_answered, say
 from tasks import TASKS, Corpus, Part, Task, choosing_task, documents, score

@@ -22,9 +22,9 @@ from kg_service.linking.settings import linker_settings
 from kg_service.vocabulary.model import BadRow
 
 if TYPE_CHECKING:
-    from kg_service.linking.evaluation import Evaluation, LabelledCaption, Scores
+    from kg_service.linking.fitting.evaluation import Evaluation, LabelledCaption, Scores
+    from kg_service.linking.fitting.scoring import Score
     from kg_service.linking.model import Linker
-    from kg_service.linking.scoring import Score
     from kg_service.vocabulary.vocabulary import Vocabulary
 
 _LEAST_KNOWN = 0.1
@@ -60,9 +60,9 @@ def fit(
     `kg-service linker fit captions.csv`
     """
     from kg_service.linking.builder import build_linker, open_dictionary_linker, prior_folder
-    from kg_service.linking.evaluation import findable, kept_names, score, split_by_hash
-    from kg_service.linking.learning import learn
-    from kg_service.linking.prior import save_prior
+    from kg_service.linking.fitting.evaluation import findable, kept_names, score, split_by_hash
+    from kg_service.linking.fitting.learning import learn
+    from kg_service.linking.fitting.prior import save_prior
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = load_settings(data=data, vocabulary=vocabulary)
@@ -113,7 +113,7 @@ def evaluate_linker(
     `kg-service linker evaluate captions.csv --json scores.json`
     """
     from kg_service.linking.builder import build_linker
-    from kg_service.linking.evaluation import THRESHOLDS, evaluate, findable, trace_curve
+    from kg_service.linking.fitting.evaluation import THRESHOLDS, evaluate, findable, trace_curve
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = load_settings(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
@@ -178,7 +178,7 @@ def _refuse_target(target: Path, linker: str, replace_prior: bool) -> None:
 
 def _check_labels(file: Path, captions: Sequence[LabelledCaption], known: Vocabulary) -> None:
     """Labels of another vocabulary teach nothing: refused where hardly any is known, told where most are not."""
-    from kg_service.linking.evaluation import count_labels
+    from kg_service.linking.fitting.evaluation import count_labels
 
     inside, labels = count_labels(captions, known)
     told = f"{labels - inside:,} of {labels:,} labels are no concepts of {known.directory}"

@@ -20,7 +20,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions, format_of, read_companion, reason, records, split_cuis
-from kg_service.linking.evaluation import LabelledCaption
+from kg_service.linking.fitting.evaluation import LabelledCaption
 from kg_service.vocabulary.model import BadRow
 
 

@@ -10,8 +10,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from kg_service.linking.evaluation import CurvePoint, Evaluation, Fault, Scores
-    from kg_service.linking.scoring import Score
+    from kg_service.linking.fitting.evaluation import CurvePoint, Evaluation, Fault, Scores
+    from kg_service.linking.fitting.scoring import Score
 
 _COLOURS = {"present": "bold green", "absent": "bold red strike", "uncertain": "bold yellow italic"}
 _EXAMPLE_CHARACTERS = 60

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.tokens import BAG, EXACT, FOLDED, KEY, LEMMAS, STEMS, WordTable, tokenise
+from kg_service.linking.dictionary.tokens import BAG, EXACT, FOLDED, KEY, LEMMAS, STEMS, WordTable, tokenise
 
 TABLE = WordTable()
 WORDS = ["lung", "Lungs", "edema", "of", "X-ray", "β", "pre-op", "Crohn's", "1.5", "xray", "naïve", "e\u0301dema"]

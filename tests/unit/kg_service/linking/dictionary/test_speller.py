@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.normaliser import Normaliser
-from kg_service.linking.speller import Speller, build_speller
+from kg_service.linking.dictionary.normaliser import Normaliser
+from kg_service.linking.dictionary.speller import Speller, build_speller
 from kg_service.vocabulary.search import WordIndex
 from kg_service.vocabulary.strings import Strings
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.scoring import Hit, score_documents, score_groups, score_spans, within
+from kg_service.linking.fitting.scoring import Hit, score_documents, score_groups, score_spans, within
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 import pytest
-from kg_service.linking.abbreviations import find_definitions, find_uses
+from kg_service.linking.dictionary.abbreviations import find_definitions, find_uses
 from kg_service.linking.tables import read_table
 
 CASES = [

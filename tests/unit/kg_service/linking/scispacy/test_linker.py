@@ -2,7 +2,7 @@ import sys
 
 import pytest
 from kg_service.errors import MissingExtra
-from kg_service.linking.scispacy import ScispacyLinker
+from kg_service.linking.scispacy.linker import ScispacyLinker
 from kg_service.linking.settings import LinkerSettings
 from nbclip.errors import InvalidInput
 

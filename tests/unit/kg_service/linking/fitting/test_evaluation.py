@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.evaluation import LabelledCaption, evaluate, findable, score, split_by_hash, trace_curve
-from kg_service.linking.scoring import Score
+from kg_service.linking.fitting.evaluation import LabelledCaption, evaluate, findable, score, split_by_hash, trace_curve
+from kg_service.linking.fitting.scoring import Score
 
 LUNG, EFFUSION, PNEUMOTHORAX, AORTA, UNKNOWN = "C0024109", "C0013687", "C0032326", "C0003483", "C9999999"
 

@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.normaliser import Normaliser, strip_name
+from kg_service.linking.dictionary.normaliser import Normaliser, strip_name
+from kg_service.linking.dictionary.tokens import WordTable, tokenise
 from kg_service.linking.tables import read_table
-from kg_service.linking.tokens import WordTable, tokenise
 
 SAME = [
     ("oedema", "edema"),

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.short_forms import choose_meaning, read_context
+from kg_service.linking.dictionary.short_forms import choose_meaning, read_context
 from kg_service.linking.tables import read_table
 
 MEANINGS: dict[str, list] = {}

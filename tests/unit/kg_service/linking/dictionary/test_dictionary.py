@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from kg_service.linking.builder import build_linker, index_folder
-from kg_service.linking.name_index import build_name_index, open_name_index
+from kg_service.linking.dictionary.name_index import build_name_index, open_name_index
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
@@ -211,6 +211,6 @@ def test_unknown_kind_is_refused(vocabulary):
 def test_bounded_memories_do_not_change_answers(vocabulary, dictionary_linker, monkeypatch):
     captions = ["Pleural effusion and cardiomegaly", "femur fracture", "edema of the lungs"] * 3
     expected = dictionary_linker.link(captions)
-    monkeypatch.setattr("kg_service.linking.dictionary._MEMO_SIZE", 1)
-    monkeypatch.setattr("kg_service.linking.tokens._MAX_ROWS", 1)
+    monkeypatch.setattr("kg_service.linking.dictionary.dictionary._MEMO_SIZE", 1)
+    monkeypatch.setattr("kg_service.linking.dictionary.tokens._MAX_ROWS", 1)
     assert build_linker("dictionary", vocabulary).link(captions) == expected

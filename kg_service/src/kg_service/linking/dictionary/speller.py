@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kg_service.linking.normaliser import Normaliser, hash_of
+from kg_service.linking.dictionary.normaliser import Normaliser, hash_of
 from kg_service.vocabulary.search import WordIndex
 
 _LEAST, _LONG, _MOST = 6, 8, 32

@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.cosines import nearest
+from kg_service.linking.scispacy.cosines import nearest
 from scipy import sparse
 from sklearn.metrics.pairwise import cosine_similarity
 

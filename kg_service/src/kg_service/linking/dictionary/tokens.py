@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kg_service.linking.assertion import may_tell, may_tell_mark
-from kg_service.linking.normaliser import Normaliser, Word, hash_of
-from kg_service.linking.speller import Speller
+from kg_service.linking.dictionary.normaliser import Normaliser, Word, hash_of
+from kg_service.linking.dictionary.speller import Speller
 from kg_service.linking.tables import read_table
 
 Ints = npt.NDArray[np.int64]

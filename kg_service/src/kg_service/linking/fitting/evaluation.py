@@ -12,10 +12,19 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kg_service.linking.candidates import wanted_concepts
+from kg_service.linking.dictionary.candidates import wanted_concepts
+from kg_service.linking.fitting.prior import LabelledText
+from kg_service.linking.fitting.scoring import (
+    Hit,
+    Score,
+    concepts_of,
+    hits_of,
+    score_documents,
+    score_groups,
+    score_spans,
+    within,
+)
 from kg_service.linking.model import Linker
-from kg_service.linking.prior import LabelledText
-from kg_service.linking.scoring import Hit, Score, concepts_of, hits_of, score_documents, score_groups, score_spans, within
 from kg_service.linking.semantic_groups import groups_of
 from kg_service.vocabulary.vocabulary import Vocabulary
 

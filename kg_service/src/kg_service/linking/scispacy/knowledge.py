@@ -25,8 +25,8 @@ from nbclip.errors import BrokenArtefact, InvalidInput
 from scipy import sparse
 
 from kg_service.errors import MissingExtra
-from kg_service.linking.cosines import nearest
-from kg_service.linking.trigrams import TrigramIndex, ensure_trigram_index
+from kg_service.linking.scispacy.cosines import nearest
+from kg_service.linking.scispacy.trigrams import TrigramIndex, ensure_trigram_index
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 

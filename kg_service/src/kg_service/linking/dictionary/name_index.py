@@ -25,9 +25,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kg_service.linking.normaliser import MAX_STEMS, strip_name
-from kg_service.linking.speller import build_speller
-from kg_service.linking.tokens import ACRONYM, BAG, EXACT, FOLDED, KEY, LEMMAS, LETTERS, STEMS, Ints, Uint64s, WordTable, tokenise
+from kg_service.linking.dictionary.normaliser import MAX_STEMS, strip_name
+from kg_service.linking.dictionary.speller import build_speller
+from kg_service.linking.dictionary.tokens import (
+    ACRONYM,
+    BAG,
+    EXACT,
+    FOLDED,
+    KEY,
+    LEMMAS,
+    LETTERS,
+    STEMS,
+    Ints,
+    Uint64s,
+    WordTable,
+    tokenise,
+)
 from kg_service.vocabulary.artefact import check_index, open_array, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
+from kg_service.linking.fitting.prior import LabelledText
 from kg_service.linking.model import LinkedCaption
-from kg_service.linking.prior import LabelledText
 
 _Labelled = TypeVar("_Labelled", bound=Any)
 

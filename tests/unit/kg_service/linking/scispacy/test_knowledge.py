@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kg_service.linking.scispacy import ScispacyLinker
-from kg_service.linking.scispacy_knowledge import build_candidate_generator, import_scispacy, open_published_generator
+from kg_service.linking.scispacy.knowledge import build_candidate_generator, import_scispacy, open_published_generator
+from kg_service.linking.scispacy.linker import ScispacyLinker
 from kg_service.linking.settings import LinkerSettings
 from nbclip.errors import BrokenArtefact, InvalidInput
 from scipy import sparse

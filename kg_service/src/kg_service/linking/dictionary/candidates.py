@@ -27,10 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kg_service.linking.name_index import PRINTS, NameIndex, fingerprints
-from kg_service.linking.normaliser import MAX_STEMS
-from kg_service.linking.settings import LinkerSettings
-from kg_service.linking.tokens import (
+from kg_service.linking.dictionary.name_index import PRINTS, NameIndex, fingerprints
+from kg_service.linking.dictionary.normaliser import MAX_STEMS
+from kg_service.linking.dictionary.tokens import (
     ACRONYM,
     BAG,
     COMMON,
@@ -45,6 +44,7 @@ from kg_service.linking.tokens import (
     Tokens,
     Uint64s,
 )
+from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.format import CODE_MASK, RANK_SHIFT, SOURCE_SHIFT
 from kg_service.vocabulary.vocabulary import Vocabulary
 

@@ -19,7 +19,7 @@ from nbclip.errors import InvalidInput
 
 from kg_service.linking.assertion import assess
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
-from kg_service.linking.scispacy_knowledge import build_candidate_generator, import_scispacy, open_published_generator
+from kg_service.linking.scispacy.knowledge import build_candidate_generator, import_scispacy, open_published_generator
 from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.vocabulary import Vocabulary
 
