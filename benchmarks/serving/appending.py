@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from kernels import least_seconds
 from kg_service.durable import write_file
-from kg_service.graph.embedded import open_embedded
+from kg_service.graph.embedded.store import open_embedded
 from kg_service.graph.store import AttributeEdge, ConceptNode, Graph, GraphBatch, ImageNode, Revision
 from kg_service.similarity import similarity
 from kg_service.snapshot import Snapshot, SnapshotFolder

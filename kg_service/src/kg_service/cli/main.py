@@ -219,7 +219,7 @@ def copy_graph(
     """
     from kg_service.app.wiring import open_graph
     from kg_service.graph import require_store
-    from kg_service.graph.transfer import copy
+    from kg_service.graph.exports.transfer import copy
 
     settings = load_settings(data=data)
     require_store(source)
@@ -254,8 +254,8 @@ def export(
     """
     from kg_service.app.wiring import open_graph
     from kg_service.graph import require_store
-    from kg_service.graph.neo4j_admin import export_neo4j_admin, import_commands
-    from kg_service.graph.parquet import export_parquet
+    from kg_service.graph.exports.neo4j_admin import export_neo4j_admin, import_commands
+    from kg_service.graph.exports.parquet import export_parquet
 
     settings = load_settings(data=data, store=store)
     require_store(settings.store_url)

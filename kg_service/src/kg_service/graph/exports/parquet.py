@@ -11,8 +11,8 @@ import pyarrow as pa
 from nbclip.ids import caption_sha256
 from pyarrow.parquet import ParquetWriter
 
+from kg_service.graph.exports.tables import OnImages, Table, write_tables
 from kg_service.graph.store import GraphBatch, GraphCounts, GraphStore
-from kg_service.graph.tables import OnImages, Table, write_tables
 
 _TYPES = {"start": pa.int64(), "end": pa.int64(), "score": pa.float64(), "semantic_types": pa.list_(pa.string())}
 _NULLABLE = ("dataset", "split")

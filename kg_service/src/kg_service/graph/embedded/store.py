@@ -16,8 +16,8 @@ from nbclip.errors import Unavailable
 from nbclip.ids import caption_sha256
 
 from kg_service.graph.arrays import Int64s, assemble_graph
+from kg_service.graph.embedded.sqlite import Database
 from kg_service.graph.settlement import canonical, image_batch, require_concepts, settle
-from kg_service.graph.sqlite import Database
 from kg_service.graph.store import (
     AttributeEdge,
     ConceptNode,

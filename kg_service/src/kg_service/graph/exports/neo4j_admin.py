@@ -16,10 +16,10 @@ import pyarrow as pa
 from nbclip.ids import caption_sha256
 from pyarrow.csv import CSVWriter, WriteOptions
 
-from kg_service.graph.neo4j_rows import attribute_key
-from kg_service.graph.neo4j_schema import SCHEMA_VERSION
+from kg_service.graph.exports.tables import OnImages, Table, write_tables
+from kg_service.graph.neo4j.rows import attribute_key
+from kg_service.graph.neo4j.schema import SCHEMA_VERSION
 from kg_service.graph.store import GraphBatch, GraphCounts, GraphStore
-from kg_service.graph.tables import OnImages, Table, write_tables
 
 _REVISION = 1
 # The unit separator, which no semantic type holds.

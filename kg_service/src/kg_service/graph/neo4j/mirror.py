@@ -23,7 +23,7 @@ from nbclip.errors import BrokenArtefact, Unavailable
 
 from kg_service.durable import write_file
 from kg_service.errors import UnusablePath
-from kg_service.graph.embedded import EmbeddedStore, open_embedded
+from kg_service.graph.embedded.store import EmbeddedStore, open_embedded
 from kg_service.graph.store import Graph, GraphBatch, GraphCounts, Revision
 
 Answer = TypeVar("Answer")

@@ -19,7 +19,7 @@ SCHEMA_VERSION = 2
 _FORMER_VERSIONS = (1,)
 """Files of these get what they lack when they are opened, and keep what they have."""
 _WRITER_CACHE_KIB = 65_536
-_SCHEMA = files("kg_service.graph").joinpath("embedded.sql")
+_SCHEMA = files("kg_service.graph.embedded").joinpath("schema.sql")
 
 
 class Database:

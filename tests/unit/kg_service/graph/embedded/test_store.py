@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import pytest
 from kg_service.graph import open_store
-from kg_service.graph.embedded import EmbeddedStore, open_embedded
-from kg_service.graph.sqlite import SCHEMA_VERSION, Database
+from kg_service.graph.embedded.sqlite import SCHEMA_VERSION, Database
+from kg_service.graph.embedded.store import EmbeddedStore, open_embedded
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphCounts, ImageNode
 from nbclip.errors import BrokenArtefact, InvalidInput, Unavailable
 
@@ -305,7 +305,7 @@ def test_a_store_closed_under_its_readers_lets_them_end(path):
 WRITER = """
 import sys
 from pathlib import Path
-from kg_service.graph.embedded import open_embedded
+from kg_service.graph.embedded.store import open_embedded
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode
 store = open_embedded(Path(sys.argv[1]))
 for number in range(10_000):

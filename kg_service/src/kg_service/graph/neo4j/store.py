@@ -17,9 +17,9 @@ from typing import Any
 
 from nbclip.errors import InvalidInput, Unavailable
 
-from kg_service.graph.bolt import BULK, PROBE, REQUEST, SCHEMA, Ask, Bolt, Transaction, parse_address
-from kg_service.graph.mirror import Head, Mirror
-from kg_service.graph.neo4j_rows import (
+from kg_service.graph.neo4j.bolt import BULK, PROBE, REQUEST, SCHEMA, Ask, Bolt, Transaction, parse_address
+from kg_service.graph.neo4j.mirror import Head, Mirror
+from kg_service.graph.neo4j.rows import (
     child_rows,
     concept_batch,
     concept_rows,
@@ -30,7 +30,7 @@ from kg_service.graph.neo4j_rows import (
     is_a_rows,
     pages,
 )
-from kg_service.graph.neo4j_schema import prepare, query
+from kg_service.graph.neo4j.schema import prepare, query
 from kg_service.graph.settlement import canonical, changed_concepts, changed_is_a, image_batch, require_concepts, settle
 from kg_service.graph.store import (
     ConceptNode,

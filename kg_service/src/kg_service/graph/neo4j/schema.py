@@ -9,7 +9,7 @@ from typing import LiteralString
 
 from nbclip.errors import BrokenArtefact, Conflict, NBClipError, NotFound
 
-from kg_service.graph.bolt import REQUEST, SCHEMA, Bolt, Transaction
+from kg_service.graph.neo4j.bolt import REQUEST, SCHEMA, Bolt, Transaction
 
 SCHEMA_VERSION = 1
 NEW_STATE: LiteralString = (
@@ -22,7 +22,7 @@ NEW_STATE: LiteralString = (
 @cache
 def query(name: str) -> LiteralString:
     """The text of `cypher/<name>.cypher`: part of the program; what comes from elsewhere is a parameter."""
-    return (files("kg_service.graph") / "cypher" / f"{name}.cypher").read_text(encoding="utf-8")
+    return (files("kg_service.graph.neo4j") / "cypher" / f"{name}.cypher").read_text(encoding="utf-8")
 
 
 def schema() -> dict[str, LiteralString]:
