@@ -15,10 +15,10 @@ from kg_service.cli.options import Column, Data, FileFormat, LinkerName, Prior, 
 from kg_service.cli.shown.console import complain, progress_bar, stderr, stdout
 from kg_service.cli.shown.mentions import evaluation_tables, score_rows, score_table
 from kg_service.config import load_settings
-from kg_service.durable import write_file
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.settings import linker_settings
+from kg_service.storage.durable import write_file
 from kg_service.vocabulary.model import BadRow
 
 if TYPE_CHECKING:

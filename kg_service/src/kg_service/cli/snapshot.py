@@ -136,8 +136,8 @@ def write_embeddings(
     representation: Annotated[str, typer.Option(help="Which representation.")] = "hybrid",
 ) -> None:
     """Writes the image vectors to a file, for a training without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
-    from kg_service.durable import write_file
     from kg_service.snapshot import SnapshotFolder, embeddings_parts
+    from kg_service.storage.durable import write_file
 
     snapshot = SnapshotFolder(load_settings(data=data).snapshots_folder).open(snapshot_id)
     content = b"".join(embeddings_parts(snapshot, knowledge, representation))

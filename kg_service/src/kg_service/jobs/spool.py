@@ -25,9 +25,9 @@ from nbclip.errors import BrokenArtefact, NotFound, Unavailable
 from nbclip.schemas import JobProblem, JobState, Outcome
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kg_service.durable import install, new_folder, sync, write_file
 from kg_service.graph.store import OnConflict
 from kg_service.ingest.readers import Format, ReadOptions
+from kg_service.storage.durable import install, new_folder, sync, write_file
 
 _SUFFIXES: dict[Format, str] = {"csv": ".csv", "tsv": ".tsv", "roco": ".txt", "ndjson": ".ndjson"}
 _ORDER, _PROGRESS, _CANCELLED = "order.json", "progress.json", "cancelled"

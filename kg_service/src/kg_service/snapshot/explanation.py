@@ -25,7 +25,7 @@ from nbclip.schemas import (
 )
 
 from kg_service.representations.model import Contributions, Positions, other_version
-from kg_service.similarity import Rows, has_knowledge, similarity
+from kg_service.similarity.kernel import Rows, has_knowledge, similarity
 from kg_service.snapshot.ancestry import nearest_common_ancestors
 from kg_service.snapshot.answer import unknown_images
 from kg_service.snapshot.reader import Snapshot

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nbclip.errors import NotFound
 from nbclip.schemas import ConceptRef, Knowledge, Neighbour, NeighboursResponse
 
-from kg_service.similarity import Rows, has_knowledge, similarity_to_all
+from kg_service.similarity.kernel import Rows, has_knowledge, similarity_to_all
 from kg_service.snapshot.explanation import NameOf
 from kg_service.snapshot.reader import Snapshot
 

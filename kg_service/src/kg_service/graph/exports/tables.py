@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 from nbclip.errors import Conflict
 
-from kg_service.durable import install, new_folder
 from kg_service.graph.store import ConceptNode, GraphBatch, GraphCounts, GraphStore
+from kg_service.storage.durable import install, new_folder
 
 OnImages = Callable[[int], None]
 

@@ -21,10 +21,10 @@ from uuid import uuid4
 
 from nbclip.errors import BrokenArtefact, Unavailable
 
-from kg_service.durable import write_file
 from kg_service.errors import UnusablePath
 from kg_service.graph.embedded.store import EmbeddedStore, open_embedded
 from kg_service.graph.store import Graph, GraphBatch, GraphCounts, Revision
+from kg_service.storage.durable import write_file
 
 Answer = TypeVar("Answer")
 

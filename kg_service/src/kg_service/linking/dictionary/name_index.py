@@ -41,7 +41,7 @@ from kg_service.linking.dictionary.tokens import (
     WordTable,
     tokenise,
 )
-from kg_service.vocabulary.artefact import check_index, open_array, write_manifest, writing_folder
+from kg_service.storage.artefact import check_index, open_array, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 KIND, FORMAT = "name-index", 5

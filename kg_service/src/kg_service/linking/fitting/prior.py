@@ -32,7 +32,7 @@ from nbclip.errors import BrokenArtefact
 from kg_service.linking.dictionary.candidates import Bools, Candidates, Floats, code_of, runs
 from kg_service.linking.dictionary.name_index import bit_field
 from kg_service.linking.dictionary.tokens import LEMMAS, LETTERS, Ints, Tokens, Uint64s
-from kg_service.vocabulary.artefact import manifest_sha256, open_array, read_manifest, write_manifest, writing_folder
+from kg_service.storage.artefact import manifest_sha256, open_array, read_manifest, write_manifest, writing_folder
 from kg_service.vocabulary.format import cui_number
 from kg_service.vocabulary.vocabulary import Vocabulary
 

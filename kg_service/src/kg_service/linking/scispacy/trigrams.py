@@ -31,7 +31,7 @@ from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from scipy import sparse
 
 from kg_service.errors import MissingExtra
-from kg_service.vocabulary.artefact import check_index, open_array, write_manifest, writing_folder
+from kg_service.storage.artefact import check_index, open_array, write_manifest, writing_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 KIND, FORMAT = "trigram-index", 1

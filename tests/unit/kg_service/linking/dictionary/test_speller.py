@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kg_service.linking.dictionary.normaliser import Normaliser
 from kg_service.linking.dictionary.speller import Speller, build_speller
+from kg_service.storage.strings import Strings
 from kg_service.vocabulary.search import WordIndex
-from kg_service.vocabulary.strings import Strings
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 COUNTS = {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kg_service.representations.model import ImageVectors
-from kg_service.similarity import has_knowledge, similarity, similarity_to_all, to_float16
+from kg_service.similarity.kernel import has_knowledge, similarity, similarity_to_all, to_float16
 from scipy import sparse
 
 

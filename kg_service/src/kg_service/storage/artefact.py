@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 
-from kg_service import durable
+from kg_service.storage import durable
 
 if TYPE_CHECKING:
     from kg_service.vocabulary.vocabulary import Vocabulary

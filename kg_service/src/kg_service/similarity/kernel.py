@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.blas import ssyrk
 
-from kg_service.buffers import empty
 from kg_service.representations.model import ImageVectors, read_only
+from kg_service.similarity.buffers import empty
 
 Rows = npt.NDArray[np.int64]
 """Rows of a snapshot; one below zero is an image that the snapshot does not hold, equal numbers are equal images."""

@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from kg_service.durable import install, new_folder, sweep
+from kg_service.storage.durable import install, new_folder, sweep
 
 FILLS_ONE = """
 import sys, time
 from pathlib import Path
-from kg_service.durable import new_folder
+from kg_service.storage.durable import new_folder
 with new_folder(Path(sys.argv[1])) as folder:
     (folder / "large").write_bytes(b"x")
     print(folder, flush=True)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from kg_service.durable import install, new_folder, write_file
+from kg_service.storage.durable import install, new_folder, write_file
 from support.deaths import deaths_of
 
 
