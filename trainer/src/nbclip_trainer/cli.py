@@ -183,7 +183,7 @@ def report(
 
     [cyan]nbclip report runs/clip runs/nbclip --out report.html[/cyan]
     """
-    from nbclip_trainer.evaluation.report import write_report
+    from nbclip_trainer.report.report import write_report
 
     _out().print(str(write_report(runs, out, baseline=baseline).absolute()), soft_wrap=True)
 
@@ -217,8 +217,8 @@ def reproduce(
 
     from nbclip_trainer.config import DeviceSettings
     from nbclip_trainer.distributed import alone
-    from nbclip_trainer.reproduce.arms import TABLES
-    from nbclip_trainer.reproduce.runs import Plan, run_all, seeds_of
+    from nbclip_trainer.experiments.arms import TABLES
+    from nbclip_trainer.experiments.runs import Plan, run_all, seeds_of
 
     stamina.instrumentation.set_on_retry_hooks([])
     names = [name for name in TABLES if table.value in {name, "tables"}]
@@ -231,7 +231,7 @@ def reproduce(
             if not run_all(plan, ontology=ontology, device=where, stop=stop, console=_err()):
                 _err().print("stopped; the same command goes on", soft_wrap=True)
                 raise typer.Exit(130)
-    from nbclip_trainer.reproduce.pages import write_table
+    from nbclip_trainer.experiments.pages import write_table
 
     for name in names:
         _out().print(str(write_table(name, plan)), soft_wrap=True)

@@ -15,7 +15,7 @@ from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.results import Protocol, read_scored
-from nbclip_trainer.reproduce.arms import Arm, Preset, arm_config
+from nbclip_trainer.experiments.arms import Arm, Preset, arm_config
 from nbclip_trainer.run_folder import check_same_shape
 
 

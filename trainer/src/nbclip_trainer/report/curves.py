@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nbclip_trainer.diagnostics import COLLAPSED_SPREAD
-from nbclip_trainer.evaluation.compared import ComparedRun
+from nbclip_trainer.report.compared import ComparedRun
 
 LARGEST_PLACE = 6
 _RUN_COLOURS = tuple(f"#a0000{place}" for place in range(1, LARGEST_PLACE + 1))

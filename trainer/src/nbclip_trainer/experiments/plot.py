@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nbclip_trainer.reproduce.judgement import COLUMNS, Comparison, ReproducedTable, Verdict
+from nbclip_trainer.experiments.judgement import COLUMNS, Comparison, ReproducedTable, Verdict
 
 _COLOURS = {Verdict.HOLDS: "#1f7a4d", Verdict.OPPOSITE: "#b3362b", Verdict.OPEN: "#8a867d"}
 _SHORT = {"cui": "CUI", "modality": "mod", "organ": "organ", "modality_organ": "mod-org"}

@@ -1,8 +1,8 @@
 import pytest
 from nbclip.errors import InvalidInput
 from nbclip_trainer.config import flattened
-from nbclip_trainer.reproduce.arms import CLIP, COMPARISONS, DK, DK_EK, MSE, NOISE, SIGMOID, TABLES, arm_config
-from nbclip_trainer.reproduce.runs import seeds_of
+from nbclip_trainer.experiments.arms import CLIP, COMPARISONS, DK, DK_EK, MSE, NOISE, SIGMOID, TABLES, arm_config
+from nbclip_trainer.experiments.runs import seeds_of
 
 
 @pytest.mark.parametrize("preset", ["mini", "paper"])

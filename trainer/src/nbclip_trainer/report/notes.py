@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from nbclip_trainer.config import config_hash
 from nbclip_trainer.evaluation.bootstrap import FEWEST_CASES
-from nbclip_trainer.evaluation.compared import Comparison
-from nbclip_trainer.evaluation.tables import TASK_NAMES, caption_sources
+from nbclip_trainer.report.compared import Comparison
+from nbclip_trainer.report.tables import TASK_NAMES, caption_sources
 
 
 def honest_notes(comparison: Comparison) -> list[str]:

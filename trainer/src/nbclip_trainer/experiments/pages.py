@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from nbclip_trainer.durable import replacing
 from nbclip_trainer.evaluation.results import Figure
-from nbclip_trainer.reproduce.arms import CAPTIONS, TableName
-from nbclip_trainer.reproduce.judgement import COLUMNS, Entry, Order, ReproducedTable, Verdict, read_table
-from nbclip_trainer.reproduce.plot import draw_orders
-from nbclip_trainer.reproduce.runs import Plan
+from nbclip_trainer.experiments.arms import CAPTIONS, TableName
+from nbclip_trainer.experiments.judgement import COLUMNS, Entry, Order, ReproducedTable, Verdict, read_table
+from nbclip_trainer.experiments.plot import draw_orders
+from nbclip_trainer.experiments.runs import Plan
 
 _TASKS = {"cui": "CUI", "modality": "Modality", "organ": "Organ", "modality_organ": "Modality-organ"}
 _MARKS = {Verdict.HOLDS: "✓", Verdict.OPPOSITE: "✗", Verdict.OPEN: "·"}

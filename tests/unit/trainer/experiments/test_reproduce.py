@@ -5,10 +5,10 @@ import threading
 import pytest
 from nbclip.errors import Conflict, InvalidInput
 from nbclip_trainer.evaluation.results import Figure, Protocol, read_scored
-from nbclip_trainer.reproduce.arms import CLIP, DK_EK, TABLES
-from nbclip_trainer.reproduce.judgement import COLUMNS, Verdict, judge, read_table
-from nbclip_trainer.reproduce.pages import write_table
-from nbclip_trainer.reproduce.runs import Plan, run_all
+from nbclip_trainer.experiments.arms import CLIP, DK_EK, TABLES
+from nbclip_trainer.experiments.judgement import COLUMNS, Verdict, judge, read_table
+from nbclip_trainer.experiments.pages import write_table
+from nbclip_trainer.experiments.runs import Plan, run_all
 from rich.console import Console
 
 PROTOCOL = Protocol(minimum_class_size=4, resamples=200)

@@ -12,11 +12,11 @@ from markupsafe import Markup
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.durable import replacing
-from nbclip_trainer.evaluation.compared import Comparison, compare, differing_settings
-from nbclip_trainer.evaluation.curves import draw_curves
-from nbclip_trainer.evaluation.gallery import Answered, class_gallery, cui_gallery
-from nbclip_trainer.evaluation.notes import alarms, honest_notes
-from nbclip_trainer.evaluation.tables import (
+from nbclip_trainer.report.compared import Comparison, compare, differing_settings
+from nbclip_trainer.report.curves import draw_curves
+from nbclip_trainer.report.gallery import Answered, class_gallery, cui_gallery
+from nbclip_trainer.report.notes import alarms, honest_notes
+from nbclip_trainer.report.tables import (
     TASK_NAMES,
     calibrations,
     class_tables,

@@ -17,8 +17,8 @@ from nbclip.errors import InvalidInput
 
 from nbclip_trainer.evaluation.figures import differences, summarise
 from nbclip_trainer.evaluation.results import KEYS, Figure, Protocol, Scored, check_comparable, read_scored
-from nbclip_trainer.reproduce.arms import CLASS_KS, CLASS_TASKS, COMPARISONS, CUI_KS, TABLES, Arm, TableName
-from nbclip_trainer.reproduce.runs import Plan
+from nbclip_trainer.experiments.arms import CLASS_KS, CLASS_TASKS, COMPARISONS, CUI_KS, TABLES, Arm, TableName
+from nbclip_trainer.experiments.runs import Plan
 from nbclip_trainer.run_folder import read_facts
 from nbclip_trainer.tracking import read_metrics
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from nbclip_trainer.evaluation.compared import ComparedRun, Comparison, Key
 from nbclip_trainer.evaluation.pictures import CLASS_TASKS
 from nbclip_trainer.evaluation.results import Figure
+from nbclip_trainer.report.compared import ComparedRun, Comparison, Key
 
 TASK_NAMES = {"modality": "Modality", "organ": "Organ", "modality_organ": "Modality-organ", "cui": "CUIs"}
 _NARROWEST_SCALE = 0.02

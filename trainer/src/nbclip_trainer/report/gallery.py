@@ -17,8 +17,8 @@ import polars as pl
 from PIL import Image
 
 from nbclip_trainer.data.pictures import open_picture
-from nbclip_trainer.evaluation.compared import ComparedRun, Comparison
 from nbclip_trainer.evaluation.ranking import NOTHING, rank
+from nbclip_trainer.report.compared import ComparedRun, Comparison
 
 SHOWN = 5
 _SIDE = 128
