@@ -104,9 +104,9 @@ def train(
     """
     import stamina.instrumentation
 
-    from nbclip_trainer import loop
-    from nbclip_trainer.distributed import joined, restarts
+    from nbclip_trainer.parallel.world import joined, restarts
     from nbclip_trainer.presets import load_config
+    from nbclip_trainer.training import loop
 
     # The client warns in its own words, once in ten seconds.
     stamina.instrumentation.set_on_retry_hooks([])
@@ -153,10 +153,10 @@ def evaluate(
     [cyan]nbclip evaluate runs/nbclip --data metadata.csv --split retrieval --checkpoint best[/cyan]
     """
     from nbclip_trainer.config import DeviceSettings
-    from nbclip_trainer.distributed import alone
     from nbclip_trainer.evaluation.evaluate import evaluate_run
     from nbclip_trainer.evaluation.results import Protocol
-    from nbclip_trainer.run_folder import read_config
+    from nbclip_trainer.parallel.world import alone
+    from nbclip_trainer.runs.folder import read_config
 
     with _ontology(ancestors, service, key_file) as ontology:
         metrics = evaluate_run(
@@ -216,9 +216,9 @@ def reproduce(
     import stamina.instrumentation
 
     from nbclip_trainer.config import DeviceSettings
-    from nbclip_trainer.distributed import alone
     from nbclip_trainer.experiments.arms import TABLES
     from nbclip_trainer.experiments.runs import Plan, run_all, seeds_of
+    from nbclip_trainer.parallel.world import alone
 
     stamina.instrumentation.set_on_retry_hooks([])
     names = [name for name in TABLES if table.value in {name, "tables"}]
@@ -250,8 +250,8 @@ def export(
     [cyan]nbclip export runs/nbclip --out nbclip-model[/cyan]
     [cyan]python -c 'import open_clip; open_clip.create_model("local-dir:nbclip-model")'[/cyan]
     """
-    from nbclip_trainer.export import export_run
-    from nbclip_trainer.run_folder import read_config
+    from nbclip_trainer.models.export import export_run
+    from nbclip_trainer.runs.folder import read_config
 
     chosen = read_config(run).checkpoint.select if checkpoint is None else checkpoint.value
     _out().print(str(export_run(run, out, chosen)), soft_wrap=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from nbclip_trainer.evaluation.pictures import read_pictures
+from nbclip_trainer.evaluation.labelled import read_pictures
 from nbclip_trainer.evaluation.results import Protocol
 from nbclip_trainer.evaluation.scoring import Candidate, score
 from sklearn.metrics import balanced_accuracy_score

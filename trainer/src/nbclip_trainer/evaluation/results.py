@@ -18,7 +18,7 @@ import polars as pl
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nbclip_trainer.durable import replacing
+from nbclip_trainer.runs.durable import replacing
 
 Direction = Literal["image→image", "caption→image", "image→caption", "text→image", "image→text"]
 Ranker = Literal["model", "backbone", "raw pixels", "chance"]

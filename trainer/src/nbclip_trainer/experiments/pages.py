@@ -9,12 +9,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nbclip_trainer.durable import replacing
 from nbclip_trainer.evaluation.results import Figure
 from nbclip_trainer.experiments.arms import CAPTIONS, TableName
 from nbclip_trainer.experiments.judgement import COLUMNS, Entry, Order, ReproducedTable, Verdict, read_table
 from nbclip_trainer.experiments.plot import draw_orders
 from nbclip_trainer.experiments.runs import Plan
+from nbclip_trainer.runs.durable import replacing
 
 _TASKS = {"cui": "CUI", "modality": "Modality", "organ": "Organ", "modality_organ": "Modality-organ"}
 _MARKS = {Verdict.HOLDS: "✓", Verdict.OPPOSITE: "✗", Verdict.OPEN: "·"}
@@ -203,4 +203,4 @@ def _html(table: ReproducedTable) -> str:
         "diagnostic_rows": diagnostic_rows(table),
         "facts": facts(table),
     }
-    return environment.get_template("reproduce/table.html.j2").render(context)
+    return environment.get_template("experiments/table.html.j2").render(context)

@@ -11,10 +11,10 @@ import polars as pl
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.config import TrainConfig, flattened
-from nbclip_trainer.evaluation.figures import differences, summarise
 from nbclip_trainer.evaluation.results import Figure, Scored, check_comparable, read_scored
-from nbclip_trainer.run_folder import read_config, read_facts
-from nbclip_trainer.tracking import read_metrics
+from nbclip_trainer.evaluation.summary import differences, summarise
+from nbclip_trainer.runs.folder import read_config, read_facts
+from nbclip_trainer.runs.tracking import read_metrics
 
 Key = tuple[str, str, str, str, str]
 """ranker, direction, task, subset, metric."""

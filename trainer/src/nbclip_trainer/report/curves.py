@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nbclip_trainer.diagnostics import COLLAPSED_SPREAD
 from nbclip_trainer.report.compared import ComparedRun
+from nbclip_trainer.training.diagnostics import COLLAPSED_SPREAD
 
 LARGEST_PLACE = 6
 _RUN_COLOURS = tuple(f"#a0000{place}" for place in range(1, LARGEST_PLACE + 1))

@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from nbclip.errors import InvalidInput
 
-from nbclip_trainer.durable import replacing
 from nbclip_trainer.report.compared import Comparison, compare, differing_settings
 from nbclip_trainer.report.curves import draw_curves
 from nbclip_trainer.report.gallery import Answered, class_gallery, cui_gallery
@@ -27,6 +26,7 @@ from nbclip_trainer.report.tables import (
     subset_tables,
     verdicts,
 )
+from nbclip_trainer.runs.durable import replacing
 
 _LARGEST_NUMBER_OF_RUNS = 6
 
@@ -61,7 +61,7 @@ def write_report(run_dirs: Sequence[Path], out: Path, *, baseline: Path | None =
 
 def _rendered(comparison: Comparison, seed: int) -> str:
     environment = Environment(
-        loader=PackageLoader("nbclip_trainer", "evaluation"),
+        loader=PackageLoader("nbclip_trainer.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

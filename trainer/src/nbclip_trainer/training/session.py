@@ -14,20 +14,20 @@ import torch
 from nbclip.errors import InvalidInput
 from torch import Tensor
 
-from nbclip_trainer.checkpoint import Checkpoint, part
-from nbclip_trainer.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.config import TrainConfig, config_hash
 from nbclip_trainer.data.dataset import Dataset, read_dataset
 from nbclip_trainer.data.pictures import Pictures, load_pictures
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
-from nbclip_trainer.distributed import World, alone
-from nbclip_trainer.model import ModelParts, build_model, prepared
-from nbclip_trainer.optimisation import build_optimizer, optimizer_tensors, restore_optimizer
-from nbclip_trainer.run_folder import same_data
+from nbclip_trainer.models.building import ModelParts, build_model, prepared
+from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
+from nbclip_trainer.parallel.world import World, alone
+from nbclip_trainer.runs.checkpoint import Checkpoint, part
+from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.targets.rows import caption_keys
 from nbclip_trainer.targets.service import ServiceSource, connect
 from nbclip_trainer.targets.snapshot import SnapshotSource
 from nbclip_trainer.targets.source import Answer, IdentitySource, NoiseSource, TargetSource
+from nbclip_trainer.training.optimisation import build_optimizer, optimizer_tensors, restore_optimizer
 
 _MULTIPLIED_FROM = 1_024
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from nbclip_trainer.evaluation.bootstrap import Interval, intervals
-from nbclip_trainer.evaluation.pictures import codes
+from nbclip_trainer.evaluation.labelled import codes
 from nbclip_trainer.evaluation.results import KEYS, Figure, Protocol
 
 _SUBSETS = ("caption_source", "source")

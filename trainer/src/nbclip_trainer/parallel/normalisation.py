@@ -11,8 +11,8 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nbclip_trainer.collectives import gathered
-from nbclip_trainer.distributed import World
+from nbclip_trainer.parallel.collectives import gathered
+from nbclip_trainer.parallel.world import World
 
 
 def has_batch_norm(model: nn.Module) -> bool:

@@ -6,8 +6,8 @@ import open_clip
 import pytest
 import torch
 from nbclip.errors import Conflict
-from nbclip_trainer.export import export_run
-from nbclip_trainer.model import load_run
+from nbclip_trainer.models.building import load_run
+from nbclip_trainer.models.export import export_run
 from PIL import Image
 
 

@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 from nbclip.errors import BrokenArtefact, NotFound
-from nbclip_trainer.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, part, save_checkpoint
+from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, part, save_checkpoint
 from support.deaths import deaths_of
 
 

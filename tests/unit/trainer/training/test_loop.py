@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from nbclip.errors import Conflict, InvalidInput
-from nbclip_trainer.checkpoint import load_checkpoint
 from nbclip_trainer.errors import NonFiniteLoss, ServiceAway
-from nbclip_trainer.loop import train
-from nbclip_trainer.model import load_run
+from nbclip_trainer.models.building import load_run
 from nbclip_trainer.presets import load_config
-from nbclip_trainer.run_folder import read_facts
-from nbclip_trainer.session import build_session
-from nbclip_trainer.step import train_step
-from nbclip_trainer.tracking import read_metrics
+from nbclip_trainer.runs.checkpoint import load_checkpoint
+from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.tracking import read_metrics
+from nbclip_trainer.training.loop import train
+from nbclip_trainer.training.session import build_session
+from nbclip_trainer.training.step import train_step
 from support.counts import often
 from support.waiting import StopAfter
 

@@ -1,6 +1,6 @@
 import pytest
 from nbclip.errors import InvalidInput
-from nbclip_trainer.evaluation.pictures import class_sizes, class_text, read_pictures
+from nbclip_trainer.evaluation.labelled import class_sizes, class_text, read_pictures
 
 HEADER = "image_id,file,caption,split,modality,organ,modality_organ,group,cuis\n"
 

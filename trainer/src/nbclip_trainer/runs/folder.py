@@ -23,8 +23,8 @@ import yaml
 from nbclip.errors import BrokenArtefact, Conflict, NotFound
 
 from nbclip_trainer.config import TrainConfig, flattened, shape_of, to_yaml
-from nbclip_trainer.durable import replacing
 from nbclip_trainer.presets import check_config
+from nbclip_trainer.runs.durable import replacing
 
 _DISTRIBUTIONS = ("nbclip-trainer", "nbclip", "torch", "open_clip_torch", "numpy", "pillow", "safetensors")
 

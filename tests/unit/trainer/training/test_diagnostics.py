@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from nbclip_trainer.config import TargetSettings
-from nbclip_trainer.diagnostics import alarms, diagnose, spearman
 from nbclip_trainer.losses.cosines import Cosines
 from nbclip_trainer.targets.rows import Targets
+from nbclip_trainer.training.diagnostics import alarms, diagnose, spearman
 from scipy import stats
 
 values = st.lists(st.integers(-3, 3).map(float), min_size=3, max_size=30)

@@ -6,7 +6,7 @@ import textwrap
 import pytest
 from nbclip.errors import BrokenArtefact, Conflict, NotFound
 from nbclip_trainer.presets import load_config
-from nbclip_trainer.run_folder import (
+from nbclip_trainer.runs.folder import (
     check_same_data,
     check_same_shape,
     git_commit,
@@ -54,7 +54,7 @@ def test_changed_data_are_refused(tmp_path):
 def test_a_second_process_is_kept_out_and_the_lock_dies_with_its_owner(tmp_path):
     code = f"""
         from pathlib import Path
-        from nbclip_trainer.run_folder import locked
+        from nbclip_trainer.runs.folder import locked
         with locked(Path({str(tmp_path)!r})):
             print("held", flush=True)
             input()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.presets import load_config
-from nbclip_trainer.session import build_session
-from nbclip_trainer.step import train_step, validation_loss
+from nbclip_trainer.training.session import build_session
+from nbclip_trainer.training.step import train_step, validation_loss
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from nbclip_trainer.distributed import World
+from nbclip_trainer.parallel.world import World
 
 T = TypeVar("T")
 _BUCKET_ELEMENTS = 16 * 2**20

@@ -20,7 +20,7 @@ from nbclip.errors import BrokenArtefact, NotFound
 from safetensors import SafetensorError
 from torch import Tensor
 
-from nbclip_trainer.durable import replacing
+from nbclip_trainer.runs.durable import replacing
 
 _log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from nbclip.errors import InvalidInput
 from nbclip_trainer.config import DeviceSettings
-from nbclip_trainer.distributed import alone
 from nbclip_trainer.errors import NonFiniteLoss
-from nbclip_trainer.gradient_cache import encode
+from nbclip_trainer.parallel.world import alone
 from nbclip_trainer.presets import load_config
-from nbclip_trainer.session import build_session, capture, restore
-from nbclip_trainer.step import train_step
+from nbclip_trainer.training.gradient_cache import encode
+from nbclip_trainer.training.session import build_session, capture, restore
+from nbclip_trainer.training.step import train_step
 from support.ranks import run_ranks
 from support.steps import LOSSES, SHAPES, difference, overrides, steps, write_pairs
 from torch import nn

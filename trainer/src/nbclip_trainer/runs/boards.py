@@ -18,7 +18,7 @@ from nbclip.errors import InvalidInput
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from nbclip_trainer.config import TrainConfig, flattened
-from nbclip_trainer.durable import replacing
+from nbclip_trainer.runs.durable import replacing
 
 _log = logging.getLogger(__name__)
 BoardName = Literal["wandb", "mlflow"]

@@ -6,9 +6,9 @@ import struct
 import pytest
 from mlflow import MlflowClient
 from nbclip.errors import InvalidInput
-from nbclip_trainer.loop import train
 from nbclip_trainer.presets import load_config
-from nbclip_trainer.tracking import read_metrics
+from nbclip_trainer.runs.tracking import read_metrics
+from nbclip_trainer.training.loop import train
 from support.waiting import StopAfter
 from wandb.proto.wandb_internal_pb2 import Record
 
@@ -80,7 +80,7 @@ def test_a_run_that_failed_is_shown_so(small, tmp_path, monkeypatch):
     def broken(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("nbclip_trainer.loop.train_step", broken)
+    monkeypatch.setattr("nbclip_trainer.training.loop.train_step", broken)
     with pytest.raises(RuntimeError):
         train(load_config("tiny-clip", small("log.boards=[mlflow]")), tmp_path / "run")
     run_id = json.loads((tmp_path / "run" / "boards.json").read_text())["mlflow"]
@@ -88,7 +88,7 @@ def test_a_run_that_failed_is_shown_so(small, tmp_path, monkeypatch):
 
 
 def test_a_board_that_is_not_installed_is_named_before_the_data_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("nbclip_trainer.boards.find_spec", lambda name: None)
+    monkeypatch.setattr("nbclip_trainer.runs.boards.find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match=r"log.boards=wandb") as refused:
         train(load_config("tiny-clip", ["log.boards=[wandb]", "data.files=[none.csv]"]), tmp_path / "run")
     assert "nbclip-trainer[wandb]" in refused.value.hint

@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 from nbclip.errors import InvalidInput
 from nbclip_trainer.config import TrainConfig
-from nbclip_trainer.model import build_model
+from nbclip_trainer.models.building import build_model
 from nbclip_trainer.presets import load_config
 
 NAMED = ("model.architecture=null",)

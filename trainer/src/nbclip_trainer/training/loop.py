@@ -15,22 +15,22 @@ from nbclip.errors import Conflict, NBClipError
 from rich.console import Console
 from torch import Tensor
 
-from nbclip_trainer.boards import check_boards
-from nbclip_trainer.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
-from nbclip_trainer.collectives import from_first, sum_over_ranks
 from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.data.planner import PlannedBatch
-from nbclip_trainer.diagnostics import alarms, diagnose
-from nbclip_trainer.distributed import World, alone, lost_ranks_named
 from nbclip_trainer.errors import RankLost
-from nbclip_trainer.optimisation import warmup_steps
-from nbclip_trainer.progress import Display
-from nbclip_trainer.run_folder import check_same_data, check_same_shape, locked, read_facts, write_config, write_facts
-from nbclip_trainer.session import Session, build_session, capture, restore
-from nbclip_trainer.step import StepResult, train_step, validation_loss
+from nbclip_trainer.parallel.collectives import from_first, sum_over_ranks
+from nbclip_trainer.parallel.world import World, alone, lost_ranks_named
+from nbclip_trainer.runs.boards import check_boards
+from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from nbclip_trainer.runs.folder import check_same_data, check_same_shape, locked, read_facts, write_config, write_facts
+from nbclip_trainer.runs.tracking import Tracker
 from nbclip_trainer.targets.prefetch import Prefetched
 from nbclip_trainer.targets.source import Answer
-from nbclip_trainer.tracking import Tracker
+from nbclip_trainer.training.diagnostics import alarms, diagnose
+from nbclip_trainer.training.display import Display
+from nbclip_trainer.training.optimisation import warmup_steps
+from nbclip_trainer.training.session import Session, build_session, capture, restore
+from nbclip_trainer.training.step import StepResult, train_step, validation_loss
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from nbclip_trainer.boards import open_boards
 from nbclip_trainer.config import TrainConfig
-from nbclip_trainer.durable import replacing
+from nbclip_trainer.runs.boards import open_boards
+from nbclip_trainer.runs.durable import replacing
 
 Kind = Literal["train", "diagnostics", "valid", "alarm"]
 

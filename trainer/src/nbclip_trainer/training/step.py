@@ -13,19 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nbclip_trainer.collectives import average_gradients, gathered, mean_over_ranks, sum_over_ranks
 from nbclip_trainer.data.planner import PlannedBatch
-from nbclip_trainer.distributed import World, autocast
 from nbclip_trainer.errors import NonFiniteLoss
-from nbclip_trainer.gradient_cache import Features, encode
 from nbclip_trainer.losses import compute_loss
 from nbclip_trainer.losses.cosines import Cosines, cosines
 from nbclip_trainer.losses.sigmoid import starting_bias
-from nbclip_trainer.optimisation import hold_logit_scale, learning_rate_factor, set_learning_rates
+from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks, sum_over_ranks
+from nbclip_trainer.parallel.world import World, autocast
 from nbclip_trainer.seeds import mixed
-from nbclip_trainer.session import Pairs, Session
 from nbclip_trainer.targets.rows import Targets, target_rows
 from nbclip_trainer.targets.source import Answer
+from nbclip_trainer.training.gradient_cache import Features, encode
+from nbclip_trainer.training.optimisation import hold_logit_scale, learning_rate_factor, set_learning_rates
+from nbclip_trainer.training.session import Pairs, Session
 
 _LOWEST_LOSS_SCALE = 1.0
 """Gradients that overflow in fp16 even below this are wrong, not large."""

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 
 from nbclip_trainer.config import TrainConfig, to_yaml
 from nbclip_trainer.evaluation.results import Figure, Scored, read_scored
-from nbclip_trainer.model import load_run
-from nbclip_trainer.run_folder import read_facts
+from nbclip_trainer.models.building import load_run
+from nbclip_trainer.runs.folder import read_facts
 
 CARD = "README.md"
 _SHOWN = ("P@5", "P@10", "P@30", "mAP", "cui_coverage@10", "cui_precision@10", "accuracy")
@@ -63,7 +63,7 @@ def model_card(run_dir: Path, config: TrainConfig) -> str:
     """What was trained on what, from which knowledge, how well it does, and what binds who uses it; in Markdown."""
     facts, scored = read_facts(run_dir), _scored(run_dir)
     # Markdown, in which nothing is escaped.
-    loader = PackageLoader("nbclip_trainer", "")
+    loader = PackageLoader("nbclip_trainer.models", "")
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True)  # noqa: S701 # nosec B701
     return environment.get_template("card.md.j2").render(
         name=run_dir.resolve().name,

@@ -17,11 +17,11 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor, nn
 
-from nbclip_trainer import checkpoint as checkpoints
 from nbclip_trainer.config import Architecture, DeviceSettings, ModelSettings, TrainConfig
-from nbclip_trainer.distributed import World
-from nbclip_trainer.normalisation import has_batch_norm, normalise_over_ranks
-from nbclip_trainer.run_folder import read_config
+from nbclip_trainer.parallel.normalisation import has_batch_norm, normalise_over_ranks
+from nbclip_trainer.parallel.world import World
+from nbclip_trainer.runs import checkpoint as checkpoints
+from nbclip_trainer.runs.folder import read_config
 
 Tokenizer = Callable[[list[str]], Tensor]
 """Captions to token ids, int64, [N, context length]."""

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 from nbclip_trainer.config import Optimisation
-from nbclip_trainer.model import build_model
-from nbclip_trainer.optimisation import (
+from nbclip_trainer.models.building import build_model
+from nbclip_trainer.presets import load_config
+from nbclip_trainer.training.optimisation import (
     build_optimizer,
     hold_logit_scale,
     learning_rate_factor,
@@ -12,7 +13,6 @@ from nbclip_trainer.optimisation import (
     restore_optimizer,
     set_learning_rates,
 )
-from nbclip_trainer.presets import load_config
 from open_clip_train.scheduler import const_lr, cosine_lr
 
 

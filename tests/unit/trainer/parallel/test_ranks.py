@@ -12,19 +12,20 @@ import open_clip
 import pytest
 import torch
 from nbclip.errors import Unavailable
-from nbclip_trainer import cli, loop
-from nbclip_trainer.checkpoint import load_checkpoint
-from nbclip_trainer.collectives import average_gradients, from_first, gathered, mean_over_ranks, on_any_rank
+from nbclip_trainer import cli
 from nbclip_trainer.config import DeviceSettings
-from nbclip_trainer.distributed import alone
 from nbclip_trainer.errors import ServiceAway
-from nbclip_trainer.loop import train
-from nbclip_trainer.normalisation import normalise_over_ranks
+from nbclip_trainer.parallel.collectives import average_gradients, from_first, gathered, mean_over_ranks, on_any_rank
+from nbclip_trainer.parallel.normalisation import normalise_over_ranks
+from nbclip_trainer.parallel.world import alone
 from nbclip_trainer.presets import load_config
-from nbclip_trainer.run_folder import read_facts
-from nbclip_trainer.session import build_session
+from nbclip_trainer.runs.checkpoint import load_checkpoint
+from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.targets.source import NoiseSource
-from nbclip_trainer.tracking import read_metrics
+from nbclip_trainer.training import loop
+from nbclip_trainer.training.loop import train
+from nbclip_trainer.training.session import build_session
 from support.counts import often
 from support.ranks import run_ranks
 from support.steps import LOSSES, SHAPES, difference, overrides, steps, write_pairs
