@@ -17,7 +17,7 @@ from kg_service.linking.builder import build_linker
 from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 from starlette.testclient import TestClient
 
 RRF = Path(__file__).parents[3] / "examples" / "vocabulary"

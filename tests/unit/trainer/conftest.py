@@ -11,14 +11,9 @@ import numpy as np
 import pytest
 from nbclip import codec
 from nbclip.codec import TargetMatrix
-from nbclip.schemas import (
-    Info,
-    Problem,
-    RepresentationsRequest,
-    SnapshotManifest,
-    SnapshotOut,
-    TargetsRequest,
-)
+from nbclip.schemas.service import Info, Problem
+from nbclip.schemas.snapshots import SnapshotManifest, SnapshotOut
+from nbclip.schemas.targets import RepresentationsRequest, TargetsRequest
 from nbclip.vectors import VectorBatch, encode_vectors
 from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run

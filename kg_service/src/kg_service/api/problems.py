@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from nbclip.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauthorized, Unavailable
-from nbclip.schemas import Problem
+from nbclip.schemas.service import Problem
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 

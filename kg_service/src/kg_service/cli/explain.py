@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 from nbclip.ids import check_image_id
-from nbclip.schemas import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS, Knowledge
+from nbclip.schemas.explanations import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS
+from nbclip.schemas.targets import Knowledge
 
 from kg_service.cli.options import Data, VocabularyFolder
 from kg_service.cli.shown.console import stdout

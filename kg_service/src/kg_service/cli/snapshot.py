@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 from nbclip.errors import BrokenArtefact
-from nbclip.schemas import Knowledge
+from nbclip.schemas.targets import Knowledge
 
 from kg_service.cli.options import Data, Store, VocabularyFolder
 from kg_service.cli.shown.console import append_lines, complain, part_text, stderr

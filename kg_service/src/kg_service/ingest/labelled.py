@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from nbclip.errors import InvalidId, InvalidInput
 from nbclip.ids import Cui, check_cui
-from nbclip.schemas import MAX_CAPTION_CHARACTERS
+from nbclip.schemas.base import MAX_CAPTION_CHARACTERS
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kg_service.ingest.lines import TextFile

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Literal, Self
 
 from nbclip.errors import BrokenArtefact, NotFound, Unavailable
-from nbclip.schemas import JobProblem, JobState, Outcome
+from nbclip.schemas.images import Outcome
+from nbclip.schemas.jobs import JobProblem, JobState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.graph.store import OnConflict

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 from nbclip.errors import BrokenArtefact, InvalidInput, Unavailable
-from nbclip.schemas import JobProblem
+from nbclip.schemas.jobs import JobProblem
 
 from kg_service.graph.store import GraphStore
 from kg_service.ingest.pipeline import ConceptSource, IngestReport, ingest_file

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from nbclip.codec import TargetMatrix, tensor_parts
 from nbclip.errors import InvalidInput, UnknownImages
-from nbclip.schemas import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
+from nbclip.schemas.targets import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
 from nbclip.targets import build_targets, duplicate_mask
 from nbclip.vectors import VectorBatch
 

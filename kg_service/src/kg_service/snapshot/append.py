@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import structlog
-from nbclip.schemas import AppendCounts, Appended, SnapshotManifest
+from nbclip.schemas.snapshots import AppendCounts, Appended, SnapshotManifest
 from scipy import sparse
 
 from kg_service.graph.store import Graph, GraphStore

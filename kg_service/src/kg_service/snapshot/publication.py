@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound
-from nbclip.schemas import SnapshotFile, SnapshotManifest
+from nbclip.schemas.snapshots import SnapshotFile, SnapshotManifest
 from threadpoolctl import threadpool_limits
 
 from kg_service.graph.store import Graph, GraphStore

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pydantic
 from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound, Unavailable
 from nbclip.ids import check_snapshot_id, is_snapshot_id
-from nbclip.schemas import Knowledge, SnapshotManifest
+from nbclip.schemas.snapshots import SnapshotManifest
+from nbclip.schemas.targets import Knowledge
 
 from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.snapshot.ancestry import IsA, index_is_a

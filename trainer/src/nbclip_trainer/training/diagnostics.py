@@ -6,7 +6,7 @@ Shape legend: R rows (one rank's pairs), C columns (the global batch).
 from __future__ import annotations
 
 import torch
-from nbclip.schemas import TargetParameters
+from nbclip.schemas.targets import TargetParameters
 from torch import Tensor
 
 from nbclip_trainer.losses.cosines import Cosines, diagonal

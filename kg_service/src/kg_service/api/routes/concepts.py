@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from nbclip.ids import check_cui
-from nbclip.schemas import ConceptOut, ConceptPage, ConceptRef
+from nbclip.schemas.concepts import ConceptOut, ConceptPage, ConceptRef
 
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf, asking_graph, working

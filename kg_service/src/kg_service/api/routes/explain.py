@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Response
-from nbclip.schemas import ExplainRequest, ExplainResponse
+from nbclip.schemas.explanations import ExplainRequest, ExplainResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import PartsOf, working

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from nbclip.errors import InvalidInput, NotFound
 from nbclip.ids import MAX_IMAGE_ID_BYTES, caption_sha256, check_image_id
-from nbclip.schemas import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse
+from nbclip.schemas.images import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import PartsOf, asking_graph

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from nbclip.errors import InvalidInput
-from nbclip.schemas import WITHOUT_NUL, JobList, JobOut
+from nbclip.schemas.base import WITHOUT_NUL
+from nbclip.schemas.jobs import JobList, JobOut
 from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.auth import require

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
-from nbclip.schemas import LinkRequest, LinkResponse
+from nbclip.schemas.linking import LinkRequest, LinkResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import PartsOf, working

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from nbclip.ids import check_image_id
-from nbclip.schemas import MAX_NEIGHBOURS, Knowledge, NeighboursResponse
+from nbclip.schemas.explanations import MAX_NEIGHBOURS, NeighboursResponse
+from nbclip.schemas.targets import Knowledge
 
 from kg_service.api.body import answer
 from kg_service.api.dependencies import PartsOf, working

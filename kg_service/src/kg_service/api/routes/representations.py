@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from nbclip.codec import MEDIA_TYPE
-from nbclip.schemas import RepresentationsRequest
+from nbclip.schemas.targets import RepresentationsRequest
 from nbclip.vectors import encode_vectors
 
 from kg_service.api.body import JsonBody, accepts, parse

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Depends, Request, Response
 from nbclip.errors import Busy, Unavailable
-from nbclip.schemas import Info
+from nbclip.schemas.service import Info
 
 from kg_service.api.auth import require
 from kg_service.api.body import answer

@@ -11,7 +11,8 @@ import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip.codec import MEDIA_TYPE
 from nbclip.errors import BrokenArtefact, Unavailable
-from nbclip.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList, SnapshotOut
+from nbclip.schemas.snapshots import AppendCounts, PublishRequest, SnapshotList, SnapshotOut
+from nbclip.schemas.targets import Knowledge
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import PartsOf, working

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from nbclip.codec import MEDIA_TYPE, TargetMatrix, decode, encode_parts
 from nbclip.errors import LimitExceeded
-from nbclip.schemas import TargetsRequest, TargetsResponse
+from nbclip.schemas.targets import TargetsRequest, TargetsResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import Held, PartsOf, working

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbclip.schemas import AppendCounts, SnapshotManifest
+from nbclip.schemas.snapshots import AppendCounts, SnapshotManifest
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table

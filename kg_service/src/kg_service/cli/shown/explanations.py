@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nbclip.schemas import CommonAncestor, ConceptRef, Contribution, ExplainResponse, NeighboursResponse
+from nbclip.schemas.concepts import ConceptRef
+from nbclip.schemas.explanations import CommonAncestor, Contribution, ExplainResponse, NeighboursResponse
 from rich.table import Column, Table
 from rich.text import Text
 

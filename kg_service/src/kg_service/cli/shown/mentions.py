@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nbclip.schemas import LinkedCaptionOut, MentionOut
+from nbclip.schemas.linking import LinkedCaptionOut, MentionOut
 from rich.table import Column, Table
 from rich.text import Text
 

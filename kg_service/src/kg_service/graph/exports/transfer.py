@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nbclip.errors import Conflict
-from nbclip.schemas import Outcome
+from nbclip.schemas.images import Outcome
 
 from kg_service.graph.store import GraphCounts, GraphStore, OnConflict
 

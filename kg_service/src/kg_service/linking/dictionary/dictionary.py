@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from nbclip.schemas import Assertion
+from nbclip.schemas.linking import Assertion
 
 from kg_service.linking.assertion import assess
 from kg_service.linking.dictionary.abbreviations import Definition, find_definitions, find_uses
