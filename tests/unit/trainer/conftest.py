@@ -17,7 +17,7 @@ from nbclip.schemas.targets import RepresentationsRequest, TargetsRequest
 from nbclip.vectors import VectorBatch, encode_vectors
 from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run
-from nbclip_trainer.evaluation.results import Protocol
+from nbclip_trainer.runs.results import Protocol
 from nbclip_trainer.training.loop import train
 from PIL import Image
 

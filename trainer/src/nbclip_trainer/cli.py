@@ -154,9 +154,9 @@ def evaluate(
     """
     from nbclip_trainer.config import DeviceSettings
     from nbclip_trainer.evaluation.evaluate import evaluate_run
-    from nbclip_trainer.evaluation.results import Protocol
     from nbclip_trainer.parallel.world import alone
     from nbclip_trainer.runs.folder import read_config
+    from nbclip_trainer.runs.results import Protocol
 
     with _ontology(ancestors, service, key_file) as ontology:
         metrics = evaluate_run(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.app.keys import read_keys, refuse_open_bind
-from kg_service.app.wiring import Parts, open_graph
+from kg_service.app.wiring import Wiring, open_graph
 from kg_service.config import Settings, unknown_variables
 
 
@@ -25,8 +25,8 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Looks at every part of a data folder, and makes nothing."""
-    parts = Parts(settings)
-    looks: dict[str, Callable[[Parts], str]] = {
+    wiring = Wiring(settings)
+    looks: dict[str, Callable[[Wiring], str]] = {
         "settings": _settings,
         "vocabulary": _vocabulary,
         "linker": _linker,
@@ -35,40 +35,40 @@ def examine(settings: Settings) -> list[Finding]:
         "keys": _keys,
     }
     try:
-        return [_look(name, look, parts) for name, look in looks.items()]
+        return [_look(name, look, wiring) for name, look in looks.items()]
     finally:
-        parts.close()
+        wiring.close()
 
 
-def _look(name: str, look: Callable[[Parts], str], parts: Parts) -> Finding:
+def _look(name: str, look: Callable[[Wiring], str], wiring: Wiring) -> Finding:
     try:
-        return Finding(name, True, look(parts))
+        return Finding(name, True, look(wiring))
     except NBClipError as error:
         return Finding(name, False, error.message, error.hint)
 
 
-def _settings(parts: Parts) -> str:
+def _settings(wiring: Wiring) -> str:
     unknown = unknown_variables()
     if unknown:
         raise InvalidInput(f"no such setting: {', '.join(unknown)}", hint="unset or correct them; kg-service settings lists all")
-    return f"data in {parts.settings.data}"
+    return f"data in {wiring.settings.data}"
 
 
-def _vocabulary(parts: Parts) -> str:
-    vocabulary = parts.vocabulary
+def _vocabulary(wiring: Wiring) -> str:
+    vocabulary = wiring.vocabulary
     return f"{vocabulary.release}, {len(vocabulary)} concepts, {vocabulary.name_count} names in {vocabulary.directory}"
 
 
-def _linker(parts: Parts) -> str:
-    prior = parts.settings.linker_prior
-    return f"{parts.linker.name} (prior in {prior})" if prior else parts.linker.name
+def _linker(wiring: Wiring) -> str:
+    prior = wiring.settings.linker_prior
+    return f"{wiring.linker.name} (prior in {prior})" if prior else wiring.linker.name
 
 
-def _graph(parts: Parts) -> str:
+def _graph(wiring: Wiring) -> str:
     hint = "kg-service ingest FILE"
-    if not parts.settings.store and not (parts.settings.data / "graph.sqlite").exists():
+    if not wiring.settings.store and not (wiring.settings.data / "graph.sqlite").exists():
         raise NotFound("no graph yet", hint=hint)
-    with closing(open_graph(parts.settings, read_only=True)) as store:
+    with closing(open_graph(wiring.settings, read_only=True)) as store:
         store.check()
         counts = store.counts()
     if not counts.images:
@@ -76,15 +76,15 @@ def _graph(parts: Parts) -> str:
     return f"{counts.images} images, {counts.concepts} concepts, {counts.attributes} attributes, {counts.is_a} is_a"
 
 
-def _snapshot(parts: Parts) -> str:
-    snapshot = parts.snapshots.open(parts.snapshots.current())
+def _snapshot(wiring: Wiring) -> str:
+    snapshot = wiring.snapshots.open(wiring.snapshots.current())
     appended = snapshot.manifest.appended
     images = f"{snapshot.manifest.images} images" + (f" ({appended.images} appended)" if appended else "")
-    return f"{snapshot.id[:12]}… with {images} is served, {len(parts.snapshots.ids())} held"
+    return f"{snapshot.id[:12]}… with {images} is served, {len(wiring.snapshots.ids())} held"
 
 
-def _keys(parts: Parts) -> str:
-    settings = parts.settings
+def _keys(wiring: Wiring) -> str:
+    settings = wiring.settings
     refuse_open_bind(settings)
     if not settings.keys_path.exists():
         return f"none: the service can be reached from this machine alone ({settings.uds or settings.host})"

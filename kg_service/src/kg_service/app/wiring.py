@@ -22,7 +22,7 @@ Place = TypeVar("Place")
 _LOCAL = ("store", "vocabulary", "linker", "snapshot")
 
 
-class Parts:
+class Wiring:
     """Store, vocabulary, linker and snapshots of one data folder; safe to share by threads.
 
     Each raises Unavailable where it is not there yet, and BrokenArtefact where it is damaged.
@@ -67,7 +67,7 @@ class Parts:
         return build_linker(self.settings.linker, self.vocabulary, settings)
 
     def failures(self) -> dict[str, NBClipError]:
-        """Why parts can't be used, by part; runs a real query on the store. Empty: ready."""
+        """Why wiring can't be used, by part; runs a real query on the store. Empty: ready."""
         return self.local_failures() | self._failures({"store": lambda: self.store.check()})
 
     def local_failures(self, names: Sequence[str] = _LOCAL) -> dict[str, NBClipError]:

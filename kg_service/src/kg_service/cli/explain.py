@@ -26,7 +26,7 @@ def explain(
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
     representation: RepresentationOption = "hybrid",
-    limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Parts that are listed.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Wiring that are listed.")] = 20,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     json: Annotated[bool, typer.Option("--json", help="What `POST /explain` answers.")] = False,
@@ -35,18 +35,18 @@ def explain(
 
     `kg-service explain RM_00001 RM_00002`
     """
-    from kg_service.app.wiring import Parts
+    from kg_service.app.wiring import Wiring
     from kg_service.snapshot import explain as explain_pair
 
-    with closing(Parts(load_settings(data=data, vocabulary=vocabulary))) as parts:
+    with closing(Wiring(load_settings(data=data, vocabulary=vocabulary))) as wiring:
         answer = explain_pair(
-            parts.snapshots.open(snapshot),
+            wiring.snapshots.open(snapshot),
             check_image_id(image_id),
             check_image_id(other_id),
             knowledge=knowledge,
             representation=representation,
             limit=limit,
-            name_of=parts.name_of,
+            name_of=wiring.name_of,
         )
     if json:
         typer.echo(answer.model_dump_json(indent=1))
@@ -69,17 +69,17 @@ def neighbours(
 
     `kg-service neighbours RM_00001 -k 5`
     """
-    from kg_service.app.wiring import Parts
+    from kg_service.app.wiring import Wiring
     from kg_service.snapshot import find_neighbours
 
-    with closing(Parts(load_settings(data=data, vocabulary=vocabulary))) as parts:
+    with closing(Wiring(load_settings(data=data, vocabulary=vocabulary))) as wiring:
         answer = find_neighbours(
-            parts.snapshots.open(snapshot),
+            wiring.snapshots.open(snapshot),
             check_image_id(image_id),
             k,
             knowledge=knowledge,
             representation=representation,
-            name_of=parts.name_of,
+            name_of=wiring.name_of,
         )
     if json:
         typer.echo(answer.model_dump_json(indent=1))

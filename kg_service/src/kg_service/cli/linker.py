@@ -60,9 +60,9 @@ def fit(
     `kg-service linker fit captions.csv`
     """
     from kg_service.linking.builder import build_linker, open_dictionary_linker, prior_folder
+    from kg_service.linking.dictionary.prior import save_prior
     from kg_service.linking.fitting.evaluation import findable, kept_names, score, split_by_hash
     from kg_service.linking.fitting.learning import learn
-    from kg_service.linking.fitting.prior import save_prior
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = load_settings(data=data, vocabulary=vocabulary)

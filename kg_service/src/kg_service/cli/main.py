@@ -193,7 +193,7 @@ def serve(
 
     `kg-service serve --port 8080`, then `curl localhost:8080/readyz`
     """
-    from kg_service.api.serving.server import serve as run
+    from kg_service.api.server import serve as run
 
     settings = load_settings(
         data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior, keys_file=keys_file, host=host,

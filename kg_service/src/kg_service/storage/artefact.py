@@ -10,16 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 
 from kg_service.storage import durable
-
-if TYPE_CHECKING:
-    from kg_service.vocabulary.vocabulary import Vocabulary
 
 Manifest = dict[str, Any]
 
@@ -83,10 +80,10 @@ def read_manifest(directory: Path, kind: str, version: int, *, hint: str, verify
     return dict(manifest)
 
 
-def check_index(directory: Path, kind: str, version: int, vocabulary: Vocabulary, *, hint: str) -> None:
-    """As `read_manifest`, of an index that was made from a vocabulary; raises BrokenArtefact if it was another one."""
-    if read_manifest(directory, kind, version, hint=hint).get("vocabulary") != vocabulary.sha256:
-        raise BrokenArtefact(f"{directory} is the index of another vocabulary than {vocabulary.directory}", hint=hint)
+def check_index(directory: Path, kind: str, version: int, made_from: str, *, hint: str) -> None:
+    """As `read_manifest`, of an index; raises BrokenArtefact if it was not made from the vocabulary with this SHA-256."""
+    if read_manifest(directory, kind, version, hint=hint).get("vocabulary") != made_from:
+        raise BrokenArtefact(f"{directory} is the index of another vocabulary than {made_from:.12}…", hint=hint)
 
 
 def _check_file(path: Path, size: int, sha256: str | None, hint: str) -> None:

@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from kg_service.similarity.kernel import buffers
+from kg_service.similarity import buffers
 
 SHAPE = (700, 700)
 

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 from nbclip.errors import Conflict, InvalidInput
-from nbclip_trainer.evaluation.results import Figure, Protocol, read_scored
 from nbclip_trainer.experiments.arms import CLIP, DK_EK, TABLES
 from nbclip_trainer.experiments.judgement import COLUMNS, Verdict, judge, read_table
 from nbclip_trainer.experiments.pages import write_table
 from nbclip_trainer.experiments.runs import Plan, run_all
+from nbclip_trainer.runs.results import Figure, Protocol, read_scored
 from rich.console import Console
 
 PROTOCOL = Protocol(minimum_class_size=4, resamples=200)

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from nbclip.errors import InvalidInput, NotFound
 from nbclip_trainer.errors import BadPicture
-from nbclip_trainer.evaluation.results import read_scored, write_scored
 from nbclip_trainer.report.compared import compare, differing_settings
 from nbclip_trainer.report.gallery import class_gallery, cui_gallery
 from nbclip_trainer.report.report import write_report
+from nbclip_trainer.runs.results import read_scored, write_scored
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

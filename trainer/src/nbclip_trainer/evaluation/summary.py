@@ -13,7 +13,7 @@ import polars as pl
 
 from nbclip_trainer.evaluation.bootstrap import Interval, intervals
 from nbclip_trainer.evaluation.labelled import codes
-from nbclip_trainer.evaluation.results import KEYS, Figure, Protocol
+from nbclip_trainer.runs.results import KEYS, Figure, Protocol
 
 _SUBSETS = ("caption_source", "source")
 

@@ -15,11 +15,11 @@ from typing import Any
 import polars as pl
 from nbclip.errors import InvalidInput
 
-from nbclip_trainer.evaluation.results import KEYS, Figure, Protocol, Scored, check_comparable, read_scored
 from nbclip_trainer.evaluation.summary import differences, summarise
 from nbclip_trainer.experiments.arms import CLASS_KS, CLASS_TASKS, COMPARISONS, CUI_KS, TABLES, Arm, TableName
 from nbclip_trainer.experiments.runs import Plan
 from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.results import KEYS, Figure, Protocol, Scored, check_comparable, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 
 CUI_METRIC = "cui_coverage"

@@ -9,12 +9,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nbclip_trainer.evaluation.results import Figure
 from nbclip_trainer.experiments.arms import CAPTIONS, TableName
 from nbclip_trainer.experiments.judgement import COLUMNS, Entry, Order, ReproducedTable, Verdict, read_table
 from nbclip_trainer.experiments.plot import draw_orders
 from nbclip_trainer.experiments.runs import Plan
 from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.results import Figure
 
 _TASKS = {"cui": "CUI", "modality": "Modality", "organ": "Organ", "modality_organ": "Modality-organ"}
 _MARKS = {Verdict.HOLDS: "✓", Verdict.OPPOSITE: "✗", Verdict.OPEN: "·"}

@@ -12,10 +12,10 @@ from rich.console import Console
 from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.evaluation.ontology import Ontology
-from nbclip_trainer.evaluation.results import Protocol, read_scored
 from nbclip_trainer.experiments.arms import Arm, Preset, arm_config
 from nbclip_trainer.runs.checkpoint import has_checkpoint
 from nbclip_trainer.runs.folder import check_same_shape
+from nbclip_trainer.runs.results import Protocol, read_scored
 from nbclip_trainer.training import loop
 
 

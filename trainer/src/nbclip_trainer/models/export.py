@@ -17,9 +17,9 @@ from open_clip.push_to_hf_hub import save_config_for_hf
 from safetensors.torch import save_file
 
 from nbclip_trainer.config import TrainConfig, to_yaml
-from nbclip_trainer.evaluation.results import Figure, Scored, read_scored
 from nbclip_trainer.models.building import load_run
 from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.results import Figure, Scored, read_scored
 
 CARD = "README.md"
 _SHOWN = ("P@5", "P@10", "P@30", "mAP", "cui_coverage@10", "cui_precision@10", "accuracy")

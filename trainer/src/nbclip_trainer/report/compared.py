@@ -11,9 +11,9 @@ import polars as pl
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.config import TrainConfig, flattened
-from nbclip_trainer.evaluation.results import Figure, Scored, check_comparable, read_scored
 from nbclip_trainer.evaluation.summary import differences, summarise
 from nbclip_trainer.runs.folder import read_config, read_facts
+from nbclip_trainer.runs.results import Figure, Scored, check_comparable, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 
 Key = tuple[str, str, str, str, str]

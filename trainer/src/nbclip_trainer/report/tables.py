@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from nbclip_trainer.evaluation.labelled import CLASS_TASKS
-from nbclip_trainer.evaluation.results import Figure
 from nbclip_trainer.report.compared import ComparedRun, Comparison, Key
+from nbclip_trainer.runs.results import Figure
 
 TASK_NAMES = {"modality": "Modality", "organ": "Organ", "modality_organ": "Modality-organ", "cui": "CUIs"}
 _NARROWEST_SCALE = 0.02

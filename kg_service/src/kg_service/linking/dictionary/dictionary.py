@@ -20,11 +20,11 @@ from kg_service.linking.assertion import assess
 from kg_service.linking.dictionary.abbreviations import Definition, find_definitions, find_uses
 from kg_service.linking.dictionary.candidates import CONFIRMED, LEARNED, RULES, Bools, Candidates, Floats, Reader, wanted_concepts
 from kg_service.linking.dictionary.name_index import NameIndex
+from kg_service.linking.dictionary.prior import Prior, open_prior
+from kg_service.linking.dictionary.prior_reader import PriorReader
 from kg_service.linking.dictionary.short_forms import Context, choose_meaning, read_context
 from kg_service.linking.dictionary.speller import Speller
 from kg_service.linking.dictionary.tokens import CAPITALS, PLAIN_LETTERS, SHORT_FORM, Ints, Tokens, WordTable, tokenise
-from kg_service.linking.fitting.prior import Prior, open_prior
-from kg_service.linking.fitting.prior_reader import PriorReader
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
 from kg_service.linking.settings import LinkerSettings
 from kg_service.linking.tables import read_table

@@ -116,7 +116,7 @@ def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:
         NotFound: there is none.
         BrokenArtefact: it is damaged, or made from another vocabulary.
     """
-    check_index(directory, KIND, FORMAT, vocabulary, hint=_HINT)
+    check_index(directory, KIND, FORMAT, vocabulary.sha256, hint=_HINT)
     return NameIndex(*(open_array(directory, field.name) for field in fields(NameIndex)))
 
 

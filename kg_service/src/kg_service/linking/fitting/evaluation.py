@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kg_service.linking.dictionary.candidates import wanted_concepts
-from kg_service.linking.fitting.prior import LabelledText
+from kg_service.linking.dictionary.prior import LabelledText
 from kg_service.linking.fitting.scoring import (
     Hit,
     Score,

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kg_service.linking.dictionary.dictionary import DictionaryLinker
+from kg_service.linking.dictionary.prior import ODDS, LabelledText, Prior, fit_prior
 from kg_service.linking.fitting.evaluation import split_by_hash
-from kg_service.linking.fitting.prior import ODDS, LabelledText, Prior, fit_prior
 from kg_service.linking.fitting.scoring import hits_of, score_spans
 
 _FACTORS = (ODDS, 2.0, 3.0, 6.75, 9.0, 12.0)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-from kg_service.linking.fitting.prior import LabelledText
+from kg_service.linking.dictionary.prior import LabelledText
 from kg_service.linking.model import LinkedCaption
 
 _Labelled = TypeVar("_Labelled", bound=Any)

@@ -113,7 +113,7 @@ def open_trigram_index(directory: Path, vocabulary: Vocabulary) -> TrigramIndex:
         NotFound: there is none.
         BrokenArtefact: it is damaged, or made from another vocabulary.
     """
-    check_index(directory, KIND, FORMAT, vocabulary, hint=_HINT)
+    check_index(directory, KIND, FORMAT, vocabulary.sha256, hint=_HINT)
     return TrigramIndex(*(open_array(directory, field.name) for field in fields(TrigramIndex)))
 
 

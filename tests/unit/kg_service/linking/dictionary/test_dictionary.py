@@ -9,7 +9,7 @@ from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 
-EXAMPLE = Path(__file__).parents[4] / "examples" / "vocabulary"
+EXAMPLE = Path(__file__).parents[5] / "examples" / "vocabulary"
 
 
 @pytest.fixture

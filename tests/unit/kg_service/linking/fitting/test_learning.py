@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 from kg_service.linking.builder import open_dictionary_linker
+from kg_service.linking.dictionary.prior import ODDS, fit_prior, open_prior, save_prior
 from kg_service.linking.fitting.learning import learn
-from kg_service.linking.fitting.prior import ODDS, fit_prior, open_prior, save_prior
 
 LUNG = "C0024109"
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from kg_service.linking.scispacy.linker import trigrams
+from kg_service.linking.scispacy import trigrams
 from kg_service.linking.scispacy.trigrams import build_trigram_index, ensure_trigram_index, open_trigram_index, trigram_folder
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary

@@ -9,8 +9,8 @@ import numpy as np
 
 from kg_service.linking.dictionary.candidates import CONFIRMED, LEARNED, Bools, Candidates, Floats, code_of, decoded, runs
 from kg_service.linking.dictionary.name_index import find_keys
+from kg_service.linking.dictionary.prior import Prior
 from kg_service.linking.dictionary.tokens import LEMMAS, Ints, Tokens
-from kg_service.linking.fitting.prior import Prior
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 

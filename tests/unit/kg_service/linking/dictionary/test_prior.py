@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from kg_service.linking.fitting.prior import fit_prior, open_prior, save_prior
+from kg_service.linking.dictionary.prior import fit_prior, open_prior, save_prior
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 
 NODULE, OTHER_NODULE, EFFUSION, LUNG, AORTA = "C0028259", "C0011847", "C0013687", "C0024109", "C0003483"
