@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from nbclip.ids import check_image_id
 from nbclip.schemas.explanations import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.cli.options import Data, VocabularyFolder
 from kg_service.cli.shown.console import stdout
@@ -25,8 +25,8 @@ def explain(
     other_id: Annotated[str, typer.Argument(metavar="B", help="Id of another one.")],
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
-    representation: RepresentationOption = "hybrid",
-    limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Wiring that are listed.")] = 20,
+    representation: RepresentationOption = DEFAULT_REPRESENTATION,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Parts that are listed.")] = 20,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     json: Annotated[bool, typer.Option("--json", help="What `POST /explain` answers.")] = False,
@@ -60,7 +60,7 @@ def neighbours(
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=MAX_NEIGHBOURS, help="How many.")] = 10,
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
-    representation: RepresentationOption = "hybrid",
+    representation: RepresentationOption = DEFAULT_REPRESENTATION,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     json: Annotated[bool, typer.Option("--json", help="What `GET /images/ID/neighbours` answers.")] = False,
