@@ -183,7 +183,7 @@ def test_a_snapshot_holds_the_representations_that_are_asked_for(folder, command
     assert (card["method"], card["epochs"], card["seed"], card["dimension"]) == ("transe", 2, 7, 128)
     assert "torch" in manifest.versions
     assert manifest.variants["concepts/dk"]["smoothing"] == 0
-    assert command("snapshot", "publish", "--data", folder, "--transe-preset", "slow")[0] == 2
+    assert command("snapshot", "publish", "--data", folder, "--set", "transe.preset=slow")[0] == 2
 
 
 def test_an_unknown_representation_is_refused_by_name(folder, command):

@@ -11,7 +11,7 @@ from nbclip.errors import InvalidInput
 
 from kg_service.cli.shown.console import complain, stderr
 from kg_service.ingest.readers import Format
-from kg_service.linking.settings import LinkerKind
+from kg_service.linking.linkers import LINKERS
 from kg_service.vocabulary.model import BadRow
 
 _BAD_ROWS_SHOWN = 20
@@ -28,7 +28,7 @@ VocabularyFolder = Annotated[
 Prior = Annotated[
     Path | None, typer.Option("--prior", help="Fitted prior (`linker fit`); default: none.", rich_help_panel=_PANEL)
 ]
-LinkerName = Annotated[LinkerKind | None, typer.Option("--linker", help="Linker.", rich_help_panel=_PANEL)]
+LinkerName = Annotated[str | None, typer.Option("--linker", help=f"Linker: {', '.join(LINKERS)}.", rich_help_panel=_PANEL)]
 KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in it.", rich_help_panel=_PANEL)]
 FileFormat = Annotated[Format | None, typer.Option(help="How to read it; default: by its name.")]
 Column = Annotated[list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column of a field, such as caption=text.")]
