@@ -1,10 +1,15 @@
-"""A linker of its own, as somebody outside would write it: words that are the preferred name of a concept."""
+"""A linker of its own, as somebody outside would write it: words that are the preferred name of a concept.
+
+Its index, names in JSON, lies beside the vocabulary.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from kg_service.linking.linkers import LinkerKind
@@ -20,9 +25,9 @@ class OwnSettings(LinkerSettings):
 
 
 class OwnLinker:
-    def __init__(self, vocabulary: Vocabulary, settings: OwnSettings) -> None:
-        self._concepts = {vocabulary.preferred_name(cui).lower(): cui for cui in vocabulary}
-        self._least = settings.least_letters
+    def __init__(self, concepts: dict[str, str], least: int) -> None:
+        self._concepts = concepts
+        self._least = least
 
     @property
     def name(self) -> str:
@@ -38,4 +43,15 @@ class OwnLinker:
                 yield Mention(cui, word[0], word[0], word.start(), word.end(), 1.0, "exact", "present")
 
 
-LINKER = LinkerKind(settings=OwnSettings(), open=OwnLinker, compile=lambda vocabulary: None)
+def _index(vocabulary: Vocabulary) -> Path:
+    file = vocabulary.directory.with_name(f"{vocabulary.directory.name}.own.json")
+    if not file.exists():
+        file.write_text(json.dumps({vocabulary.preferred_name(cui).lower(): cui for cui in vocabulary}))
+    return file
+
+
+def _open(vocabulary: Vocabulary, settings: OwnSettings) -> OwnLinker:
+    return OwnLinker(json.loads(_index(vocabulary).read_text()), settings.least_letters)
+
+
+LINKER = LinkerKind(settings=OwnSettings(), open=_open, compile=_index)
