@@ -150,7 +150,7 @@ def test_where_new_images_are_of_no_split_the_command_says_so(service, command, 
     for _ in range(2):
         code, _, err = command("snapshot", "append", "--data", data)
         assert code == 0
-        assert "nothing new of split=train: the snapshot is as it was" in err
+        assert "nothing new of split=train; the snapshot is unchanged" in err
         assert "3 images of the graph are not of split=train" in err
 
 
