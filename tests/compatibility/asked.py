@@ -88,16 +88,16 @@ def of_a_service_with_keys(keys: Mapping[str, str]) -> Requests:
 def _jobs(jobs: Mapping[str, str]) -> Requests:
     text = "image_id,caption,split\njob/1,Chest X-ray with pneumothorax.,valid\njob/2,,valid\njob/1,Another caption.,valid\n"
     return {
+        "ingest-csv": upload("/jobs/ingest?split=valid&dataset=made&on_conflict=reject", text),
+        "ingest-ndjson": upload(
+            "/jobs/ingest", '{"image_id": "job/3", "caption": "Lung.", "split": "valid"}\n', "application/x-ndjson"
+        ),
         "waiting-job-ends": get(f"/jobs/{jobs['waiting']}", until="done"),
         "done-job": get(f"/jobs/{jobs['done']}"),
         "failed-job": get(f"/jobs/{jobs['failed']}"),
         "cancelled-job": get(f"/jobs/{jobs['cancelled']}"),
         "stop-a-job-that-has-ended": delete(f"/jobs/{jobs['done']}"),
-        "ingest-csv": upload("/jobs/ingest?split=valid&dataset=made&on_conflict=reject", text),
         "ingested-csv": get("/jobs/{ingest-csv}", until="done"),
-        "ingest-ndjson": upload(
-            "/jobs/ingest", '{"image_id": "job/3", "caption": "Lung.", "split": "valid"}\n', "application/x-ndjson"
-        ),
         "ingested-ndjson": get("/jobs/{ingest-ndjson}", until="done"),
         "jobs": get("/jobs"),
         "unknown-job": get(f"/jobs/{'0' * 64}"),
