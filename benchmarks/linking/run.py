@@ -61,6 +61,7 @@ PEERS = (
             ),
             "kg_service/src/kg_service/vocabulary",
         ),
+        beside=True,
     ),
 )
 
