@@ -13,11 +13,10 @@ from typing import Any
 from unittest.mock import patch
 
 from corpora import Document, bc5cdr, medmentions, roco, vocabulary
-from kg_service.linking import candidates, normaliser, tokens
 from kg_service.linking.builder import build_linker
-from kg_service.linking.dictionary import DictionaryLinker
-from kg_service.linking.name_index import build_name_index, open_name_index
-from kg_service.linking.scoring import hits_of, score_documents, score_spans, within
+from kg_service.linking.dictionary.dictionary import DictionaryLinker, candidates, normaliser, tokens
+from kg_service.linking.dictionary.name_index import build_name_index, open_name_index
+from kg_service.linking.fitting.scoring import hits_of, score_documents, score_spans, within
 from kg_service.linking.settings import LinkerSettings
 from tasks import semantic_types
 

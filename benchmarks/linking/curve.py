@@ -8,7 +8,7 @@ from typing import Any
 
 from corpora import Document, VocabularyName, vocabulary
 from kg_service.linking.builder import build_linker
-from kg_service.linking.scoring import Hit, Score, hits_of
+from kg_service.linking.fitting.scoring import Hit, Score, hits_of
 from kg_service.linking.settings import LinkerSettings
 from tasks import Task, score, score_by_group, semantic_types
 

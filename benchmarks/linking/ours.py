@@ -16,9 +16,9 @@ from ablation import ablate
 from corpora import Document, VocabularyName, bc5cdr, medmentions, roco, vocabulary
 from curve import draw
 from kg_service.linking.builder import build_linker, open_dictionary_linker
-from kg_service.linking.learning import learn
-from kg_service.linking.prior import save_prior
-from kg_service.linking.scoring import hits_of, score_documents, score_spans, within
+from kg_service.linking.dictionary.prior import save_prior
+from kg_service.linking.fitting.learning import learn
+from kg_service.linking.fitting.scoring import hits_of, score_documents, score_spans, within
 from kg_service.linking.semantic_groups import group_types
 from kg_service.linking.settings import LinkerSettings, Nested
 

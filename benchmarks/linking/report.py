@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from corpora import Document
-from kg_service.linking.scoring import Hit, Score
+from kg_service.linking.fitting.scoring import Hit, Score
 from runner import HERE, REPOSITORY, Index, Peer, Settings
 from tasks import GROUPS, OTHER, TASKS, Task, score_by_group
 

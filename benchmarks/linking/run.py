@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from corpora import Document
-from kg_service.linking.scoring import Score
+from kg_service.linking.fitting.scoring import Score
 from report import Result, render, write_report
 from runner import Answer, Peer, PeerFailed, Settings, ask, index_of, is_answered, say
 from tasks import TASKS, Corpus, Part, Task, choosing_task, documents, score
@@ -54,13 +54,7 @@ PEERS = (
         "scispacy, untrained",
         "scispacy",
         ({"min_score": 0.75},),
-        sources=(
-            *(
-                f"kg_service/src/kg_service/linking/{name}.py"
-                for name in ("scispacy", "scispacy_knowledge", "trigrams", "cosines")
-            ),
-            "kg_service/src/kg_service/vocabulary",
-        ),
+        sources=("kg_service/src/kg_service/linking/scispacy", "kg_service/src/kg_service/vocabulary"),
         beside=True,
     ),
 )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from corpora import Document, VocabularyName, vocabulary
-from kg_service.linking.scoring import Hit
+from kg_service.linking.fitting.scoring import Hit
 from tasks import Corpus, Task, labelled_texts, semantic_types, unlabelled_texts
 
 CACHE = Path.home() / ".cache" / "nbclip-bench"

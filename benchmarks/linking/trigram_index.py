@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from corpora import Document, bc5cdr, medmentions, vocabulary
-from kg_service.linking.cosines import Found, nearest
-from kg_service.linking.scispacy import ScispacyLinker
-from kg_service.linking.scispacy_knowledge import ExactGenerator, build_candidate_generator
-from kg_service.linking.scoring import within
+from kg_service.linking.fitting.scoring import within
+from kg_service.linking.scispacy.cosines import Found, nearest
+from kg_service.linking.scispacy.knowledge import ExactGenerator, build_candidate_generator
+from kg_service.linking.scispacy.linker import ScispacyLinker
+from kg_service.linking.scispacy.trigrams import build_trigram_index
 from kg_service.linking.settings import LinkerSettings
-from kg_service.linking.trigrams import build_trigram_index
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 from peers.worker import peak_mb

@@ -61,10 +61,10 @@ ROWS = (
         "R7",
         "the n-th write, flush or rename kills",
         (
-            f"{_SERVICE}/test_durable_writes.py",
+            f"{_SERVICE}/storage/test_durable_writes.py",
             f"{_SERVICE}/snapshot/test_publication_deaths.py",
             f"{_SERVICE}/snapshot/test_append.py",
-            f"{_TRAINER}/test_checkpoint.py",
+            f"{_TRAINER}/runs/test_checkpoint.py",
             f"{_API}/test_jobs.py",
             "-k",
             "dying_at_any_write or killed_at_any_place",
@@ -91,8 +91,8 @@ ROWS = (
         "R11",
         "the trainer killed, and one of two ranks",
         (
-            f"{_TRAINER}/test_loop.py",
-            f"{_TRAINER}/test_ranks.py",
+            f"{_TRAINER}/training/test_loop.py",
+            f"{_TRAINER}/parallel/test_ranks.py",
             "-k",
             "killed_process or rank_is_killed",
         ),

@@ -39,7 +39,7 @@ from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from load import KEY, Load, Tally, run_for
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 from plot import plot_soak
 from watch import Watch
 from wire import service

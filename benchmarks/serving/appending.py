@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 from kernels import least_seconds
-from kg_service.durable import write_file
-from kg_service.graph.embedded import open_embedded
+from kg_service.graph.embedded.store import open_embedded
 from kg_service.graph.store import AttributeEdge, ConceptNode, Graph, GraphBatch, ImageNode, Revision
-from kg_service.similarity import similarity
+from kg_service.similarity.kernel import similarity
 from kg_service.snapshot import Snapshot, SnapshotFolder
 from kg_service.snapshot.append import append_graph, embed_segment, with_tail
 from kg_service.snapshot.mark import Mark
 from kg_service.snapshot.segment import Segment
+from kg_service.storage.durable import write_file
 
 _SEGMENTS = (0, 1, 8)
 _RUNS = 5

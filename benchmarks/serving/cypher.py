@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 
 from kernels import least_seconds
 from kg_service.graph import open_store
+from kg_service.graph.exports.transfer import copy
 from kg_service.graph.store import GraphStore
-from kg_service.graph.transfer import copy
 from neo4j import Driver
 from support.neo4j.artifacts import find_artifacts, find_java
 from support.neo4j.choice import choose

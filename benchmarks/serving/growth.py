@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from appending import in_memory_seconds, read_new_seconds
 from kernels import least_seconds
-from kg_service.api.logging import configure_logging
+from kg_service.app.logging import configure_logging
 from kg_service.graph import open_store
-from kg_service.similarity import similarity
+from kg_service.similarity.kernel import similarity
 from kg_service.snapshot import Snapshot
 from kg_service.snapshot.publication import publish
 from page import PAGE, shown, write_between

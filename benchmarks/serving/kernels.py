@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from kg_service.similarity import similarity, similarity_to_all
+from kg_service.similarity.kernel import similarity, similarity_to_all
 from kg_service.snapshot import Snapshot, explain, find_neighbours
 
 _RUNS = 7

@@ -26,7 +26,7 @@ from appending import append_seconds, segment_seconds
 from cypher import NEO4J_SIZES, neo4j_seconds
 from goals import APPENDED, CYPHER, KERNEL, MEMORY, START, WIRE, goal_lines
 from kernels import kernel_seconds, look_seconds
-from kg_service.api.logging import configure_logging
+from kg_service.app.logging import configure_logging
 from kg_service.graph import open_store
 from kg_service.snapshot import Snapshot, SnapshotFolder
 from kg_service.snapshot.publication import publish

@@ -17,7 +17,7 @@ from pathlib import Path
 from kernels import least_in_turns
 from kg_service.snapshot import Snapshot, answer_targets
 from nbclip.codec import MEDIA_TYPE
-from nbclip.schemas import TargetsRequest
+from nbclip.schemas.targets import TargetsRequest
 
 _DTYPES = ("float32", "float16")
 FORMS = tuple(f"{way}, {dtype}" for way in ("TCP", "unix socket") for dtype in _DTYPES)

@@ -22,10 +22,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from kg_service.graph import open_store
-from kg_service.graph.neo4j_admin import export_neo4j_admin
-from kg_service.graph.parquet import export_parquet
+from kg_service.graph.exports.neo4j_admin import export_neo4j_admin
+from kg_service.graph.exports.parquet import export_parquet
+from kg_service.graph.exports.transfer import copy
 from kg_service.graph.store import GraphBatch, GraphStore, ImageNode
-from kg_service.graph.transfer import copy
 from support.neo4j.choice import choose
 from support.neo4j.database import claim, wipe
 from support.neo4j.offline import import_offline

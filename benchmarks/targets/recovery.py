@@ -9,7 +9,7 @@ import numpy as np
 from corpus import Image, frequencies, vocabulary
 from halves import POOL
 from kg_service.graph.store import Graph
-from kg_service.similarity import similarity
+from kg_service.similarity.kernel import similarity
 from measures import ranking
 from methods import Cuis, Embed
 

@@ -10,7 +10,7 @@ import numpy as np
 from corpus import Image, graph_of, is_a_edges
 from halves import Trial
 from kg_service.graph.store import Graph
-from kg_service.similarity import similarity
+from kg_service.similarity.kernel import similarity
 from measures import Floats, ncg, precision, ranking, spearman
 from methods import Method
 

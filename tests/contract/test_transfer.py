@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 from kg_service.graph import open_store
-from kg_service.graph.parquet import export_parquet
+from kg_service.graph.exports.parquet import export_parquet
+from kg_service.graph.exports.tables import each_concept_once
+from kg_service.graph.exports.transfer import copy
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphCounts, ImageNode, IsAEdge
-from kg_service.graph.tables import each_concept_once
-from kg_service.graph.transfer import copy
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot.publication import publish
 from nbclip.errors import Conflict

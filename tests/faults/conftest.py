@@ -14,7 +14,7 @@ from kg_service.linking.builder import build_linker
 from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 from neo4j.exceptions import DriverError, Neo4jError
 from support.neo4j.database import wipe
 from support.service import Service

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from kg_service.graph import open_store
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 from support.counts import often
 from support.service import Service, upsert
 from support.waiting import eventually

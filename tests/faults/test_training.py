@@ -10,10 +10,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-from nbclip_trainer.checkpoint import load_checkpoint
-from nbclip_trainer.loop import train
 from nbclip_trainer.presets import load_config
-from nbclip_trainer.tracking import read_metrics
+from nbclip_trainer.runs.checkpoint import load_checkpoint
+from nbclip_trainer.runs.tracking import read_metrics
+from nbclip_trainer.training.loop import train
 from PIL import Image
 from support.counts import often
 from support.neo4j.server import free_ports

@@ -11,7 +11,7 @@ import socket
 import traceback
 
 from nbclip_trainer.config import DeviceSettings
-from nbclip_trainer.distributed import joined
+from nbclip_trainer.parallel.world import joined
 
 _SECONDS = 240
 
@@ -19,7 +19,7 @@ _SECONDS = 240
 def run_ranks(function, *arguments, ranks=2):
     """What `function(world, *arguments)` returned on each rank, in their order; the first error of any is raised."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nbclip_trainer.loop", __name__])
+    context.set_forkserver_preload(["nbclip_trainer.training.loop", __name__])
     port, running = _free_port(), []
     for rank in range(ranks):
         mine, theirs = context.Pipe(duplex=False)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx2
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 
 STARTS_WITHIN_S = 60
 COMMAND = [sys.executable, "-m", "kg_service"]

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from nbclip.codec import TargetMatrix
-from nbclip_trainer.optimisation import build_optimizer
 from nbclip_trainer.presets import load_config
-from nbclip_trainer.session import build_session
-from nbclip_trainer.step import train_step
+from nbclip_trainer.training.optimisation import build_optimizer
+from nbclip_trainer.training.session import build_session
+from nbclip_trainer.training.step import train_step
 from PIL import Image
 
 _VISION_TRANSFORMER = "model.architecture.vision_cfg={image_size: 32, layers: 2, width: 16, head_width: 8, patch_size: 16}"

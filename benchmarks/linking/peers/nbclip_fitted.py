@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from kg_service.linking.builder import index_folder
-from kg_service.linking.dictionary import DictionaryLinker
-from kg_service.linking.evaluation import LabelledCaption
-from kg_service.linking.learning import learn
-from kg_service.linking.name_index import open_name_index
-from kg_service.linking.prior import save_prior
+from kg_service.linking.dictionary.dictionary import DictionaryLinker
+from kg_service.linking.dictionary.name_index import open_name_index
+from kg_service.linking.dictionary.prior import save_prior
+from kg_service.linking.fitting.evaluation import LabelledCaption
+from kg_service.linking.fitting.learning import learn
 from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.vocabulary import open_vocabulary
 

@@ -1,5 +1,5 @@
 """`python -m kg_service`."""
 
-from kg_service.cli import main
+from kg_service.cli.main import main
 
 main()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from nbclip.errors import InvalidInput
-from nbclip.schemas import MAX_BATCH, MAX_ITEMS
+from nbclip.schemas.base import MAX_ITEMS
+from nbclip.schemas.targets import MAX_BATCH
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import safetensors
 
 from nbclip.errors import InvalidInput
-from nbclip.schemas import MatrixDtype
+from nbclip.schemas.targets import MatrixDtype
 
 MEDIA_TYPE = "application/vnd.safetensors"
 _KINDS = {"F32": np.float32, "F16": np.float16, "U8": np.uint8, "I32": np.int32, "I64": np.int64}

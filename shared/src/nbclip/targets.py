@@ -19,7 +19,7 @@ from typing import Any
 
 import array_api_compat
 
-from nbclip.schemas import TargetParameters
+from nbclip.schemas.targets import TargetParameters
 
 Array = Any
 """A numpy array or a torch tensor."""

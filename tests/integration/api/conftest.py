@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import structlog
 from kg_service.api.application import create_app
-from kg_service.api.keys import add_key
-from kg_service.cli import main
+from kg_service.app.keys import add_key
+from kg_service.cli.main import main
 from kg_service.config import load_settings
 from kg_service.graph import open_store
 from kg_service.ingest.pipeline import ingest_items
@@ -17,7 +17,7 @@ from kg_service.linking.builder import build_linker
 from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 from starlette.testclient import TestClient
 
 RRF = Path(__file__).parents[3] / "examples" / "vocabulary"

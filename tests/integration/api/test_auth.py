@@ -3,7 +3,7 @@
 import pytest
 from kg_service.api.application import create_app
 from kg_service.api.auth import Guard
-from kg_service.api.keys import add_key
+from kg_service.app.keys import add_key
 from kg_service.config import Settings
 from nbclip.errors import Unauthorized
 from starlette.routing import Mount

@@ -9,8 +9,8 @@ from resource import RLIM_INFINITY
 
 import pytest
 from integration.api.test_process import JSON, LINK, Service
-from kg_service.api import connection_limits as limits
-from kg_service.api.keys import add_key
+from kg_service.api.serving import connection_limits as limits
+from kg_service.app.keys import add_key
 from kg_service.config import Settings
 from support.waiting import eventually
 

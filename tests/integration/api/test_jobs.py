@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from kg_service.durable import locked
 from kg_service.graph import open_store
 from kg_service.ingest.pipeline import ingest_file
 from kg_service.jobs import spool
@@ -18,6 +17,7 @@ from kg_service.jobs.spool import Order, read_job, receiving
 from kg_service.jobs.tidying import tidy
 from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
+from kg_service.storage.durable import locked
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip.errors import Unavailable
 from support.deaths import deaths_of
@@ -270,8 +270,8 @@ def test_upkeep_outlives_what_it_meets(service, monkeypatch):
             raise OSError(24, "Too many open files")
         return False
 
-    monkeypatch.setattr("kg_service.api.upkeep.has_work", no_descriptor)
-    monkeypatch.setattr("kg_service.api.upkeep._LOOKS_EVERY_S", 0.01)
+    monkeypatch.setattr("kg_service.app.upkeep.has_work", no_descriptor)
+    monkeypatch.setattr("kg_service.app.upkeep._LOOKS_EVERY_S", 0.01)
     service()
     eventually(lambda: len(met) > 5, 30)
 

@@ -1,7 +1,7 @@
 """What is damaged is named by file, and not by where this machine keeps it."""
 
 import pytest
-from kg_service.api.own_paths import without_own_paths
+from kg_service.app.own_paths import without_own_paths
 from kg_service.config import Settings
 from kg_service.jobs.spool import Order, Progress, receiving
 

@@ -5,7 +5,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from kg_service.api.keys import add_key
+from kg_service.app.keys import add_key
 from kg_service.web.page import content_security_policy, page
 from playwright.sync_api import expect, sync_playwright
 from support.chromium import find_chromium

@@ -6,7 +6,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from kg_service.api.application import create_app
-from kg_service.api.keys import add_key
+from kg_service.app.keys import add_key
 from kg_service.config import Settings, load_settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from kg_service.api.application import create_app
-from kg_service.api.logging import configure_logging
+from kg_service.app.logging import configure_logging
 from kg_service.config import load_settings
 from starlette.testclient import TestClient
 

@@ -22,7 +22,7 @@ from kg_service.linking.builder import build_linker
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from kg_service.web.browser import guide, saved_scripts, scripts, style
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 from starlette.testclient import TestClient
 from support.neo4j.database import wipe
 

@@ -7,8 +7,8 @@ import neo4j
 import numpy as np
 import pytest
 from kg_service.graph import open_store
-from kg_service.graph.neo4j_admin import export_neo4j_admin, import_commands
-from kg_service.graph.neo4j_schema import schema
+from kg_service.graph.exports.neo4j_admin import export_neo4j_admin, import_commands
+from kg_service.graph.neo4j.schema import schema
 from kg_service.graph.store import AttributeEdge, GraphBatch, GraphCounts, ImageNode
 from nbclip.errors import Conflict
 from support.graphs import CONCEPTS, nasty_graph

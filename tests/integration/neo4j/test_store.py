@@ -10,12 +10,12 @@ from contextlib import closing
 import neo4j
 import numpy as np
 import pytest
-from kg_service.cli import app
+from kg_service.cli.main import app
 from kg_service.errors import WrongCredentials
 from kg_service.graph import open_store
-from kg_service.graph.bolt import REQUEST, Bolt, parse_address
-from kg_service.graph.mirror import Mirror
-from kg_service.graph.neo4j_schema import SCHEMA_VERSION, query, schema
+from kg_service.graph.neo4j.bolt import REQUEST, Bolt, parse_address
+from kg_service.graph.neo4j.mirror import Mirror
+from kg_service.graph.neo4j.schema import SCHEMA_VERSION, query, schema
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphCounts, ImageNode, IsAEdge
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound, Unavailable
 from typer.testing import CliRunner

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kg_service.api.keys import Keyring
+from kg_service.app.keys import Keyring
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "secrets.sh"
 NAMES = {"neo4j_password", "trainer_key", "admin_key", "keys.json"}

@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[3]
 PACKAGES = {"shared": "nbclip", "kg_service": "kg_service", "trainer": "nbclip_trainer"}
 PRIVATE = {
-    "kg_service/api": {"h11", "uvicorn"},
-    "kg_service/linking/scispacy_knowledge": {"scikit-learn"},
+    "kg_service/api/serving": {"h11", "uvicorn"},
+    "kg_service/linking/scispacy/knowledge": {"scikit-learn"},
 }
 """Where attributes that begin with `_` are taken from what others made, and whose they are."""
 
@@ -47,26 +47,26 @@ def imported(tree):
 def undeclared(folder, declared, own):
     """Imports of no declared distribution, by module; a module that no installed distribution has counts by its own name."""
     owners = packages_distributions()
-    known = own | set(sys.stdlib_module_names)
     return {
         (module, str(path.relative_to(ROOT)))
         for path, tree in trees(folder)
-        for module in imported(tree)
-        if module not in known and declared.isdisjoint(map(normalised, owners.get(module, [module])))
+        for module in set(imported(tree)) - own(path) - set(sys.stdlib_module_names)
+        if declared.isdisjoint(map(normalised, owners.get(module, [module])))
     }
 
 
 @pytest.mark.parametrize("folder", PACKAGES)
 def test_what_a_distribution_imports_it_declares(folder):
     declared = {normalised(requirement.name) for requirement in requirements(folder)}
-    assert undeclared(ROOT / folder / "src", declared, {PACKAGES[folder]}) == set()
+    assert undeclared(ROOT / folder / "src", declared, lambda path: {PACKAGES[folder]}) == set()
 
 
 def test_what_tests_import_is_declared_by_what_they_test_or_by_their_groups():
     settings = [tomllib.loads((ROOT / folder / "pyproject.toml").read_text()) for folder in ("", *PACKAGES)]
     groups = [Requirement(line) for each in settings for group in each.get("dependency-groups", {}).values() for line in group]
     declared = {normalised(requirement.name) for requirement in chain(groups, *map(requirements, PACKAGES))}
-    assert undeclared(ROOT / "tests", declared, {"support", "integration", *PACKAGES.values()}) == set()
+    own = {*PACKAGES.values(), *(path.name for path in (ROOT / "tests").iterdir())}
+    assert undeclared(ROOT / "tests", declared, lambda path: own | {beside.stem for beside in path.parent.glob("*.py")}) == set()
 
 
 def private_names(tree):

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbclip.errors import InvalidId, NBClipError
 from nbclip.ids import caption_sha256, check_cui, check_image_id, check_snapshot_id
-from nbclip.schemas import MAX_BATCH, ImageItem, TargetsRequest
+from nbclip.schemas.images import ImageItem
+from nbclip.schemas.targets import MAX_BATCH, TargetsRequest
 from pydantic import ValidationError
 
 

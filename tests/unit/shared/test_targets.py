@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from nbclip.schemas import TargetParameters
+from nbclip.schemas.targets import TargetParameters
 from nbclip.targets import build_targets, duplicate_mask, hard_targets
 
 ENOUGH = 24

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 from nbclip import codec
 from nbclip.codec import TargetMatrix
-from nbclip.schemas import (
-    Info,
-    Problem,
-    RepresentationsRequest,
-    SnapshotManifest,
-    SnapshotOut,
-    TargetsRequest,
-)
+from nbclip.schemas.service import Info, Problem
+from nbclip.schemas.snapshots import SnapshotManifest, SnapshotOut
+from nbclip.schemas.targets import RepresentationsRequest, TargetsRequest
 from nbclip.vectors import VectorBatch, encode_vectors
+from nbclip_trainer.config import TrainConfig
+from nbclip_trainer.evaluation.evaluate import evaluate_run
+from nbclip_trainer.runs.results import Protocol
+from nbclip_trainer.training.loop import train
 from PIL import Image
 
 OLD, NEW = "0" * 64, "f" * 64
@@ -238,3 +237,37 @@ def metadata(tmp_path_factory):
                 f"case-{case}", f"C000000{case % 3} C000001{case // 3 % 2}" if case % 2 else "",
             ])  # fmt: skip
     return folder / "metadata.csv"
+
+
+def tiny(metadata, **settings):
+    architecture = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "width": 16, "heads": 2, "layers": 1},
+    }
+    return TrainConfig(
+        **{
+            "epochs": 2,
+            "batch_size": 16,
+            "model": {"name": "tiny", "architecture": architecture},
+            "data": {"files": [metadata], "pictures": "memory", "workers": 0},
+            "augmentation": {"kind": "none"},
+            "log": {"every": 1, "diagnostics_every": 1},
+            "device": {"name": "cpu", "threads": 1},
+            **settings,
+        }
+    )
+
+
+PROTOCOL = Protocol(class_ks=(1, 5), cui_ks=(1, 5), minimum_class_size=4, resamples=200)
+
+
+@pytest.fixture(scope="session")
+def runs(metadata, tmp_path_factory):
+    """Two trained and evaluated runs: one-hot targets, and noise."""
+    folder = tmp_path_factory.mktemp("runs")
+    noise = {"targets": {"knowledge": "noise", "noise": "per_image"}, "loss": {"name": "sm"}}
+    for name, settings in {"clip": {}, "noise-twin": noise}.items():
+        train(tiny(metadata, **settings), folder / name)
+        evaluate_run(folder / name, protocol=PROTOCOL)
+    return [folder / "clip", folder / "noise-twin"]

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from nbclip_trainer import cli
 from nbclip_trainer.presets import preset_names
-from nbclip_trainer.run_folder import read_config
+from nbclip_trainer.runs.folder import read_config
 
 
 @pytest.fixture

@@ -104,9 +104,9 @@ def train(
     """
     import stamina.instrumentation
 
-    from nbclip_trainer import loop
-    from nbclip_trainer.distributed import joined, restarts
+    from nbclip_trainer.parallel.world import joined, restarts
     from nbclip_trainer.presets import load_config
+    from nbclip_trainer.training import loop
 
     # The client warns in its own words, once in ten seconds.
     stamina.instrumentation.set_on_retry_hooks([])
@@ -153,10 +153,10 @@ def evaluate(
     [cyan]nbclip evaluate runs/nbclip --data metadata.csv --split retrieval --checkpoint best[/cyan]
     """
     from nbclip_trainer.config import DeviceSettings
-    from nbclip_trainer.distributed import alone
     from nbclip_trainer.evaluation.evaluate import evaluate_run
-    from nbclip_trainer.evaluation.results import Protocol
-    from nbclip_trainer.run_folder import read_config
+    from nbclip_trainer.parallel.world import alone
+    from nbclip_trainer.runs.folder import read_config
+    from nbclip_trainer.runs.results import Protocol
 
     with _ontology(ancestors, service, key_file) as ontology:
         metrics = evaluate_run(
@@ -183,7 +183,7 @@ def report(
 
     [cyan]nbclip report runs/clip runs/nbclip --out report.html[/cyan]
     """
-    from nbclip_trainer.evaluation.report import write_report
+    from nbclip_trainer.report.report import write_report
 
     _out().print(str(write_report(runs, out, baseline=baseline).absolute()), soft_wrap=True)
 
@@ -216,9 +216,9 @@ def reproduce(
     import stamina.instrumentation
 
     from nbclip_trainer.config import DeviceSettings
-    from nbclip_trainer.distributed import alone
-    from nbclip_trainer.reproduce.arms import TABLES
-    from nbclip_trainer.reproduce.runs import Plan, run_all, seeds_of
+    from nbclip_trainer.experiments.arms import TABLES
+    from nbclip_trainer.experiments.runs import Plan, run_all, seeds_of
+    from nbclip_trainer.parallel.world import alone
 
     stamina.instrumentation.set_on_retry_hooks([])
     names = [name for name in TABLES if table.value in {name, "tables"}]
@@ -231,7 +231,7 @@ def reproduce(
             if not run_all(plan, ontology=ontology, device=where, stop=stop, console=_err()):
                 _err().print("stopped; the same command goes on", soft_wrap=True)
                 raise typer.Exit(130)
-    from nbclip_trainer.reproduce.pages import write_table
+    from nbclip_trainer.experiments.pages import write_table
 
     for name in names:
         _out().print(str(write_table(name, plan)), soft_wrap=True)
@@ -250,8 +250,8 @@ def export(
     [cyan]nbclip export runs/nbclip --out nbclip-model[/cyan]
     [cyan]python -c 'import open_clip; open_clip.create_model("local-dir:nbclip-model")'[/cyan]
     """
-    from nbclip_trainer.export import export_run
-    from nbclip_trainer.run_folder import read_config
+    from nbclip_trainer.models.export import export_run
+    from nbclip_trainer.runs.folder import read_config
 
     chosen = read_config(run).checkpoint.select if checkpoint is None else checkpoint.value
     _out().print(str(export_run(run, out, chosen)), soft_wrap=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from nbclip.schemas import TargetParameters
+from nbclip.schemas.targets import TargetParameters
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _FREE_ON_RESUME: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The web application: middleware, routes, and the parts they stand on."""
+"""The web application: middleware, routes, and the wiring they stand on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ import structlog
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from kg_service.api import metrics
 from kg_service.api.auth import Guard
-from kg_service.api.limits import Gate, Places
 from kg_service.api.openapi import schema_of
-from kg_service.api.parts import Parts
 from kg_service.api.problems import handle_errors
-from kg_service.api.request_log import RequestLog
 from kg_service.api.routes import (
     concepts,
     explain,
@@ -31,7 +27,11 @@ from kg_service.api.routes import (
     targets,
 )
 from kg_service.api.routes.neo4j_browser import neo4j_browser
-from kg_service.api.upkeep import Upkeep
+from kg_service.api.serving import metrics
+from kg_service.api.serving.limits import Gate, Places
+from kg_service.api.serving.request_log import RequestLog
+from kg_service.app.upkeep import Upkeep
+from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
 
 _DESCRIPTION = """
@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.parts = Parts(settings)
+    app.state.wiring = Wiring(settings)
     app.state.metrics = metrics.Metrics()
     app.state.guard = Guard(settings)
     app.state.places = Places(settings.max_concurrent, "requests")
@@ -74,13 +74,13 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    parts: Parts = app.state.parts
+    wiring: Wiring = app.state.wiring
     # Without asking the store, which may keep us waiting, and without the linker, whose libraries take a second: targets need
     # neither, readiness asks both.
-    for name, error in (await run_in_threadpool(parts.local_failures, ("store", "vocabulary", "snapshot"))).items():
+    for name, error in (await run_in_threadpool(wiring.local_failures, ("store", "vocabulary", "snapshot"))).items():
         structlog.get_logger().warning("not ready", part=name, reason=str(error))
-    upkeep = Upkeep(parts.settings)
+    upkeep = Upkeep(wiring.settings)
     upkeep.start()
     yield
     await run_in_threadpool(upkeep.close)
-    parts.close()
+    wiring.close()

@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.security import HTTPBearer
 from nbclip.errors import BrokenArtefact, Busy, Forbidden, Unauthorized, Unavailable
 
-from kg_service.api.keys import Keyring, Scope
+from kg_service.app.keys import Keyring, Scope
 from kg_service.config import Settings
 
 _KEYLESS = "local"

@@ -1,4 +1,4 @@
-"""What routes ask for: the parts, and the scope and work place that they need."""
+"""What routes ask for: the wiring, and the scope and work place that they need."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from kg_service.api.auth import require
-from kg_service.api.keys import Scope
-from kg_service.api.limits import graph_place, work_place
-from kg_service.api.parts import Parts
+from kg_service.api.serving.limits import graph_place, work_place
+from kg_service.app.keys import Scope
+from kg_service.app.wiring import Wiring
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
+async def _wiring(request: Request) -> Wiring:
+    wiring: Wiring = request.app.state.wiring
+    return wiring
 
 
-PartsOf = Annotated[Parts, Depends(_parts)]
+WiringOf = Annotated[Wiring, Depends(_wiring)]
 
 
 async def _held() -> AsyncIterator[ExitStack]:

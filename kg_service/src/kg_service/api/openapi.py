@@ -7,7 +7,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from nbclip.schemas import ExplainRequest, ImagesRequest, LinkRequest, Problem, PublishRequest, TargetsRequest
+from nbclip.schemas.explanations import ExplainRequest
+from nbclip.schemas.images import ImagesRequest
+from nbclip.schemas.linking import LinkRequest
+from nbclip.schemas.service import Problem
+from nbclip.schemas.snapshots import PublishRequest
+from nbclip.schemas.targets import TargetsRequest
 from pydantic.json_schema import models_json_schema
 
 _BODIES = (ImagesRequest, LinkRequest, TargetsRequest, ExplainRequest, PublishRequest, Problem)

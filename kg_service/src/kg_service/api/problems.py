@@ -10,11 +10,11 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from nbclip.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauthorized, Unavailable
-from nbclip.schemas import Problem
+from nbclip.schemas.service import Problem
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from kg_service.api.own_paths import without_own_paths
+from kg_service.app.own_paths import without_own_paths
 from kg_service.config import Settings
 
 MEDIA_TYPE = "application/problem+json"

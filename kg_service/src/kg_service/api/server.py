@@ -20,9 +20,9 @@ from nbclip.errors import InvalidInput, NBClipError
 from threadpoolctl import threadpool_limits
 
 from kg_service.api.application import create_app
-from kg_service.api.connection import Protocol
-from kg_service.api.connection_limits import connection_limits
-from kg_service.api.keys import refuse_open_bind
+from kg_service.api.serving.connection import Protocol
+from kg_service.api.serving.connection_limits import connection_limits
+from kg_service.app.keys import refuse_open_bind
 from kg_service.config import Settings, unknown_variables
 from kg_service.errors import WrongCredentials
 from kg_service.graph import probe

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nbclip.errors import InvalidInput, NotFound
 
-from kg_service.graph.embedded import open_embedded
+from kg_service.graph.embedded.store import open_embedded
 from kg_service.graph.store import GraphStore
 
 __all__ = ["open_store", "probe", "require_store"]
@@ -41,7 +41,7 @@ def open_store(
         BrokenArtefact, Unavailable: as `open_embedded`.
     """
     if _is_neo4j(url):
-        from kg_service.graph.neo4j import open_neo4j
+        from kg_service.graph.neo4j.store import open_neo4j
 
         return open_neo4j(url, user=user, password=password, mirror=mirror, bulk=bulk, read_only=read_only)
     return open_embedded(_embedded_path(url))
@@ -55,7 +55,7 @@ def probe(url: str, *, user: str, password: str) -> None:
         InvalidInput, BrokenArtefact, Unavailable: as `open_store` and `GraphStore.check`.
     """
     if _is_neo4j(url):
-        from kg_service.graph.neo4j import try_login
+        from kg_service.graph.neo4j.store import try_login
 
         try_login(url, user=user, password=password)
     else:

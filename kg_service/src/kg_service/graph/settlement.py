@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from nbclip.errors import InvalidInput
-from nbclip.schemas import Outcome
+from nbclip.schemas.images import Outcome
 
 from kg_service.graph.store import ConceptNode, GraphBatch, ImageNode, ImageOutcome, IsAEdge, OnConflict
 

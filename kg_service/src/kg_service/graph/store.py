@@ -12,7 +12,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from nbclip.schemas import Assertion, Outcome
+from nbclip.schemas.images import Outcome
+from nbclip.schemas.linking import Assertion
 
 OnConflict = Literal["reject", "replace"]
 

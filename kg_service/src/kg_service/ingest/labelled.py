@@ -15,12 +15,12 @@ from typing import Any, Self
 
 from nbclip.errors import InvalidId, InvalidInput
 from nbclip.ids import Cui, check_cui
-from nbclip.schemas import MAX_CAPTION_CHARACTERS
+from nbclip.schemas.base import MAX_CAPTION_CHARACTERS
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions, format_of, read_companion, reason, records, split_cuis
-from kg_service.linking.evaluation import LabelledCaption
+from kg_service.linking.fitting.evaluation import LabelledCaption
 from kg_service.vocabulary.model import BadRow
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from nbclip.schemas import ImageItem, ItemOutcome, Outcome
+from nbclip.schemas.images import ImageItem, ItemOutcome, Outcome
 
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphStore, ImageNode, IsAEdge, OnConflict
 from kg_service.ingest.lines import TextFile

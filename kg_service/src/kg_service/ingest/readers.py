@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from nbclip.errors import InvalidId, InvalidInput
 from nbclip.ids import check_cui
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 from pydantic import ValidationError
 
 from kg_service.ingest.lines import Line, TextFile

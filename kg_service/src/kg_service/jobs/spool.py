@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 from nbclip.errors import BrokenArtefact, NotFound, Unavailable
-from nbclip.schemas import JobProblem, JobState, Outcome
+from nbclip.schemas.images import Outcome
+from nbclip.schemas.jobs import JobProblem, JobState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kg_service.durable import install, new_folder, sync, write_file
 from kg_service.graph.store import OnConflict
 from kg_service.ingest.readers import Format, ReadOptions
+from kg_service.storage.durable import install, new_folder, sync, write_file
 
 _SUFFIXES: dict[Format, str] = {"csv": ".csv", "tsv": ".tsv", "roco": ".txt", "ndjson": ".ndjson"}
 _ORDER, _PROGRESS, _CANCELLED = "order.json", "progress.json", "cancelled"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from kg_service.durable import new_folder
 from kg_service.jobs.spool import Job, all_jobs, keeping, read_job
+from kg_service.storage.durable import new_folder
 
 _DAY_S = 86_400.0
 

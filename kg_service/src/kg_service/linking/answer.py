@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbclip.schemas import Candidate, LinkedCaptionOut, LinkResponse, MentionOut
+from nbclip.schemas.linking import Candidate, LinkedCaptionOut, LinkResponse, MentionOut
 
 from kg_service.linking.model import LinkCandidate, Linker, Mention
 from kg_service.linking.semantic_groups import groups_of

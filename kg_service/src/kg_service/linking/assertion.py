@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
-from nbclip.schemas import Assertion
+from nbclip.schemas.linking import Assertion
 
 from kg_service.linking.tables import read_table
 

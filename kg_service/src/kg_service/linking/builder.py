@@ -6,10 +6,10 @@ from pathlib import Path
 
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 
-from kg_service.linking.dictionary import DictionaryLinker
+from kg_service.linking.dictionary.dictionary import DictionaryLinker
+from kg_service.linking.dictionary.name_index import NameIndex, build_name_index, open_name_index
 from kg_service.linking.model import Linker
-from kg_service.linking.name_index import NameIndex, build_name_index, open_name_index
-from kg_service.linking.scispacy import ScispacyLinker
+from kg_service.linking.scispacy.linker import ScispacyLinker
 from kg_service.linking.settings import LinkerKind, LinkerSettings
 from kg_service.vocabulary.vocabulary import Vocabulary
 

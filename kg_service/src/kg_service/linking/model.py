@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from nbclip.schemas import Assertion
+from nbclip.schemas.linking import Assertion
 
 
 class LinkCandidate(NamedTuple):

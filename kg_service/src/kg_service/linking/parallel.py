@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from nbclip.schemas import Assertion
+from nbclip.schemas.linking import Assertion
 
 from kg_service.linking.builder import build_linker
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Linker, Mention

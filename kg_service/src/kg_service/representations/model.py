@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 from nbclip.errors import InvalidInput
-from nbclip.schemas import Knowledge
+from nbclip.schemas.targets import Knowledge
 from scipy import sparse
 
 from kg_service.graph.store import Graph

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from nbclip.codec import TargetMatrix, tensor_parts
 from nbclip.errors import InvalidInput, UnknownImages
-from nbclip.schemas import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
+from nbclip.schemas.targets import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
 from nbclip.targets import build_targets, duplicate_mask
 from nbclip.vectors import VectorBatch
 
-from kg_service.similarity import Rows, has_knowledge, similarity, take_rows, to_float16
+from kg_service.similarity.kernel import Rows, has_knowledge, similarity, take_rows, to_float16
 from kg_service.snapshot.reader import Snapshot
 from kg_service.snapshot.segment import join_vectors, joined_ids
 

@@ -21,10 +21,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import structlog
-from nbclip.schemas import AppendCounts, Appended, SnapshotManifest
+from nbclip.schemas.snapshots import AppendCounts, Appended, SnapshotManifest
 from scipy import sparse
 
-from kg_service.durable import locked, new_folder, sweep, write_file
 from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.model import FittedRepresentation, other_version
 from kg_service.representations.restored import representations_of_cards
@@ -33,6 +32,7 @@ from kg_service.snapshot.mark import Mark, read_mark, write_mark
 from kg_service.snapshot.publication import PATIENCE_S, VERSIONED, described_files, install_snapshot, prepared, version_of
 from kg_service.snapshot.reader import Snapshot, SnapshotFolder
 from kg_service.snapshot.segment import Segment, Variant, image_arrays, joined, joined_concepts, save_segment
+from kg_service.storage.durable import locked, new_folder, sweep, write_file
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 _PATIENCE_S = 5.0

@@ -14,18 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from nbclip.schemas import (
-    CommonAncestor,
-    ConceptRef,
-    Contribution,
-    ContributionKind,
-    ExplainedImage,
-    ExplainResponse,
-    Knowledge,
-)
+from nbclip.schemas.concepts import ConceptRef
+from nbclip.schemas.explanations import CommonAncestor, Contribution, ContributionKind, ExplainedImage, ExplainResponse
+from nbclip.schemas.targets import Knowledge
 
 from kg_service.representations.model import Contributions, Positions, other_version
-from kg_service.similarity import Rows, has_knowledge, similarity
+from kg_service.similarity.kernel import Rows, has_knowledge, similarity
 from kg_service.snapshot.ancestry import nearest_common_ancestors
 from kg_service.snapshot.answer import unknown_images
 from kg_service.snapshot.reader import Snapshot

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from nbclip.ids import caption_sha256
-from nbclip.schemas import SnapshotManifest
+from nbclip.schemas.snapshots import SnapshotManifest
 
 MANIFEST = "manifest.json"
 CURRENT = "CURRENT"

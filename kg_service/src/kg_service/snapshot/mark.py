@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kg_service.durable import write_file
 from kg_service.graph.store import Revision
+from kg_service.storage.durable import write_file
 
 _NAME = "mark.json"
 

@@ -10,9 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from nbclip.errors import NotFound
-from nbclip.schemas import ConceptRef, Knowledge, Neighbour, NeighboursResponse
+from nbclip.schemas.concepts import ConceptRef
+from nbclip.schemas.explanations import Neighbour, NeighboursResponse
+from nbclip.schemas.targets import Knowledge
 
-from kg_service.similarity import Rows, has_knowledge, similarity_to_all
+from kg_service.similarity.kernel import Rows, has_knowledge, similarity_to_all
 from kg_service.snapshot.explanation import NameOf
 from kg_service.snapshot.reader import Snapshot
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from nbclip.errors import BrokenArtefact, Gone, NotFound
 
-from kg_service.durable import locked, new_folder, sweep
 from kg_service.snapshot.reader import SnapshotFolder, stands_on
+from kg_service.storage.durable import locked, new_folder, sweep
 
 _PATIENCE_S = 10.0
 

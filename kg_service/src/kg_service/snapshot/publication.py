@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import structlog
 from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound
-from nbclip.schemas import SnapshotFile, SnapshotManifest
+from nbclip.schemas.snapshots import SnapshotFile, SnapshotManifest
 from threadpoolctl import threadpool_limits
 
-from kg_service.durable import install, locked, new_folder, sha256_of, sweep, sync_all, write_file
 from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.model import Card, FittedRepresentation, Representation
@@ -28,6 +27,7 @@ from kg_service.snapshot.hierarchy import warn_of_other_is_a
 from kg_service.snapshot.mark import Mark, write_mark
 from kg_service.snapshot.reader import SnapshotFolder
 from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
+from kg_service.storage.durable import install, locked, new_folder, sha256_of, sweep, sync_all, write_file
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 version_of = functools.cache(importlib.metadata.version)

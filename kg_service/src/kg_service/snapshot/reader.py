@@ -14,14 +14,15 @@ import numpy.typing as npt
 import pydantic
 from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound, Unavailable
 from nbclip.ids import check_snapshot_id, is_snapshot_id
-from nbclip.schemas import Knowledge, SnapshotManifest
+from nbclip.schemas.snapshots import SnapshotManifest
+from nbclip.schemas.targets import Knowledge
 
-from kg_service.durable import sha256_of
 from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.snapshot.ancestry import IsA, index_is_a
 from kg_service.snapshot.damage import Damage
 from kg_service.snapshot.files import CURRENT, MANIFEST, Arrays, load_array, load_arrays, snapshot_id
 from kg_service.snapshot.segment import Segment, Variant, joined, load_segment
+from kg_service.storage.durable import sha256_of
 
 Found = TypeVar("Found")
 _FORMAT = SnapshotManifest.model_fields["format"].default

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from nbclip.errors import InvalidInput
 
-from kg_service.vocabulary.artefact import ArrayWriter, describe_file, write_manifest, writing_folder
+from kg_service.storage.artefact import ArrayWriter, describe_file, write_manifest, writing_folder
+from kg_service.storage.strings import StringsWriter
 from kg_service.vocabulary.atoms import AtomFiles, Names, Precedence, names_of, precedence_of
 from kg_service.vocabulary.format import FORMAT, KIND, cui_text
 from kg_service.vocabulary.hierarchy import adjacency, cycle_edges
@@ -21,7 +22,6 @@ from kg_service.vocabulary.model import BuildReport, Edge, VocabularyFilters
 from kg_service.vocabulary.pairs import pack, recoded, unpack
 from kg_service.vocabulary.release import Release, read_release
 from kg_service.vocabulary.rrf import BadRows, Progress
-from kg_service.vocabulary.strings import StringsWriter
 from kg_service.vocabulary.threads import map_in_order
 from kg_service.vocabulary.words import WordFiles, Words, words_of
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kg_service.vocabulary.strings import Strings
+from kg_service.storage.strings import Strings
 
 _WORD = re.compile(r"[^\W_]+")
 _LAST = chr(0x10FFFF)

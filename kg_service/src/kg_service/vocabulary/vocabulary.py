@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from nbclip.errors import BrokenArtefact, NotFound
 
-from kg_service import durable
-from kg_service.vocabulary.artefact import Manifest, open_array, read_manifest
+from kg_service.storage import durable
+from kg_service.storage.artefact import Manifest, open_array, read_manifest
+from kg_service.storage.strings import Strings
 from kg_service.vocabulary.format import CODE_MASK, FORMAT, KIND, RANK_SHIFT, SOURCE_SHIFT, cui_number, cui_text
 from kg_service.vocabulary.model import Ancestor, Concept, Edge, Name
 from kg_service.vocabulary.search import WordIndex
-from kg_service.vocabulary.strings import Strings
 
 _HINT = "build one: kg-service vocabulary build RRF_DIR"
 _NAME_BATCH = 1 << 16

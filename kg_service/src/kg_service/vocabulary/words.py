@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg_service.vocabulary.strings import bytes_of, write_strings
+from kg_service.storage.strings import bytes_of, write_strings
 
 Int64s = npt.NDArray[np.int64]
 

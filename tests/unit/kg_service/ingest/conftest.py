@@ -4,7 +4,7 @@ C0000001 pneumonia ─is_a─ C0000003 lung disease ─is_a─ C0000005 disease 
 """
 
 import pytest
-from kg_service.graph.embedded import open_embedded
+from kg_service.graph.embedded.store import open_embedded
 from kg_service.linking.model import LinkedCaption, Mention
 from kg_service.vocabulary.model import Concept, Edge
 

@@ -4,7 +4,7 @@ import pytest
 from kg_service.ingest.labelled import read_labelled
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
-from kg_service.linking.evaluation import LabelledCaption
+from kg_service.linking.fitting.evaluation import LabelledCaption
 from kg_service.vocabulary.model import BadRow
 from nbclip.errors import InvalidInput
 

@@ -3,7 +3,7 @@ from kg_service.graph.store import AttributeEdge, ConceptNode, GraphCounts, Imag
 from kg_service.ingest.pipeline import FIRST_PROBLEMS, ingest_file, ingest_items, link_batch
 from kg_service.ingest.readers import ReadOptions
 from nbclip.errors import InvalidInput
-from nbclip.schemas import ImageItem, ItemOutcome
+from nbclip.schemas.images import ImageItem, ItemOutcome
 
 PNEUMONIA, EFFUSION, LUNG_DISEASE, DISEASE, UNKNOWN = "C0000001", "C0000002", "C0000003", "C0000005", "C7777777"
 

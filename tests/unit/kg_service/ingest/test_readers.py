@@ -10,7 +10,7 @@ from kg_service.ingest.lines import MAX_LINE_BYTES, TextFile
 from kg_service.ingest.readers import ReadOptions, Row, read_items
 from kg_service.vocabulary.model import BadRow
 from nbclip.errors import InvalidInput
-from nbclip.schemas import ImageItem
+from nbclip.schemas.images import ImageItem
 from support.counts import often
 
 

@@ -10,7 +10,7 @@ from kg_service.representations import cooccurrence
 from kg_service.representations.cooccurrence import cooccurrence_vectors
 from kg_service.representations.hybrid import Hybrid, restore_hybrid
 from kg_service.representations.redundancy import overlaps
-from kg_service.similarity import has_knowledge, similarity
+from kg_service.similarity.kernel import has_knowledge, similarity
 from scipy import sparse
 
 CUIS = [["C0000001"], ["C0000001", "C0000002"], ["C0000003"], ["C0000004"], []]

@@ -26,7 +26,7 @@ from kg_service.snapshot.reader import Base, Snapshot
 from kg_service.snapshot.segment import Segment, image_arrays
 from nbclip.errors import BrokenArtefact, InvalidInput, Unavailable
 from nbclip.ids import caption_sha256
-from nbclip.schemas import RepresentationsRequest, TargetsRequest
+from nbclip.schemas.targets import RepresentationsRequest, TargetsRequest
 from safetensors.numpy import load
 from support.deaths import deaths_of
 from support.small_graphs import GraphOnly, graph_of, random_graphs

@@ -14,7 +14,7 @@ from kg_service.representations.transe import TransE
 from kg_service.snapshot import SnapshotFolder, answer_targets, explain
 from kg_service.snapshot.publication import publish
 from nbclip.errors import InvalidInput, UnknownImages
-from nbclip.schemas import TargetsRequest
+from nbclip.schemas.targets import TargetsRequest
 from support.small_graphs import GraphOnly, random_graphs
 
 PNEUMONIA, EFFUSION, LUNG_DISEASE, FRACTURE, DISEASE = (f"C000000{number}" for number in range(1, 6))

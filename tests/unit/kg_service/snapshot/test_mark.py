@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kg_service.graph.embedded import EmbeddedStore, open_embedded
+from kg_service.graph.embedded.store import EmbeddedStore, open_embedded
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge, Revision
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder

@@ -13,7 +13,7 @@ from kg_service.snapshot import SnapshotFolder, answer_targets, find_neighbours
 from kg_service.snapshot.neighbours import largest
 from kg_service.snapshot.publication import publish
 from nbclip.errors import InvalidInput, NotFound
-from nbclip.schemas import TargetsRequest
+from nbclip.schemas.targets import TargetsRequest
 from support.small_graphs import GraphOnly, graph_of, random_graphs
 
 

@@ -9,7 +9,7 @@ from kg_service.representations.transe import TransE
 from kg_service.snapshot import SnapshotFolder, answer_targets, embeddings_parts
 from kg_service.snapshot.publication import publish
 from nbclip.errors import BrokenArtefact, Gone, InvalidId, InvalidInput, Unavailable, UnknownImages
-from nbclip.schemas import TargetsRequest
+from nbclip.schemas.targets import TargetsRequest
 from support.small_graphs import GraphOnly
 
 HYBRID = Hybrid(smoothing=0, hub_share=1.0, redundancy=0)

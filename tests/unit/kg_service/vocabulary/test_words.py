@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kg_service.vocabulary.strings import Strings
+from kg_service.storage.strings import Strings
 from kg_service.vocabulary.words import WordFiles, words_of
 
 TEXTS = st.lists(st.text("aAbBzZ09 -_+.|'éÉßİıΣςαжЖ中²½٣\u0301\u00a0\u2013", max_size=12), max_size=12)

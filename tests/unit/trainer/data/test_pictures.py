@@ -11,8 +11,8 @@ from nbclip_trainer.config import DataSettings
 from nbclip_trainer.data.dataset import read_dataset
 from nbclip_trainer.data.pictures import bad_pictures, load_pictures, open_picture
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
-from nbclip_trainer.distributed import World
 from nbclip_trainer.errors import BadPicture
+from nbclip_trainer.parallel.world import World
 from nbclip_trainer.presets import load_config
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image

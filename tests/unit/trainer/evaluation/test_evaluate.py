@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from nbclip_trainer.evaluation.evaluate import evaluate_run
-from nbclip_trainer.evaluation.figures import differences, summarise
 from nbclip_trainer.evaluation.ontology import Ontology
-from nbclip_trainer.evaluation.results import QUERY_COLUMNS, Evaluation, Protocol, check_comparable, read_scored
+from nbclip_trainer.evaluation.summary import differences, summarise
+from nbclip_trainer.runs.results import QUERY_COLUMNS, Evaluation, Protocol, check_comparable, read_scored
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import httpx2
 import pytest
 from nbclip.errors import InvalidInput, Unavailable
-from nbclip.schemas import ConceptOut, ConceptRef
+from nbclip.schemas.concepts import ConceptOut, ConceptRef
 from nbclip_trainer.evaluation.ontology import fetch_ancestors, read_ancestors
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import polars as pl
 import pytest
-from nbclip_trainer.evaluation.pictures import read_pictures
-from nbclip_trainer.evaluation.results import Protocol
+from nbclip_trainer.evaluation.labelled import read_pictures
 from nbclip_trainer.evaluation.scoring import Candidate, score
+from nbclip_trainer.runs.results import Protocol
 from sklearn.metrics import balanced_accuracy_score
 
 LABELS = ["CT"] * 5 + ["MR"] * 3 + ["XR"] * 2 + ["NM"] + [""]

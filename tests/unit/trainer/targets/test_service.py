@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from nbclip.errors import Gone, InvalidInput, NotFound, Unauthorized
-from nbclip.schemas import Problem, ProblemItem
+from nbclip.schemas.service import Problem, ProblemItem
 from nbclip_trainer.config import ServiceSettings, TargetSettings
 from nbclip_trainer.errors import ServiceAway
 from nbclip_trainer.targets.multiply import similarity_on

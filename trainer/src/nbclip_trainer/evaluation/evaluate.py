@@ -13,12 +13,12 @@ from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import sources_of
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
-from nbclip_trainer.evaluation.figures import summarise
+from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredPictures, class_sizes, read_pictures
 from nbclip_trainer.evaluation.ontology import Ontology
-from nbclip_trainer.evaluation.pictures import CLASS_TASKS, ScoredPictures, class_sizes, read_pictures
-from nbclip_trainer.evaluation.results import ClassCount, DataFile, Evaluation, Protocol, Scored, write_scored
 from nbclip_trainer.evaluation.scoring import Candidate, Features, score, scored_classes
-from nbclip_trainer.model import load_run
+from nbclip_trainer.evaluation.summary import summarise
+from nbclip_trainer.models.building import load_run
+from nbclip_trainer.runs.results import ClassCount, DataFile, Evaluation, Protocol, Scored, write_scored
 
 _PICTURE_COLUMNS = ("image_id", "file", "caption", "caption_source", "source", "licence", "attribution", "cuis", *CLASS_TASKS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx2
 from nbclip.errors import InvalidInput, Unavailable
-from nbclip.schemas import ConceptOut
+from nbclip.schemas.concepts import ConceptOut
 from pydantic import TypeAdapter, ValidationError
 
 Ancestors = dict[str, frozenset[str]]

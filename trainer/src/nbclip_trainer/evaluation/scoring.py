@@ -13,10 +13,10 @@ import numpy.typing as npt
 import polars as pl
 
 from nbclip_trainer.evaluation.cui import ConceptSets, concept_sets, cui_chance, cui_figures
-from nbclip_trainer.evaluation.pictures import CLASS_TASKS, ScoredPictures, class_sizes, class_text, codes
+from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredPictures, class_sizes, class_text, codes
 from nbclip_trainer.evaluation.ranking import rank
-from nbclip_trainer.evaluation.results import QUERY_COLUMNS, Direction, Protocol, Ranker
 from nbclip_trainer.evaluation.retrieval import chance_figures, class_figures, relevance
+from nbclip_trainer.runs.results import QUERY_COLUMNS, Direction, Protocol, Ranker
 
 Features = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]

@@ -22,7 +22,8 @@ import stamina
 from nbclip import codec, errors
 from nbclip.codec import TargetMatrix
 from nbclip.errors import InvalidInput, NBClipError, NotFound
-from nbclip.schemas import Info, Problem, SnapshotOut
+from nbclip.schemas.service import Info, Problem
+from nbclip.schemas.snapshots import SnapshotOut
 from nbclip.vectors import VectorBatch, decode_vectors
 from pydantic import BaseModel, ValidationError
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Response
-from nbclip.schemas import ExplainRequest, ExplainResponse
+from nbclip.schemas.explanations import ExplainRequest, ExplainResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.dependencies import PartsOf, working
+from kg_service.api.dependencies import WiringOf, working
 from kg_service.api.problems import BODY, KEYED, described
 from kg_service.snapshot import explain
 
@@ -27,11 +27,11 @@ EXAMPLES: dict[str, Any] = {
     dependencies=working("read"),
     openapi_extra=accepts(ExplainRequest, EXAMPLES),
 )
-def explain_pair(parts: PartsOf, body: JsonBody) -> Response:
+def explain_pair(wiring: WiringOf, body: JsonBody) -> Response:
     """What brings the similarity of two images: concepts that both have, ancestors, concepts that occur together.
 
     The shares add up to the number that `POST /targets` gives for the two with output `similarity`. Asks the snapshot alone.
     """
     wanted = parse(ExplainRequest, body, lambda _: None)
     asked = wanted.model_dump(exclude={"snapshot"})
-    return answer(explain(parts.snapshots.open(wanted.snapshot), **asked, name_of=parts.name_of))
+    return answer(explain(wiring.snapshots.open(wanted.snapshot), **asked, name_of=wiring.name_of))

@@ -10,13 +10,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from nbclip.errors import InvalidInput, NotFound
 from nbclip.ids import MAX_IMAGE_ID_BYTES, caption_sha256, check_image_id
-from nbclip.schemas import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse
+from nbclip.schemas.images import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.dependencies import PartsOf, asking_graph
-from kg_service.api.limits import check_items
-from kg_service.api.parts import Parts
+from kg_service.api.dependencies import WiringOf, asking_graph
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.limits import check_items
+from kg_service.app.wiring import Wiring
 from kg_service.graph.store import ImageNode
 from kg_service.ingest.pipeline import ingest_items
 
@@ -41,7 +41,7 @@ ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_
     dependencies=asking_graph("ingest"),
     openapi_extra=accepts(ImagesRequest, EXAMPLES),
 )
-def upsert(parts: PartsOf, body: JsonBody) -> Response:
+def upsert(wiring: WiringOf, body: JsonBody) -> Response:
     """Stores images in one transaction. `cuis` given are used as they are, otherwise the caption is linked.
 
     The same id with the same content is `unchanged`; with other content it is `rejected`, or with `on_conflict: "replace"`
@@ -50,8 +50,8 @@ def upsert(parts: PartsOf, body: JsonBody) -> Response:
     Targets know them once the graph is published or appended (`POST /snapshots`), which the service does by itself where
     `KG_APPEND_EVERY_S` says so.
     """
-    request = parse(ImagesRequest, body, lambda values: check_items(values, "items", parts.settings.max_items))
-    results = ingest_items(request.items, parts.store, parts.linker, parts.vocabulary, request.on_conflict)
+    request = parse(ImagesRequest, body, lambda values: check_items(values, "items", wiring.settings.max_items))
+    results = ingest_items(request.items, wiring.store, wiring.linker, wiring.vocabulary, request.on_conflict)
     return answer(ImagesResponse(results=results, counts=dict(Counter(result.outcome for result in results))))
 
 
@@ -62,14 +62,14 @@ def upsert(parts: PartsOf, body: JsonBody) -> Response:
     dependencies=asking_graph("read"),
 )
 def page(
-    parts: PartsOf,
+    wiring: WiringOf,
     cursor: Annotated[str, Query(max_length=1_000, description="`next_cursor` of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> Response:
     """Images ordered by id."""
-    nodes = parts.store.images(after=_id_of(cursor), limit=limit)
+    nodes = wiring.store.images(after=_id_of(cursor), limit=limit)
     next_cursor = _cursor_of(nodes[-1].image_id) if len(nodes) == limit else None
-    return answer(ImagePage(images=[_shown(parts, node) for node in nodes], next_cursor=next_cursor))
+    return answer(ImagePage(images=[_shown(wiring, node) for node in nodes], next_cursor=next_cursor))
 
 
 @router.get(
@@ -78,12 +78,12 @@ def page(
     responses=described(*KEYED, 404, 422),
     dependencies=asking_graph("read"),
 )
-def show(parts: PartsOf, image_id: ImageIdPath) -> Response:
+def show(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     """One image with what its caption says."""
-    node = parts.store.image(check_image_id(image_id))
+    node = wiring.store.image(check_image_id(image_id))
     if node is None:
         raise _unknown(image_id)
-    return answer(_shown(parts, node))
+    return answer(_shown(wiring, node))
 
 
 @router.delete(
@@ -92,12 +92,12 @@ def show(parts: PartsOf, image_id: ImageIdPath) -> Response:
     responses=described(*KEYED, 404, 422),
     dependencies=asking_graph("ingest"),
 )
-def remove(parts: PartsOf, image_id: ImageIdPath) -> None:
+def remove(wiring: WiringOf, image_id: ImageIdPath) -> None:
     """Removes an image from the graph; snapshots that hold it stay as they are.
 
     Sent again after an answer that was lost, it may say 404: then the image is gone.
     """
-    if not parts.store.delete_image(check_image_id(image_id)):
+    if not wiring.store.delete_image(check_image_id(image_id)):
         raise _unknown(image_id)
 
 
@@ -105,7 +105,7 @@ def _unknown(image_id: str) -> NotFound:
     return NotFound(f"no image {image_id!r:.200}", hint="GET /images lists them")
 
 
-def _shown(parts: Parts, node: ImageNode) -> ImageOut:
+def _shown(wiring: Wiring, node: ImageNode) -> ImageOut:
     return ImageOut(
         image_id=node.image_id,
         caption=node.caption,
@@ -116,8 +116,8 @@ def _shown(parts: Parts, node: ImageNode) -> ImageOut:
         attributes=[
             Attribute(
                 cui=edge.cui,
-                name=parts.name_of(edge.cui),
-                groups=parts.groups_of(edge.cui),
+                name=wiring.name_of(edge.cui),
+                groups=wiring.groups_of(edge.cui),
                 text=edge.text,
                 start=edge.start,
                 end=edge.end,

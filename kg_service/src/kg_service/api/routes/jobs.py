@@ -6,15 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from nbclip.errors import InvalidInput
-from nbclip.schemas import WITHOUT_NUL, JobList, JobOut
+from nbclip.schemas.base import WITHOUT_NUL
+from nbclip.schemas.jobs import JobList, JobOut
 from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.auth import require
 from kg_service.api.body import answer
-from kg_service.api.dependencies import PartsOf, working
-from kg_service.api.limits import upload_place
-from kg_service.api.own_paths import without_own_paths
+from kg_service.api.dependencies import WiringOf, working
 from kg_service.api.problems import BODY, KEYED, UnsupportedMediaType, described
+from kg_service.api.serving.limits import upload_place
+from kg_service.app.own_paths import without_own_paths
 from kg_service.config import Settings
 from kg_service.graph.store import OnConflict
 from kg_service.ingest.readers import ALIASES, Format
@@ -49,7 +50,7 @@ JobIdPath = Annotated[str, Path(description="64 hexadecimal digits")]
 )
 async def submit(
     request: Request,
-    parts: PartsOf,
+    wiring: WiringOf,
     on_conflict: Annotated[OnConflict, Query(description="what happens to an image stored with other content")] = "reject",
     dataset: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows that name none")] = None,
     split: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows that name none")] = None,
@@ -72,29 +73,31 @@ async def submit(
         relink=relink,
         on_conflict=on_conflict,
     )
-    with receiving(parts.settings.jobs_folder, order) as spooled:
+    with receiving(wiring.settings.jobs_folder, order) as spooled:
         await _take_in(request, spooled)
         job = await run_in_threadpool(spooled.keep)
-    return answer(_shown(job, parts.settings), 202, {"Location": f"/jobs/{job.id}"})
+    return answer(_shown(job, wiring.settings), 202, {"Location": f"/jobs/{job.id}"})
 
 
 @router.get("", response_model=JobList, responses=described(*KEYED), dependencies=working("ingest"))
-def list_all(parts: PartsOf) -> Response:
+def list_all(wiring: WiringOf) -> Response:
     """The newest 100 bulk ingests."""
-    return answer(JobList(jobs=[_shown(job, parts.settings) for job in reversed(all_jobs(parts.settings.jobs_folder)[-_SHOWN:])]))
+    return answer(
+        JobList(jobs=[_shown(job, wiring.settings) for job in reversed(all_jobs(wiring.settings.jobs_folder)[-_SHOWN:])])
+    )
 
 
 @router.get("/{job_id}", response_model=JobOut, responses=described(*KEYED, 404, 422), dependencies=working("ingest"))
-def show(parts: PartsOf, job_id: JobIdPath) -> Response:
+def show(wiring: WiringOf, job_id: JobIdPath) -> Response:
     """How far a bulk ingest is: counts, rate, what is left, the first problems."""
-    return answer(_shown(read_job(parts.settings.jobs_folder, job_id), parts.settings))
+    return answer(_shown(read_job(wiring.settings.jobs_folder, job_id), wiring.settings))
 
 
 @router.delete("/{job_id}", response_model=JobOut, responses=described(*KEYED, 404, 422), dependencies=working("ingest"))
-def stop(parts: PartsOf, job_id: JobIdPath) -> Response:
+def stop(wiring: WiringOf, job_id: JobIdPath) -> Response:
     """Ends a bulk ingest after the transaction it is in; what is stored stays. One that has ended stays as it is."""
-    cancel(read_job(parts.settings.jobs_folder, job_id))
-    return answer(_shown(read_job(parts.settings.jobs_folder, job_id), parts.settings))
+    cancel(read_job(wiring.settings.jobs_folder, job_id))
+    return answer(_shown(read_job(wiring.settings.jobs_folder, job_id), wiring.settings))
 
 
 async def _take_in(request: Request, spooled: Spooled) -> None:

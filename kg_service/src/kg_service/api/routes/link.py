@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
-from nbclip.schemas import LinkRequest, LinkResponse
+from nbclip.schemas.linking import LinkRequest, LinkResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.dependencies import PartsOf, working
-from kg_service.api.limits import check_items
+from kg_service.api.dependencies import WiringOf, working
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.limits import check_items
 from kg_service.linking.answer import link_answer
 
 router = APIRouter(tags=["concepts"])
@@ -23,7 +23,7 @@ EXAMPLES = {"negation": {"captions": ["Chest X-ray showing a pleural effusion, n
     dependencies=working("read"),
     openapi_extra=accepts(LinkRequest, EXAMPLES),
 )
-def link(parts: PartsOf, body: JsonBody) -> Response:
+def link(wiring: WiringOf, body: JsonBody) -> Response:
     """Mentions of each caption: span, concept, score, rule, whether it is present, absent or uncertain, and what lost."""
-    request = parse(LinkRequest, body, lambda values: check_items(values, "captions", parts.settings.max_items))
-    return answer(link_answer(request.captions, parts.linker, parts.vocabulary, with_names=parts.settings.show_names))
+    request = parse(LinkRequest, body, lambda values: check_items(values, "captions", wiring.settings.max_items))
+    return answer(link_answer(request.captions, wiring.linker, wiring.vocabulary, with_names=wiring.settings.show_names))

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from nbclip.ids import check_image_id
-from nbclip.schemas import MAX_NEIGHBOURS, Knowledge, NeighboursResponse
+from nbclip.schemas.explanations import MAX_NEIGHBOURS, NeighboursResponse
+from nbclip.schemas.targets import Knowledge
 
 from kg_service.api.body import answer
-from kg_service.api.dependencies import PartsOf, working
+from kg_service.api.dependencies import WiringOf, working
 from kg_service.api.problems import KEYED, described
 from kg_service.api.routes.images import ImageIdPath
 from kg_service.snapshot import find_neighbours
@@ -26,7 +27,7 @@ router = APIRouter(prefix="/images", tags=["images"])
     dependencies=working("read"),
 )
 def neighbours(
-    parts: PartsOf,
+    wiring: WiringOf,
     image_id: ImageIdPath,
     k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many")] = 10,
     snapshot: Annotated[str | None, Query(description="default: the newest")] = None,
@@ -41,11 +42,11 @@ def neighbours(
     """
     return answer(
         find_neighbours(
-            parts.snapshots.open(snapshot),
+            wiring.snapshots.open(snapshot),
             check_image_id(image_id),
             k,
             knowledge=knowledge,
             representation=representation,
-            name_of=parts.name_of,
+            name_of=wiring.name_of,
         )
     )

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from nbclip.codec import MEDIA_TYPE
-from nbclip.schemas import RepresentationsRequest
+from nbclip.schemas.targets import RepresentationsRequest
 from nbclip.vectors import encode_vectors
 
 from kg_service.api.body import JsonBody, accepts, parse
-from kg_service.api.dependencies import Held, PartsOf, working
-from kg_service.api.limits import Places, check_items
+from kg_service.api.dependencies import Held, WiringOf, working
 from kg_service.api.negotiation import choose
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.limits import Places, check_items
 from kg_service.snapshot import answer_representations
 
 router = APIRouter(tags=["targets"])
@@ -30,15 +30,15 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     openapi_extra=accepts(RepresentationsRequest, EXAMPLES),
 )
 def representations(
-    request: Request, parts: PartsOf, held: Held, body: JsonBody, accept: Annotated[str, Header()] = "*/*"
+    request: Request, wiring: WiringOf, held: Held, body: JsonBody, accept: Annotated[str, Header()] = "*/*"
 ) -> Response:
     """Image vectors of a batch, whose dot products are the similarities of `POST /targets`.
 
     Smaller than the matrix from a thousand images on, and a GPU multiplies them faster than the matrix travels.
     """
     choose(accept, (MEDIA_TYPE,))
-    wanted = parse(RepresentationsRequest, body, lambda values: check_items(values, "image_ids", parts.settings.max_columns))
-    batch = answer_representations(parts.snapshots.open(wanted.snapshot), wanted)
+    wanted = parse(RepresentationsRequest, body, lambda values: check_items(values, "image_ids", wiring.settings.max_columns))
+    batch = answer_representations(wiring.snapshots.open(wanted.snapshot), wanted)
     vectors = encode_vectors(batch, wanted.dtype)
     # Counted as cells of four bytes, once their number is known; one answer alone is never too large.
     places: Places = request.app.state.cells

@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Depends, Request, Response
 from nbclip.errors import Busy, Unavailable
-from nbclip.schemas import Info
+from nbclip.schemas.service import Info
 
 from kg_service.api.auth import require
 from kg_service.api.body import answer
-from kg_service.api.dependencies import PartsOf
-from kg_service.api.parts import Parts
+from kg_service.api.dependencies import WiringOf
 from kg_service.api.problems import KEYED, NotReady, described
+from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
 
 router = APIRouter(tags=["service"])
@@ -25,7 +25,7 @@ async def livez() -> dict[str, str]:
 
 
 @router.get("/readyz", responses=described(400, 503))
-def readyz(request: Request, parts: PartsOf) -> dict[str, str]:
+def readyz(request: Request, wiring: WiringOf) -> dict[str, str]:
     """Store, vocabulary, linker and a snapshot can be used; the answer 503 names those that can't, and why.
 
     `degraded`: the current snapshot is damaged, and a former one is served.
@@ -34,12 +34,12 @@ def readyz(request: Request, parts: PartsOf) -> dict[str, str]:
         raise NotReady([{"where": "service", "message": "stopping"}])
     try:
         with request.app.state.probes.take():
-            failures = parts.failures()
+            failures = wiring.failures()
     except Busy as error:
         raise NotReady([{"where": "store", "message": "earlier probes still wait for it"}]) from error
     if failures:
         raise NotReady([{"where": name, "message": str(error)} for name, error in failures.items()])
-    served, current = parts.snapshots.served(), parts.snapshots.current()
+    served, current = wiring.snapshots.served(), wiring.snapshots.current()
     if served != current:
         return {"status": "ready", "degraded": f"snapshot {current} is damaged, {served} is served"}
     return {"status": "ready"}
@@ -51,29 +51,29 @@ def readyz(request: Request, parts: PartsOf) -> dict[str, str]:
     responses=described(*KEYED),
     dependencies=[Depends(require("read"))],
 )
-def info(request: Request, parts: PartsOf) -> Response:
+def info(request: Request, wiring: WiringOf) -> Response:
     """Versions, limits, counts: what a client needs to fit in."""
-    settings = parts.settings
+    settings = wiring.settings
     scheme, separator, _ = settings.store_url.partition("://")
     return answer(
         Info(
             name="nbclip-kg-service",
             version=request.app.version,
-            vocabulary=parts.vocabulary.describe(),
+            vocabulary=wiring.vocabulary.describe(),
             store=scheme if separator else "embedded",
-            linker=parts.linker.name,
-            snapshot=parts.snapshots.served(),
+            linker=wiring.linker.name,
+            snapshot=wiring.snapshots.served(),
             limits=limits(settings),
-            counts=_counts(request, parts),
+            counts=_counts(request, wiring),
         )
     )
 
 
-def _counts(request: Request, parts: Parts) -> dict[str, int]:
+def _counts(request: Request, wiring: Wiring) -> dict[str, int]:
     """Of the graph; empty while the store does not answer, which a client of targets need not care for."""
     try:
         with request.app.state.graph_places.take():
-            return asdict(parts.store.counts())
+            return asdict(wiring.store.counts())
     except (Busy, Unavailable):
         return {}
 

@@ -11,13 +11,14 @@ import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip.codec import MEDIA_TYPE
 from nbclip.errors import BrokenArtefact, Unavailable
-from nbclip.schemas import AppendCounts, Knowledge, PublishRequest, SnapshotList, SnapshotOut
+from nbclip.schemas.snapshots import AppendCounts, PublishRequest, SnapshotList, SnapshotOut
+from nbclip.schemas.targets import Knowledge
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.connection import PartsResponse
-from kg_service.api.dependencies import PartsOf, working
-from kg_service.api.parts import Parts
+from kg_service.api.dependencies import WiringOf, working
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.connection import PartsResponse
+from kg_service.app.wiring import Wiring
 from kg_service.snapshot import embeddings_parts
 
 router = APIRouter(prefix="/snapshots", tags=["snapshots"])
@@ -35,7 +36,7 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     dependencies=working("admin"),
     openapi_extra=accepts(PublishRequest, EXAMPLES),
 )
-def publish_one(request: Request, parts: PartsOf, body: JsonBody) -> Response:
+def publish_one(request: Request, wiring: WiringOf, body: JsonBody) -> Response:
     """Freezes the graph, or the part of it that one dataset or split has. The same graph gives the same id.
 
     With `append` the images that the current snapshot lacks are added to it, of its dataset and split, by its frozen tables: in a
@@ -46,10 +47,10 @@ def publish_one(request: Request, parts: PartsOf, body: JsonBody) -> Response:
     counts = None
     with request.app.state.publishing.take(), _room_on_disk():
         if wanted.append:
-            new_id, counts = _appended(parts)
+            new_id, counts = _appended(wiring)
         else:
-            new_id = _published(parts, wanted)
-    return answer(_shown(parts, new_id, counts), status=201, headers={"Location": f"/snapshots/{new_id}"})
+            new_id = _published(wiring, wanted)
+    return answer(_shown(wiring, new_id, counts), status=201, headers={"Location": f"/snapshots/{new_id}"})
 
 
 @contextmanager
@@ -65,25 +66,25 @@ def _room_on_disk() -> Iterator[None]:
 # What makes snapshots brings libraries that the service need not wait for when it starts.
 
 
-def _appended(parts: Parts) -> tuple[str, AppendCounts]:
+def _appended(wiring: Wiring) -> tuple[str, AppendCounts]:
     from kg_service.snapshot.append import append, with_elsewhere
 
-    new_id, counts = append(parts.store, parts.snapshots)
-    return new_id, with_elsewhere(parts.store, parts.snapshots.manifest(new_id), counts)
+    new_id, counts = append(wiring.store, wiring.snapshots)
+    return new_id, with_elsewhere(wiring.store, wiring.snapshots.manifest(new_id), counts)
 
 
-def _published(parts: Parts, wanted: PublishRequest) -> str:
+def _published(wiring: Wiring, wanted: PublishRequest) -> str:
     from kg_service.representations.chosen import representations_of
     from kg_service.snapshot.publication import publish
 
     return publish(
-        parts.store,
-        parts.settings.snapshots_folder,
+        wiring.store,
+        wiring.settings.snapshots_folder,
         dataset=wanted.dataset,
         split=wanted.split,
-        vocabulary=parts.vocabulary.describe(),
-        hierarchy=parts.vocabulary,
-        representations=representations_of(parts.settings),
+        vocabulary=wiring.vocabulary.describe(),
+        hierarchy=wiring.vocabulary,
+        representations=representations_of(wiring.settings),
     )
 
 
@@ -93,10 +94,10 @@ def _published(parts: Parts, wanted: PublishRequest) -> str:
     responses=described(*KEYED),
     dependencies=working("read"),
 )
-def list_all(parts: PartsOf) -> Response:
+def list_all(wiring: WiringOf) -> Response:
     """Held snapshots; `current` is the one that is served. Those whose manifest is damaged by their ids alone."""
-    current, listed = parts.snapshots.served(), SnapshotList(snapshots=[])
-    for held, manifest in parts.snapshots.manifests():
+    current, listed = wiring.snapshots.served(), SnapshotList(snapshots=[])
+    for held, manifest in wiring.snapshots.manifests():
         if isinstance(manifest, BrokenArtefact):
             listed.damaged.append(held)
             _log_damaged(manifest.message, manifest.hint)
@@ -117,9 +118,9 @@ def _log_damaged(reason: str, hint: str) -> None:
     responses=described(*KEYED, 404, 410, 422),
     dependencies=working("read"),
 )
-def show(parts: PartsOf, snapshot_id: SnapshotIdPath) -> Response:
+def show(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
     """The manifest: what it was made from, what it holds, every file's digest."""
-    return answer(_shown(parts, snapshot_id))
+    return answer(_shown(wiring, snapshot_id))
 
 
 @router.get(
@@ -133,20 +134,20 @@ def show(parts: PartsOf, snapshot_id: SnapshotIdPath) -> Response:
     dependencies=working("read"),
 )
 def embeddings(
-    parts: PartsOf,
+    wiring: WiringOf,
     snapshot_id: SnapshotIdPath,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",
     representation: Annotated[str, Query(pattern=r"^[a-z0-9_-]{1,64}$")] = "hybrid",
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
     """Image vectors, whose dot products are the similarities, and the image ids of their rows."""
-    snapshot = parts.snapshots.open(snapshot_id)
+    snapshot = wiring.snapshots.open(snapshot_id)
     etag = f'"{snapshot_id}-{representation}-{knowledge}"'
     if etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
     return PartsResponse(embeddings_parts(snapshot, knowledge, representation), MEDIA_TYPE, {"ETag": etag})
 
 
-def _shown(parts: Parts, snapshot_id: str, counts: AppendCounts | None = None) -> SnapshotOut:
-    manifest, current = parts.snapshots.manifest(snapshot_id), snapshot_id == parts.snapshots.served()
+def _shown(wiring: Wiring, snapshot_id: str, counts: AppendCounts | None = None) -> SnapshotOut:
+    manifest, current = wiring.snapshots.manifest(snapshot_id), snapshot_id == wiring.snapshots.served()
     return SnapshotOut(id=snapshot_id, current=current, manifest=manifest, append=counts)

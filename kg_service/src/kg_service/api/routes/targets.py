@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from nbclip.codec import MEDIA_TYPE, TargetMatrix, decode, encode_parts
 from nbclip.errors import LimitExceeded
-from nbclip.schemas import TargetsRequest, TargetsResponse
+from nbclip.schemas.targets import TargetsRequest, TargetsResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.connection import PartsResponse
-from kg_service.api.dependencies import Held, PartsOf, working
-from kg_service.api.limits import Places, check_matrix
+from kg_service.api.dependencies import Held, WiringOf, working
 from kg_service.api.negotiation import JSON, choose
 from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.serving.connection import PartsResponse
+from kg_service.api.serving.limits import Places, check_matrix
 from kg_service.snapshot import answer_targets
 
 router = APIRouter(tags=["targets"])
@@ -40,18 +40,18 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     dependencies=working("read"),
     openapi_extra=accepts(TargetsRequest, EXAMPLES),
 )
-def targets(request: Request, parts: PartsOf, held: Held, body: JsonBody, accept: Annotated[str, Header()] = "*/*") -> Response:
+def targets(request: Request, wiring: WiringOf, held: Held, body: JsonBody, accept: Annotated[str, Header()] = "*/*") -> Response:
     """Soft targets of a batch, or the similarities that they are made of.
 
     Rows are one rank's images, columns the global batch. Ask for `application/vnd.safetensors`: JSON is for small matrices.
     """
     form = choose(accept, (JSON, MEDIA_TYPE))
-    wanted = parse(TargetsRequest, body, lambda values: check_matrix(values, parts.settings))
+    wanted = parse(TargetsRequest, body, lambda values: check_matrix(values, wiring.settings))
     cells = len(wanted.image_ids) * len(wanted.column_ids or wanted.image_ids)
     if form == JSON:
-        _refuse_large_json(cells, parts.settings.max_json_cells)
+        _refuse_large_json(cells, wiring.settings.max_json_cells)
     places: Places = request.app.state.cells
-    snapshot = parts.snapshots.open(wanted.snapshot)
+    snapshot = wiring.snapshots.open(wanted.snapshot)
     headers = {"ETag": _etag(snapshot.id, wanted, form), "Vary": "Accept"}
     held.enter_context(places.take(cells))
     parts_of_body = encode_parts(answer_targets(snapshot, wanted), wanted.dtype)

@@ -1,0 +1,175 @@
+"""What bounds a request before any work is done for it: host, body, work places, size of what is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any
+
+from fastapi import Request
+from nbclip.errors import Busy, LimitExceeded
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
+from kg_service.api.serving.connection import until_taken
+from kg_service.config import Settings
+
+BULK = "/jobs/ingest"
+"""The one route whose body may be long."""
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
+
+
+class Gate:
+    """ASGI middleware: refuses requests to another host, and bodies that are too large or too slow, counted as they arrive.
+
+    A request lasts until its answer is taken, so that places bound what waits to be sent.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes what is within the limits."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            check_host(headers.get("host", ""), self._settings.trusted_hosts)
+            limit, timeout_s, pause_s = _body_bounds(scope, self._settings)
+            check_body_bytes(_declared_bytes(headers.get("content-length", "")), limit)
+            receive, send = bounded(receive, limit, timeout_s, pause_s), until_taken(send)
+        await self._app(scope, receive, send)
+
+
+def _body_bounds(scope: Scope, settings: Settings) -> tuple[int, float, float]:
+    """Bytes and seconds that a body may take, and seconds without a byte: a bulk ingest goes to the disk as it comes, others are
+    held in memory."""
+    if scope["method"] == "POST" and scope["path"] == BULK:
+        return settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s
+    return settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s
+
+
+def _declared_bytes(header: str) -> int:
+    return int(header) if header.isdecimal() and len(header) < 20 else 0
+
+
+def check_host(header: str, trusted: Sequence[str]) -> None:
+    """Raises InvalidHost if the Host header names none of the patterns; so a page of another site can't reach a local service."""
+    parts = _HOST.fullmatch(header.lower())
+    if "*" not in trusted and not (parts and any(fnmatchcase(parts[1], pattern.lower()) for pattern in _escaped(trusted))):
+        raise InvalidHost(f"Host {header!r:.80} is not served", hint="add the name to KG_TRUSTED_HOSTS")
+
+
+def _escaped(patterns: Sequence[str]) -> Iterator[str]:
+    """`*` alone is special: the brackets of an IPv6 address are not."""
+    return (pattern.replace("[", "[[]") for pattern in patterns)
+
+
+def check_body_bytes(count: int, limit: int) -> None:
+    """Raises BodyTooLarge over `limit` bytes."""
+    if count > limit:
+        raise BodyTooLarge(f"the body has more than {limit} bytes", hint="send less at once")
+
+
+def bounded(receive: Receive, limit: int, timeout_s: float, pause_s: float) -> Receive:
+    """`receive` that raises BodyTooLarge or BodyTimeout; time counts from the first call to the end of the body, a pause from
+    each call."""
+    taken = 0
+    deadline: float | None = None
+    complete = False
+
+    async def receive_bounded() -> Message:
+        nonlocal taken, deadline, complete
+        if complete:
+            return await receive()
+        now = asyncio.get_running_loop().time()
+        deadline = deadline or now + timeout_s
+        try:
+            async with asyncio.timeout_at(min(deadline, now + pause_s)):
+                message = await receive()
+        except TimeoutError as error:
+            what = f"no whole body in {timeout_s:g} s" if now + pause_s >= deadline else f"nothing of the body in {pause_s:g} s"
+            raise BodyTimeout(what, hint="send it faster, or less at once") from error
+        taken += len(message.get("body", b""))
+        check_body_bytes(taken, limit)
+        complete = not message.get("more_body", False)
+        return message
+
+    return receive_bounded
+
+
+class Places:
+    """A number of places that work takes and gives back; who finds too few free is sent away at once."""
+
+    def __init__(self, capacity: int, of: str) -> None:
+        self.capacity = capacity
+        self._free = capacity
+        self._of = of
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def take(self, share: int = 1) -> Iterator[None]:
+        """Holds `share` places.
+
+        Raises:
+            Busy: so many are not free.
+        """
+        with self._lock:
+            if share > self._free:
+                raise Busy(f"too many {self._of} in work", hint="try again in a second")
+            self._free -= share
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._free += share
+
+
+async def work_place(request: Request) -> AsyncIterator[None]:
+    """A dependency that holds a place until the client has taken the answer, or is gone."""
+    places: Places = request.app.state.places
+    with places.take():
+        yield
+
+
+async def upload_place(request: Request) -> AsyncIterator[None]:
+    """A dependency that holds one of the few places of long bodies: short requests need none of them."""
+    places: Places = request.app.state.uploads
+    with places.take():
+        yield
+
+
+async def graph_place(request: Request) -> AsyncIterator[None]:
+    """A dependency that holds one of the few places of those who wait for the graph store: targets need none of them."""
+    places: Places = request.app.state.graph_places
+    with places.take():
+        yield
+
+
+def check_items(body: Any, field: str, limit: int) -> None:
+    """Raises LimitExceeded if the list `field` of an unchecked body is too long."""
+    count = _length(body, field)
+    if count > limit:
+        raise LimitExceeded(f"{count} {field}, at most {limit} at once", hint="send them in parts")
+
+
+def check_matrix(body: Any, settings: Settings) -> None:
+    """Raises LimitExceeded if the matrix that an unchecked body of `POST /targets` asks for is too large."""
+    rows = _length(body, "image_ids")
+    columns = _length(body, "column_ids") or rows
+    for count, limit, what in (
+        (rows, settings.max_rows, "rows (image_ids)"),
+        (columns, settings.max_columns, "columns (column_ids)"),
+        (rows * columns, settings.max_cells, "cells (rows × columns)"),
+    ):
+        if count > limit:
+            raise LimitExceeded(f"{count} {what}, at most {limit}", hint="ask for each rank's rows apart; /info has the limits")
+
+
+def _length(body: Any, field: str) -> int:
+    value = body.get(field) if isinstance(body, dict) else None
+    return len(value) if isinstance(value, list) else 0

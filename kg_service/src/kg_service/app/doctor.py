@@ -1,0 +1,91 @@
+"""What is there and what is missing, in the order in which it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+from nbclip.errors import InvalidInput, NBClipError, NotFound
+
+from kg_service.app.keys import read_keys, refuse_open_bind
+from kg_service.app.wiring import Wiring, open_graph
+from kg_service.config import Settings, unknown_variables
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part; `hint` says the next step where it is not well."""
+
+    part: str
+    well: bool
+    message: str
+    hint: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Looks at every part of a data folder, and makes nothing."""
+    wiring = Wiring(settings)
+    looks: dict[str, Callable[[Wiring], str]] = {
+        "settings": _settings,
+        "vocabulary": _vocabulary,
+        "linker": _linker,
+        "graph": _graph,
+        "snapshot": _snapshot,
+        "keys": _keys,
+    }
+    try:
+        return [_look(name, look, wiring) for name, look in looks.items()]
+    finally:
+        wiring.close()
+
+
+def _look(name: str, look: Callable[[Wiring], str], wiring: Wiring) -> Finding:
+    try:
+        return Finding(name, True, look(wiring))
+    except NBClipError as error:
+        return Finding(name, False, error.message, error.hint)
+
+
+def _settings(wiring: Wiring) -> str:
+    unknown = unknown_variables()
+    if unknown:
+        raise InvalidInput(f"no such setting: {', '.join(unknown)}", hint="unset or correct them; kg-service settings lists all")
+    return f"data in {wiring.settings.data}"
+
+
+def _vocabulary(wiring: Wiring) -> str:
+    vocabulary = wiring.vocabulary
+    return f"{vocabulary.release}, {len(vocabulary)} concepts, {vocabulary.name_count} names in {vocabulary.directory}"
+
+
+def _linker(wiring: Wiring) -> str:
+    prior = wiring.settings.linker_prior
+    return f"{wiring.linker.name} (prior in {prior})" if prior else wiring.linker.name
+
+
+def _graph(wiring: Wiring) -> str:
+    hint = "kg-service ingest FILE"
+    if not wiring.settings.store and not (wiring.settings.data / "graph.sqlite").exists():
+        raise NotFound("no graph yet", hint=hint)
+    with closing(open_graph(wiring.settings, read_only=True)) as store:
+        store.check()
+        counts = store.counts()
+    if not counts.images:
+        raise NotFound("no image in the graph", hint=hint)
+    return f"{counts.images} images, {counts.concepts} concepts, {counts.attributes} attributes, {counts.is_a} is_a"
+
+
+def _snapshot(wiring: Wiring) -> str:
+    snapshot = wiring.snapshots.open(wiring.snapshots.current())
+    appended = snapshot.manifest.appended
+    images = f"{snapshot.manifest.images} images" + (f" ({appended.images} appended)" if appended else "")
+    return f"{snapshot.id[:12]}… with {images} is served, {len(wiring.snapshots.ids())} held"
+
+
+def _keys(wiring: Wiring) -> str:
+    settings = wiring.settings
+    refuse_open_bind(settings)
+    if not settings.keys_path.exists():
+        return f"none: the service can be reached from this machine alone ({settings.uds or settings.host})"
+    return ", ".join(key.name for key in read_keys(settings.keys_path))

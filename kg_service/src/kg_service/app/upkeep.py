@@ -1,0 +1,175 @@
+"""What the service does by itself: bulk ingests, appending what is new in the graph to the current snapshot, compacting that, and
+once an hour removing what is no longer needed of old bulk ingests.
+
+All but the last are off the serving process: each runs in a process of its own, at a low priority, that opens the graph store by
+itself and may be killed at any moment: a snapshot appears whole or not at all, and an ingest goes on where it was. A new current
+snapshot is taken up as one that the command published is. What fails is logged, and tried again after the next append or at the
+next turn.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+
+import structlog
+from nbclip.errors import NBClipError, Unavailable
+
+from kg_service.app.logging import configure_logging
+from kg_service.app.wiring import open_graph
+from kg_service.config import Settings
+from kg_service.jobs.spool import has_work
+from kg_service.jobs.tidying import tidy
+from kg_service.linking.settings import linker_settings
+from kg_service.snapshot import SnapshotFolder
+from kg_service.vocabulary.vocabulary import open_vocabulary
+
+_LOOKS_EVERY_S = 1.0
+_INGESTS_EVERY_S = 3.0
+"""At most so often, should the graph store be away."""
+_TIDIES_EVERY_S = 3_600.0
+_NICENESS = 10
+
+
+class Upkeep:
+    """A thread that looks once a second whether there is something to do."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._snapshots = SnapshotFolder(settings.snapshots_folder)
+        self._ingest = _Process("bulk ingest", ingest_now, settings)
+        self._append = _Process("append", append_now, settings)
+        self._compact = _Process("compaction", compact_now, settings)
+        self._next_ingest = self._next_tidying = 0.0
+        self._next_append = time.monotonic() + settings.append_every_s
+        self._seen: str | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends what is in work, and leaves the snapshots as they are."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for process in (self._ingest, self._append, self._compact):
+            process.kill()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOKS_EVERY_S):
+            try:
+                self._look()
+            except (NBClipError, OSError, RuntimeError) as error:
+                # Whatever it was, such as no descriptor being left: jobs that were acknowledged are looked for again.
+                structlog.get_logger().warning("upkeep failed, and goes on at its next turn", reason=str(error))
+
+    def _look(self) -> None:
+        """Begins what there is to do."""
+        if self._ingest.idle() and time.monotonic() >= self._next_ingest and has_work(self._settings.jobs_folder):
+            self._next_ingest = time.monotonic() + _INGESTS_EVERY_S
+            self._ingest.start()
+        if time.monotonic() >= self._next_tidying:
+            self._next_tidying = time.monotonic() + _TIDIES_EVERY_S
+            self._tidy()
+        if self._settings.append_every_s and time.monotonic() >= self._next_append and self._append.idle():
+            self._next_append = time.monotonic() + self._settings.append_every_s
+            self._append.start()
+        if self._settings.compact_after and self._compact.idle() and self._is_due():
+            self._compact.start()
+
+    def _tidy(self) -> None:
+        settings = self._settings
+        tidy(
+            settings.jobs_folder,
+            failed_days=settings.keep_failed_days,
+            ended=settings.keep_jobs,
+            receiving_s=settings.job_timeout_s,
+        )
+
+    def _is_due(self) -> bool:
+        """Whether the current snapshot has a large share of appended images; True once for each."""
+        current = self._snapshots.current()
+        if current is None or current == self._seen:
+            return False
+        self._seen = current
+        manifest = self._snapshots.manifest(current)
+        return manifest.appended is not None and manifest.appended.images >= self._settings.compact_after * manifest.images
+
+
+class _Process:
+    """Work that is done in a process, once at a time."""
+
+    def __init__(self, name: str, work: Callable[[Settings], None], settings: Settings) -> None:
+        self._name = name
+        self._work = work
+        self._settings = settings
+        self._process: BaseProcess | None = None
+
+    def start(self) -> None:
+        self._process = get_context("spawn").Process(target=_run, args=(self._name, self._work, self._settings), daemon=True)
+        self._process.start()
+
+    def idle(self) -> bool:
+        """Whether none runs; says once how the last one ended, if it was not well."""
+        if self._process is None or self._process.is_alive():
+            return self._process is None
+        code, self._process = self._process.exitcode, None
+        if code:
+            structlog.get_logger().warning(f"{self._name} failed", status=code, hint="the log above says why, if it could")
+        return True
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+
+
+def ingest_now(settings: Settings) -> None:
+    """All bulk ingests that wait."""
+    from kg_service.jobs.work import work
+    from kg_service.linking.builder import build_linker
+    from kg_service.snapshot.hierarchy import warn_before_ingest
+
+    with closing(open_graph(settings, bulk=True)) as store:
+        vocabulary = open_vocabulary(settings.vocabulary_folder)
+        warn_before_ingest(SnapshotFolder(settings.snapshots_folder), vocabulary)
+        work(settings.jobs_folder, store, build_linker(settings.linker, vocabulary, linker_settings(settings)), vocabulary)
+
+
+def append_now(settings: Settings) -> None:
+    """What is new in the graph, to the current snapshot. Its libraries are this process's, not the serving one's."""
+    from kg_service.snapshot.append import append
+
+    with closing(open_graph(settings, bulk=True)) as store:
+        append(store, SnapshotFolder(settings.snapshots_folder))
+
+
+def compact_now(settings: Settings) -> None:
+    """The current snapshot's part of the graph, published anew."""
+    from kg_service.snapshot.append import compact
+
+    vocabulary = open_vocabulary(settings.vocabulary_folder)
+    with closing(open_graph(settings, bulk=True)) as store:
+        compact(store, SnapshotFolder(settings.snapshots_folder), vocabulary=vocabulary.describe(), hierarchy=vocabulary)
+
+
+def _run(name: str, work: Callable[[Settings], None], settings: Settings) -> None:
+    """In the process: a foreseen error is one line, and the exit status of its class."""
+    configure_logging(settings.log_format)
+    os.nice(_NICENESS)
+    try:
+        work(settings)
+    except NBClipError as error:
+        structlog.get_logger().warning(f"{name} failed", reason=error.message, hint=error.hint)
+        raise SystemExit(error.exit_code) from error
+    except OSError as error:
+        structlog.get_logger().warning(f"{name} failed", reason=str(error), hint="make room in the data folder")
+        raise SystemExit(Unavailable.exit_code) from error

@@ -1,0 +1,90 @@
+"""`kg-service explain` and `neighbours`: what the current snapshot has of images' similarity."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+from nbclip.ids import check_image_id
+from nbclip.schemas.explanations import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS
+from nbclip.schemas.targets import Knowledge
+
+from kg_service.cli.options import Data, VocabularyFolder
+from kg_service.cli.shown.console import stdout
+from kg_service.cli.shown.explanations import explanation_lines, neighbour_table
+from kg_service.config import load_settings
+
+SnapshotOption = Annotated[str | None, typer.Option(help="Id of a snapshot; default: the current one.")]
+KnowledgeOption = Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without; noise.")]
+RepresentationOption = Annotated[str, typer.Option(help="One that the snapshot holds.")]
+
+
+def explain(
+    image_id: Annotated[str, typer.Argument(metavar="A", help="Id of an image.")],
+    other_id: Annotated[str, typer.Argument(metavar="B", help="Id of another one.")],
+    snapshot: SnapshotOption = None,
+    knowledge: KnowledgeOption = "dk_ek",
+    representation: RepresentationOption = "hybrid",
+    limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Wiring that are listed.")] = 20,
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    json: Annotated[bool, typer.Option("--json", help="What `POST /explain` answers.")] = False,
+) -> None:
+    """Shows why two images are as similar as targets have them: the parts add up to the similarity.
+
+    `kg-service explain RM_00001 RM_00002`
+    """
+    from kg_service.app.wiring import Wiring
+    from kg_service.snapshot import explain as explain_pair
+
+    with closing(Wiring(load_settings(data=data, vocabulary=vocabulary))) as wiring:
+        answer = explain_pair(
+            wiring.snapshots.open(snapshot),
+            check_image_id(image_id),
+            check_image_id(other_id),
+            knowledge=knowledge,
+            representation=representation,
+            limit=limit,
+            name_of=wiring.name_of,
+        )
+    if json:
+        typer.echo(answer.model_dump_json(indent=1))
+        return
+    for line in explanation_lines(answer):
+        stdout().print(line, soft_wrap=isinstance(line, str), markup=False)
+
+
+def neighbours(
+    image_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an image.")],
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=MAX_NEIGHBOURS, help="How many.")] = 10,
+    snapshot: SnapshotOption = None,
+    knowledge: KnowledgeOption = "dk_ek",
+    representation: RepresentationOption = "hybrid",
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    json: Annotated[bool, typer.Option("--json", help="What `GET /images/ID/neighbours` answers.")] = False,
+) -> None:
+    """Shows the images that an image is most similar to, with the concepts that both have.
+
+    `kg-service neighbours RM_00001 -k 5`
+    """
+    from kg_service.app.wiring import Wiring
+    from kg_service.snapshot import find_neighbours
+
+    with closing(Wiring(load_settings(data=data, vocabulary=vocabulary))) as wiring:
+        answer = find_neighbours(
+            wiring.snapshots.open(snapshot),
+            check_image_id(image_id),
+            k,
+            knowledge=knowledge,
+            representation=representation,
+            name_of=wiring.name_of,
+        )
+    if json:
+        typer.echo(answer.model_dump_json(indent=1))
+    elif answer.neighbours:
+        stdout().print(neighbour_table(answer))
+    else:
+        why = "no other image is similar to it" if answer.has_knowledge else "it has no concept in the snapshot"
+        stdout().print(f"no neighbours: {why}", markup=False)

@@ -1,0 +1,323 @@
+"""The command `kg-service`: one verb a stage, from RRF files to a running service.
+
+A verb imports the rooms that it needs when it runs: together they take seconds, which neither help nor `serve` should wait for.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from nbclip.errors import NBClipError
+
+from kg_service.app.logging import configure_logging
+from kg_service.cli.explain import explain, neighbours
+from kg_service.cli.keys import keys_app
+from kg_service.cli.linker import linker_app
+from kg_service.cli.options import (
+    Column,
+    Data,
+    FileFormat,
+    KeysFile,
+    LinkerName,
+    Prior,
+    Store,
+    VocabularyFolder,
+    columns,
+    end_if_bad,
+)
+from kg_service.cli.shown.console import (
+    build_table,
+    complain,
+    counts_table,
+    file_progress,
+    finding_line,
+    image_progress,
+    progress_bar,
+    row_progress,
+    stderr,
+    stdout,
+)
+from kg_service.cli.shown.mentions import coloured, mention_table
+from kg_service.cli.snapshot import snapshot_app
+from kg_service.config import load_settings, settings_table
+
+_WALK = "The walk"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Captions to UMLS concepts to a graph to soft targets.
+
+    The walk: `vocabulary build` → `ingest` → `snapshot publish` → `serve`. Lost? `kg-service doctor` says the next step.
+    Every option is also a setting, `KG_…` (`kg-service settings`).""",
+)
+vocabulary_app = typer.Typer(no_args_is_help=True, help="The compiled vocabulary: names, semantic types, is_a.")
+app.add_typer(vocabulary_app, name="vocabulary", rich_help_panel=_WALK)
+app.add_typer(snapshot_app, name="snapshot", rich_help_panel=_WALK)
+app.add_typer(keys_app, name="keys")
+app.add_typer(linker_app, name="linker")
+app.command()(explain)
+app.command()(neighbours)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command; a foreseen error is one line, and the exit status of its class (`nbclip.errors`)."""
+    configure_logging("console", logging.WARNING)
+    try:
+        app(args=arguments)
+    except NBClipError as error:
+        complain(error.message, error.hint)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        complain(str(error), "look at the path, its permissions and the room on the disk")
+        sys.exit(2)
+
+
+@vocabulary_app.command("build")
+def build(
+    rrf_dir: Annotated[Path, typer.Argument(help="Folder with MRCONSO, MRREL and MRSTY, .RRF or .RRF.gz.")],
+    vocabulary: VocabularyFolder = None,
+    data: Data = None,
+    source: Annotated[list[str] | None, typer.Option(help="SABs to take, most trusted first; default: all.")] = None,
+    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs to take; default: all.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Languages to take; default: ENG.")] = None,
+    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS to leave out; default: O, E, Y.")] = None,
+    is_a: Annotated[Literal["rela", "rel", "both"], typer.Option(help="rela: RELA isa; rel: PAR and CHD.")] = "both",
+    part_of: Annotated[bool, typer.Option("--part-of", help="Take part_of for is_a too: lung, thorax.")] = False,
+    release: Annotated[str, typer.Option(help="Name of the release; default: what its files say.")] = "",
+    licence: Annotated[str, typer.Option(help="Terms of the content, recorded.")] = "",
+    max_bad: Annotated[int, typer.Option(min=0, help="Bad rows that are put up with.")] = 0,
+) -> None:
+    """Compiles a vocabulary from RRF files, and the index that captions are linked by.
+
+    Bad rows are skipped and named by file and line. Build before you ingest: a graph keeps the is_a of the vocabulary that it was
+    ingested with, so another one (`--part-of` with it) needs a new data folder.
+
+    `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
+    """
+    from kg_service.linking.builder import build_linker
+    from kg_service.vocabulary.builder import build_vocabulary
+    from kg_service.vocabulary.model import VocabularyFilters
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    settings = load_settings(data=data, vocabulary=vocabulary)
+    given = {"sources": source, "semantic_types": semantic_type, "languages": language, "suppress": suppress}
+    chosen = {name: tuple(values) for name, values in given.items() if values}
+    is_a_from = (*(("rela", "rel") if is_a == "both" else (is_a,)), *(("part_of",) if part_of else ()))
+    filters = VocabularyFilters(is_a=is_a_from, **chosen)
+    with progress_bar() as progress:
+        report = build_vocabulary(
+            rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
+        )
+        progress.add_task("name index", total=None)
+        build_linker("dictionary", open_vocabulary(settings.vocabulary_folder))
+    stdout().print(build_table(report, settings.vocabulary_folder))
+    if not report.is_a:
+        stderr().print("no is_a edge was found: dk_ek will equal dk; look at MRREL and --is-a", soft_wrap=True)
+    end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
+
+
+@app.command(rich_help_panel=_WALK)
+def ingest(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, ROCO (.txt) or NDJSON, plain or .gz.")],
+    data: Data = None,
+    store: Store = None,
+    vocabulary: VocabularyFolder = None,
+    linker: LinkerName = None,
+    prior: Prior = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset of rows that name none.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of rows that name none.")] = None,
+    format: FileFormat = None,
+    column: Column = None,
+    cuis: Annotated[Path | None, typer.Option(help="File of image id and CUIs, as ROCO has; used instead of linking.")] = None,
+    relink: Annotated[bool, typer.Option("--relink", help="Link all captions, of rows that bring CUIs too.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace images stored with other content.")] = False,
+    max_bad: Annotated[int, typer.Option(min=0, help="Bad or rejected rows that are put up with.")] = 0,
+) -> None:
+    """Links a file's captions and stores them in the graph; running it again changes nothing.
+
+    `kg-service ingest examples/rocov2/metadata.csv --dataset rocov2`
+    """
+    from kg_service.app.wiring import open_graph
+    from kg_service.ingest.pipeline import ingest_file
+    from kg_service.ingest.readers import ReadOptions
+    from kg_service.linking.parallel import parallel_linker
+    from kg_service.linking.settings import linker_settings
+    from kg_service.snapshot import SnapshotFolder
+    from kg_service.snapshot.hierarchy import warn_before_ingest
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    settings = load_settings(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
+    known = open_vocabulary(settings.vocabulary_folder)
+    warn_before_ingest(SnapshotFolder(settings.snapshots_folder), known)
+    linking = parallel_linker(settings.linker, known, linker_settings(settings), settings.linker_workers)
+    with closing(open_graph(settings, bulk=True)) as graph, linking as used, progress_bar() as progress:
+        report = ingest_file(
+            file,
+            graph,
+            used,
+            known,
+            options=ReadOptions(format, columns(column or ()), cuis, dataset, split, relink),
+            on_conflict="replace" if replace else "reject",
+            on_progress=row_progress(progress, file.name),
+        )
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.counts.items())) or "nothing"
+    stdout().print(f"{counts}, {report.bad_rows} bad rows in {report.seconds:.1f} s ({report.rate:.0f} rows/s)")
+    rejected = report.counts.get("rejected", 0)
+    mend = "mend them, or --replace what is stored," if rejected else "mend them"
+    end_if_bad(report.problems, report.bad_rows + rejected, max_bad, mend)
+
+
+@app.command(rich_help_panel=_WALK)
+def serve(
+    data: Data = None,
+    store: Store = None,
+    vocabulary: VocabularyFolder = None,
+    linker: LinkerName = None,
+    prior: Prior = None,
+    keys_file: KeysFile = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs a key.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    uds: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
+    log_format: Annotated[Literal["console", "json"] | None, typer.Option(help="Form of the log.")] = None,
+) -> None:
+    """Serves REST until SIGTERM; `/docs` on the service shows every route.
+
+    `kg-service serve --port 8080`, then `curl localhost:8080/readyz`
+    """
+    from kg_service.api.server import serve as run
+
+    settings = load_settings(
+        data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior, keys_file=keys_file, host=host,
+        port=port, uds=uds, log_format=log_format,
+    )  # fmt: skip
+    configure_logging(settings.log_format)
+    run(settings)
+
+
+@app.command("copy")
+def copy_graph(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Graph store to copy from.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Graph store to copy to: empty, or an interrupted copy.")],
+    data: Data = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace images stored with other content.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Copy into a graph that has other images too.")] = False,
+) -> None:
+    """Copies the graph to another store and compares the two; running it again goes on, or changes nothing.
+
+    Login of Neo4j servers: `KG_STORE_USER`, `KG_STORE_PASSWORD`.
+
+    `kg-service copy data/graph.sqlite neo4j://localhost:7687`
+    """
+    from kg_service.app.wiring import open_graph
+    from kg_service.graph import require_store
+    from kg_service.graph.exports.transfer import copy
+
+    settings = load_settings(data=data)
+    require_store(source)
+    with (
+        closing(open_graph(settings, source, bulk=True, read_only=True)) as old,
+        closing(open_graph(settings, target, bulk=True)) as new,
+        progress_bar() as progress,
+    ):
+        show = image_progress(progress, target, old.counts().images)
+        report = copy(old, new, on_conflict="replace" if replace else "reject", merge=merge, on_images=show)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.outcomes.items())) or "nothing"
+    stdout().print(counts)
+    stdout().print(counts_table({"source": report.source, "target": report.target}))
+    if not report.complete:
+        for difference in report.differences:
+            stderr().print(difference, soft_wrap=True, markup=False)
+        mend = "--replace takes the source's images" if report.outcomes.get("rejected") else "what is more there stays"
+        complain(f"{target} holds another graph than {source}", f"{mend}; for the same graph copy to an empty store")
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    format: Annotated[Literal["neo4j-admin", "parquet"], typer.Argument(help="CSV for an offline import, or Parquet.")],
+    folder: Annotated[Path, typer.Argument(help="New folder.")],
+    data: Data = None,
+    store: Store = None,
+) -> None:
+    """Writes the whole graph to files: for a first load of Neo4j, faster than `copy`, or for analysis.
+
+    `kg-service export neo4j-admin import/`
+    """
+    from kg_service.app.wiring import open_graph
+    from kg_service.graph import require_store
+    from kg_service.graph.exports.neo4j_admin import export_neo4j_admin, import_commands
+    from kg_service.graph.exports.parquet import export_parquet
+
+    settings = load_settings(data=data, store=store)
+    require_store(settings.store_url)
+    write = {"neo4j-admin": export_neo4j_admin, "parquet": export_parquet}[format]
+    with closing(open_graph(settings, bulk=True, read_only=True)) as graph, progress_bar() as progress:
+        counts = write(graph, folder, on_images=image_progress(progress, str(folder), graph.counts().images))
+    stdout().print(counts_table({folder.name: counts}))
+    if format == "neo4j-admin":
+        stdout().print("To import it, stop the server; if it has run before, add --overwrite-destination=true:", soft_wrap=True)
+        for installation, command in import_commands(folder).items():
+            stdout().print(f"# {installation}\n{command}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def link(
+    text: Annotated[str, typer.Argument(help="A caption.")],
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    linker: LinkerName = None,
+    prior: Prior = None,
+    json: Annotated[bool, typer.Option("--json", help="What `POST /link` answers.")] = False,
+) -> None:
+    """Shows the concepts that a caption mentions, why, and what lost: green present, red absent, yellow uncertain.
+
+    A mention is found by the rules exact, case (equal but for case), normalised (equal lemmas), word-order, stem, learned (from a
+    prior), abbreviation or radiology-abbreviation. Where words could mean several concepts, these decide, in this order: how
+    exact the rule is; how central the concept is, and how many of its names fit; the name's rank, its source's and its term
+    type's; the lower CUI.
+
+    `kg-service link "Chest X-ray: pleural effusion, no pneumothorax."`
+    """
+    from kg_service.linking.answer import link_answer
+    from kg_service.linking.builder import build_linker
+    from kg_service.linking.settings import linker_settings
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    settings = load_settings(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
+    known = open_vocabulary(settings.vocabulary_folder)
+    opened = build_linker(settings.linker, known, linker_settings(settings))
+    answer = link_answer([text], opened, known, with_names=settings.show_names)
+    if json:
+        typer.echo(answer.model_dump_json(indent=1))
+        return
+    (linked,) = answer.results
+    stdout().print(coloured(linked), soft_wrap=True)
+    stdout().print(mention_table(linked.mentions) if linked.mentions else "no concept found")
+
+
+@app.command()
+def settings() -> None:
+    """Prints every setting with its default, as a Markdown table."""
+    typer.echo(settings_table())
+
+
+@app.command()
+def doctor(data: Data = None, store: Store = None, vocabulary: VocabularyFolder = None, keys_file: KeysFile = None) -> None:
+    """Looks at what is there, and says the next command."""
+    from kg_service.app.doctor import examine
+
+    findings = examine(load_settings(data=data, store=store, vocabulary=vocabulary, keys_file=keys_file))
+    todo = [finding.hint for finding in findings if not finding.well]
+    for finding in findings:
+        stdout().print(finding_line(finding), soft_wrap=True)
+    stdout().print(f"next: {todo[0] if todo else 'kg-service serve'}", soft_wrap=True, markup=False)
+    raise typer.Exit(1 if todo else 0)

@@ -1,0 +1,295 @@
+"""Image vectors to similarities: S = x·xᵀ between rows and columns of a batch. Pure, in one thread, without Python's lock.
+
+Concepts that stand in a large share of the columns (ancestors, frequent findings) are columns of one dense product, together
+with the dense part of the vectors; of the others each has the list of its columns, which a row adds up (Gustavson, ACM TOMS
+1978). Where rows and columns are the same images, the upper half is worked out and mirrored.
+
+Shape legend: R rows, C columns, A concepts, N images, d dense dimensions, F frequent concepts, P postings.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg.blas import ssyrk
+
+from kg_service.representations.model import ImageVectors, read_only
+from kg_service.similarity.buffers import empty
+
+Rows = npt.NDArray[np.int64]
+"""Rows of a snapshot; one below zero is an image that the snapshot does not hold, equal numbers are equal images."""
+
+_FREQUENT_SHARE = 0.15
+_TILE = 32
+_compiled = numba.njit(nogil=True, cache=True)
+
+
+def similarity(vectors: ImageVectors, rows_R: Rows, columns_C: Rows) -> npt.NDArray[np.float32]:
+    """S: cosine of the image vectors, 0 where either has none, exactly 1 where row and column are the same image.
+
+    Args:
+        vectors: unit or zero vectors of N images.
+        rows_R: which of them are the rows, [R]; below zero: none, such an image is similar to itself alone.
+        columns_C: which of them are the columns, [C]; the same object as `rows_R` where they are the same.
+
+    Returns:
+        float32 in [-1, 1], [R, C]; symmetric to the bit where rows and columns are the same.
+    """
+    square = columns_C is rows_R
+    concepts = vectors.sparse.shape[1]
+    start_A, end_A = np.zeros(concepts, np.int32), np.zeros(concepts, np.int32)
+    sides = (columns_C,) if square else (columns_C, rows_R)
+    (indptr, indices, data, dense), (column_at_C, *others) = batch_table(vectors, *sides)
+    csr = indptr, indices, data
+    row_at_R = others[0] if others else column_at_C
+    limit = max(1, int(_FREQUENT_SHARE * len(columns_C)))
+    frequent, column_P, weight_P = _index_columns(*csr, column_at_C, limit, start_A, end_A)
+    dense_CF = _dense_part(dense, *csr, column_at_C, start_A, frequent)
+    dense_RF = dense_CF if square else _dense_part(dense, *csr, row_at_R, start_A, frequent)
+    # Of a square batch BLAS fills what is the upper half in C order, and the lower half is mirrored at the end.
+    sim_RC = empty((len(rows_R), len(columns_C)), np.float32)
+    if square:
+        ssyrk(1.0, dense_CF.T, beta=0.0, c=sim_RC.T, trans=1, lower=1, overwrite_c=1)
+    else:
+        np.matmul(dense_RF, dense_CF.T, out=sim_RC)
+    _add_postings(*csr, row_at_R, rows_R, columns_C, start_A, end_A, column_P, weight_P, square, sim_RC)
+    if square:
+        _mirror(sim_RC)
+    return sim_RC
+
+
+def similarity_to_all(vectors: ImageVectors, row: int) -> npt.NDArray[np.float32]:
+    """One row of S against every image: what `similarity` gives but for rounding, in one pass that copies nothing; [N].
+
+    Each image's value is added up in an order of its own: images with the same vector have the same value to the bit.
+    """
+    (indptr, indices, data, dense), (at,) = batch_table(vectors, np.array([row]))
+    start, end = indptr[at[0]], indptr[at[0] + 1]
+    weight_A = np.zeros(vectors.sparse.shape[1], np.float32)
+    weight_A[indices[start:end]] = data[start:end]
+    sim_N, first = np.empty(len(vectors), np.float32), 0
+    for table in vectors.tables():
+        _multiply_all(*_arrays(table), weight_A, read_only(dense[at[0]]), sim_N[first : first + len(table)])
+        first += len(table)
+    sim_N[row] = 1.0
+    return sim_N
+
+
+def has_knowledge(vectors: ImageVectors, columns_C: Rows) -> npt.NDArray[np.bool_]:
+    """h: bool, [C], False where the image has no vector or the snapshot does not hold it."""
+    if vectors.tail is not None:
+        first, tail = vectors.tables()
+        later_C = columns_C >= len(first)
+        joined_C = np.empty(len(columns_C), np.bool_)
+        joined_C[~later_C] = has_knowledge(first, columns_C[~later_C])
+        joined_C[later_C] = has_knowledge(tail, columns_C[later_C] - len(first))
+        return joined_C
+    known_C = np.empty(len(columns_C), np.bool_)
+    _has_vector(*_arrays(vectors), read_only(columns_C), known_C)
+    return known_C
+
+
+def to_float16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Values in [-1, 1], rounded to nearest even, any shape: as numpy does it, several times as fast."""
+    bits = empty((values.size,), np.uint16)
+    flat = np.ascontiguousarray(values).reshape(-1)
+    _round_to_float16(read_only(flat), read_only(flat.view(np.uint32)), bits)
+    return bits.view(np.float16).reshape(values.shape)
+
+
+Table = tuple[Any, Any, Any, Any]
+"""indptr, indices and data of a CSR matrix, and the dense part beside it."""
+
+
+def batch_table(vectors: ImageVectors, *sides: Rows) -> tuple[Table, list[Rows]]:
+    """One table that holds all rows of a batch's sides, and where in it the rows of each side are.
+
+    It is the vectors' own where they have no tail; otherwise a copy of these rows, for the kernel reads one table. Rows below
+    zero are not held: they stay so, or have no vector in the copy.
+    """
+    if vectors.tail is None:
+        return _arrays(vectors), list(sides)
+    starts = np.cumsum([0, *map(len, sides)])
+    table = take_rows(vectors, sides[0] if len(sides) == 1 else np.concatenate(sides))
+    return table, [np.arange(start, end) for start, end in pairwise(starts)]
+
+
+def take_rows(vectors: ImageVectors, rows_R: Rows) -> Table:
+    """The vectors of some rows, in order, as a table of their own; zero where a row is below zero."""
+    tables = vectors.tables()
+    # Where there is no tail no row is in it.
+    indptr, indices, data, dense = map(read_only, _gather(*_arrays(tables[0]), *_arrays(tables[-1]), read_only(rows_R)))
+    return indptr, indices, data, dense
+
+
+def _arrays(vectors: ImageVectors) -> Table:
+    exact = vectors.sparse
+    return read_only(exact.indptr), read_only(exact.indices), read_only(exact.data), read_only(vectors.dense)
+
+
+@_compiled
+def _has_vector(indptr, indices, data, dense_Nd, rows_C, known_C):  # type: ignore[no-untyped-def]
+    for c in range(len(rows_C)):
+        row = rows_C[c]
+        known = row >= 0 and indptr[row + 1] > indptr[row]
+        if row >= 0 and not known:
+            for k in range(dense_Nd.shape[1]):
+                known |= dense_Nd[row, k] != 0
+        known_C[c] = known
+
+
+@_compiled
+def _gather(indptr, indices, data, dense_Nd, tail_indptr, tail_indices, tail_data, tail_Td, rows_R):  # type: ignore[no-untyped-def]
+    """The vectors of some rows of two tables, the second's from N on, in order; zero where a row is below zero."""
+    images, width = dense_Nd.shape
+    new_indptr = np.zeros(len(rows_R) + 1, np.int32)
+    for r in range(len(rows_R)):
+        row = rows_R[r]
+        count = 0
+        if row >= images:
+            count = tail_indptr[row - images + 1] - tail_indptr[row - images]
+        elif row >= 0:
+            count = indptr[row + 1] - indptr[row]
+        new_indptr[r + 1] = new_indptr[r] + count
+    new_indices, new_data = np.empty(new_indptr[-1], np.int32), np.empty(new_indptr[-1], np.float32)
+    dense_Rd = np.zeros((len(rows_R), width), np.float32)
+    for r in range(len(rows_R)):
+        row, place = rows_R[r], new_indptr[r]
+        if row >= images:
+            row -= images
+            for at in range(tail_indptr[row], tail_indptr[row + 1]):
+                new_indices[place], new_data[place] = tail_indices[at], tail_data[at]
+                place += 1
+            for k in range(width):
+                dense_Rd[r, k] = tail_Td[row, k]
+        elif row >= 0:
+            for at in range(indptr[row], indptr[row + 1]):
+                new_indices[place], new_data[place] = indices[at], data[at]
+                place += 1
+            for k in range(width):
+                dense_Rd[r, k] = dense_Nd[row, k]
+    return new_indptr, new_indices, new_data, dense_Rd
+
+
+@_compiled
+def _index_columns(indptr, indices, data, columns_C, limit, start_A, end_A):  # type: ignore[no-untyped-def]
+    """Fills start and end of each concept's postings: 1-based; start is -1 - f for the f-th frequent concept, 0 for no concept.
+
+    Returns:
+        F, and columns and weights of the postings, int32 and float32, [P + 1].
+    """
+    for column in columns_C:
+        if column >= 0:
+            for at in range(indptr[column], indptr[column + 1]):
+                end_A[indices[at]] += 1
+    frequent, free = 0, 1
+    for column in columns_C:
+        if column >= 0:
+            for at in range(indptr[column], indptr[column + 1]):
+                concept = indices[at]
+                if start_A[concept] == 0:
+                    if end_A[concept] > limit:
+                        frequent += 1
+                        start_A[concept] = -frequent
+                    else:
+                        start_A[concept] = free
+                        free += end_A[concept]
+                        end_A[concept] = start_A[concept]
+    column_P, weight_P = np.empty(free, np.int32), np.empty(free, np.float32)
+    for c in range(len(columns_C)):
+        column = columns_C[c]
+        if column >= 0:
+            for at in range(indptr[column], indptr[column + 1]):
+                concept = indices[at]
+                if start_A[concept] > 0:
+                    place = end_A[concept]
+                    column_P[place], weight_P[place] = c, data[at]
+                    end_A[concept] = place + 1
+    return frequent, column_P, weight_P
+
+
+@_compiled
+def _dense_part(dense_Nd, indptr, indices, data, rows_R, start_A, frequent):  # type: ignore[no-untyped-def]
+    """The rows' dense vectors and their weights of frequent concepts: float32, [R, d + F], at least one column for BLAS."""
+    width = dense_Nd.shape[1]
+    part_RF = np.zeros((len(rows_R), max(1, width + frequent)), np.float32)
+    for r in range(len(rows_R)):
+        row = rows_R[r]
+        if row >= 0:
+            for k in range(width):
+                part_RF[r, k] = dense_Nd[row, k]
+            for at in range(indptr[row], indptr[row + 1]):
+                place = start_A[indices[at]]
+                if place < 0:
+                    part_RF[r, width - 1 - place] = data[at]
+    return part_RF
+
+
+@_compiled
+def _add_postings(indptr, indices, data, row_at_R, rows_R, columns_C, start_A, end_A, column_P, weight_P, square, sim_RC):  # type: ignore[no-untyped-def]
+    """Adds what rare concepts bring, then holds S in its range; where the batch is square, from the diagonal on."""
+    for r in range(len(rows_R)):
+        row = row_at_R[r]
+        sim_C = sim_RC[r]
+        if row >= 0:
+            for at in range(indptr[row], indptr[row + 1]):
+                concept = indices[at]
+                place = start_A[concept]
+                if place > 0:
+                    weight = data[at]
+                    for posting in range(place, end_A[concept]):
+                        sim_C[column_P[posting]] += weight * weight_P[posting]
+                    if square:
+                        # The first posting that is left is this row's own: later rows have no need of it.
+                        start_A[concept] = place + 1
+        for c in range(r if square else 0, len(columns_C)):
+            sim_C[c] = np.float32(1.0) if columns_C[c] == rows_R[r] else min(np.float32(1.0), max(np.float32(-1.0), sim_C[c]))
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _multiply_all(indptr, indices, data, dense_Nd, weight_A, dense_d, sim_N):  # type: ignore[no-untyped-def]
+    """Fills S between one vector, its sparse part `weight_A` and its dense one, and every image of a table.
+
+    Sums may be reordered to add several elements at a time, for each image alike.
+    """
+    for image in range(len(sim_N)):
+        total = np.float32(0)
+        for k in range(dense_Nd.shape[1]):
+            total += dense_d[k] * dense_Nd[image, k]
+        for at in range(np.uint64(indptr[image]), np.uint64(indptr[image + 1])):
+            total += weight_A[np.uint64(indices[at])] * data[at]
+        sim_N[image] = min(np.float32(1.0), max(np.float32(-1.0), total))
+
+
+@_compiled
+def _mirror(sim_RR):  # type: ignore[no-untyped-def]
+    """Copies the upper half of a square matrix to the lower, tile by tile, through a tile that lies together in memory."""
+    size = len(sim_RR)
+    tile = np.empty((_TILE, _TILE), np.float32)
+    for top in range(0, size, _TILE):
+        bottom = min(top + _TILE, size)
+        for left in range(top, size, _TILE):
+            right = min(left + _TILE, size)
+            for r in range(top, bottom):
+                for c in range(left, right):
+                    tile[c - left, r - top] = sim_RR[r, c]
+            for c in range(left, right):
+                for r in range(top, min(bottom, c)):
+                    sim_RR[c, r] = tile[c - left, r - top]
+
+
+@_compiled
+def _round_to_float16(values, bits, rounded):  # type: ignore[no-untyped-def]
+    """Bits of float32 values in [-1, 1], to bits of float16: the exponent is biased anew, and 13 bits are rounded away."""
+    for at in range(len(values)):
+        magnitude = bits[at] & np.uint32(0x7FFFFFFF)
+        odd = (magnitude >> np.uint32(13)) & np.uint32(1)
+        normal = (magnitude - np.uint32(0x38000000) + np.uint32(0xFFF) + odd) >> np.uint32(13)
+        # Below 2^-14 steps are all 2^-24.
+        subnormal = np.uint32(np.rint(abs(values[at]) * np.float32(1 << 24)))
+        sign = (bits[at] >> np.uint32(16)) & np.uint32(0x8000)
+        rounded[at] = np.uint16((normal if magnitude >= np.uint32(0x38800000) else subnormal) | sign)

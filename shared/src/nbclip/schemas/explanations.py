@@ -1,0 +1,88 @@
+"""`POST /explain` and neighbours: why images are alike."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nbclip.ids import ImageId, SnapshotId
+from nbclip.schemas.base import Strict
+from nbclip.schemas.concepts import ConceptRef
+from nbclip.schemas.targets import Knowledge
+
+MAX_CONTRIBUTIONS = 1_000
+MAX_NEIGHBOURS = 100
+ContributionKind = Literal["concept", "ancestor", "cooccurrence", "learned", "rest", "unexplained"]
+
+
+class ExplainRequest(Strict):
+    """`POST /explain`: why are two images as similar as they are?"""
+
+    image_id: ImageId
+    other_id: ImageId
+    snapshot: SnapshotId | None = Field(None, description="default: the newest")
+    knowledge: Knowledge = "dk_ek"
+    representation: str = Field("hybrid", pattern=r"^[a-z0-9_-]{1,64}$")
+    limit: int = Field(
+        20, ge=1, le=MAX_CONTRIBUTIONS, description="contributions that are listed; the others are added up in one row"
+    )
+
+
+class ExplainedImage(Strict):
+    """One of the two, with its present concepts in the snapshot."""
+
+    image_id: str
+    concepts: list[ConceptRef]
+
+
+class CommonAncestor(ConceptRef):
+    """A concept of both images or above theirs, with no other such concept below it; concepts that both have are not listed."""
+
+    steps: int = Field(description="is_a steps from the nearest concept of image_id; 0: it has this concept")
+    other_steps: int = Field(description="the same from other_id")
+
+
+class Contribution(Strict):
+    """A part of the similarity, by what brings it."""
+
+    kind: ContributionKind = Field(
+        description="concept: both images have it; ancestor: it stands above a concept of one or of both; cooccurrence, learned: "
+        "a concept of one and one of the other, by their vectors; rest: the smaller parts; unexplained: what no concept brings"
+    )
+    share: float = Field(description="the shares of all rows add up to the similarity")
+    concept: ConceptRef | None = Field(None, description="where the images meet; null for a pair")
+    concepts: list[ConceptRef] = Field([], description="through which concepts of image_id")
+    other_concepts: list[ConceptRef] = Field([], description="through which concepts of other_id")
+    count: int = Field(1, description="how many a row `rest` adds up")
+
+
+class ExplainResponse(Strict):
+    similarity: float = Field(description="what `/targets` gives for these two with output 'similarity'")
+    additive: bool = Field(description="false where concepts do not bring all of it; the row `unexplained` has what they don't")
+    notes: list[str] = Field(description="in words: how to read it, and what is special about this pair")
+    image: ExplainedImage
+    other: ExplainedImage
+    shared: list[ConceptRef] = Field(description="concepts that both images have")
+    nearest_common_ancestors: list[CommonAncestor] = Field(description="over is_a, whether or not the representation uses it")
+    parts: dict[ContributionKind, float] = Field(description="the shares of all contributions, those of `rest` too, by kind")
+    contributions: list[Contribution] = Field(description="largest first; `rest` and `unexplained` last")
+    snapshot: SnapshotId
+    knowledge: Knowledge
+    representation: str
+
+
+class Neighbour(Strict):
+    image_id: str
+    similarity: float
+    same_caption: bool = Field(description="a duplicate: `/targets` counts it as a full positive")
+    shared: list[ConceptRef] = Field(description="concepts that both images have")
+
+
+class NeighboursResponse(Strict):
+    image_id: str
+    has_knowledge: bool = Field(description="false where the image has no usable CUI, and so no neighbour")
+    neighbours: list[Neighbour] = Field(description="largest similarity first, equal ones in the snapshot's order, by image id")
+    snapshot: SnapshotId
+    knowledge: Knowledge
+    representation: str

@@ -1,0 +1,71 @@
+"""`POST /images` and what is stored of an image."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nbclip.ids import Cui, ImageId
+from nbclip.schemas.base import MAX_CAPTION_CHARACTERS, MAX_ITEMS, WITHOUT_NUL, Strict
+from nbclip.schemas.linking import Assertion
+
+Outcome = Literal["created", "unchanged", "replaced", "rejected"]
+
+
+class ImageItem(Strict):
+    """One image of `POST /images`; `cuis` given are used as they are, otherwise the caption is linked."""
+
+    image_id: ImageId
+    caption: str = Field(max_length=MAX_CAPTION_CHARACTERS, pattern=WITHOUT_NUL)
+    cuis: list[Cui] | None = Field(None, max_length=1_000)
+    dataset: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
+    split: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
+
+
+class ImagesRequest(Strict):
+    items: list[ImageItem] = Field(min_length=1, max_length=MAX_ITEMS)
+    on_conflict: Literal["reject", "replace"] = "reject"
+
+
+class ItemOutcome(Strict):
+    image_id: str
+    outcome: Outcome
+    cuis: list[Cui] = Field([])
+    code: str | None = None
+    reason: str | None = None
+
+
+class ImagesResponse(Strict):
+    results: list[ItemOutcome]
+    counts: dict[Outcome, int]
+
+
+class Attribute(Strict):
+    """A `has_attribute` edge: the concept, and where in the caption and why."""
+
+    cui: Cui
+    name: str = ""
+    groups: list[str] = Field([], description="UMLS semantic groups of the concept, such as DISO")
+    text: str = ""
+    start: int = -1
+    end: int = -1
+    score: float = 1.0
+    rule: str = "given"
+    assertion: Assertion = "present"
+    linker: str = "given"
+
+
+class ImageOut(Strict):
+    image_id: str
+    caption: str
+    caption_sha256: str
+    dataset: str | None
+    split: str | None
+    ingested_at: str
+    attributes: list[Attribute]
+
+
+class ImagePage(Strict):
+    images: list[ImageOut]
+    next_cursor: str | None = Field(None, description="pass as `cursor` for the next page; null at the end")

@@ -1,0 +1,89 @@
+"""Snapshots: published, listed, described."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from nbclip.ids import SnapshotId
+from nbclip.schemas.base import Strict
+
+
+class PublishRequest(Strict):
+    """`POST /snapshots`: freeze the graph, or the part of it that one dataset or split has; or append what is new in it."""
+
+    dataset: str | None = None
+    split: str | None = Field(None, description="targets of a training run come from its train split only")
+    append: bool = Field(
+        False, description="add images that the current snapshot lacks, of its dataset and split, by its frozen tables"
+    )
+
+    @model_validator(mode="after")
+    def _an_append_keeps_to_its_part(self) -> Self:
+        if self.append and (self.dataset is not None or self.split is not None):
+            raise ValueError("an append takes the current snapshot's dataset and split; publish to choose others")
+        return self
+
+
+class SnapshotFile(Strict):
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Appended(Strict):
+    """On what an appended snapshot stands: images that came later, embedded by the tables of a published one."""
+
+    base: SnapshotId = Field(description="the published snapshot: its images, concepts and frozen tables")
+    earlier: list[SnapshotId] = Field(description="appended snapshots whose own images it has too, oldest first")
+    images: int = Field(description="appended to the base in all")
+    own: int = Field(description="of those, in this snapshot's own files")
+
+
+class SnapshotManifest(Strict):
+    """What a snapshot holds; its id is the SHA-256 of this manifest's canonical JSON."""
+
+    format: Literal[2] = 2
+    vocabulary: dict[str, str] = Field(description="release, sha256, licence of the vocabulary; empty if unknown")
+    linkers: list[str]
+    dataset: str | None
+    split: str | None
+    images: int
+    images_with_knowledge: int
+    concepts: int
+    attributes: int
+    is_a_edges: int
+    variants: dict[str, dict[str, bool | int | float | str]] = Field(
+        description="'<representation>/<knowledge>' to its model card"
+    )
+    versions: dict[str, str]
+    files: list[SnapshotFile]
+    appended: Appended | None = Field(None, description="null, and no part of the canonical JSON, where it was published whole")
+
+
+class AppendCounts(Strict):
+    """What came of an append, and how far the graph has gone on beside it: publishing anew takes everything up."""
+
+    appended: int = Field(description="images that are new in the snapshot")
+    without_vector: int = Field(description="of those, without a concept that the base knows")
+    concepts_left_out: int = Field(description="concepts of new images that the base does not know")
+    replaced: int = Field(description="images that keep their former vector, and have another caption or concepts in the graph")
+    deleted: int = Field(description="images that are in the snapshot, and no longer in this part of the graph")
+    elsewhere: int = Field(
+        0, description="images of the graph in other datasets or splits than the snapshot's; counted where nothing was appended"
+    )
+
+
+class SnapshotOut(Strict):
+    id: SnapshotId
+    current: bool
+    manifest: SnapshotManifest
+    append: AppendCounts | None = Field(None, description="only in the answer to an append")
+
+
+class SnapshotList(Strict):
+    snapshots: list[SnapshotOut]
+    damaged: list[SnapshotId] = Field(
+        default_factory=list, description="with a damaged manifest, or one of another version; `kg-service snapshot prune`"
+    )

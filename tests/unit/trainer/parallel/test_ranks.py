@@ -1,0 +1,269 @@
+"""Several ranks must be the training of one process, only faster: two gloo ranks beside one process, on a CPU."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections import defaultdict
+from itertools import count, product
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from nbclip.errors import Unavailable
+from nbclip_trainer import cli
+from nbclip_trainer.config import DeviceSettings
+from nbclip_trainer.errors import ServiceAway
+from nbclip_trainer.parallel.collectives import average_gradients, from_first, gathered, mean_over_ranks, on_any_rank
+from nbclip_trainer.parallel.normalisation import normalise_over_ranks
+from nbclip_trainer.parallel.world import alone
+from nbclip_trainer.presets import load_config
+from nbclip_trainer.runs.checkpoint import load_checkpoint
+from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.tracking import read_metrics
+from nbclip_trainer.targets.source import NoiseSource
+from nbclip_trainer.training import loop
+from nbclip_trainer.training.loop import train
+from nbclip_trainer.training.session import build_session
+from support.counts import often
+from support.ranks import run_ranks
+from support.steps import LOSSES, SHAPES, difference, overrides, steps, write_pairs
+from torch.distributed import run as torchrun
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.nn.functional import normalize
+
+ALONE = alone(DeviceSettings(name="cpu"))
+CASES = list(product(LOSSES, SHAPES))
+KILLS = often(1, 3)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("ranks") / "data")
+
+
+@pytest.fixture(scope="module")
+def step_of(pairs):
+    """Each case's step in one process, and on both of two ranks."""
+    cases = [[*LOSSES[loss], *SHAPES[shape]] for loss, shape in CASES]
+    return dict(zip(CASES, zip(steps(ALONE, pairs, cases), *run_ranks(steps, pairs, cases), strict=True), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES, ids=" - ".join)
+def test_two_ranks_take_the_step_of_one_process(step_of, case):
+    alone, first, second = step_of[case]
+    assert first.figures == second.figures
+    assert first.figures == pytest.approx(alone.figures, rel=1e-5)
+    apart, where = difference(alone.gradients, first.gradients)
+    assert apart < 1e-5, where
+    assert all(np.array_equal(gradient, second.gradients[name]) for name, gradient in first.gradients.items())
+
+
+def test_the_forms_of_targets_differ_from_each_other(step_of):
+    """Else the cases above would be one case."""
+    shown = {shape: step_of["sm", shape][0].figures["loss"] for shape in SHAPES}
+    assert len({round(loss, 4) for loss in shown.values()}) == len(SHAPES)
+
+
+def infonce(world, features, loss_of):
+    image, text = (part[world.own(np.arange(6))].requires_grad_() for part in features)
+    scale = torch.tensor(14.0, requires_grad=True)
+    loss_of(world)(image, text, scale).backward()
+    return image.grad.numpy(), text.grad.numpy(), scale.grad.item()
+
+
+def ours(world):
+    def loss(image, text, scale):
+        image_CD, text_CD = gathered(torch.stack([image, text], dim=1), world).unbind(dim=1)
+        own_R = world.own_columns(6)
+        return sum(torch.nn.functional.cross_entropy(scale * z, own_R) for z in (image @ text_CD.T, text @ image_CD.T)) / 2
+
+    return loss
+
+
+def open_clips(world):
+    return open_clip.ClipLoss(local_loss=True, gather_with_grad=True, rank=world.rank, world_size=world.ranks)
+
+
+def test_gathered_features_have_open_clips_gradients():
+    generator = torch.Generator().manual_seed(3)
+    features = [normalize(torch.randn(6, 5, generator=generator, dtype=torch.float64), dim=1).float() for _ in range(2)]
+    for mine, theirs in zip(run_ranks(infonce, features, ours), run_ranks(infonce, features, open_clips), strict=True):
+        for found, expected in zip(mine, theirs, strict=True):
+            assert np.allclose(found, expected, atol=1e-6)
+
+
+def gradients_of_a_resnet(world):
+    torch.manual_seed(0)
+    model = open_clip.model.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8).double()
+    normalise_over_ranks(model, world)
+    pictures, weights = torch.rand(8, 3, 32, 32, dtype=torch.float64), torch.randn(8, 16, dtype=torch.float64)
+    own = world.own(np.arange(8))
+    ((normalize(model(pictures[own]), dim=1) * weights[own]).sum() / len(own)).backward()
+    average_gradients(model.parameters(), world)
+    found = {name: parameter.grad for name, parameter in model.named_parameters()} | dict(model.named_buffers())
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def test_batch_normalisation_is_over_the_global_batch():
+    """In float64: a ResNet this small, of eight pictures, turns float32's rounding into percents of its gradients."""
+    alone = gradients_of_a_resnet(ALONE)
+    assert any("running_var" in name for name in alone)
+    for found in run_ranks(gradients_of_a_resnet):
+        assert found.keys() == alone.keys()
+        for name, expected in alone.items():
+            assert np.allclose(found[name], expected, rtol=1e-9, atol=1e-12), name
+
+
+class StopOn:
+    """A stop signal that reaches one rank alone, after so many steps."""
+
+    def __init__(self, steps, here):
+        self._left, self._here = steps, here
+
+    def is_set(self):
+        self._left -= 1
+        return self._here and self._left <= 0
+
+
+def runs(world, pairs, folder):
+    """Whole, stopped on rank 1 only and resumed by two ranks, then what one process began and what it will end."""
+    config = load_config("tiny-nbclip", overrides(pairs, *LOSSES["sm"], "epochs=3"))
+    outcomes = [
+        train(config, folder / "two", world=world),
+        train(config, folder / "two stopped", world=world, stop=StopOn(3, world.rank == 1)),
+        train(config, folder / "two stopped", world=world, resume=True),
+        train(config, folder / "one then two", world=world, resume=True),
+        train(config, folder / "two then one", world=world, stop=StopOn(3, world.rank == 0)),
+    ]
+    return [(outcome.steps, outcome.valid_loss) for outcome in outcomes]
+
+
+def weights(folder):
+    """Without biases of attention's keys: softmax takes no notice of them, their gradient is rounding, which Adam makes large."""
+    found = {}
+    for name, tensor in load_checkpoint(folder).tensors.items():
+        if name.startswith("model.") and tensor.isfinite().all():
+            found[name] = tensor.numpy()
+            if name.endswith("in_proj_bias"):
+                np.split(found[name], 3)[1][:] = 0
+    return found
+
+
+def test_a_run_ends_the_same_with_one_process_or_two_or_first_one_then_the_other(pairs, tmp_path):
+    config = load_config("tiny-nbclip", overrides(pairs, *LOSSES["sm"], "epochs=3"))
+    alone = train(config, tmp_path / "one")
+    train(config, tmp_path / "one then two", stop=StopOn(3, here=True))
+    first, second = run_ranks(runs, pairs, tmp_path)
+    train(config, tmp_path / "two then one", resume=True)
+    assert first == second
+    assert [done for done, _ in first] == [6, 3, 6, 6, 3]
+    assert first[0][1] == pytest.approx(alone.valid_loss, rel=1e-4)
+    expected = weights(tmp_path / "one")
+    for name in ("two", "two stopped", "one then two", "two then one"):
+        found = weights(tmp_path / name)
+        assert all(np.allclose(found[key], expected[key], atol=1e-5) for key in expected), name
+        assert [record["step"] for record in read_metrics(tmp_path / name) if record["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    stopped, whole = weights(tmp_path / "two stopped"), weights(tmp_path / "two")
+    assert all(np.array_equal(stopped[name], whole[name]) for name in whole), "as many ranks: bit for bit"
+    assert read_facts(tmp_path / "two")["ranks"] == 2
+    moved = max(np.abs(whole[name] - start).max() for name, start in start_of(config).items())
+    assert moved > 1e-3, "weights that never moved would agree too"
+
+
+def start_of(config):
+    model = build_session(config).parts.model
+    return {f"model.{name}": tensor.numpy() for name, tensor in model.state_dict().items() if tensor.isfinite().all()}
+
+
+def trained(world, config, folder):
+    return train(config, folder, world=world).steps
+
+
+def test_each_rank_asks_for_its_own_rows_and_all_columns(pairs, tmp_path, service):
+    knowledge = ["targets.knowledge=dk_ek", "targets.noise=service", f"service.url={service.url}", "epochs=1"]
+    run_ranks(trained, load_config("tiny-nbclip", overrides(pairs, *knowledge)), tmp_path / "run")
+    asked = defaultdict(list)
+    for body in service.asked:
+        if body["on_unknown"] == "error":
+            asked[tuple(body["column_ids"])].append(tuple(body["image_ids"]))
+    assert len(asked) == 2, "one global batch a step"
+    for columns, rows in asked.items():
+        assert sorted(rows) == sorted([columns[:4], columns[4:]])
+    assert sum(body["on_unknown"] == "flag" for body in service.asked) == 1, "rank 0 looks the images up for all"
+
+
+def stopped_by_a_service_that_one_rank_lost(world, config, folder):
+    fetch, calls = NoiseSource.fetch, count()
+
+    def away_at_the_third(source, rows, columns):
+        if world.rank == 1 and next(calls) == 2:
+            raise ServiceAway("gone")
+        return fetch(source, rows, columns)
+
+    NoiseSource.fetch = away_at_the_third
+    try:
+        train(config, folder, world=world)
+    except Unavailable as error:
+        return type(error).__name__
+    finally:
+        NoiseSource.fetch = fetch
+
+
+def test_a_rank_without_targets_stops_all_after_the_same_step(pairs, tmp_path):
+    config = load_config("tiny-nbclip", overrides(pairs, "epochs=3"))
+    assert run_ranks(stopped_by_a_service_that_one_rank_lost, config, tmp_path / "run") == ["RankLost", "ServiceAway"]
+    assert load_checkpoint(tmp_path / "run").step == 2
+
+
+def said(world):
+    return from_first(("first", world.rank), world), mean_over_ranks([world.rank, 4], world), on_any_rank(world.rank == 1, world)
+
+
+def test_ranks_agree():
+    assert run_ranks(said) == [(("first", 0), [0.5, 4], True)] * 2
+    assert said(ALONE) == (("first", 0), [0, 4], False)
+
+
+def command_that_dies(arguments):
+    """`nbclip train` as torchrun's agent starts it; rank 1 is killed before its fourth step, then before its fifth, and so on."""
+    take, before = loop.train_step, int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+
+    def train_step(session, batch, *rest):
+        if before < KILLS and batch.step == 3 + before and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return take(session, batch, *rest)
+
+    loop.train_step, sys.argv = train_step, ["nbclip", *arguments]
+    with contextlib.suppress(SystemExit):
+        cli.main()
+
+
+def test_torchrun_starts_all_again_after_a_rank_is_killed_and_the_run_ends_as_if_it_had_not_been(
+    pairs, tmp_path, record_property
+):
+    settings = overrides(pairs, *LOSSES["sm"], "epochs=3", "checkpoint.every=1")
+    words = ["train", "--preset", "tiny-nbclip", "-r", str(tmp_path / "killed")]
+    words += [part for setting in settings for part in ("--set", setting)]
+    arguments = torchrun.parse_args(
+        ["--standalone", "--nproc-per-node=2", f"--max-restarts={KILLS}", "-m", "nbclip_trainer", *words]
+    )
+    assert arguments.training_script_args == words, "torchrun took an option of ours for its own"
+    run_ranks(trained, load_config("tiny-nbclip", settings), tmp_path / "unbroken")
+    # torchrun's agent without its start: forked ranks have torch, processes of its own would import it five times.
+    agent = LaunchConfig(
+        1,
+        1,
+        2,
+        max_restarts=KILLS,
+        start_method="forkserver",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        monitor_interval=0.1,
+    )
+    elastic_launch(agent, command_that_dies)(words)
+    record_property("kills of a rank", KILLS)
+    killed, unbroken = weights(tmp_path / "killed"), weights(tmp_path / "unbroken")
+    assert all(np.array_equal(killed[name], unbroken[name]) for name in unbroken)
+    assert [record["step"] for record in read_metrics(tmp_path / "killed") if record["kind"] == "train"] == [1, 2, 3, 4, 5, 6]

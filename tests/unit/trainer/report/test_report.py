@@ -1,0 +1,166 @@
+import dataclasses
+import re
+import shutil
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+from nbclip.errors import InvalidInput, NotFound
+from nbclip_trainer.errors import BadPicture
+from nbclip_trainer.report.compared import compare, differing_settings
+from nbclip_trainer.report.gallery import class_gallery, cui_gallery
+from nbclip_trainer.report.report import write_report
+from nbclip_trainer.runs.results import read_scored, write_scored
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the text, and whether every element was closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.text, self.open = [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag, **wanted):
+        return [a for t, a in self.elements if t == tag and all(a.get(name) == value for name, value in wanted.items())]
+
+
+@pytest.fixture(scope="module")
+def html(runs, tmp_path_factory):
+    return write_report(runs, tmp_path_factory.mktemp("report") / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_every_element_is_closed_and_every_id_is_there_once(page):
+    assert page.open == []
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_parts_are_there_and_the_contents_lead_to_them(page):
+    parts = {attributes["id"] for attributes in page.all("section")}
+    assert parts == {"short", "runs", "training", "targets", "classes", "concepts", "sources", "gallery", "notes"}
+    assert {attributes["href"] for attributes in page.all("a")} == {f"#{part}" for part in parts}
+
+
+def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(html, page):
+    assert not page.all("script")
+    assert not page.all("link")
+    assert all(attributes["src"].startswith("data:image/jpeg;base64,") for attributes in page.all("img"))
+    assert not re.search(r"url\((?!#)|@import", html)
+
+
+def test_title_names_the_run_and_the_baseline(page):
+    assert "noise-twin against clip" in " ".join(page.text)
+
+
+def test_only_settings_that_differ_are_listed(runs):
+    assert [key for key, _ in differing_settings(compare(runs).runs)] == ["loss.name", "targets.knowledge", "targets.noise"]
+
+
+def test_curves_show_the_loss_with_ln_n_and_the_diagnostics(page):
+    text = "".join(page.text)
+    for title in ("Training loss", "ln N", "Validation loss", "Spread of cosines", "Logit scale", "Cosine of true pairs"):
+        assert title in text
+
+
+def test_tables_have_floors_runs_and_paired_intervals(page):
+    text = "".join(page.text)
+    for column in ("chance", "raw pixels", "less clip", "cui_precision", "caption source: real", "before the projection"):
+        assert column in text
+    assert re.search(r"[+−]?\.\d{3}\s*\[[+−]?\.\d{3}, [+−]?\.\d{3}\]", text)
+
+
+def test_bold_are_just_the_differences_whose_interval_excludes_zero(html):
+    cells = re.findall(r'class="(delta[^"]*)">[^<]*</span>\s*<span class="interval">\[([^,]*), ([^\]]*)\]', html)
+    assert {kind for kind, _, _ in cells} == {"delta", "delta decisive"}
+    for kind, low, high in cells:
+        # An end that rounds to .000 has no sign to tell which side it is on.
+        if ".000" not in {low, high}:
+            assert (kind == "delta decisive") == (low[0] == high[0])
+
+
+def test_the_gallery_marks_hits_and_misses_in_words_too(page):
+    figures = [attributes["class"] for attributes in page.all("figure") if attributes.get("class", "").startswith("picture")]
+    answers = [name for name in figures if name != "picture asks"]
+    assert len(answers) == 2 * 5 * figures.count("picture asks")
+    text = "".join(page.text)
+    assert len(re.findall(r"[✓◐✗] (?:modality|organ|neither|shares)", text)) == len(answers)
+
+
+def test_a_query_never_retrieves_its_own_case(runs):
+    comparison = compare(runs)
+    case = dict(comparison.baseline.scored.pictures.select("image_id", "case").iter_rows())
+    for answered in (*class_gallery(comparison), *cui_gallery(comparison)):
+        for _, found in answered.answers:
+            assert all(case[shown.image_id] != case[answered.query.image_id] for shown in found)
+
+
+def test_captions_can_not_bring_markup_into_the_page(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "clip")
+    scored = read_scored(run)
+
+    evil = scored.pictures.with_columns(pl.lit("<script>alert(1)</script>").alias("caption"))
+    write_scored(run, dataclasses.replace(scored, pictures=evil))
+    page = Page(write_report([run], tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert not page.all("script")
+
+
+def test_the_notes_say_what_noise_targets_and_one_seed_mean(page):
+    text = "".join(page.text)
+    assert "any gain over one-hot targets is label smoothing, not knowledge" in text
+    assert "single training run" in text
+    assert "cui_onto@K" in text
+
+
+def test_one_run_alone_has_a_report_without_differences(runs, tmp_path):
+    page = Page(write_report(runs[:1], tmp_path / "one" / "report.html").read_text(encoding="utf-8"))
+    assert "less clip" not in "".join(page.text)
+
+
+def test_the_baseline_can_be_chosen(runs):
+    assert compare(runs, baseline=runs[1]).baseline.name == "noise-twin"
+    with pytest.raises(InvalidInput, match="the baseline is none of the runs"):
+        compare(runs[:1], baseline=runs[1])
+
+
+def test_a_run_that_was_not_evaluated_is_named(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "fresh", ignore=shutil.ignore_patterns("evaluation"))
+    with pytest.raises(NotFound, match="fresh: not evaluated"):
+        write_report([run], tmp_path / "report.html")
+
+
+def test_no_run_at_all_and_a_run_twice_are_refused(runs, tmp_path):
+    for folders in ([], [runs[0], runs[0]]):
+        with pytest.raises(InvalidInput, match="a report needs runs, each once"):
+            write_report(folders, tmp_path / "report.html")
+
+
+def test_a_picture_that_is_gone_is_named(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "clip")
+    scored = read_scored(run)
+    gone = scored.pictures.with_columns(pl.lit(str(tmp_path / "gone.png")).alias("file"))
+    write_scored(run, dataclasses.replace(scored, pictures=gone))
+    with pytest.raises(BadPicture, match=r"gone\.png"):
+        write_report([run], tmp_path / "report.html")

@@ -1,0 +1,255 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from nbclip.errors import Conflict, InvalidInput
+from nbclip_trainer.errors import NonFiniteLoss, ServiceAway
+from nbclip_trainer.models.building import load_run
+from nbclip_trainer.presets import load_config
+from nbclip_trainer.runs.checkpoint import load_checkpoint
+from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.tracking import read_metrics
+from nbclip_trainer.training.loop import train
+from nbclip_trainer.training.session import build_session
+from nbclip_trainer.training.step import train_step
+from support.counts import often
+from support.waiting import StopAfter
+
+NEW = "f" * 64
+KILLS = often(1, 5)
+
+
+def records(run_dir, kind="train"):
+    return [record for record in read_metrics(run_dir) if record["kind"] == kind]
+
+
+def losses(run_dir):
+    return [(record["step"], record["loss"]) for record in records(run_dir)]
+
+
+def same_tensors(run_dir, other):
+    first, second = (load_checkpoint(folder) for folder in (run_dir, other))
+    assert first.step == second.step
+    assert first.tensors.keys() == second.tensors.keys()
+    return all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
+
+
+def inputs(session, batch):
+    return next(session.train.pictures.training([batch])), next(session.matrices([batch]))
+
+
+def test_the_loss_falls_and_the_folder_tells_how(small, tmp_path):
+    config = load_config("tiny-clip", small("epochs=12", "optim.lr=1e-2"))
+    outcome = train(config, tmp_path / "run")
+    assert (outcome.steps, outcome.planned, outcome.finished) == (36, 36, True)
+    curve = [loss for _, loss in losses(tmp_path / "run")]
+    assert len(curve) == 36
+    assert sum(curve[-3:]) / 3 < 0.75 * sum(curve[:3]) / 3
+    valid = records(tmp_path / "run", "valid")
+    assert [record["step"] for record in valid] == list(range(3, 37, 3))
+    assert valid[-1]["loss"] == outcome.valid_loss
+    best = min(valid, key=lambda record: record["loss"])["step"]
+    assert load_checkpoint(tmp_path / "run", "best").step == best
+    facts = read_facts(tmp_path / "run")
+    assert facts["data"]["train"]["pairs"] == 24
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides"),
+    [
+        ("tiny-clip", []),
+        ("tiny-nbclip", []),
+        ("tiny-nbclip", ["targets.knowledge=noise", "targets.noise=per_step", "loss.name=sigmoid_soft"]),
+        ("tiny-nbclip", ["data.pictures=disk", "augmentation.kind=open_clip", "data.workers=1", "loss.name=mse"]),
+    ],
+)
+def test_stopping_and_going_on_is_the_same_as_never_stopping(small, tmp_path, service, preset, overrides):
+    config = load_config(preset, small(f"service.url={service.url}", *overrides))
+    train(config, tmp_path / "straight")
+    for steps in (2, 2):
+        outcome = train(config, tmp_path / "resumed", resume=True, stop=StopAfter(steps))
+        assert not outcome.finished
+    assert train(config, tmp_path / "resumed", resume=True).finished
+    assert losses(tmp_path / "resumed") == losses(tmp_path / "straight")
+    assert records(tmp_path / "resumed", "valid") == records(tmp_path / "straight", "valid")
+    assert same_tensors(tmp_path / "resumed", tmp_path / "straight")
+
+
+def test_a_killed_process_goes_on_where_its_checkpoint_was(small, tmp_path, record_property):
+    overrides = small("checkpoint.every=2", f"epochs={6 * (KILLS + 1)}")
+    config = load_config("tiny-clip", overrides)
+    command = [sys.executable, "-m", "nbclip_trainer", "train", "--preset", "tiny-clip", "--run", str(tmp_path / "killed")]
+    command += [part for override in overrides for part in ("--set", override)]
+    for number in range(KILLS):
+        process = subprocess.Popen([*command, *(["--resume"] if number else [])])
+        deadline = time.monotonic() + 60
+        while newest_checkpoint(tmp_path / "killed") < 10 + 15 * number and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    record_property("kills of the trainer", KILLS)
+    assert train(config, tmp_path / "killed", resume=True).finished
+    train(config, tmp_path / "straight")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
+    assert same_tensors(tmp_path / "killed", tmp_path / "straight")
+
+
+def newest_checkpoint(run_dir):
+    """The step of the newest one, 0 if there is none."""
+    return max((int(path.stem.rpartition("-")[2]) for path in run_dir.glob("checkpoints/*-*.json")), default=0)
+
+
+def test_resuming_a_finished_run_changes_nothing(small, tmp_path):
+    config = load_config("tiny-clip", small())
+    train(config, tmp_path / "run")
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert train(config, tmp_path / "run", resume=True).finished
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "run" / "checkpoints").iterdir()) == before
+
+
+def test_a_folder_with_a_run_other_settings_or_other_data_is_refused(small, write_pairs, tmp_path):
+    train(load_config("tiny-clip", small()), tmp_path / "run")
+    with pytest.raises(Conflict, match="has a run already"):
+        train(load_config("tiny-clip", small()), tmp_path / "run")
+    with pytest.raises(Conflict, match=r"seed: 42 -> 1"):
+        train(load_config("tiny-clip", small("seed=1")), tmp_path / "run", resume=True)
+    with pytest.raises(Conflict, match=r"train.pairs: 24 -> 16"):
+        train(load_config("tiny-clip", small(data=write_pairs(train=16))), tmp_path / "run", resume=True)
+
+
+def test_targets_come_from_the_service_for_every_batch(small, tmp_path, service):
+    service.without = {f"id{number}" for number in range(0, 32, 10)}
+    train(load_config("tiny-nbclip", small(f"service.url={service.url}")), tmp_path / "run")
+    batches = [body for body in service.asked if body["on_unknown"] == "error"]
+    assert len(batches) == 6
+    assert all(body["image_ids"] == body["column_ids"] and len(body["image_ids"]) == 8 for body in batches)
+    assert {body["snapshot"] for body in batches} == {NEW}
+    targets = read_facts(tmp_path / "run")["targets"]
+    assert targets["snapshot"] == NEW
+    assert targets["without_knowledge"] == pytest.approx(3 / 24)
+    first = records(tmp_path / "run")[0]
+    assert first["kl"] < first["loss"]
+    assert records(tmp_path / "run", "diagnostics")[0]["effective_positives"] > 1.5
+
+
+def test_a_resumed_run_keeps_its_snapshot(small, tmp_path, service):
+    config = load_config("tiny-nbclip", small(f"service.url={service.url}"))
+    train(config, tmp_path / "run", stop=StopAfter(1))
+    service.snapshots = {NEW: False, "1" * 64: True}
+    service.asked.clear()
+    train(config, tmp_path / "run", resume=True)
+    assert {body["snapshot"] for body in service.asked} == {NEW}
+
+
+def test_images_that_the_snapshot_lacks_stop_the_run_before_it_starts(small, tmp_path, service):
+    service.unknown = {"id3", "id30"}
+    with pytest.raises(InvalidInput, match=r"lacks 1 of 24 training images: id3\."):
+        train(load_config("tiny-nbclip", small(f"service.url={service.url}")), tmp_path / "run")
+
+
+def test_a_service_that_goes_away_leaves_a_checkpoint_and_the_run_goes_on_later(small, tmp_path, service):
+    config = load_config("tiny-nbclip", small(f"service.url={service.url}", "service.prefetch=1", "service.give_up_after=1"))
+    train(config, tmp_path / "straight")
+    service.asked.clear()
+    given_up = threading.Event()
+    answer = service.matrix
+
+    def die_after_the_third(rows, columns, snapshot):
+        if len(service.asked) == 4 and not given_up.is_set():  # the first looks all images up
+            given_up.set()
+            threading.Thread(target=service.stop).start()
+        return answer(rows, columns, snapshot)
+
+    service.matrix = die_after_the_third
+    with pytest.raises(ServiceAway):
+        train(config, tmp_path / "run")
+    assert 1 <= load_checkpoint(tmp_path / "run").step <= 5
+    service.start()
+    assert train(config, tmp_path / "run", resume=True).finished
+    assert losses(tmp_path / "run") == losses(tmp_path / "straight")
+    assert same_tensors(tmp_path / "run", tmp_path / "straight")
+
+
+def test_a_loss_that_is_not_finite_changes_no_weight_and_names_the_images(small):
+    session = build_session(load_config("tiny-clip", small()))
+    batch = next(session.plan.batches())
+    pictures, matrix = inputs(session, batch)
+    before = {name: parameter.detach().clone() for name, parameter in session.parts.model.named_parameters()}
+    pictures[3] = torch.nan
+    with pytest.raises(NonFiniteLoss, match="step 1: loss is nan") as stopped:
+        train_step(session, batch, pictures, matrix)
+    assert stopped.value.exit_code == 1
+    for row in batch.rows:
+        assert session.train.dataset.ids[row] in stopped.value.message
+    assert all(torch.equal(before[name], parameter) for name, parameter in session.parts.model.named_parameters())
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(small):
+    session = build_session(load_config("tiny-clip", small("optim.clip_norm=0.01")))
+    batch = next(session.plan.batches())
+    result = train_step(session, batch, *inputs(session, batch))
+    norm = torch.stack([parameter.grad.norm() for parameter in session.parts.model.parameters()]).norm().item()
+    assert result.figures["gradient_norm"] > 0.01
+    assert norm == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_sigmoid_bias_starts_from_the_first_batch(small, service):
+    session = build_session(
+        load_config("tiny-nbclip", small(f"service.url={service.url}", "loss.name=sigmoid_soft", "optim.lr=1e-9"))
+    )
+    batch = next(session.plan.batches())
+    result = train_step(session, batch, *inputs(session, batch))
+    others = result.cosine.image_text[~torch.eye(8, dtype=torch.bool)]
+    assert session.parts.model.logit_bias.item() == pytest.approx(-others.mean().item() / 0.07, rel=1e-3)
+    session.source.close()
+
+
+def test_the_alarm_of_flat_targets_is_written_down(small, tmp_path, service, caplog):
+    train(load_config("tiny-paper-literal", small(f"service.url={service.url}", "model.logit_scale=50")), tmp_path / "run")
+    [alarm] = [record["message"] for record in records(tmp_path / "run", "alarm") if "flat" in record["message"]][:1]
+    assert "flat targets" in alarm
+    assert "flat targets" in caplog.text
+
+
+def test_a_cut_off_record_is_dropped_when_the_run_goes_on(small, tmp_path):
+    config = load_config("tiny-clip", small())
+    train(config, tmp_path / "run", stop=StopAfter(2))
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"kind": "train", "step": 3, "loss": 0.0}) + '\n{"kind": "tr')
+    train(config, tmp_path / "run", resume=True)
+    assert [step for step, _ in losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+    assert all(loss > 0 for _, loss in losses(tmp_path / "run"))
+
+
+def test_a_finished_run_loads_for_evaluation(small, tmp_path):
+    config = load_config("tiny-clip", small())
+    train(config, tmp_path / "run")
+    for which in ("last", "best"):
+        model, tokenizer, preprocess, found = load_run(tmp_path / "run", which)
+        saved = load_checkpoint(tmp_path / "run", which).tensors
+        assert all(torch.equal(tensor, saved[f"model.{name}"]) for name, tensor in model.state_dict().items())
+        assert not model.training
+        assert found == config
+        assert tokenizer(["a"]).shape == (1, 16)
+        assert callable(preprocess)
+
+
+def test_training_without_a_validation_split_has_no_best(small, tmp_path):
+    outcome = train(load_config("tiny-clip", small("data.valid_split=null", "epochs=1")), tmp_path / "run")
+    assert outcome.valid_loss is None
+    assert not records(tmp_path / "run", "valid")
+
+
+def test_nothing_is_left_behind_in_the_working_folder(small, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    train(load_config("tiny-clip", small("epochs=1")), tmp_path / "run")
+    assert os.listdir(Path.cwd()) == []  # noqa: PTH208

@@ -1,0 +1,170 @@
+"""The image-text model, open_clip's, with its tokenizer and picture transform; and the model of a finished run."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import open_clip
+import torch
+from nbclip.errors import InvalidInput
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from torch import Tensor, nn
+
+from nbclip_trainer.config import Architecture, DeviceSettings, ModelSettings, TrainConfig
+from nbclip_trainer.parallel.normalisation import has_batch_norm, normalise_over_ranks
+from nbclip_trainer.parallel.world import World
+from nbclip_trainer.runs import checkpoint as checkpoints
+from nbclip_trainer.runs.folder import read_config
+
+Tokenizer = Callable[[list[str]], Tensor]
+"""Captions to token ids, int64, [N, context length]."""
+Preprocess = Callable[[Image.Image], Tensor]
+"""An RGB picture to float32, [3, H, W], normalised as the model wants it."""
+
+
+class ModelParts(NamedTuple):
+    """A model and what turns captions and pictures into its input.
+
+    `picture` holds size, resize mode, mean and standard deviation, as open_clip describes a model's input.
+    """
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    picture: PreprocessCfg
+
+
+class LoadedRun(NamedTuple):
+    """The model of a run, in eval mode, and its settings."""
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    preprocess: Preprocess
+    config: TrainConfig
+
+
+def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, device: str = "cpu") -> LoadedRun:
+    """Loads a run's weights; nothing but the run folder is read.
+
+    Args:
+        run_dir: a folder that `nbclip train` wrote.
+        checkpoint: the newest sound checkpoint, or the one with the lowest validation loss.
+        device: where the model goes.
+
+    Raises:
+        NotFound: no run, or no such checkpoint, is there.
+        BrokenArtefact: no checkpoint is whole.
+    """
+    config = read_config(run_dir)
+    saved = checkpoints.load_checkpoint(run_dir, checkpoint)
+    parts = build_model(config, load_weights=False)
+    parts.model.load_state_dict(checkpoints.part(saved.tensors, "model"))
+    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, image_transform_v2(parts.picture, is_train=False), config)
+
+
+def build_model(config: TrainConfig, *, load_weights: bool = True) -> ModelParts:
+    """Builds the model with random or pretrained weights, exp(logit_scale) restarted as `model.logit_scale` says.
+
+    A sigmoid loss gets a `logit_bias`. Forward returns a dict. Random weights follow from `config.seed`; torch's random state
+    is left as it was.
+
+    Raises:
+        InvalidInput: open_clip has no such model or weights.
+    """
+    settings = config.model
+    bias = 0.0 if config.loss.name.startswith("sigmoid") else None
+    with torch.random.fork_rng(devices=[]), _refusals_named(settings):
+        torch.manual_seed(config.seed)
+        if settings.architecture is None:
+            parts = _named(settings, bias, load_weights)
+        else:
+            parts = _own(settings, settings.architecture, bias, load_weights)
+    parts.model.output_dict = True  # type: ignore[assignment]
+    if settings.logit_scale is not None and load_weights:
+        nn.init.constant_(cast(nn.Parameter, parts.model.logit_scale), math.log(settings.logit_scale))
+    return parts
+
+
+def prepared(model: nn.Module, settings: DeviceSettings, world: World) -> nn.Module:
+    """The model as a run computes it, with the same parameters under the same names.
+
+    Raises:
+        InvalidInput: settings that this model can't have.
+    """
+    if settings.chunk_size is not None and has_batch_norm(model):
+        raise InvalidInput(
+            f"device.chunk_size={settings.chunk_size}: the model has batch normalisation, which would see chunks for the batch",
+            hint="a vision transformer has none; or spread the batch over more processes",
+        )
+    model = normalise_over_ranks(model, world)
+    if settings.grad_checkpointing:
+        model.set_grad_checkpointing(True)  # type: ignore[operator]
+    if settings.compile:
+        model.compile()
+    return model
+
+
+def _own(settings: ModelSettings, architecture: Architecture, bias: float | None, load_weights: bool) -> ModelParts:
+    model = open_clip.CLIP(**architecture.model_dump(), init_logit_bias=bias)
+    if settings.pretrained and load_weights:
+        open_clip.load_checkpoint(model, settings.pretrained)
+    picture = PreprocessCfg(size=architecture.vision_cfg.image_size, resize_mode=settings.resize)
+    open_clip.set_model_preprocess_cfg(model, asdict(picture))
+    return ModelParts(model, open_clip.SimpleTokenizer(context_length=architecture.text_cfg.context_length), picture)
+
+
+def _named(settings: ModelSettings, bias: float | None, load_weights: bool) -> ModelParts:
+    if ":" not in settings.name and load_weights:
+        _check_name(settings)
+    # Without weights a tag still says how pictures are prepared; a weights file does not, and may be gone.
+    known = settings.pretrained is not None and bool(open_clip.get_pretrained_cfg(settings.name, settings.pretrained))
+    extra = {} if bias is None else {"init_logit_bias": bias}
+    model, _, _ = open_clip.create_model_and_transforms(
+        settings.name,
+        settings.pretrained if load_weights or known else None,
+        load_weights=load_weights,
+        pretrained_text=load_weights,
+        image_resize_mode=settings.resize,
+        **extra,
+    )
+    return ModelParts(model, open_clip.get_tokenizer(settings.name), PreprocessCfg(**model.visual.preprocess_cfg))
+
+
+def _check_name(settings: ModelSettings) -> None:
+    """Refuses, before anything is downloaded, what open_clip lacks or only warns of."""
+    config = open_clip.get_model_config(settings.name)
+    if config is None:
+        close = difflib.get_close_matches(settings.name, open_clip.list_models(), 5, 0.3)
+        raise InvalidInput(f"model.name={settings.name!r}: open_clip has no such model", hint=f"close ones: {', '.join(close)}")
+    tag = settings.pretrained
+    if tag is None or Path(tag).is_file():
+        return
+    weights = open_clip.get_pretrained_cfg(settings.name, tag)
+    if not weights:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(settings.name))
+        raise InvalidInput(
+            f"model.pretrained={tag!r}: neither a file nor a tag of {settings.name}", hint=f"tags: {tags or 'none'}"
+        )
+    if weights.get("quick_gelu", False) != config.get("quick_gelu", False):
+        raise InvalidInput(
+            f"model.pretrained={tag!r} was made with another activation than model.name={settings.name!r} has",
+            hint=f"use model.name={settings.name}-quickgelu" if weights.get("quick_gelu") else "drop -quickgelu from model.name",
+        )
+
+
+@contextmanager
+def _refusals_named(settings: ModelSettings) -> Iterator[None]:
+    """Turns open_clip's ways of refusing a model or its weights into one line."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError, KeyError) as error:
+        raise InvalidInput(
+            f"model.name={settings.name!r}, model.pretrained={settings.pretrained!r}: {' '.join(str(error).split()):.300}",
+            hint="without a network give model.pretrained a weights file",
+        ) from error

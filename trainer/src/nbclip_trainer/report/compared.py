@@ -1,0 +1,127 @@
+"""Runs laid side by side: what they were, what differs in their settings, and the paired differences of their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from nbclip.errors import InvalidInput
+
+from nbclip_trainer.config import TrainConfig, flattened
+from nbclip_trainer.evaluation.summary import differences, summarise
+from nbclip_trainer.runs.folder import read_config, read_facts
+from nbclip_trainer.runs.results import Figure, Scored, check_comparable, read_scored
+from nbclip_trainer.runs.tracking import read_metrics
+
+Key = tuple[str, str, str, str, str]
+"""ranker, direction, task, subset, metric."""
+_NOT_SETTINGS = ("service", "log", "checkpoint", "device", "description")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """An evaluated run.
+
+    Attributes:
+        name: the folder's name, unlike that of any other run of the comparison.
+        place: 1 for the first run; decides its colour.
+        config: its settings.
+        facts: its `run.json`.
+        records: its `metrics.jsonl`.
+        scored: its evaluation.
+        figures: the evaluation's figures by key.
+        differences: those less the baseline's, paired; empty for the baseline.
+    """
+
+    name: str
+    place: int
+    config: TrainConfig
+    facts: dict[str, Any]
+    records: list[dict[str, Any]]
+    scored: Scored
+    figures: dict[Key, Figure]
+    differences: dict[Key, Figure] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """Loss and knowledge in a few words."""
+        knowledge = {"identity": "one-hot targets", "noise": "noise", "dk": "DK", "dk_ek": "DK + EK"}
+        return f"{self.config.loss.name}, {knowledge[self.config.targets.knowledge]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The runs in the order given, and which of them the others are measured against."""
+
+    runs: tuple[ComparedRun, ...]
+    baseline: ComparedRun
+
+    @property
+    def others(self) -> tuple[ComparedRun, ...]:
+        """All runs but the baseline."""
+        return tuple(run for run in self.runs if run is not self.baseline)
+
+
+def compare(run_dirs: Sequence[Path], baseline: Path | None = None) -> Comparison:
+    """Reads evaluated runs and pairs each with the baseline.
+
+    Args:
+        run_dirs: folders of evaluated runs.
+        baseline: one of them; default: the first that trained without knowledge, else the first.
+
+    Raises:
+        InvalidInput: no run, a run twice, a baseline that is none of them, or runs that can't be compared.
+        NotFound: a run that was not evaluated.
+    """
+    folders = [folder.resolve() for folder in run_dirs]
+    if not folders or len(set(folders)) < len(folders):
+        raise InvalidInput("a report needs runs, each once", hint="nbclip report RUN [RUN ...]")
+    runs = [_read(folder, name, place) for place, (folder, name) in enumerate(zip(folders, _names(folders), strict=True), 1)]
+    base = _baseline(runs, folders, baseline)
+    for run in runs:
+        check_comparable(run.scored, base.scored)
+    runs = [run if run is base else _paired(run, base) for run in runs]
+    return Comparison(tuple(runs), base)
+
+
+def differing_settings(runs: Sequence[ComparedRun]) -> list[tuple[str, list[Any]]]:
+    """Dotted key and each run's value, for the settings that are not the same in all runs."""
+    trees = [dict(flattened(run.config.model_dump(mode="json", exclude=set(_NOT_SETTINGS)))) for run in runs]
+    keys = sorted({key for tree in trees for key in tree})
+    rows = [(key, [tree.get(key) for tree in trees]) for key in keys]
+    return [(key, values) for key, values in rows if any(value != values[0] for value in values)]
+
+
+def by_key(figures: Sequence[Figure]) -> dict[Key, Figure]:
+    """Figures by ranker, direction, task, subset and metric."""
+    return {(one.ranker, one.direction, one.task, one.subset, one.metric): one for one in figures}
+
+
+def _read(folder: Path, name: str, place: int) -> ComparedRun:
+    scored = read_scored(folder)
+    records = list(read_metrics(folder))
+    return ComparedRun(name, place, read_config(folder), read_facts(folder), records, scored, by_key(scored.evaluation.figures))
+
+
+def _paired(run: ComparedRun, base: ComparedRun) -> ComparedRun:
+    models = pl.col("ranker").is_in(["model", "backbone"])
+    difference = differences(run.scored.queries.filter(models), base.scored.queries)
+    found = by_key(summarise(difference, run.scored.evaluation.protocol))
+    return replace(run, differences=found)
+
+
+def _baseline(runs: Sequence[ComparedRun], folders: Sequence[Path], baseline: Path | None) -> ComparedRun:
+    if baseline is None:
+        return next((run for run in runs if run.config.targets.knowledge == "identity"), runs[0])
+    if baseline.resolve() not in folders:
+        raise InvalidInput(f"{baseline}: the baseline is none of the runs", hint="name it among them too")
+    return runs[folders.index(baseline.resolve())]
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Folder names, with the parent's before them where two are alike."""
+    names = [folder.name for folder in folders]
+    return [f"{folder.parent.name}/{folder.name}" if names.count(folder.name) > 1 else folder.name for folder in folders]

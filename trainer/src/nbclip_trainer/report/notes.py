@@ -1,0 +1,111 @@
+"""What a reader must know before believing the report: sentences that follow from the runs themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from nbclip_trainer.config import config_hash
+from nbclip_trainer.evaluation.bootstrap import FEWEST_CASES
+from nbclip_trainer.report.compared import Comparison
+from nbclip_trainer.report.tables import TASK_NAMES, caption_sources
+
+
+def honest_notes(comparison: Comparison) -> list[str]:
+    """Sentences, the weightiest first."""
+    return [
+        *_on_knowledge(comparison),
+        *_on_seeds(comparison),
+        *_on_length(comparison),
+        *_on_captions(comparison),
+        *_on_intervals(comparison),
+        *_on_queries(comparison),
+        *_on_ontology(comparison),
+    ]
+
+
+def alarms(comparison: Comparison) -> list[tuple[str, int, str]]:
+    """What the runs complained of: run, first step, sentence; each sentence's kind once a run."""
+    found: list[tuple[str, int, str]] = []
+    for run in comparison.runs:
+        kinds: dict[str, tuple[str, int, str]] = {}
+        for record in run.records:
+            if record["kind"] == "alarm":
+                kinds.setdefault(record["message"].partition(":")[0], (run.name, record["step"], record["message"]))
+        found += kinds.values()
+    return found
+
+
+def _on_knowledge(comparison: Comparison) -> Iterator[str]:
+    knowledge = {run.config.targets.knowledge for run in comparison.runs}
+    informed = knowledge & {"dk", "dk_ek"}
+    if informed and "noise" in knowledge:
+        yield (
+            "Soft targets smooth labels whatever they know. What a noise run gains over one-hot targets is that smoothing; "
+            "only what a knowledge run gains beyond it is knowledge."
+        )
+    elif informed:
+        yield (
+            "No run with noise targets of the same form stands here. Soft targets smooth labels whatever they know, and this "
+            "report can't tell how much of a difference is that smoothing."
+        )
+    elif knowledge == {"identity", "noise"}:
+        yield "The soft targets here are noise: any gain over one-hot targets is label smoothing, not knowledge."
+    if informed == {"dk_ek"}:
+        yield "No run has domain knowledge without is_a (dk), so nothing here is evidence for an effect of the ontology."
+
+
+def _on_seeds(comparison: Comparison) -> Iterator[str]:
+    arms = Counter(config_hash(run.config.model_copy(update={"seed": 0})) for run in comparison.runs)
+    if 1 in arms.values():
+        yield (
+            "At least one arm is a single training run. The intervals are over queries, for these very weights: another seed "
+            "moves figures by about .01, which no interval here includes."
+        )
+
+
+def _on_length(comparison: Comparison) -> Iterator[str]:
+    steps = {run.name: run.facts.get("steps") for run in comparison.runs}
+    if len(set(steps.values())) > 1:
+        yield "The runs differ in length: " + ", ".join(f"{name} {count} steps" for name, count in steps.items()) + "."
+
+
+def _on_captions(comparison: Comparison) -> Iterator[str]:
+    sources = caption_sources(comparison.baseline)
+    made = sum(count for name, count in sources if name != "real")
+    if made:
+        whole = sum(count for _, count in sources)
+        yield (
+            f"{made:,} of {whole:,} scored pictures have captions made from labels or from answers to questions, which name the "
+            "class outright. The figures by source show real captions apart."
+        )
+
+
+def _on_intervals(comparison: Comparison) -> Iterator[str]:
+    level = comparison.baseline.scored.evaluation.protocol.level
+    yield (
+        f"Intervals are {level:.0%} bootstrap percentiles over queries; pictures of one case are drawn together, and of under "
+        f"{FEWEST_CASES} cases no interval is drawn. Many differences are shown: expect about one in "
+        f"{round(1 / (1 - level))} to exclude 0 by luck."
+    )
+
+
+def _on_queries(comparison: Comparison) -> Iterator[str]:
+    evaluation, figures = comparison.baseline.scored.evaluation, comparison.baseline.figures
+    for task, name in TASK_NAMES.items():
+        figure = figures.get(("model", "image→image", task, "all", "mAP"))
+        if figure is not None and figure.unanswered:
+            yield f"{name}: {figure.unanswered} queries have no picture of their class outside of their own case and don't count."
+    if evaluation.cui_pictures:
+        yield (
+            f"CUI@K is scored on {evaluation.cui_pictures:,} pictures; {evaluation.without_cuis:,} others there have no "
+            "gold CUIs."
+        )
+
+
+def _on_ontology(comparison: Comparison) -> Iterator[str]:
+    evaluation = comparison.baseline.scored.evaluation
+    if evaluation.cui_pictures and not evaluation.ontology:
+        yield "cui_onto@K, which counts is_a relatives as matches, was left out: the evaluation was given no ontology."
+    elif evaluation.cui_pictures:
+        yield f"The is_a relations of cui_onto@K come from {evaluation.ontology}."

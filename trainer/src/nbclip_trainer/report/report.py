@@ -1,0 +1,131 @@
+"""The report: one HTML file with everything inside, from the folders of evaluated runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from nbclip.errors import InvalidInput
+
+from nbclip_trainer.report.compared import Comparison, compare, differing_settings
+from nbclip_trainer.report.curves import draw_curves
+from nbclip_trainer.report.gallery import Answered, class_gallery, cui_gallery
+from nbclip_trainer.report.notes import alarms, honest_notes
+from nbclip_trainer.report.tables import (
+    TASK_NAMES,
+    calibrations,
+    class_tables,
+    cui_tables,
+    excludes_zero,
+    middle_k,
+    standings,
+    subset_tables,
+    verdicts,
+)
+from nbclip_trainer.runs.durable import replacing
+
+_LARGEST_NUMBER_OF_RUNS = 6
+
+
+def write_report(run_dirs: Sequence[Path], out: Path, *, baseline: Path | None = None, seed: int = 0) -> Path:
+    """Writes a report that needs no other file, no network and no script.
+
+    Args:
+        run_dirs: folders of evaluated runs, at most six.
+        out: the HTML file.
+        baseline: which of them the others are measured against; default: the first that trained without knowledge.
+        seed: of the choice of the gallery's queries.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InvalidInput: runs that can't be compared, too many, a picture that can't be read, or `out` can't be written.
+        NotFound: a run that was not evaluated.
+    """
+    if len(run_dirs) > _LARGEST_NUMBER_OF_RUNS:
+        raise InvalidInput(f"{len(run_dirs)} runs are too many for one report", hint=f"choose up to {_LARGEST_NUMBER_OF_RUNS}")
+    html = _rendered(compare(run_dirs, baseline), seed)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as path:
+            path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{out}: can't be written: {error.strerror or error}", hint="choose another --out") from error
+    return out
+
+
+def _rendered(comparison: Comparison, seed: int) -> str:
+    environment = Environment(
+        loader=PackageLoader("nbclip_trainer.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(figure=_figure, signed=_signed, setting=_setting)
+    environment.tests["decisive"] = excludes_zero
+    return environment.get_template("report.html.j2").render(_context(comparison, seed))
+
+
+def _context(comparison: Comparison, seed: int) -> dict[str, Any]:
+    pictures, concepts = class_gallery(comparison, seed=seed), cui_gallery(comparison, seed=seed)
+    return {
+        "comparison": comparison,
+        "evaluation": comparison.baseline.scored.evaluation,
+        "title": _title(comparison),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "task_names": TASK_NAMES,
+        "standings": standings(comparison),
+        "middle_k": middle_k(comparison),
+        "verdicts": verdicts(comparison),
+        "settings": differing_settings(comparison.runs),
+        "curves": [(curve, Markup(curve.svg)) for curve in draw_curves(comparison.runs)],  # noqa: S704  # nosec B704
+        "alarms": alarms(comparison),
+        "class_tables": class_tables(comparison),
+        "cui_tables": cui_tables(comparison),
+        "subset_tables": subset_tables(comparison),
+        "calibrations": calibrations(comparison.runs),
+        "galleries": [("By modality and organ", pictures), ("By shared concepts", concepts)],
+        "credits": _credits([*pictures, *concepts]),
+        "notes": honest_notes(comparison),
+    }
+
+
+def _title(comparison: Comparison) -> str:
+    others = [run.name for run in comparison.others]
+    if not others:
+        return comparison.baseline.name
+    listed = others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
+    return f"{listed} against {comparison.baseline.name}"
+
+
+def _credits(answered: Sequence[Answered]) -> list[tuple[str, list[str]]]:
+    """Whom the pictures shown come from, and which they are."""
+    credits: dict[str, set[str]] = {}
+    for one in answered:
+        for shown in (one.query, *(picture for _, found in one.answers for picture in found)):
+            credits.setdefault(shown.credit, set()).add(shown.image_id)
+    return [(credit, sorted(ids)) for credit, ids in sorted(credits.items())]
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    """`.411`, as tables of shares are set; `–` for no value."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+
+
+def _signed(value: float | None) -> str:
+    """`+.032` or `−.012`, with a true minus."""
+    if value is None:
+        return "–"
+    sign = "−" if round(value, 3) < 0 else "+" if round(value, 3) > 0 else ""
+    return sign + _figure(abs(value))
+
+
+def _setting(value: Any) -> str:
+    """A setting as it stands in a config file."""
+    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

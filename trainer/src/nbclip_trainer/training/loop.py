@@ -1,0 +1,240 @@
+"""The training loop: steps, records, validation, checkpoints, and the ways in which a run can stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nbclip.errors import Conflict, NBClipError
+from rich.console import Console
+from torch import Tensor
+
+from nbclip_trainer.config import TrainConfig
+from nbclip_trainer.data.planner import PlannedBatch
+from nbclip_trainer.errors import RankLost
+from nbclip_trainer.parallel.collectives import from_first, sum_over_ranks
+from nbclip_trainer.parallel.world import World, alone, lost_ranks_named
+from nbclip_trainer.runs.boards import check_boards
+from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from nbclip_trainer.runs.folder import check_same_data, check_same_shape, locked, read_facts, write_config, write_facts
+from nbclip_trainer.runs.tracking import Tracker
+from nbclip_trainer.targets.prefetch import Prefetched
+from nbclip_trainer.targets.source import Answer
+from nbclip_trainer.training.diagnostics import alarms, diagnose
+from nbclip_trainer.training.display import Display
+from nbclip_trainer.training.optimisation import warmup_steps
+from nbclip_trainer.training.session import Session, build_session, capture, restore
+from nbclip_trainer.training.step import StepResult, train_step, validation_loss
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: steps done, of how many, and the last validation loss (None without one)."""
+
+    steps: int
+    planned: int
+    valid_loss: float | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all planned steps are done."""
+        return self.steps == self.planned
+
+
+def train(
+    config: TrainConfig,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    stop: threading.Event | None = None,
+    console: Console | None = None,
+    world: World | None = None,
+) -> Outcome:
+    """Trains a model into a run folder, or goes on where a checkpoint left off.
+
+    Args:
+        config: all settings.
+        run_dir: the run's folder; made if missing. Rank 0 alone reads and writes it.
+        resume: continue the newest checkpoint, or start if there is none; without it a folder that has one is refused.
+        stop: when set on any rank, the run ends with a checkpoint after the step it is in.
+        console: where progress is shown; None: nowhere.
+        world: this rank's place, of `distributed.joined`; None: a single process.
+
+    Raises:
+        Conflict: the folder has a run already, one of other settings, or another process trains there.
+        ServiceAway: the service stayed away; a checkpoint was written.
+        RankLost: another rank is gone.
+        NonFiniteLoss: loss or gradient is not finite; nothing of that step was applied.
+        NBClipError: wrong data, settings or answers.
+    """
+    world = world or alone(config.device)
+    check_boards(config)
+    with lost_ranks_named(), locked(run_dir) if world.leads else nullcontext():
+        checkpoint, pinned = from_first(_begin(config, run_dir, resume) if world.leads else (None, None), world)
+        session = build_session(config, world=world, resumed=checkpoint is not None, snapshot=pinned)
+        try:
+            if world.leads:
+                _write_down(session, run_dir, resumed=checkpoint is not None)
+            if checkpoint is not None:
+                restore(session, checkpoint)
+            with _recorders(session, run_dir, checkpoint.step if checkpoint else 0, console) as recorders:
+                return _Run(session, run_dir, *recorders, checkpoint.step if checkpoint else 0).go(stop or threading.Event())
+        finally:
+            session.source.close()
+
+
+def _begin(config: TrainConfig, run_dir: Path, resume: bool) -> tuple[Checkpoint | None, str | None]:
+    """The checkpoint to go on from and the snapshot it is bound to; None where the run begins."""
+    if not has_checkpoint(run_dir):
+        # Before the service is asked: a run that never reached it can be resumed too.
+        write_config(run_dir, config)
+        return None, None
+    if not resume:
+        raise Conflict(f"{run_dir}: has a run already", hint="--resume goes on with it; or choose another --run")
+    check_same_shape(run_dir, config)
+    return load_checkpoint(run_dir), read_facts(run_dir)["targets"].get("snapshot")
+
+
+def _write_down(session: Session, run_dir: Path, *, resumed: bool) -> None:
+    if resumed:
+        check_same_data(run_dir, session.facts)
+    write_config(run_dir, session.config)
+    write_facts(run_dir, session.facts)
+
+
+@contextmanager
+def _recorders(
+    session: Session, run_dir: Path, first_step: int, console: Console | None
+) -> Iterator[tuple[Tracker | None, Display]]:
+    """What keeps the figures, on rank 0, and what shows them."""
+    shown = console if console is not None and session.world.leads else Console(quiet=True)
+    keeping = Tracker(run_dir, session.config, first_step) if session.world.leads else nullcontext()
+    with keeping as tracker, Display(shown, session.plan.steps, first_step) as display:
+        display.line(_announcement(session, first_step))
+        yield tracker, display
+
+
+def _announcement(session: Session, first_step: int) -> str:
+    """What is about to be trained, in a line."""
+    config, world, plan = session.config, session.world, session.plan
+    begun = f"on from step {first_step} of {plan.steps}" if first_step else f"{plan.steps} steps in {config.epochs} epochs"
+    where = f"{world.device.type}, {world.ranks} processes" if world.ranks > 1 else world.device.type
+    snapshot = session.facts["targets"].get("snapshot")
+    targets = f"{config.targets.knowledge} of snapshot {snapshot:.12}" if snapshot else config.targets.knowledge
+    return f"{config.model.name}, {len(session.train.dataset)} pairs, {begun}, {where}; {config.loss.name}, targets {targets}"
+
+
+class _Inputs(NamedTuple):
+    """What a step takes, and the seconds that it was waited for."""
+
+    pictures: Tensor
+    matrix: Answer
+    data_wait: float
+    target_wait: float
+
+
+class _Run:
+    """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker."""
+
+    def __init__(self, session: Session, run_dir: Path, tracker: Tracker | None, display: Display, first_step: int) -> None:
+        self._session, self._run_dir, self._tracker, self._display = session, run_dir, tracker, display
+        self._first = self._done = self._saved = first_step
+        self._valid_loss: float | None = None
+        self._warned: set[str] = set()
+
+    def go(self, stop: threading.Event) -> Outcome:
+        session, world, first = self._session, self._session.world, self._done
+        pictures = session.train.pictures.training(world.share(batch) for batch in session.plan.batches(first))
+        with Prefetched(session.matrices(session.plan.batches(first)), session.config.service.prefetch) as matrices:
+            for batch in session.plan.batches(first):
+                started = time.perf_counter()
+                inputs = self._agreed_inputs(pictures, matrices, stop)
+                if inputs is None:
+                    break
+                self._take(batch, inputs, started)
+        self._save()
+        return Outcome(self._done, session.plan.steps, self._valid_loss)
+
+    def _agreed_inputs(self, pictures: Iterator[Tensor], matrices: Iterator[Answer], stop: threading.Event) -> _Inputs | None:
+        """The next step's inputs; None where a rank was told to stop. All ranks take a step or none does."""
+        world = self._session.world
+        stopping = self._done > self._first and stop.is_set()
+        try:
+            inputs = None if stopping else _awaited(pictures, matrices)
+        except NBClipError:
+            sum_over_ranks([False, True], world)
+            self._save()
+            raise
+        stopped, failed = sum_over_ranks([stopping, False], world)
+        if failed:
+            self._save()
+            raise RankLost("another rank has no pictures or targets for the next step", hint="its own message says why")
+        return None if stopped else inputs
+
+    def _take(self, batch: PlannedBatch, inputs: _Inputs, started: float) -> None:
+        """One step with all that may follow it: records, validation, a checkpoint."""
+        result = train_step(self._session, batch, inputs.pictures, inputs.matrix)
+        self._done = batch.step + 1
+        seconds = time.perf_counter() - started
+        waits = {"data_wait": inputs.data_wait, "target_wait": inputs.target_wait, "seconds": seconds}
+        if self._tracker is not None:
+            figures = {**result.figures, **waits, "samples_per_second": len(batch.rows) / seconds}
+            self._record(batch, figures, result, self._tracker)
+        if self._done % self._session.plan.steps_per_epoch == 0:
+            self._end_epoch(batch.epoch + 1)
+        elif self._session.config.checkpoint.every and self._done % self._session.config.checkpoint.every == 0:
+            self._save()
+
+    def _record(self, batch: PlannedBatch, figures: dict[str, float], result: StepResult, tracker: Tracker) -> None:
+        log = self._session.config.log
+        self._display.step(self._done, batch.epoch + 1, figures)
+        if self._done % log.every == 0 or self._done == 1:
+            tracker.log("train", self._done, {"epoch": batch.epoch + 1, **figures})
+        if self._done % log.diagnostics_every == 0 or self._done == 1:
+            self._diagnose(result, tracker)
+
+    def _diagnose(self, result: StepResult, tracker: Tracker) -> None:
+        config, plan = self._session.config, self._session.plan
+        figures = diagnose(result.cosine, result.scale, result.targets)
+        tracker.log("diagnostics", self._done, figures)
+        parameters = config.targets.parameters((self._done - 1) / plan.steps)
+        for alarm in alarms(figures, parameters, warmed_up=self._done > warmup_steps(plan.steps, config.optim)):
+            tracker.log("alarm", self._done, {"message": alarm})
+            kind = alarm.partition(":")[0]
+            if kind not in self._warned:
+                self._warned.add(kind)
+                _log.warning("step %d: %s", self._done, alarm)
+
+    def _end_epoch(self, epoch: int) -> None:
+        session, shown = self._session, ""
+        self._valid_loss = None
+        if session.valid is not None:
+            self._valid_loss = validation_loss(session, session.valid)
+            shown = f"validation loss {self._valid_loss:.4f}"
+            if self._tracker is not None:
+                self._tracker.log("valid", self._done, {"epoch": epoch, "loss": self._valid_loss})
+        self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}")
+        self._save(self._valid_loss)
+
+    def _save(self, valid_loss: float | None = None) -> None:
+        if self._done > self._saved:
+            if self._session.world.leads:
+                checkpoint = capture(self._session, self._done, valid_loss)
+                save_checkpoint(self._run_dir, checkpoint, keep=self._session.config.checkpoint.keep)
+            self._saved = self._done
+
+
+def _awaited(pictures: Iterator[Tensor], matrices: Iterator[Answer]) -> _Inputs:
+    started = time.perf_counter()
+    picture = next(pictures)
+    has_pictures = time.perf_counter()
+    matrix = next(matrices)
+    return _Inputs(picture, matrix, has_pictures - started, time.perf_counter() - has_pictures)

@@ -1,0 +1,246 @@
+"""What a run is made of, put together from its settings; and how it becomes a checkpoint and comes back from one."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from nbclip.errors import InvalidInput
+from torch import Tensor
+
+from nbclip_trainer.config import TrainConfig, config_hash
+from nbclip_trainer.data.dataset import Dataset, read_dataset
+from nbclip_trainer.data.pictures import Pictures, load_pictures
+from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
+from nbclip_trainer.models.building import ModelParts, build_model, prepared
+from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
+from nbclip_trainer.parallel.world import World, alone
+from nbclip_trainer.runs.checkpoint import Checkpoint, part
+from nbclip_trainer.runs.folder import same_data
+from nbclip_trainer.targets.rows import caption_keys
+from nbclip_trainer.targets.service import ServiceSource, connect
+from nbclip_trainer.targets.snapshot import SnapshotSource
+from nbclip_trainer.targets.source import Answer, IdentitySource, NoiseSource, TargetSource
+from nbclip_trainer.training.optimisation import build_optimizer, optimizer_tensors, restore_optimizer
+
+_MULTIPLIED_FROM = 1_024
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A split, ready to be trained on.
+
+    Attributes:
+        dataset: N pairs whose pictures can be decoded.
+        pictures: theirs.
+        tokens: token ids of the captions, int32, [N, context length].
+        keys: `caption_keys` of the captions, int64, [N].
+        bad: `file:line: reason` of the pictures left out.
+    """
+
+    dataset: Dataset
+    pictures: Pictures
+    tokens: Tensor
+    keys: Tensor
+    bad: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run's parts. `facts` is what `run.json` says of them."""
+
+    config: TrainConfig
+    world: World
+    parts: ModelParts
+    optimizer: torch.optim.Optimizer
+    train: Pairs
+    valid: Pairs | None
+    plan: BatchPlan
+    source: TargetSource
+    scaler: torch.amp.GradScaler
+    facts: dict[str, Any]
+
+    def matrices(self, plan: Iterable[PlannedBatch]) -> Iterator[Answer]:
+        """Similarities of this rank's rows to the global batch, or what they are made of, step by step."""
+        ids = self.train.dataset.ids
+        for batch in plan:
+            yield self.source.fetch([ids[row] for row in self.world.own(batch.rows)], [ids[row] for row in batch.rows])
+
+
+def build_session(
+    config: TrainConfig, *, world: World | None = None, resumed: bool = False, snapshot: str | None = None
+) -> Session:
+    """Reads the data, builds model and optimizer, reaches the service.
+
+    Args:
+        config: the run's settings.
+        world: this rank's place; None: a single process.
+        resumed: a checkpoint will bring the weights, so pretrained ones are not read.
+        snapshot: the one that a resumed run is bound to.
+
+    Raises:
+        NBClipError: wrong data or settings, or no service.
+    """
+    world = world or alone(config.device)
+    world.check_divides(config.batch_size)
+    if config.device.threads is not None:
+        torch.set_num_threads(config.device.threads)
+    _seed_everything(config.seed)
+    # Data and service are checked before a model is downloaded or built.
+    whole = read_dataset(config.data.files, columns=config.data.columns.model_dump())
+    train = whole.of_split(config.data.train_split)
+    valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
+    with ExitStack() as undo:
+        source, coverage = _source(config, snapshot, train, world)
+        undo.callback(source.close)
+        # Rank 0's weights go to all, so the others need not read or download them.
+        parts = build_model(config, load_weights=world.leads and not resumed)
+        # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
+        parts.model.to(world.device).to(memory_format=torch.channels_last)
+        parts = parts._replace(model=prepared(parts.model, config.device, world))
+        copy_from_first(parts.model, world)
+        train_pairs = _pairs(train, parts, config)
+        valid_pairs = None if valid is None else _pairs(valid, parts, config)
+        data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
+        _check_same_everywhere(data_facts, world)
+        undo.pop_all()
+    plan = BatchPlan(len(train_pairs.dataset), config.batch_size, config.epochs, config.seed)
+    target_facts = {"knowledge": config.targets.knowledge, **coverage}
+    facts = {"data": data_facts, "targets": target_facts, "steps": plan.steps, "ranks": world.ranks}
+    optimizer = build_optimizer(parts.model, config.optim)
+    scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
+    return Session(config, world, parts, optimizer, train_pairs, valid_pairs, plan, source, scaler, facts)
+
+
+def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint:
+    """The run after `step` steps; all that the next step depends on."""
+    model = session.parts.model
+    state = {f"model.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
+    optimizer = {f"optimizer.{name}": tensor.cpu() for name, tensor in optimizer_tensors(model, session.optimizer).items()}
+    numpy_kind, numpy_keys, *numpy_rest = np.random.get_state()  # noqa: NPY002 - libraries may draw from it
+    return Checkpoint(
+        step,
+        {**state, **optimizer, "random.torch": torch.get_rng_state(), **_cuda_state()},
+        {
+            "epoch": step / session.plan.steps_per_epoch,
+            "valid_loss": valid_loss,
+            "snapshot": session.facts["targets"].get("snapshot"),
+            "config_sha256": config_hash(session.config),
+            "random": {"python": random.getstate(), "numpy": [numpy_kind, np.asarray(numpy_keys).tolist(), *numpy_rest]},
+            "scaler": session.scaler.state_dict(),
+        },
+    )
+
+
+def restore(session: Session, checkpoint: Checkpoint) -> None:
+    """Puts a session where `capture` found it."""
+    session.parts.model.load_state_dict(part(checkpoint.tensors, "model"))
+    restore_optimizer(session.parts.model, session.optimizer, part(checkpoint.tensors, "optimizer"))
+    if session.scaler.is_enabled() and checkpoint.state.get("scaler"):
+        session.scaler.load_state_dict(checkpoint.state["scaler"])
+    version, words, gauss = checkpoint.state["random"]["python"]
+    random.setstate((version, tuple(words), gauss))
+    np.random.set_state(tuple(checkpoint.state["random"]["numpy"]))  # noqa: NPY002 - as in `capture`
+    torch.set_rng_state(checkpoint.tensors["random.torch"])
+    if "random.cuda" in checkpoint.tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"])
+
+
+def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig) -> Pairs:
+    loaded = load_pictures(dataset, parts.picture, config)
+    for bad in loaded.bad:
+        _log.warning("left out: %s", bad)
+    captions = loaded.dataset.captions
+    return Pairs(loaded.dataset, loaded.pictures, parts.tokenizer(captions).int(), caption_keys(captions), loaded.bad)
+
+
+def _source(config: TrainConfig, snapshot: str | None, train: Dataset, world: World) -> tuple[TargetSource, dict[str, Any]]:
+    """This rank's source and its facts. Rank 0 pins the snapshot and looks all images up in it; the others take its word."""
+    with ExitStack() as undo:
+        facts: dict[str, Any] = {}
+        if world.leads:
+            source = _connected(config, snapshot, world.device)
+            undo.callback(source.close)
+            facts = _checked_coverage(source, train, config)
+        facts = from_first(facts, world)
+        if not world.leads:
+            source = _connected(config, facts.get("snapshot"), world.device)
+        undo.pop_all()
+    return source, facts
+
+
+def _connected(config: TrainConfig, snapshot: str | None, device: torch.device) -> TargetSource:
+    targets = config.targets
+    if targets.from_snapshot:
+        pinned = targets.model_copy(update={"snapshot": snapshot or targets.snapshot, "mode": _mode(config, device)})
+        return SnapshotSource(targets.file, pinned) if targets.file is not None else connect(config.service, pinned)
+    if targets.knowledge == "noise":
+        return NoiseSource(config.seed, targets.noise == "per_step")
+    return IdentitySource()
+
+
+def _mode(config: TrainConfig, device: torch.device) -> str:
+    """Vectors where a GPU multiplies them faster than the matrix travels."""
+    if config.targets.mode != "auto":
+        return config.targets.mode
+    return "representations" if device.type == "cuda" and config.batch_size >= _MULTIPLIED_FROM else "matrix"
+
+
+def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:
+    """Ranks that left out other pictures would plan other batches."""
+    own = same_data(data_facts)
+    same = from_first(own, world) == own
+    if on_any_rank(not same, world):
+        raise InvalidInput(
+            f"{'another' if same else 'this'} rank reads other pairs than rank 0",
+            hint="every rank needs the same files at data.files",
+        )
+
+
+def _checked_coverage(source: TargetSource, train: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """Refuses a snapshot that lacks training images: better now than in the middle of an epoch."""
+    if not isinstance(source, ServiceSource | SnapshotSource):
+        return {}
+    snapshot = source.snapshot if isinstance(source, SnapshotSource) else source.snapshot.id
+    coverage = source.coverage(train.ids)
+    if coverage.unknown:
+        raise InvalidInput(
+            f"snapshot {snapshot:.12} lacks {len(coverage.unknown)} of {len(train)} training images: "
+            f"{', '.join(coverage.unknown[:20])}",
+            hint="kg-service ingest them, then kg-service snapshot publish",
+        )
+    facts = {"snapshot": snapshot, "without_knowledge": coverage.without_knowledge}
+    if isinstance(source, SnapshotSource):
+        return facts
+    manifest = source.snapshot.manifest
+    if manifest.split != config.data.train_split:
+        _log.warning(
+            "snapshot %.12s was published of split %r, not of %r: its statistics saw pictures that are not trained on",
+            source.snapshot.id,
+            manifest.split,
+            config.data.train_split,
+        )
+    return {**facts, "vocabulary": manifest.vocabulary, "variants": manifest.variants}
+
+
+def _counts(pairs: Pairs | None) -> dict[str, Any] | None:
+    if pairs is None:
+        return None
+    return {"pairs": len(pairs.dataset), "sha256": pairs.dataset.digest(), "left_out": pairs.bad}
+
+
+def _cuda_state() -> dict[str, Tensor]:
+    return {"random.cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries may draw from it
+    torch.manual_seed(seed)

@@ -1,0 +1,183 @@
+"""One optimizer step, and the validation loss.
+
+Shape legend: N pairs of a global batch, R of this rank's, D embedding dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nbclip_trainer.data.planner import PlannedBatch
+from nbclip_trainer.errors import NonFiniteLoss
+from nbclip_trainer.losses import compute_loss
+from nbclip_trainer.losses.cosines import Cosines, cosines
+from nbclip_trainer.losses.sigmoid import starting_bias
+from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks, sum_over_ranks
+from nbclip_trainer.parallel.world import World, autocast
+from nbclip_trainer.seeds import mixed
+from nbclip_trainer.targets.rows import Targets, target_rows
+from nbclip_trainer.targets.source import Answer
+from nbclip_trainer.training.gradient_cache import Features, encode
+from nbclip_trainer.training.optimisation import hold_logit_scale, learning_rate_factor, set_learning_rates
+from nbclip_trainer.training.session import Pairs, Session
+
+_LOWEST_LOSS_SCALE = 1.0
+"""Gradients that overflow in fp16 even below this are wrong, not large."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step saw: `figures` for the log, and the batch for diagnostics."""
+
+    figures: dict[str, float]
+    cosine: Cosines
+    scale: Tensor
+    targets: Targets
+
+
+def train_step(session: Session, batch: PlannedBatch, pictures: Tensor, answer: Answer) -> StepResult:
+    """Takes one optimizer step; every rank of a run takes it at once, and all end with the same weights.
+
+    Args:
+        session: model and optimizer, changed in place.
+        batch: the global batch.
+        pictures: this rank's, float32, [R, 3, H, W].
+        answer: similarities of this rank's rows to the batch, [R, N], or the batch's vectors.
+
+    Returns:
+        Figures of the global batch; cosines and targets of this rank's rows.
+
+    Raises:
+        NonFiniteLoss: on all ranks, before the optimizer's step, naming step and images.
+    """
+    model, world, scaler = session.parts.model, session.world, session.scaler
+    model.train()
+    factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
+    set_learning_rates(session.optimizer, factor)
+    targets = _targets(session, batch, answer)
+    features = _encode(session, batch, pictures)
+    image_RD, text_RD = features.image.float(), features.text.float()
+    cosine = cosines(image_RD, text_RD, *_all_features(image_RD, text_RD, world))
+    scale, bias = _scale_and_bias(model)
+    if bias is not None and batch.step == 0:
+        with torch.no_grad():
+            bias.fill_(mean_over_ranks([starting_bias(cosine, scale, targets).item()], world)[0])
+    losses = compute_loss(cosine, scale, bias, targets, session.config.loss)
+    means = mean_over_ranks([value.item() for value in losses.values()], world)
+    figures = dict(zip(losses, means, strict=True))
+    _check_finite("loss", figures["loss"], session, batch)
+    session.optimizer.zero_grad(set_to_none=True)
+    scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
+    features.carry_on()
+    average_gradients(model.parameters(), world)
+    figures |= {
+        "learning_rate": factor * session.config.optim.lr,
+        **_scheduled(session, batch),
+        **_apply_gradients(session, batch),
+    }
+    return StepResult(figures, cosine, scale.detach(), targets)
+
+
+@torch.no_grad()
+def validation_loss(session: Session, pairs: Pairs) -> float:
+    """Mean InfoNCE over full batches in file order (one smaller batch if there is no full one), at the model's own scale.
+
+    Always InfoNCE, so that runs with other losses compare. Ranks take turns at the batches; all get the mean.
+    """
+    model, world = session.parts.model, session.world
+    model.eval()
+    size = min(session.config.batch_size, len(pairs.dataset))
+    batches = [range(start, start + size) for start in range(0, len(pairs.dataset) - size + 1, size)]
+    own = range(world.rank, len(batches), world.ranks)
+    losses = [0.0] * len(batches)
+    for number, pictures in zip(own, pairs.pictures.plain(batches[number] for number in own), strict=True):
+        image_ND, text_ND = _forward(session, pictures, pairs.tokens[list(batches[number])])
+        cosine, (scale, _) = cosines(image_ND, text_ND, image_ND, text_ND), _scale_and_bias(model)
+        own_N = torch.arange(size, device=world.device)
+        both = (functional.cross_entropy(scale * cosine_NN, own_N) for cosine_NN in (cosine.image_text, cosine.text_image))
+        losses[number] = sum(loss.item() for loss in both) / 2
+    return sum(sum_over_ranks(losses, world)) / len(losses)
+
+
+def _encode(session: Session, batch: PlannedBatch, pictures: Tensor) -> Features:
+    """This rank's features. What the towers draw follows from seed, step, rank and chunk, so that it can be drawn again."""
+    config, world = session.config, session.world
+    tokens = session.train.tokens[world.own(batch.rows)]
+
+    def forward(chunk: slice) -> tuple[Tensor, Tensor]:
+        seed = mixed(config.seed, batch.step, world.rank, chunk.start)
+        torch.default_generator.manual_seed(seed)
+        if world.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        return _forward(session, pictures[chunk], tokens[chunk])
+
+    return encode(forward, len(tokens), config.device.chunk_size)
+
+
+def _forward(session: Session, pictures: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """L2-normalised image and text features, in whatever precision the towers compute."""
+    device = session.world.device
+    pictures = pictures.to(device, memory_format=torch.channels_last, non_blocking=True)
+    with autocast(session.world, session.config.device):
+        out = session.parts.model(pictures, tokens.long().to(device, non_blocking=True))
+    return out["image_features"], out["text_features"]
+
+
+def _all_features(image_RD: Tensor, text_RD: Tensor, world: World) -> tuple[Tensor, Tensor]:
+    """Image and text features of the global batch, in one message."""
+    if world.ranks == 1:
+        return image_RD, text_RD
+    image_CD, text_CD = gathered(torch.stack([image_RD, text_RD], dim=1), world).unbind(dim=1)
+    return image_CD, text_CD
+
+
+def _scale_and_bias(model: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """s and b, as open_clip's models hold them."""
+    return model.get_parameter("logit_scale").exp().float(), cast(Tensor | None, getattr(model, "logit_bias", None))
+
+
+def _apply_gradients(session: Session, batch: PlannedBatch) -> dict[str, float]:
+    """Clips and steps. With fp16 a step whose gradients overflowed is left out and the next one's loss scaled less."""
+    model, optimizer, scaler = session.parts.model, session.optimizer, session.scaler
+    scaler.unscale_(optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), session.config.optim.clip_norm or math.inf).item()
+    if not scaler.is_enabled() or scaler.get_scale() < _LOWEST_LOSS_SCALE:
+        _check_finite("gradient norm", norm, session, batch)
+    scaler.step(optimizer)
+    scaler.update()
+    hold_logit_scale(model)
+    return {"gradient_norm": norm, **({"loss_scale": scaler.get_scale()} if scaler.is_enabled() else {})}
+
+
+def _scheduled(session: Session, batch: PlannedBatch) -> dict[str, float]:
+    """Where the targets that change are at this step."""
+    settings = session.config.targets
+    if not settings.scheduled:
+        return {}
+    now = settings.parameters(batch.step / session.plan.steps)
+    return {name: getattr(now, name) for name in settings.scheduled}
+
+
+def _targets(session: Session, batch: PlannedBatch, answer: Answer) -> Targets:
+    world, keys = session.world, session.train.keys
+    own_R = world.own_columns(len(batch.rows))
+    row_keys_R, column_keys_C = keys[world.own(batch.rows)], keys[batch.rows]
+    done = batch.step / session.plan.steps
+    return target_rows(answer, own_R, row_keys_R, column_keys_C, session.config.targets, world.device, done)
+
+
+def _check_finite(what: str, value: float, session: Session, batch: PlannedBatch) -> None:
+    if math.isfinite(value):
+        return
+    # A gathered feature that is not finite makes every rank's loss so: which rank had it can't be told from here.
+    ids = [session.train.dataset.ids[row] for row in batch.rows]
+    raise NonFiniteLoss(
+        f"step {batch.step + 1}: {what} is {value}, nothing was applied; its images: {', '.join(ids)}",
+        hint="lower optim.lr, look at the pictures, or resume with device.precision=fp32",
+    )
