@@ -161,7 +161,7 @@ def test_the_command_appends_and_says_what_it_left(service, command, data):
     code, out, err = command("snapshot", "append", "--data", data)
     assert (code, held(client)[0]) == (0, out.strip())
     assert "2 images appended, 1 of them without a concept" in err
-    assert "0 replaced, 1 deleted since: publish anew" in err
+    assert "0 replaced, 1 deleted since; to pick them up" in err
     code, again, err = command("snapshot", "append", "--data", data)
     assert (code, again) == (0, out)
     assert "nothing new" in err
