@@ -54,9 +54,7 @@ class Settings(BaseSettings):
     linker_workers: int = Field(1, ge=1, le=256, description="processes that `ingest` links in")
     semantic_types: List = Field((), description="TUIs; only concepts with one of them are linked; empty: all")
 
-    representations: List = Field(
-        (DEFAULT_REPRESENTATION,), min_length=1, description="what snapshots hold; `noise` is always in them"
-    )
+    representations: List = Field((DEFAULT_REPRESENTATION,), min_length=1, description="what snapshots hold, beside `noise`")
 
     append_every_s: float = Field(
         0,

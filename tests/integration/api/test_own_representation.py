@@ -18,8 +18,12 @@ from nbclip.codec import MEDIA_TYPE, decode
 from nbclip.schemas.targets import TargetsRequest
 from nbclip.vectors import decode_vectors
 from nbclip_trainer.config import TargetSettings
+from nbclip_trainer.presets import load_config
 from nbclip_trainer.targets.multiply import similarity_on
 from nbclip_trainer.targets.snapshot import SnapshotSource
+from nbclip_trainer.training.session import build_session
+from nbclip_trainer.training.step import train_step
+from support.steps import overrides, write_pairs
 
 FIRST = {
     "effusion": "Chest X-ray showing a pleural effusion.",
@@ -116,6 +120,25 @@ def test_it_is_published_appended_and_answered_as_it_was_set(folder, vocabulary_
     source = SnapshotSource(file, TargetSettings(**chosen, mode="snapshot", file=file))
     values = similarity_on(torch.device("cpu"), source.fetch(IDS[1:3], IDS), torch.tensor([1, 2]))
     np.testing.assert_allclose(values, expected[1:3], atol=1e-6)
+
+
+def test_a_training_step_is_taken_by_its_similarities(folder, command, tmp_path):
+    file = tmp_path / "vectors.safetensors"
+    command("snapshot", "append", "--data", folder)
+    assert command("snapshot", "embeddings", file, "--data", folder, "--representation", "bag")[0] == 0
+    pairs = write_pairs(tmp_path / "pairs", len(IDS))
+    for number, image_id in enumerate(IDS):
+        pairs.write_text(pairs.read_text().replace(f"id{number},", f"{image_id},"))
+    targets = f"targets={{knowledge: dk_ek, representation: bag, mode: snapshot, file: {file}}}"
+    everything = ("data.train_split=null", "data.valid_split=null")
+    session = build_session(load_config("tiny-nbclip", overrides(pairs, "loss.name=sm", targets, *everything)))
+    batch = next(iter(session.plan.batches(0)))
+    vectors = next(session.matrices([batch]))
+    order = [IDS.index(session.train.dataset.ids[row]) for row in batch.rows]
+    values = similarity_on(torch.device("cpu"), vectors, torch.arange(len(order)))
+    np.testing.assert_allclose(values, worked_out(folder, "dk_ek")[np.ix_(order, order)], atol=1e-6)
+    result = train_step(session, batch, next(session.train.pictures.training([batch])), vectors)
+    assert np.isfinite(result.figures["loss"])
 
 
 def test_compaction_fits_it_anew_by_its_cards_whatever_is_set_by_then(folder, command, monkeypatch):

@@ -9,12 +9,9 @@ from kg_service.linking.linkers import LINKERS, linker_kind, linker_settings
 from kg_service.representations.chosen import representations_of
 from kg_service.representations.methods import METHODS, method_named
 
-_TABLES = {f"{PREFIX}LINKER": LINKERS, f"{PREFIX}REPRESENTATIONS": METHODS}
-"""Settings that name entries of a table."""
-
 
 def check_settings(settings: Settings) -> None:
-    """Reads what linker and representations make of their settings, which is else read when they are needed.
+    """Reads the settings of linker and representations, which are else read when they are needed.
 
     Raises:
         InvalidInput: naming a variable with an unusable value.
@@ -26,26 +23,37 @@ def check_settings(settings: Settings) -> None:
 
 def unknown_variables(settings: Settings) -> list[str]:
     """`KG_…` variables that set nothing: misspelt, or of another program."""
-    known = {variable.key for variable in _declared()}
+    known = {variable.key for variable in _all()}
     return sorted(f"{PREFIX}{name}".upper() for name in settings.others if name not in known)
 
 
 def settings_table() -> str:
     """All settings as a Markdown table."""
-    rows = {variable.name: variable for variable in (*own_variables(), *_declared())}
-    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *map(_row, rows.values())])
+    # Linkers share some, and representations too.
+    rows = {variable.name: _row(variable) for variable in _all()}
+    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows.values()])
 
 
-def _declared() -> Iterator[Variable]:
-    """Once for each linker or representation that has it."""
-    for name in LINKERS:
-        yield from variables_of(linker_kind(name).settings, "linker")
-    for name in METHODS:
-        method = method_named(name)
-        yield from variables_of(method.settings, method.name)
+def _all() -> Iterator[Variable]:
+    """The service's own; after one that names entries of a table what these declare."""
+    for variable in own_variables():
+        match variable.key:
+            case "linker":
+                yield _with_names(variable, LINKERS)
+                for name in LINKERS:
+                    yield from variables_of(linker_kind(name).settings, "linker")
+            case "representations":
+                yield _with_names(variable, METHODS)
+                for method in map(method_named, METHODS):
+                    yield from variables_of(method.settings, method.name)
+            case _:
+                yield variable
+
+
+def _with_names(variable: Variable, table: dict[str, str]) -> Variable:
+    return variable._replace(meaning=f"{variable.meaning}; known: {', '.join(f'`{name}`' for name in table)}")
 
 
 def _row(variable: Variable) -> str:
     default = f"`{variable.default}`" if variable.default else ""
-    names = ", ".join(f"`{name}`" for name in _TABLES.get(variable.name, ()))
-    return f"| `{variable.name}` | {default} | {variable.meaning}{f': {names}' if names else ''} |"
+    return f"| `{variable.name}` | {default} | {variable.meaning} |"
