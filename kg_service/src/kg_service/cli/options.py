@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from nbclip.errors import InvalidInput
 
+from kg_service.app.sweep import sweep
 from kg_service.cli.shown.console import complain, stderr
+from kg_service.config import Settings, load_settings
 from kg_service.ingest.readers import Format
 from kg_service.linking.settings import LinkerKind
 from kg_service.vocabulary.model import BadRow
@@ -32,6 +34,13 @@ LinkerName = Annotated[LinkerKind | None, typer.Option("--linker", help="Linker.
 KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in it.", rich_help_panel=_PANEL)]
 FileFormat = Annotated[Format | None, typer.Option(help="How to read it; default: by its name.")]
 Column = Annotated[list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column of a field, such as caption=text.")]
+
+
+def settings_of(**options: Any) -> Settings:
+    """The settings of a command with these options, once what killed commands left is removed; errors as `load_settings`."""
+    settings = load_settings(**options)
+    sweep(settings)
+    return settings
 
 
 def columns(pairs: Iterable[str]) -> dict[str, str]:

@@ -10,9 +10,8 @@ import typer
 from nbclip.errors import BrokenArtefact
 from nbclip.schemas.targets import Knowledge
 
-from kg_service.cli.options import Data, Store, VocabularyFolder
+from kg_service.cli.options import Data, Store, VocabularyFolder, settings_of
 from kg_service.cli.shown.console import append_lines, complain, part_text, stderr
-from kg_service.config import load_settings
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Immutable snapshots of the graph, which targets are answered from.")
 
@@ -39,7 +38,7 @@ def publish_snapshot(
     from kg_service.snapshot.publication import publish
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = load_settings(
+    settings = settings_of(
         data=data,
         store=store,
         vocabulary=vocabulary,
@@ -77,7 +76,7 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.append import append, with_elsewhere
 
-    settings = load_settings(data=data, store=store)
+    settings = settings_of(data=data, store=store)
     snapshots = SnapshotFolder(settings.snapshots_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id, counts = append(graph, snapshots)
@@ -93,7 +92,7 @@ def list_snapshots(data: Data = None) -> None:
     """Lists snapshots, the current one first, and says which have a damaged manifest."""
     from kg_service.snapshot import SnapshotFolder
 
-    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    folder = SnapshotFolder(settings_of(data=data).snapshots_folder)
     for held, manifest in folder.manifests():
         if isinstance(manifest, BrokenArtefact):
             typer.echo(f"{held} damaged")
@@ -112,7 +111,7 @@ def verify_snapshot(
     """Checks the size and SHA-256 of every file of a snapshot, or of all; exit status 1 if one is damaged."""
     from kg_service.snapshot import SnapshotFolder
 
-    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    folder = SnapshotFolder(settings_of(data=data).snapshots_folder)
     damaged = 0
     for held in [snapshot_id] if snapshot_id else folder.ids():
         try:
@@ -137,11 +136,14 @@ def write_embeddings(
 ) -> None:
     """Writes the image vectors to a file, for a training without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
     from kg_service.snapshot import SnapshotFolder, embeddings_parts
-    from kg_service.storage.durable import write_file
+    from kg_service.storage.replacement import write_file
+    from kg_service.storage.sweeping import noted
 
-    snapshot = SnapshotFolder(load_settings(data=data).snapshots_folder).open(snapshot_id)
+    settings = settings_of(data=data)
+    snapshot = SnapshotFolder(settings.snapshots_folder).open(snapshot_id)
     content = b"".join(embeddings_parts(snapshot, knowledge, representation))
-    write_file(file, content)
+    with noted(file.parent, settings.data):
+        write_file(file, content)
     stderr().print(f"{snapshot.manifest.images} images, {representation}/{knowledge}, {len(content)} bytes", soft_wrap=True)
     typer.echo(snapshot.id)
 
@@ -158,5 +160,5 @@ def prune_snapshots(
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.pruning import prune
 
-    for removed in prune(SnapshotFolder(load_settings(data=data).snapshots_folder), keep):
+    for removed in prune(SnapshotFolder(settings_of(data=data).snapshots_folder), keep):
         typer.echo(removed)
