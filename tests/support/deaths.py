@@ -32,7 +32,7 @@ def dies_at(call: int, action: Callable[[], object]) -> bool:
         if next(left) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    status = _in_child(lambda: _run(action, count))
+    status = in_child(lambda: _run(action, count))
     assert status in (0, -signal.SIGKILL), f"the child ended with {status} instead of dying at call {call}"
     return status != 0
 
@@ -50,7 +50,7 @@ def deaths_of(prepare: Callable[[int], Callable[[], object]], every: int = 1) ->
             yield call
 
 
-def _in_child(action: Callable[[], object]) -> int:
+def in_child(action: Callable[[], object]) -> int:
     """The exit status of a forked child that does it: negative if a signal ended it."""
     with warnings.catch_warnings():
         # Threads of libraries stay behind; what they hold is theirs.

@@ -6,8 +6,10 @@ import io
 import json
 import os
 import random
+import signal
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from kg_service.graph import open_store
@@ -21,6 +23,7 @@ from kg_service.storage.locks import locked
 from kg_service.storage.sweeping import sweep
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip.errors import Unavailable
+from support.deaths import in_child
 from support.waiting import eventually
 
 CSV = {"content-type": "text/csv"}
@@ -407,40 +410,50 @@ def test_a_job_that_is_not_there_is_not_found(client, job_id):
         assert client.request(method, f"/jobs/{job_id}").status_code in (404, 405)
 
 
-def test_killed_at_any_place_it_goes_on_and_stores_each_row_once(jobs, store, linking, monkeypatch):
-    """At every durable step once: the process dies before it, after it, or in between store and progress."""
+def test_killed_at_any_place_it_goes_on_and_stores_each_row_once(jobs, linking, monkeypatch, record_property):
+    """The process is killed before it writes to the store, or after, in between store and progress."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")  # noqa: T201
-    chance = random.Random(seed)
-
-    class Killed(BaseException):
-        pass
 
     class Mortal:
-        """A store that dies at some of its writes, before or after them."""
+        """A store whose process is killed at some of its writes, before or after them."""
+
+        def __init__(self, opened, chance):
+            self.opened, self.chance = opened, chance
 
         def write(self, batch, *, on_conflict="reject"):
-            if chance.random() < 0.3:
-                raise Killed
-            report = store.write(batch, on_conflict=on_conflict)
-            if chance.random() < 0.3:
-                raise Killed
+            self.perhaps_die()
+            report = self.opened.write(batch, on_conflict=on_conflict)
+            self.perhaps_die()
             return report
 
-    job = keep(jobs, table(ROWS))
+        def perhaps_die(self):
+            if self.chance.random() < 0.3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    job, path = keep(jobs, table(ROWS)), str(jobs.parent / "graph.sqlite")
     monkeypatch.setattr("kg_service.jobs.work._ATTEMPTS", 1_000)
-    for _ in range(500):
-        try:
-            work(jobs, Mortal(), *linking, batch_size=4)
+
+    def worked(number):
+        with closing(open_store(path)) as opened:
+            work(jobs, Mortal(opened, random.Random(seed + number)), *linking, batch_size=4)
+
+    for deaths in range(500):
+        status = in_child(partial(worked, deaths))
+        assert status in (0, -signal.SIGKILL)
+        if status == 0:
             break
-        except Killed:
-            stored = {node.image_id for node in store.images(limit=1_000)}
-            acknowledged = read_job(jobs, job.id).progress
-            assert sum(acknowledged.counts.values()) <= len(stored) <= len(ROWS)
+        with closing(open_store(path)) as store:
+            stored = store.counts().images
+        acknowledged = read_job(jobs, job.id).progress
+        assert sum(acknowledged.counts.values()) <= stored <= len(ROWS)
+    record_property("deaths", deaths)
+    with closing(open_store(path)) as store:
+        stored = {node.image_id for node in store.images(limit=1_000)}
     done = read_job(jobs, job.id).progress
     assert done.state == "done"
     assert sum(done.counts.values()) == len(ROWS)
-    assert {node.image_id for node in store.images(limit=1_000)} == {image_id for image_id, _ in ROWS}
+    assert stored == {image_id for image_id, _ in ROWS}
 
 
 def test_a_disk_without_room_refuses_the_body_and_keeps_nothing(client, data, monkeypatch):

@@ -67,7 +67,7 @@ def test_what_version_0_1_0_left_goes_from_the_folders_of_the_service(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".new.*")] == ["other/.new.abcd1234"]
 
 
-@pytest.mark.parametrize("command", [["keys", "list"], ["snapshot", "list"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["keys", "list"], ["snapshot", "list"]], ids=" ".join)
 def test_every_command_begins_with_it(left, command):
     data, outside = left
     names = {"KG_KEYS_FILE": outside / "keys" / "keys.json", "KG_LINKER_PRIOR": outside / "of the prior" / "prior"}
