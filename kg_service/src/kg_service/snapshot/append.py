@@ -293,7 +293,7 @@ def _write(snapshots: SnapshotFolder, current: Snapshot, segment: Segment, linke
                 "files": describe_files(scratch),
                 "appended": Appended(
                     base=before.appended.base if before.appended else current.id,
-                    earlier=tuple(earlier),
+                    earlier=list(earlier),
                     images=(before.appended.images if before.appended else 0) + new,
                     own=len(whole),
                 ),

@@ -46,7 +46,7 @@ class Appended(_OnDisk):
     """
 
     base: SnapshotId
-    earlier: tuple[SnapshotId, ...]
+    earlier: list[SnapshotId]
     images: int
     own: int
 

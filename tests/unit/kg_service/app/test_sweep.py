@@ -4,12 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
+from kg_service.api.application import create_app
 from kg_service.app.sweep import sweep
+from kg_service.cli.main import main
 from kg_service.config import Settings
+from kg_service.graph import open_store
 from kg_service.storage.scratch import PREFIX, new_folder
+from support.deaths import in_child
 from support.service import run
 
 LEAVES_SCRATCH = """
@@ -73,3 +79,20 @@ def test_every_command_begins_with_it(left, command):
     names = {"KG_KEYS_FILE": outside / "keys" / "keys.json", "KG_LINKER_PRIOR": outside / "of the prior" / "prior"}
     run(*command, settings={"KG_DATA": str(data)} | {name: str(path) for name, path in names.items()})
     assert scratch_in(Path(os.path.commonpath(left))) == []
+
+
+def test_the_service_begins_with_it(left):
+    with TestClient(create_app(settings_of(*left))):
+        assert scratch_in(Path(os.path.commonpath(left))) == []
+
+
+def test_what_a_killed_export_left_beside_its_folder_goes_with_the_next_command(tmp_path, monkeypatch):
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    data.mkdir()
+    with closing(open_store(str(data / "graph.sqlite"))):
+        pass
+    monkeypatch.setattr("kg_service.graph.exports.tables.install", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    assert in_child(lambda: main(["export", "parquet", str(outside / "files"), "--data", str(data)])) == -signal.SIGKILL
+    assert len(scratch_in(outside)) == 1
+    sweep(Settings(data=data))
+    assert scratch_in(tmp_path) == []
