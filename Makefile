@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test secrets test-compose check sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak nightly
+.PHONY: help setup setup-scispacy demo test secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak nightly
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -58,6 +58,9 @@ check: setup  ## lint, format, types, import contracts, security
 	$(RUN) lint-imports
 	$(RUN) bandit --quiet --severity-level medium --configfile pyproject.toml --recursive shared/src kg_service/src trainer/src
 	git grep -Ilz . | xargs -0 $(RUN) detect-secrets-hook --exclude-files 'uv\.lock|^tests/compatibility/[0-9.]+/|\.(svg|RRF)$$|metadata\.csv'
+
+docs: setup  ## write docs/settings.md from the settings of both programs
+	$(RUN) python docs/settings_page.py
 
 sbom: $(UV)  ## the bill of materials of what is installed, CycloneDX, into sbom.cdx.json; with scispacy sbom-scispacy.cdx.json
 	$(UV) export --quiet --locked --all-packages --no-dev --format cyclonedx1.5 --output-file sbom.cdx.json
