@@ -81,7 +81,7 @@ def _graph(wiring: Wiring) -> str:
 
 
 def _snapshot(wiring: Wiring) -> str:
-    snapshot = wiring.snapshots.open(wiring.snapshots.current())
+    snapshot = wiring.snapshots.open(wiring.snapshots.published_last())
     appended = snapshot.manifest.appended
     images = f"{snapshot.manifest.images} images" + (f" ({appended.images} appended)" if appended else "")
     return f"{snapshot.id[:12]}… with {images} is served, {len(wiring.snapshots.ids())} held"

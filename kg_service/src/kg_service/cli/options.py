@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from nbclip.errors import InvalidInput
 
+from kg_service.app.sweep import sweep
 from kg_service.cli.shown.console import complain, stderr
+from kg_service.config import Settings, load_settings
 from kg_service.ingest.readers import Format
 from kg_service.linking.linkers import LINKERS
 from kg_service.vocabulary.model import BadRow
@@ -37,6 +39,13 @@ FileFormat = Annotated[Format | None, typer.Option(help="Format of the file; def
 Column = Annotated[
     list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column to read a field from, such as caption=text.")
 ]
+
+
+def settings_of(**options: Any) -> Settings:
+    """The settings of a command with these options, once what killed commands left is removed; errors as `load_settings`."""
+    settings = load_settings(**options)
+    sweep(settings)
+    return settings
 
 
 def columns(pairs: Iterable[str]) -> dict[str, str]:

@@ -11,9 +11,9 @@ import typer
 from nbclip.errors import BrokenArtefact, InvalidInput
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
-from kg_service.cli.options import Data, Store, VocabularyFolder
+from kg_service.cli.options import Data, Store, VocabularyFolder, settings_of
 from kg_service.cli.shown.console import append_lines, complain, part_text, stderr
-from kg_service.config import load_settings, variables_of
+from kg_service.config import variables_of
 from kg_service.representations.methods import METHODS, method_named
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Publish immutable snapshots of the graph; targets come from them.")
@@ -44,7 +44,7 @@ def publish_snapshot(
     from kg_service.snapshot.publication import publish
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = load_settings(
+    settings = settings_of(
         data=data,
         store=store,
         vocabulary=vocabulary,
@@ -101,7 +101,7 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.append import append, with_elsewhere
 
-    settings = load_settings(data=data, store=store)
+    settings = settings_of(data=data, store=store)
     snapshots = SnapshotFolder(settings.snapshots_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id, counts = append(graph, snapshots)
@@ -117,7 +117,7 @@ def list_snapshots(data: Data = None) -> None:
     """List the snapshots, the current one first, and name those with a damaged manifest."""
     from kg_service.snapshot import SnapshotFolder
 
-    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    folder = SnapshotFolder(settings_of(data=data).snapshots_folder)
     for held, manifest in folder.manifests():
         if isinstance(manifest, BrokenArtefact):
             typer.echo(f"{held} damaged")
@@ -136,7 +136,7 @@ def verify_snapshot(
     """Check the size and SHA-256 of every file of one snapshot or of all; exits with 1 if one is damaged."""
     from kg_service.snapshot import SnapshotFolder
 
-    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    folder = SnapshotFolder(settings_of(data=data).snapshots_folder)
     damaged = 0
     for held in [snapshot_id] if snapshot_id else folder.ids():
         try:
@@ -161,11 +161,14 @@ def write_embeddings(
 ) -> None:
     """Write the image vectors to a file, to train without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
     from kg_service.snapshot import SnapshotFolder, embeddings_parts
-    from kg_service.storage.durable import write_file
+    from kg_service.storage.replacement import write_file
+    from kg_service.storage.sweeping import noted
 
-    snapshot = SnapshotFolder(load_settings(data=data).snapshots_folder).open(snapshot_id)
+    settings = settings_of(data=data)
+    snapshot = SnapshotFolder(settings.snapshots_folder).open(snapshot_id)
     content = b"".join(embeddings_parts(snapshot, knowledge, representation))
-    write_file(file, content)
+    with noted(file.parent, settings.data):
+        write_file(file, content)
     stderr().print(f"{snapshot.manifest.images} images, {representation}/{knowledge}, {len(content)} bytes", soft_wrap=True)
     typer.echo(snapshot.id)
 
@@ -183,5 +186,5 @@ def prune_snapshots(
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.pruning import prune
 
-    for removed in prune(SnapshotFolder(load_settings(data=data).snapshots_folder), keep):
+    for removed in prune(SnapshotFolder(settings_of(data=data).snapshots_folder), keep):
         typer.echo(removed)

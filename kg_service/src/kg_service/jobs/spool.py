@@ -28,7 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.graph.store import OnConflict
 from kg_service.ingest.readers import Format, ReadOptions
-from kg_service.storage.durable import install, new_folder, sync, write_file
+from kg_service.storage.replacement import install, sync, write_file
+from kg_service.storage.scratch import new_folder
 
 _SUFFIXES: dict[Format, str] = {"csv": ".csv", "tsv": ".tsv", "roco": ".txt", "ndjson": ".ndjson"}
 _ORDER, _PROGRESS, _CANCELLED = "order.json", "progress.json", "cancelled"
@@ -118,7 +119,7 @@ class Job:
 
     def save(self, progress: Progress) -> None:
         """Writes how far it is; after a crash the file holds what it held before, or this."""
-        write_file(self.folder / _PROGRESS, progress.model_dump_json().encode())
+        write_file(self.folder / _PROGRESS, progress.model_dump_json().encode(), scratch=self.folder.parent)
 
 
 class Spooled:

@@ -16,7 +16,7 @@ from kg_service.graph.store import GraphStore
 from kg_service.ingest.pipeline import ConceptSource, IngestReport, ingest_file
 from kg_service.jobs.spool import Job, Progress, is_cancelled, pending, read_job
 from kg_service.linking.model import Linker
-from kg_service.storage.durable import locked
+from kg_service.storage.locks import locked
 from kg_service.vocabulary.model import BadRow
 
 _ATTEMPTS = 5

@@ -61,11 +61,11 @@ def linker_settings(settings: Settings) -> LinkerSettings:
     """
     kind = linker_kind(settings.linker)
     _refuse_of_others(kind, settings)
-    chosen: LinkerSettings = settings_of(kind, settings)
+    chosen: LinkerSettings = settings_of_kind(kind, settings)
     return chosen
 
 
-def settings_of(kind: LinkerKind[Chosen], settings: Settings) -> Chosen:
+def settings_of_kind(kind: LinkerKind[Chosen], settings: Settings) -> Chosen:
     """What is set of this linker, whichever is chosen; raises InvalidInput where a value is not usable."""
     return with_settings(replace(kind.settings, semantic_types=settings.semantic_types), "linker", settings)
 

@@ -22,7 +22,7 @@ from kg_service.representations.model import Contributions, Positions, other_ver
 from kg_service.similarity.kernel import Rows, has_knowledge, similarity
 from kg_service.snapshot.ancestry import nearest_common_ancestors
 from kg_service.snapshot.answer import unknown_images
-from kg_service.snapshot.reader import Snapshot
+from kg_service.snapshot.opened import Snapshot
 
 _ROUNDING = 1e-9
 """Shares up to here are what rounding leaves of 0."""

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import structlog
 from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound
-from nbclip.schemas.snapshots import SnapshotFile, SnapshotManifest
 from threadpoolctl import threadpool_limits
 
 from kg_service.graph.store import Graph, GraphStore
@@ -22,12 +21,16 @@ from kg_service.representations.chosen import with_control
 from kg_service.representations.model import Card, FittedRepresentation, Representation
 from kg_service.representations.restored import method_of
 from kg_service.representations.weights import attribute_matrix
-from kg_service.snapshot.files import CURRENT, MANIFEST, manifest_bytes, save_array, snapshot_id
-from kg_service.snapshot.hierarchy import warn_of_other_is_a
+from kg_service.snapshot.folder import CURRENT, SnapshotFolder
+from kg_service.snapshot.manifest import Manifest, encoded, id_of
 from kg_service.snapshot.mark import Mark, write_mark
-from kg_service.snapshot.reader import SnapshotFolder
 from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
-from kg_service.storage.durable import install, locked, new_folder, sha256_of, sweep, sync_all, write_file
+from kg_service.snapshot.vocabulary_check import warn_of_other_is_a
+from kg_service.storage.arrays import save_arrays
+from kg_service.storage.artefact import MANIFEST, describe_files
+from kg_service.storage.locks import locked
+from kg_service.storage.replacement import install_flushed, sync_all, write_file
+from kg_service.storage.scratch import new_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 version_of = functools.cache(importlib.metadata.version)
@@ -47,7 +50,7 @@ class Prepared:
     """
 
     id: str
-    manifest: SnapshotManifest
+    manifest: Manifest
     _scratch: Path
     _folder: Path
     _mark: Mark | None
@@ -117,11 +120,9 @@ def prepared(
     _refuse_empty(graph, dataset, split)
     if hierarchy is not None:
         warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
-    sweep(folder)
     with new_folder(folder) as scratch:
         manifest = _write(scratch, graph, vocabulary, representations, dataset=dataset, split=split)
-        new_id = snapshot_id(manifest)
-        sync_all(scratch)
+        new_id = write_manifest(scratch, manifest)
         mark = Mark(graph.revision, graph.linkers) if graph.revision else None
         yield Prepared(new_id, manifest, scratch, folder, mark, _is_whole(folder, new_id))
 
@@ -134,16 +135,16 @@ def _write(
     *,
     dataset: str | None,
     split: str | None,
-) -> SnapshotManifest:
-    """Fits the graph and writes all files of its snapshot."""
+) -> Manifest:
+    """Fits the graph and writes all files of its snapshot but the manifest, which it returns."""
     # In one thread BLAS adds up in one order, so the same graph gives the same bits on every machine of a kind.
     with threadpool_limits(1, "blas"):
-        for name, array in image_arrays(graph.image_ids, graph.caption_sha256).items():
-            save_array(scratch, f"images.{name}", array)
+        images = image_arrays(graph.image_ids, graph.caption_sha256)
+        save_arrays(scratch, {f"images.{name}": array for name, array in images.items()})
         _write_graph(scratch, graph)
         variants = _fit(graph, with_control(representations))
         cards, with_knowledge = _write_variants(scratch, graph, variants)
-        manifest = SnapshotManifest(
+        return Manifest(
             vocabulary=dict(vocabulary),
             linkers=list(graph.linkers),
             dataset=dataset,
@@ -155,24 +156,24 @@ def _write(
             is_a_edges=len(graph.is_a),
             variants=cards,
             versions={name: version_of(name) for name in _versioned(cards)},
-            files=described_files(scratch),
+            files=describe_files(scratch),
         )
-    (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
-    return manifest
 
 
-def described_files(folder: Path) -> list[SnapshotFile]:
-    """Name, size and digest of every file that a manifest is to name."""
-    return [SnapshotFile(name=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)) for path in sorted(folder.iterdir())]
+def write_manifest(scratch: Path, manifest: Manifest) -> str:
+    """Adds the manifest to the files of a snapshot, flushes all, and returns the snapshot's id."""
+    content = encoded(manifest)
+    (scratch / MANIFEST).write_bytes(content)
+    sync_all(scratch)
+    return id_of(content)
 
 
-def install_snapshot(scratch: Path, folder: Path, manifest: SnapshotManifest) -> str:
+def install_snapshot(scratch: Path, folder: Path, manifest: Manifest) -> str:
     """Puts a filled scratch folder in its place among the snapshots, unless it is there already; returns its id.
 
     The caller holds the snapshots' folder.
     """
-    new_id = snapshot_id(manifest)
-    (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
+    new_id = write_manifest(scratch, manifest)
     _put_in_place(scratch, folder / new_id, is_held=_is_whole(folder, new_id))
     return new_id
 
@@ -182,7 +183,7 @@ def _put_in_place(scratch: Path, target: Path, *, is_held: bool) -> None:
     if is_held and (target / MANIFEST).exists():
         os.utime(target / MANIFEST)  # its age is what pruning goes by
     else:
-        install(scratch, target)
+        install_flushed(scratch, target)
 
 
 def _is_whole(folder: Path, held: str) -> bool:
@@ -204,10 +205,13 @@ def _refuse_empty(graph: Graph, dataset: str | None, split: str | None) -> None:
 
 
 def _write_graph(folder: Path, graph: Graph) -> None:
-    save_array(folder, "graph.cuis", np.array(graph.cuis, "S8"))
-    save_array(folder, "graph.attribute_indptr", graph.attribute_indptr)
-    save_array(folder, "graph.attribute_indices", graph.attribute_indices)
-    save_array(folder, "graph.is_a", graph.is_a)
+    arrays = {
+        "graph.cuis": np.array(graph.cuis, "S8"),
+        "graph.attribute_indptr": graph.attribute_indptr,
+        "graph.attribute_indices": graph.attribute_indices,
+        "graph.is_a": graph.is_a,
+    }
+    save_arrays(folder, arrays)
 
 
 def _fit(graph: Graph, representations: Mapping[str, Representation]) -> dict[Variant, FittedRepresentation]:
@@ -232,7 +236,6 @@ def _write_variants(folder: Path, graph: Graph, variants: Mapping[Variant, Fitte
     has_NM = attribute_matrix(graph)
     for variant, fitted in variants.items():
         save_vectors(folder, variant, fitted.embed_known(graph.image_ids, has_NM))
-        for name, table in fitted.tables().items():
-            save_array(folder, f"{'.'.join(variant)}.t.{name}", table)
+        save_arrays(folder, {f"{'.'.join(variant)}.t.{name}": table for name, table in fitted.tables().items()})
         cards["/".join(variant)] = fitted.card()
     return cards, int(np.count_nonzero(np.diff(graph.attribute_indptr)))

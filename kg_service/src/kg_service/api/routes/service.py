@@ -28,7 +28,7 @@ async def livez() -> dict[str, str]:
 def readyz(request: Request, wiring: WiringOf) -> dict[str, str]:
     """Store, vocabulary, linker and a snapshot can be used; the answer 503 names those that can't, and why.
 
-    `degraded`: the current snapshot is damaged, and a former one is served.
+    `degraded`: the snapshot that was published last is damaged, and a former one is served.
     """
     if request.app.state.stopping:
         raise NotReady([{"where": "service", "message": "stopping"}])
@@ -39,9 +39,9 @@ def readyz(request: Request, wiring: WiringOf) -> dict[str, str]:
         raise NotReady([{"where": "store", "message": "earlier probes still wait for it"}]) from error
     if failures:
         raise NotReady([{"where": name, "message": str(error)} for name, error in failures.items()])
-    served, current = wiring.snapshots.served(), wiring.snapshots.current()
-    if served != current:
-        return {"status": "ready", "degraded": f"snapshot {current} is damaged, {served} is served"}
+    current, last = wiring.snapshots.current(), wiring.snapshots.published_last()
+    if current != last:
+        return {"status": "ready", "degraded": f"snapshot {last} is damaged, {current} is served"}
     return {"status": "ready"}
 
 
@@ -62,7 +62,7 @@ def info(request: Request, wiring: WiringOf) -> Response:
             vocabulary=wiring.vocabulary.describe(),
             store=scheme if separator else "embedded",
             linker=wiring.linker.name,
-            snapshot=wiring.snapshots.served(),
+            snapshot=wiring.snapshots.current(),
             limits=limits(settings),
             counts=_counts(request, wiring),
         )

@@ -20,6 +20,7 @@ from kg_service.api.problems import BODY, KEYED, described
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.app.wiring import Wiring
 from kg_service.snapshot import embeddings_parts
+from kg_service.snapshot.manifest import on_the_wire
 
 router = APIRouter(prefix="/snapshots", tags=["snapshots"])
 
@@ -96,13 +97,13 @@ def _published(wiring: Wiring, wanted: PublishRequest) -> str:
 )
 def list_all(wiring: WiringOf) -> Response:
     """Held snapshots; `current` is the one that is served. Those whose manifest is damaged by their ids alone."""
-    current, listed = wiring.snapshots.served(), SnapshotList(snapshots=[])
+    current, listed = wiring.snapshots.current(), SnapshotList(snapshots=[])
     for held, manifest in wiring.snapshots.manifests():
         if isinstance(manifest, BrokenArtefact):
             listed.damaged.append(held)
             _log_damaged(manifest.message, manifest.hint)
         else:
-            listed.snapshots.append(SnapshotOut(id=held, current=held == current, manifest=manifest, append=None))
+            listed.snapshots.append(SnapshotOut(id=held, current=held == current, manifest=on_the_wire(manifest), append=None))
     return answer(listed)
 
 
@@ -149,5 +150,5 @@ def embeddings(
 
 
 def _shown(wiring: Wiring, snapshot_id: str, counts: AppendCounts | None = None) -> SnapshotOut:
-    manifest, current = wiring.snapshots.manifest(snapshot_id), snapshot_id == wiring.snapshots.served()
-    return SnapshotOut(id=snapshot_id, current=current, manifest=manifest, append=counts)
+    manifest, current = wiring.snapshots.manifest(snapshot_id), snapshot_id == wiring.snapshots.current()
+    return SnapshotOut(id=snapshot_id, current=current, manifest=on_the_wire(manifest), append=counts)

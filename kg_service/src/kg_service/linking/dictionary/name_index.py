@@ -42,7 +42,8 @@ from kg_service.linking.dictionary.tokens import (
     WordTable,
     tokenise,
 )
-from kg_service.storage.artefact import check_index, open_array, write_manifest, writing_folder
+from kg_service.storage.arrays import save_arrays
+from kg_service.storage.artefact import open_index, write_manifest, writing_artefact
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 KIND, FORMAT = "name-index", 5
@@ -110,19 +111,15 @@ def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:
     keys = keys[order]
     first = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else np.zeros(0, np.int64)
     counts = {"keys": len(first), "names": len(order)}
-    with writing_folder(directory) as folder:
-        _save(folder, names=names[order], prints=prints[order], strict=strict[order])
+    with writing_artefact(directory) as folder:
+        save_arrays(folder, {"names": names[order], "prints": prints[order], "strict": strict[order]})
         del names, prints, strict
-        _save(folder, keys=keys[first], starts=np.append(first, len(order)).astype(np.int32), seen=bit_field(keys[first]))
-        del keys, order, first
-        _save(folder, evidence=_evidence_bits(vocabulary), **build_speller(vocabulary.words))
+        starts = np.append(first, len(order)).astype(np.int32)
+        save_arrays(folder, {"keys": keys[first], "starts": starts, "seen": bit_field(keys[first])})
+        del keys, order, first, starts
+        save_arrays(folder, {"evidence": _evidence_bits(vocabulary), **build_speller(vocabulary.words)})
         write_manifest(folder, {"kind": KIND, "format": FORMAT, "vocabulary": vocabulary.sha256, "counts": counts})
     return counts["names"]
-
-
-def _save(folder: Path, **arrays: npt.NDArray[Any]) -> None:
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
 
 
 def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:
@@ -132,8 +129,8 @@ def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:
         NotFound: there is none.
         BrokenArtefact: it is damaged, or made from another vocabulary.
     """
-    check_index(directory, KIND, FORMAT, vocabulary.sha256, hint=_HINT)
-    return NameIndex(*(open_array(directory, field.name) for field in fields(NameIndex)))
+    index = open_index(directory, KIND, FORMAT, vocabulary.sha256, hint=_HINT)
+    return NameIndex(*(index.array(field.name) for field in fields(NameIndex)))
 
 
 def _keyed_names(vocabulary: Vocabulary) -> Iterator[tuple[npt.NDArray[Any], ...]]:
