@@ -14,11 +14,13 @@ import torch
 from nbclip.errors import InvalidInput
 from torch import Tensor
 
-from nbclip_trainer.config import TrainConfig, config_hash
+from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.dataset import Dataset, read_dataset
-from nbclip_trainer.data.pictures import Pictures, load_pictures
+from nbclip_trainer.data.images import Images
+from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
+from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
@@ -27,7 +29,6 @@ from nbclip_trainer.targets.rows import caption_keys
 from nbclip_trainer.targets.service import ServiceSource, connect
 from nbclip_trainer.targets.snapshot import SnapshotSource
 from nbclip_trainer.targets.source import Answer, IdentitySource, NoiseSource, TargetSource
-from nbclip_trainer.training.optimisation import build_optimizer, optimizer_tensors, restore_optimizer
 
 _MULTIPLIED_FROM = 1_024
 _log = logging.getLogger(__name__)
@@ -38,15 +39,15 @@ class Pairs:
     """A split, ready to be trained on.
 
     Attributes:
-        dataset: N pairs whose pictures can be decoded.
-        pictures: theirs.
+        dataset: N pairs whose images can be decoded.
+        images: theirs.
         tokens: token ids of the captions, int32, [N, context length].
         keys: `caption_keys` of the captions, int64, [N].
-        bad: `file:line: reason` of the pictures left out.
+        bad: `file:line: reason` of the images left out.
     """
 
     dataset: Dataset
-    pictures: Pictures
+    images: Images
     tokens: Tensor
     keys: Tensor
     bad: list[str]
@@ -101,7 +102,8 @@ def build_session(
         source, coverage = _source(config, snapshot, train, world)
         undo.callback(source.close)
         # Rank 0's weights go to all, so the others need not read or download them.
-        parts = build_model(config, load_weights=world.leads and not resumed)
+        load_weights = world.leads and not resumed
+        parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights)
         # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
         parts.model.to(world.device).to(memory_format=torch.channels_last)
         parts = parts._replace(model=prepared(parts.model, config.device, world))
@@ -154,11 +156,11 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
 
 
 def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig) -> Pairs:
-    loaded = load_pictures(dataset, parts.picture, config)
+    loaded = load_images(dataset, parts.preprocess, config.data, config.augmentation, config.seed)
     for bad in loaded.bad:
         _log.warning("left out: %s", bad)
     captions = loaded.dataset.captions
-    return Pairs(loaded.dataset, loaded.pictures, parts.tokenizer(captions).int(), caption_keys(captions), loaded.bad)
+    return Pairs(loaded.dataset, loaded.images, parts.tokenizer(captions).int(), caption_keys(captions), loaded.bad)
 
 
 def _source(config: TrainConfig, snapshot: str | None, train: Dataset, world: World) -> tuple[TargetSource, dict[str, Any]]:
@@ -194,7 +196,7 @@ def _mode(config: TrainConfig, device: torch.device) -> str:
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:
-    """Ranks that left out other pictures would plan other batches."""
+    """Ranks that left out other images would plan other batches."""
     own = same_data(data_facts)
     same = from_first(own, world) == own
     if on_any_rank(not same, world):
@@ -222,7 +224,7 @@ def _checked_coverage(source: TargetSource, train: Dataset, config: TrainConfig)
     manifest = source.snapshot.manifest
     if manifest.split != config.data.train_split:
         _log.warning(
-            "snapshot %.12s was published of split %r, not of %r: its statistics saw pictures that are not trained on",
+            "snapshot %.12s was published of split %r, not of %r: its statistics saw images that are not trained on",
             source.snapshot.id,
             manifest.split,
             config.data.train_split,
