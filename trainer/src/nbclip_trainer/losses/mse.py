@@ -13,7 +13,7 @@ class SquaredError(Loss):
     """Squared error of cosines against similarities, or of their softmax against target rows."""
 
     name: Literal["mse"] = "mse"
-    mse_on: Literal["cos", "prob"] = Field("cos", description="cos: cosines; prob: their softmax")
+    mse_on: Literal["cos", "prob"] = Field("cos", description="the error of cosines, or of their softmax")
     diagonal_weight: float | None = Field(0.5, ge=0, le=1, description="the diagonal's share of the loss; null: 1/N")
 
     @property
