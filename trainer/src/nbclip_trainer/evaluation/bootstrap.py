@@ -80,5 +80,5 @@ def _macro(weight_BC: Float64, sum_MCS: Float64, count_MCS: Float64) -> Float64:
     drawn_MBS = count_MBS > 0
     mean_MBS = np.divide(weight_BC @ sum_MCS, count_MBS, out=np.zeros_like(count_MBS), where=drawn_MBS)
     strata_MB = drawn_MBS.sum(axis=2)
-    macro_MB: Float = np.divide(mean_MBS.sum(axis=2), strata_MB, out=np.full(strata_MB.shape, np.nan), where=strata_MB > 0)
+    macro_MB: Float64 = np.divide(mean_MBS.sum(axis=2), strata_MB, out=np.full(strata_MB.shape, np.nan), where=strata_MB > 0)
     return macro_MB
