@@ -26,11 +26,9 @@ from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.targets.rows import caption_keys
-from nbclip_trainer.targets.service import ServiceSource, connect
-from nbclip_trainer.targets.snapshot import SnapshotSource
-from nbclip_trainer.targets.source import Answer, IdentitySource, NoiseSource, TargetSource
+from nbclip_trainer.targets.source import Answer, TargetSource
+from nbclip_trainer.training.sources import open_source
 
-_MULTIPLIED_FROM = 1_024
 _log = logging.getLogger(__name__)
 
 
@@ -99,15 +97,9 @@ def build_session(
     train = whole.of_split(config.data.train_split)
     valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
     with ExitStack() as undo:
-        source, coverage = _source(config, snapshot, train, world)
+        source, coverage = open_source(config, snapshot, train, world)
         undo.callback(source.close)
-        # Rank 0's weights go to all, so the others need not read or download them.
-        load_weights = world.leads and not resumed
-        parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights)
-        # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
-        parts.model.to(world.device).to(memory_format=torch.channels_last)
-        parts = parts._replace(model=prepared(parts.model, config.device, world))
-        copy_from_first(parts.model, world)
+        parts = _model(config, world, resumed=resumed)
         train_pairs = _pairs(train, parts, config)
         valid_pairs = None if valid is None else _pairs(valid, parts, config)
         data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
@@ -155,44 +147,23 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
         torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"])
 
 
+def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
+    # Rank 0's weights go to all, so the others need not read or download them.
+    load_weights = world.leads and not resumed
+    parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights)
+    # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
+    parts.model.to(world.device).to(memory_format=torch.channels_last)
+    parts = parts._replace(model=prepared(parts.model, config.device, world))
+    copy_from_first(parts.model, world)
+    return parts
+
+
 def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig) -> Pairs:
     loaded = load_images(dataset, parts.preprocess, config.data, config.augmentation, config.seed)
     for bad in loaded.bad:
         _log.warning("left out: %s", bad)
     captions = loaded.dataset.captions
     return Pairs(loaded.dataset, loaded.images, parts.tokenizer(captions).int(), caption_keys(captions), loaded.bad)
-
-
-def _source(config: TrainConfig, snapshot: str | None, train: Dataset, world: World) -> tuple[TargetSource, dict[str, Any]]:
-    """This rank's source and its facts. Rank 0 pins the snapshot and looks all images up in it; the others take its word."""
-    with ExitStack() as undo:
-        facts: dict[str, Any] = {}
-        if world.leads:
-            source = _connected(config, snapshot, world.device)
-            undo.callback(source.close)
-            facts = _checked_coverage(source, train, config)
-        facts = from_first(facts, world)
-        if not world.leads:
-            source = _connected(config, facts.get("snapshot"), world.device)
-        undo.pop_all()
-    return source, facts
-
-
-def _connected(config: TrainConfig, snapshot: str | None, device: torch.device) -> TargetSource:
-    targets = config.targets
-    if targets.from_snapshot:
-        pinned = targets.model_copy(update={"snapshot": snapshot or targets.snapshot, "mode": _mode(config, device)})
-        return SnapshotSource(targets.file, pinned) if targets.file is not None else connect(config.service, pinned)
-    if targets.knowledge == "noise":
-        return NoiseSource(config.seed, targets.noise == "per_step")
-    return IdentitySource()
-
-
-def _mode(config: TrainConfig, device: torch.device) -> str:
-    """Vectors where a GPU multiplies them faster than the matrix travels."""
-    if config.targets.mode != "auto":
-        return config.targets.mode
-    return "representations" if device.type == "cuda" and config.batch_size >= _MULTIPLIED_FROM else "matrix"
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:
@@ -204,32 +175,6 @@ def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:
             f"{'another' if same else 'this'} rank reads other pairs than rank 0",
             hint="every rank needs the same files at data.files",
         )
-
-
-def _checked_coverage(source: TargetSource, train: Dataset, config: TrainConfig) -> dict[str, Any]:
-    """Refuses a snapshot that lacks training images: better now than in the middle of an epoch."""
-    if not isinstance(source, ServiceSource | SnapshotSource):
-        return {}
-    snapshot = source.snapshot if isinstance(source, SnapshotSource) else source.snapshot.id
-    coverage = source.coverage(train.ids)
-    if coverage.unknown:
-        raise InvalidInput(
-            f"snapshot {snapshot:.12} lacks {len(coverage.unknown)} of {len(train)} training images: "
-            f"{', '.join(coverage.unknown[:20])}",
-            hint="kg-service ingest them, then kg-service snapshot publish",
-        )
-    facts = {"snapshot": snapshot, "without_knowledge": coverage.without_knowledge}
-    if isinstance(source, SnapshotSource):
-        return facts
-    manifest = source.snapshot.manifest
-    if manifest.split != config.data.train_split:
-        _log.warning(
-            "snapshot %.12s was published of split %r, not of %r: its statistics saw images that are not trained on",
-            source.snapshot.id,
-            manifest.split,
-            config.data.train_split,
-        )
-    return {**facts, "vocabulary": manifest.vocabulary, "variants": manifest.variants}
 
 
 def _counts(pairs: Pairs | None) -> dict[str, Any] | None:
