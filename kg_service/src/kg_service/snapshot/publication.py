@@ -18,9 +18,9 @@ from nbclip.schemas.snapshots import SnapshotFile, SnapshotManifest
 from threadpoolctl import threadpool_limits
 
 from kg_service.graph.store import Graph, GraphStore
-from kg_service.representations.hybrid import Hybrid
+from kg_service.representations.chosen import with_control
 from kg_service.representations.model import Card, FittedRepresentation, Representation
-from kg_service.representations.noise import Noise
+from kg_service.representations.restored import method_of
 from kg_service.representations.weights import attribute_matrix
 from kg_service.snapshot.files import CURRENT, MANIFEST, manifest_bytes, save_array, snapshot_id
 from kg_service.snapshot.hierarchy import warn_of_other_is_a
@@ -35,7 +35,6 @@ version_of = functools.cache(importlib.metadata.version)
 VERSIONED = ("nbclip-kg-service", "numpy", "scipy")
 PATIENCE_S = 300.0
 """For the snapshots' folder, once hours may have gone into fitting: an append that reads the whole graph takes a while."""
-_ALSO_VERSIONED = {"transe": ("torch",)}
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def publish(
         store: where the graph is.
         folder: the snapshots' folder.
         vocabulary: release, digest and licence of the vocabulary, for the manifest.
-        representations: what to fit, by the name that requests call it; default: `hybrid`. `noise` is always held too.
+        representations: what to fit, by the name that requests call it; default: the default one. The control is always held too.
         dataset: only images of this dataset.
         split: only images of this split.
         hierarchy: the vocabulary, to warn where the graph's is_a are not those of it.
@@ -142,7 +141,7 @@ def _write(
         for name, array in image_arrays(graph.image_ids, graph.caption_sha256).items():
             save_array(scratch, f"images.{name}", array)
         _write_graph(scratch, graph)
-        variants = _fit(graph, {**(representations or {"hybrid": Hybrid()}), "noise": Noise()})
+        variants = _fit(graph, with_control(representations))
         cards, with_knowledge = _write_variants(scratch, graph, variants)
         manifest = SnapshotManifest(
             vocabulary=dict(vocabulary),
@@ -223,7 +222,7 @@ def _fit(graph: Graph, representations: Mapping[str, Representation]) -> dict[Va
 
 def _versioned(cards: Mapping[str, Card]) -> list[str]:
     """Packages whose version decides the bytes."""
-    more = {package for card in cards.values() for package in _ALSO_VERSIONED.get(str(card["method"]), ())}
+    more = {package for card in cards.values() for package in method_of(card).packages}
     return [*VERSIONED, *sorted(more)]
 
 

@@ -15,7 +15,7 @@ import pydantic
 from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound, Unavailable
 from nbclip.ids import check_snapshot_id, is_snapshot_id
 from nbclip.schemas.snapshots import SnapshotManifest
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.snapshot.ancestry import IsA, index_is_a
@@ -26,9 +26,6 @@ from kg_service.storage.durable import sha256_of
 
 Found = TypeVar("Found")
 _FORMAT = SnapshotManifest.model_fields["format"].default
-
-_USUAL = "hybrid"
-"""What requests name by default, so that noise can be asked for without a name."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,8 @@ class Snapshot:
         return self.base.fitted(self._variant(representation, knowledge))
 
     def _variant(self, representation: str, knowledge: Knowledge) -> Variant:
-        names = {name for name, _ in self.base.segment.vectors} | {_USUAL}
+        # What requests name by default: so noise can be asked for without a name.
+        names = {name for name, _ in self.base.segment.vectors} | {DEFAULT_REPRESENTATION}
         variant = ("noise" if knowledge == "noise" and representation in names else representation, knowledge)
         if variant not in self.base.segment.vectors:
             held = ", ".join(sorted("/".join(each) for each in self.base.segment.vectors))
