@@ -21,6 +21,7 @@ def sweep(settings: Settings) -> None:
 
 
 def _others(settings: Settings) -> set[Path]:
-    # Indexes and prior lie beside the vocabulary.
-    files = (settings.vocabulary_folder, settings.keys_path, *([settings.linker_prior] if settings.linker_prior else []))
+    # Indexes and prior lie beside the vocabulary, unless the setting of a linker says otherwise.
+    prior = settings.others.get("linker_prior")
+    files = (settings.vocabulary_folder, settings.keys_path, *([Path(prior)] if prior else []))
     return {settings.mirror_folder, *(file.parent for file in files)}

@@ -26,7 +26,7 @@ from kg_service.app.wiring import open_graph
 from kg_service.config import Settings
 from kg_service.jobs.spool import has_work
 from kg_service.jobs.tidying import tidy
-from kg_service.linking.settings import linker_settings
+from kg_service.linking.linkers import linker_settings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import open_vocabulary
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from nbclip.ids import check_image_id
 from nbclip.schemas.explanations import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.cli.options import Data, VocabularyFolder, settings_of
 from kg_service.cli.shown.console import stdout
@@ -24,7 +24,7 @@ def explain(
     other_id: Annotated[str, typer.Argument(metavar="B", help="Id of the other image.")],
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
-    representation: RepresentationOption = "hybrid",
+    representation: RepresentationOption = DEFAULT_REPRESENTATION,
     limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Number of parts to list.")] = 20,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
@@ -59,7 +59,7 @@ def neighbours(
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=MAX_NEIGHBOURS, help="Number of neighbours.")] = 10,
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
-    representation: RepresentationOption = "hybrid",
+    representation: RepresentationOption = DEFAULT_REPRESENTATION,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     json: Annotated[bool, typer.Option("--json", help="Print what `GET /v1/images/ID/neighbours` answers.")] = False,

@@ -16,7 +16,6 @@ from kg_service.cli.shown.console import complain, progress_bar, stderr, stdout
 from kg_service.cli.shown.mentions import evaluation_tables, score_rows, score_table
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
-from kg_service.linking.settings import linker_settings
 from kg_service.storage.replacement import write_file
 from kg_service.storage.sweeping import noted
 from kg_service.vocabulary.model import BadRow
@@ -57,10 +56,11 @@ def fit(
 
     `kg-service linker fit captions.csv`
     """
-    from kg_service.linking.builder import build_linker, open_dictionary_linker, prior_folder
-    from kg_service.linking.dictionary.prior import save_prior
+    from kg_service.linking.dictionary.linker import LINKER, open_dictionary_linker
+    from kg_service.linking.dictionary.prior import prior_folder, save_prior
     from kg_service.linking.fitting.evaluation import findable, kept_names, score, split_by_hash
     from kg_service.linking.fitting.learning import learn
+    from kg_service.linking.linkers import settings_of_kind
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(data=data, vocabulary=vocabulary)
@@ -70,7 +70,7 @@ def fit(
     _refuse_mixture(file, captions)
     known = open_vocabulary(settings.vocabulary_folder)
     _check_labels(file, captions, known)
-    chosen = replace(linker_settings(settings), prior="")
+    chosen = replace(settings_of_kind(LINKER, settings), prior=None)
     learned_from, held_out = split_by_hash(captions, holdout)
     if not learned_from:
         raise InvalidInput(f"{file}: no caption to learn from", hint="give more captions, or lower --holdout")
@@ -80,7 +80,7 @@ def fit(
         learned = learn(learned_from, unfitted)
         with noted(target.parent, settings.data):
             save_prior(learned, target, known, linker=unfitted.name, captions=len(learned_from))
-        fitted = build_linker("dictionary", known, replace(chosen, prior=str(target)))
+        fitted = open_dictionary_linker(known, replace(chosen, prior=target))
         wanted, with_spans = findable(known, chosen.semantic_types), _with_spans(captions)
         before, after = (score(held_out, linker, wanted, with_spans) for linker in (unfitted, fitted))
         kept = kept_names(held_out, unfitted, fitted)
@@ -114,6 +114,7 @@ def evaluate_linker(
     """
     from kg_service.linking.builder import build_linker
     from kg_service.linking.fitting.evaluation import THRESHOLDS, evaluate, findable, trace_curve
+    from kg_service.linking.linkers import linker_settings
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)

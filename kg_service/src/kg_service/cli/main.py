@@ -48,7 +48,7 @@ from kg_service.cli.shown.console import (
 )
 from kg_service.cli.shown.mentions import coloured, mention_table
 from kg_service.cli.snapshot import snapshot_app
-from kg_service.config import load_settings, settings_table
+from kg_service.config import load_settings
 
 _WALK, _LINK, _INSPECT, _GRAPH = "The walk, in order", "Link", "Inspect", "Graph and keys"
 _ORDER = (
@@ -138,7 +138,7 @@ def build(
 
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
-    from kg_service.linking.builder import build_linker
+    from kg_service.linking.linkers import linker_kind
     from kg_service.vocabulary.builder import build_vocabulary
     from kg_service.vocabulary.model import VocabularyFilters
     from kg_service.vocabulary.vocabulary import open_vocabulary
@@ -152,8 +152,8 @@ def build(
         report = build_vocabulary(
             rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
         )
-        progress.add_task("name index", total=None)
-        build_linker("dictionary", open_vocabulary(settings.vocabulary_folder))
+        progress.add_task(f"index of the {settings.linker} linker", total=None)
+        linker_kind(settings.linker).compile(open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
     if not report.is_a:
         stderr().print("no is_a edge found, so dk_ek will equal dk; check MRREL and --is-a", soft_wrap=True)
@@ -184,8 +184,8 @@ def ingest(
     from kg_service.app.wiring import open_graph
     from kg_service.ingest.pipeline import ingest_file
     from kg_service.ingest.readers import ReadOptions
+    from kg_service.linking.linkers import linker_settings
     from kg_service.linking.parallel import parallel_linker
-    from kg_service.linking.settings import linker_settings
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.vocabulary_check import warn_before_ingest
     from kg_service.vocabulary.vocabulary import open_vocabulary
@@ -329,7 +329,7 @@ def link(
     """
     from kg_service.linking.answer import link_answer
     from kg_service.linking.builder import build_linker
-    from kg_service.linking.settings import linker_settings
+    from kg_service.linking.linkers import linker_settings
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
@@ -347,6 +347,8 @@ def link(
 @app.command(rich_help_panel=_INSPECT)
 def settings() -> None:
     """Print every setting with its default, as a Markdown table."""
+    from kg_service.app.settings import settings_table
+
     typer.echo(settings_table())
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from nbclip.errors import BrokenArtefact
-from nbclip.schemas.targets import Knowledge
+from nbclip.errors import BrokenArtefact, InvalidInput
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.cli.options import Data, Store, VocabularyFolder, settings_of
 from kg_service.cli.shown.console import append_lines, complain, part_text, stderr
+from kg_service.config import variables_of
+from kg_service.representations.methods import METHODS, method_named
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Publish immutable snapshots of the graph; targets come from them.")
 
@@ -24,9 +27,12 @@ def publish_snapshot(
     dataset: Annotated[str | None, typer.Option(help="Only images of this dataset.")] = None,
     split: Annotated[str | None, typer.Option(help="Only images of this split.")] = None,
     representation: Annotated[
-        list[str] | None, typer.Option(help="hybrid, concepts or transe; repeatable. Default: hybrid.")
+        list[str] | None, typer.Option(help=f"{', '.join(METHODS)}; repeatable. Default: {DEFAULT_REPRESENTATION}.")
     ] = None,
-    transe_preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="Training preset of transe.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME.PARAMETER=VALUE", help="Set a parameter, such as transe.preset=paper; repeatable."),
+    ] = None,
 ) -> None:
     """Freeze the graph into a snapshot, make it the current one and print its id; the same graph gives the same id.
 
@@ -42,9 +48,10 @@ def publish_snapshot(
         data=data,
         store=store,
         vocabulary=vocabulary,
-        transe_preset=transe_preset,
         representations=tuple(representation or ()) or None,
+        **_parameters(parameter or ()),
     )
+    representations = representations_of(settings)
     known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish(
@@ -52,7 +59,7 @@ def publish_snapshot(
             settings.snapshots_folder,
             vocabulary=known.describe(),
             hierarchy=known,
-            representations=representations_of(settings),
+            representations=representations,
             dataset=dataset,
             split=split,
         )
@@ -63,6 +70,24 @@ def publish_snapshot(
         soft_wrap=True,
     )
     typer.echo(new_id)
+
+
+def _parameters(pairs: Iterable[str]) -> dict[str, str]:
+    """Settings, from `NAME.PARAMETER=VALUE`.
+
+    Raises:
+        InvalidInput: a representation, or a parameter of it, is not known.
+    """
+    found = {}
+    for pair in pairs:
+        place, separator, value = pair.partition("=")
+        name, _, parameter = place.partition(".")
+        method = method_named(name)
+        known = [variable.key.removeprefix(f"{method.name}_") for variable in variables_of(method.settings, method.name)]
+        if not separator or parameter not in known:
+            raise InvalidInput(f"--set {pair}: not NAME.PARAMETER=VALUE", hint=f"parameters of {name}: {', '.join(known)}")
+        found[f"{method.name}_{parameter}"] = value
+    return found
 
 
 @snapshot_app.command("append")
@@ -132,7 +157,7 @@ def write_embeddings(
     data: Data = None,
     snapshot_id: Annotated[str | None, typer.Option("--snapshot", help="Snapshot id.", show_default="current")] = None,
     knowledge: Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without it; noise: the control.")] = "dk_ek",
-    representation: Annotated[str, typer.Option(help="A representation the snapshot holds.")] = "hybrid",
+    representation: Annotated[str, typer.Option(help="A representation the snapshot holds.")] = DEFAULT_REPRESENTATION,
 ) -> None:
     """Write the image vectors to a file, to train without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
     from kg_service.snapshot import SnapshotFolder, embeddings_parts

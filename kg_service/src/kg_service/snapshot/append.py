@@ -26,7 +26,7 @@ from scipy import sparse
 
 from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.model import FittedRepresentation, other_version
-from kg_service.representations.restored import representations_of_cards
+from kg_service.representations.restored import method_of, representations_of_cards
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
 from kg_service.snapshot.manifest import Appended, Manifest
 from kg_service.snapshot.mark import Mark, read_mark, write_mark
@@ -170,7 +170,7 @@ def embed_segment(
     indptr: npt.NDArray[np.int64],
     indices: npt.NDArray[np.int32],
 ) -> Segment:
-    """New images by the snapshot's frozen tables; noise is left out.
+    """New images by the snapshot's frozen tables; what need not be stored is left out.
 
     Args:
         snapshot: of which the tables are.
@@ -185,11 +185,10 @@ def embed_segment(
     has_NM = _matrix(indptr, indices, len(snapshot.base.graph["cuis"]))
     vectors = {}
     for variant in snapshot.base.segment.vectors:
-        card = snapshot.base.manifest.variants["/".join(variant)]
-        if card["method"] == "noise":
+        if not method_of(snapshot.base.manifest.variants["/".join(variant)]).stored:
             continue
         fitted = snapshot.base.fitted(variant)
-        if card.get("images") != "own":
+        if fitted.follows_from_concepts:
             _refuse_other_version(snapshot, variant, fitted)
         vectors[variant] = fitted.embed_known(image_ids, has_NM)
     concepts: Arrays = {"attribute_indptr": indptr, "attribute_indices": indices}

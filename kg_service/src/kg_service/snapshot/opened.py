@@ -10,16 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from nbclip.errors import InvalidInput
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.snapshot.ancestry import IsA, index_is_a
 from kg_service.snapshot.manifest import Manifest
 from kg_service.snapshot.segment import Segment, Variant, open_snapshot_arrays
 from kg_service.storage.arrays import Arrays
-
-_USUAL = "hybrid"
-"""What requests name by default, so that noise can be asked for without a name."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,8 @@ class Snapshot:
         return self.base.fitted(self._variant(representation, knowledge))
 
     def _variant(self, representation: str, knowledge: Knowledge) -> Variant:
-        names = {name for name, _ in self.base.segment.vectors} | {_USUAL}
+        # What requests name by default: so noise can be asked for without a name.
+        names = {name for name, _ in self.base.segment.vectors} | {DEFAULT_REPRESENTATION}
         variant = ("noise" if knowledge == "noise" and representation in names else representation, knowledge)
         if variant not in self.base.segment.vectors:
             held = ", ".join(sorted("/".join(each) for each in self.base.segment.vectors))

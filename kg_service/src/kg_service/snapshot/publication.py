@@ -17,9 +17,9 @@ from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound
 from threadpoolctl import threadpool_limits
 
 from kg_service.graph.store import Graph, GraphStore
-from kg_service.representations.hybrid import Hybrid
+from kg_service.representations.chosen import with_control
 from kg_service.representations.model import Card, FittedRepresentation, Representation
-from kg_service.representations.noise import Noise
+from kg_service.representations.restored import method_of
 from kg_service.representations.weights import attribute_matrix
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
 from kg_service.snapshot.manifest import Manifest, encoded, id_of
@@ -38,7 +38,6 @@ version_of = functools.cache(importlib.metadata.version)
 VERSIONED = ("nbclip-kg-service", "numpy", "scipy")
 PATIENCE_S = 300.0
 """For the snapshots' folder, once hours may have gone into fitting: an append that reads the whole graph takes a while."""
-_ALSO_VERSIONED = {"transe": ("torch",)}
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def publish(
         store: where the graph is.
         folder: the snapshots' folder.
         vocabulary: release, digest and licence of the vocabulary, for the manifest.
-        representations: what to fit, by the name that requests call it; default: `hybrid`. `noise` is always held too.
+        representations: what to fit, by the name that requests call it; default: the default one. The control is always held too.
         dataset: only images of this dataset.
         split: only images of this split.
         hierarchy: the vocabulary, to warn where the graph's is_a are not those of it.
@@ -143,7 +142,7 @@ def _write(
         images = image_arrays(graph.image_ids, graph.caption_sha256)
         save_arrays(scratch, {f"images.{name}": array for name, array in images.items()})
         _write_graph(scratch, graph)
-        variants = _fit(graph, {**(representations or {"hybrid": Hybrid()}), "noise": Noise()})
+        variants = _fit(graph, with_control(representations))
         cards, with_knowledge = _write_variants(scratch, graph, variants)
         return Manifest(
             vocabulary=dict(vocabulary),
@@ -227,7 +226,7 @@ def _fit(graph: Graph, representations: Mapping[str, Representation]) -> dict[Va
 
 def _versioned(cards: Mapping[str, Card]) -> list[str]:
     """Packages whose version decides the bytes."""
-    more = {package for card in cards.values() for package in _ALSO_VERSIONED.get(str(card["method"]), ())}
+    more = {package for card in cards.values() for package in method_of(card).packages}
     return [*VERSIONED, *sorted(more)]
 
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from kg_service.api.application import create_app
 from kg_service.app.sweep import sweep
 from kg_service.cli.main import main
-from kg_service.config import Settings
+from kg_service.config import load_settings
 from kg_service.graph import open_store
 from kg_service.storage.scratch import PREFIX, new_folder
 from support.deaths import in_child
@@ -50,7 +50,7 @@ def left(tmp_path):
 
 
 def settings_of(data, outside):
-    return Settings(data=data, keys_file=outside / "keys" / "keys.json", linker_prior=outside / "of the prior" / "prior")
+    return load_settings(data=data, keys_file=outside / "keys" / "keys.json", linker_prior=outside / "of the prior" / "prior")
 
 
 def test_it_goes_from_all_places(left, tmp_path):

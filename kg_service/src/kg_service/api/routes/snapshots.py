@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip.codec import MEDIA_TYPE
 from nbclip.errors import BrokenArtefact, Unavailable
 from nbclip.schemas.snapshots import AppendCounts, PublishRequest, SnapshotList, SnapshotOut
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, RepresentationName
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import WiringOf, working
@@ -138,7 +138,7 @@ def embeddings(
     wiring: WiringOf,
     snapshot_id: SnapshotIdPath,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",
-    representation: Annotated[str, Query(pattern=r"^[a-z0-9_-]{1,64}$")] = "hybrid",
+    representation: Annotated[RepresentationName, Query()] = DEFAULT_REPRESENTATION,
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
     """Image vectors, whose dot products are the similarities, and the image ids of their rows."""

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from kg_service.linking.dictionary.name_index import PRINTS, NameIndex, fingerprints
 from kg_service.linking.dictionary.normaliser import MAX_STEMS
+from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.dictionary.tokens import (
     ACRONYM,
     BAG,
@@ -44,7 +45,6 @@ from kg_service.linking.dictionary.tokens import (
     Tokens,
     Uint64s,
 )
-from kg_service.linking.settings import LinkerSettings
 from kg_service.storage.csr import pointers, ranges
 from kg_service.vocabulary.format import CODE_MASK, RANK_SHIFT, SOURCE_SHIFT
 from kg_service.vocabulary.vocabulary import Vocabulary
@@ -92,7 +92,7 @@ class Candidates:
 class Reader:
     """Reads runs of words as concepts."""
 
-    def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: LinkerSettings) -> None:
+    def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: DictionarySettings) -> None:
         self._vocabulary = vocabulary
         self._index = index
         self._settings = settings

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from nbclip.errors import BrokenArtefact, NotFound
 
 from kg_service.linking.dictionary.normaliser import MAX_STEMS, strip_name
 from kg_service.linking.dictionary.speller import build_speller
@@ -86,6 +87,21 @@ def fingerprints(hashes: Uint64s) -> npt.NDArray[np.uint32]:
     """The upper half of each hash: sums are even in their lower bits more often than chance has it."""
     upper: npt.NDArray[np.uint32] = (hashes >> np.uint64(32)).astype(np.uint32)
     return upper
+
+
+def index_folder(vocabulary_dir: Path) -> Path:
+    """Where the name index of a vocabulary lies: `<vocabulary>.names`, beside it."""
+    return vocabulary_dir.with_name(f"{vocabulary_dir.name}.names")
+
+
+def ensure_name_index(vocabulary: Vocabulary) -> NameIndex:
+    """The index beside the vocabulary; compiled first if it is not there yet, or was made from another vocabulary."""
+    folder = index_folder(vocabulary.directory)
+    try:
+        return open_name_index(folder, vocabulary)
+    except (NotFound, BrokenArtefact):
+        build_name_index(vocabulary, folder)
+        return open_name_index(folder, vocabulary)
 
 
 def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:

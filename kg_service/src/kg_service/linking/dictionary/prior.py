@@ -278,6 +278,11 @@ def save_prior(prior: Prior, directory: Path, vocabulary: Vocabulary, *, linker:
         write_manifest(folder, {"kind": KIND, "format": FORMAT, **fitted, **learned})
 
 
+def prior_folder(vocabulary_dir: Path) -> Path:
+    """Where a fitted prior lies unless another place is named: `<vocabulary>.prior`, beside it."""
+    return vocabulary_dir.with_name(f"{vocabulary_dir.name}.prior")
+
+
 def open_prior(directory: Path, vocabulary: Vocabulary, linker: str) -> Prior:
     """Maps a fitted prior into memory.
 
