@@ -21,6 +21,7 @@ from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.snapshot.ancestry import IsA, index_is_a
 from kg_service.snapshot.damage import Damage
 from kg_service.snapshot.files import CURRENT, MANIFEST, Arrays, load_array, load_arrays, snapshot_id
+from kg_service.snapshot.once import OpenOnce
 from kg_service.snapshot.segment import Segment, Variant, joined, load_segment
 from kg_service.storage.durable import sha256_of
 
@@ -187,9 +188,9 @@ class SnapshotFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._damage = Damage(path)
-        self._open = functools.lru_cache(maxsize=4)(self._open_checked)
-        self._open_base = functools.lru_cache(maxsize=8)(self._base)
-        self.segment = functools.lru_cache(maxsize=32)(self._segment)
+        self._open = OpenOnce(self._open_checked, most=4)
+        self._open_base = OpenOnce(self._base, most=8)
+        self.segment = OpenOnce(self._segment, most=32)
 
     def ids(self) -> list[str]:
         """Held snapshots, the current one first, then the newest."""
