@@ -1,6 +1,5 @@
 """Upkeep meets files that it can't read, errors that nobody foresaw, and a turn that does not end."""
 
-import os
 import threading
 from contextlib import closing
 
@@ -58,7 +57,7 @@ def test_a_part_that_fails_keeps_no_other_from_its_work(upkeep, tmp_path, monkey
     seen = threading.Event()
     monkeypatch.setattr(upkeep._snapshots, "current", seen.set)
     (tmp_path / "jobs").mkdir()
-    monkeypatch.setattr("kg_service.app.upkeep.has_work", lambda jobs: os.listdir(jobs / "none"))
+    monkeypatch.setattr("kg_service.app.upkeep.has_work", lambda jobs: (jobs / "none").stat())
     upkeep.start()
     assert seen.wait(20)
     turned(upkeep)
