@@ -36,6 +36,10 @@ class OpenOnce(Generic[Opened]):
                 own = self._opening[name] = Future()
         return self._open(name, own) if others is None else others.result()
 
+    def get(self, name: str) -> Opened | None:
+        """The thing of this name if it is open."""
+        return self._opened.get(name)
+
     def _open(self, name: str, waited_for: Future[Opened]) -> Opened:
         try:
             opened = self._open_one(name)

@@ -226,6 +226,10 @@ class SnapshotFolder:
                 raise
             return former
 
+    def opened(self, wanted: str | None = None) -> Snapshot | None:
+        """What `open` gives, if it was opened before: at once, without a look at its files."""
+        return self._open.get(wanted or self.current() or "")
+
     def served(self) -> str | None:
         """What `open` gives by default: the current one, or another if `open` found it damaged; None without any."""
         current = self.current()

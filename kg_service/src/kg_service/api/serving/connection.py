@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import structlog
@@ -23,15 +24,26 @@ _log = structlog.get_logger()
 
 
 class PartsResponse(Response):
-    """An answer whose body is several parts, one after another; each is held until the socket has taken it."""
+    """An answer whose body is several parts, one after another; each is held until the socket has taken it.
+
+    Attributes:
+        length: bytes of the body.
+        held: left when the client has taken the answer, or is gone.
+    """
+
+    held: ExitStack | None = None
 
     def __init__(self, parts: Sequence[Part], media_type: str, headers: Mapping[str, str]) -> None:
-        length = sum(len(part) for part in parts)
-        super().__init__(None, media_type=media_type, headers={**headers, "content-length": str(length)})
-        self._parts = [b"".join(parts)] if length < _JOINED_BELOW else parts
+        self.length = sum(len(part) for part in parts)
+        super().__init__(None, media_type=media_type, headers={**headers, "content-length": str(self.length)})
+        self._parts = [b"".join(parts)] if self.length < _JOINED_BELOW else parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
+        with self.held or nullcontext():
+            await self._send(send)
+
+    async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for number, part in enumerate(self._parts, 1):
             await send({"type": "http.response.body", "body": part, "more_body": number < len(self._parts)})
