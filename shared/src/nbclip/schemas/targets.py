@@ -68,10 +68,6 @@ class TargetsRequest(TargetParameters):
             raise ValueError(f"{', '.join(given)}: no part of paper-literal, which is softmax(S/τ); leave it out")
         return self
 
-    def parameters(self) -> TargetParameters:
-        """The part that shapes targets."""
-        return TargetParameters(**self.model_dump(include=set(TargetParameters.model_fields)))
-
 
 class RepresentationsRequest(Strict):
     """`POST /representations`: image vectors of a batch, for a trainer that multiplies them on its own device."""
