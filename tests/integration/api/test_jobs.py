@@ -13,7 +13,9 @@ import pytest
 from kg_service.graph import open_store
 from kg_service.ingest.pipeline import ingest_file
 from kg_service.jobs import spool
-from kg_service.jobs.spool import Order, read_job, receiving
+from kg_service.jobs.model import IngestOrder
+from kg_service.jobs.receiving import receiving
+from kg_service.jobs.spool import read_job
 from kg_service.jobs.tidying import tidy
 from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
@@ -66,7 +68,7 @@ def store(tmp_path):
 
 
 def keep(jobs, body, order=None):
-    with receiving(jobs, order or Order(format="csv")) as spooled:
+    with receiving(jobs, order or IngestOrder(format="csv")) as spooled:
         spooled.write(body)
         return spooled.keep()
 
@@ -128,7 +130,11 @@ def test_bad_rows_are_counted_and_named_by_line_and_end_nothing(jobs, store, lin
 def test_other_options_are_another_job(jobs):
     plain = keep(jobs, table(ROWS))
     assert keep(jobs, table(ROWS)).id == plain.id
-    others = [Order(format="csv", split="train"), Order(format="csv", on_conflict="replace"), Order(format="csv", relink=True)]
+    others = [
+        IngestOrder(format="csv", split="train"),
+        IngestOrder(format="csv", on_conflict="replace"),
+        IngestOrder(format="csv", relink=True),
+    ]
     assert len({plain.id, *(keep(jobs, table(ROWS), order).id for order in others)}) == 4
 
 
@@ -218,7 +224,7 @@ def stored(store, image_id):
 
 
 def test_a_body_that_comes_again_after_others_or_deletions_is_stored_again(jobs, store, linking):
-    replacing = Order(format="csv", on_conflict="replace")
+    replacing = IngestOrder(format="csv", on_conflict="replace")
     first, second = (table([("a", caption)]) for caption in ("Pneumothorax.", "Pleural effusion."))
 
     def send(*bodies):
@@ -242,7 +248,7 @@ def test_a_body_that_comes_again_after_others_or_deletions_is_stored_again(jobs,
 
 def test_a_bomb_fails_and_holds_up_nobody(jobs, store, linking):
     bomb = gzip.compress(b"image_id,caption\n" + (b"a" * (1 << 19) + b"\n") * 160)
-    job, other = keep(jobs, bomb, Order(format="csv", packed=True)), keep(jobs, table(ROWS))
+    job, other = keep(jobs, bomb, IngestOrder(format="csv", packed=True)), keep(jobs, table(ROWS))
     work(jobs, store, *linking)
     failed = read_job(jobs, job.id).progress
     assert (failed.state, "times as long as packed" in failed.error) == ("failed", True)
@@ -264,7 +270,7 @@ def test_nul_is_never_stored(client, ended, where):
 def test_upkeep_outlives_what_it_meets(service, monkeypatch):
     met = []
 
-    def no_descriptor(_):
+    def no_descriptor(*_):
         met.append(1)
         if len(met) < 3:
             raise OSError(24, "Too many open files")
@@ -435,7 +441,7 @@ def test_killed_at_any_place_it_goes_on_and_stores_each_row_once(jobs, store, li
             return report
 
     job = keep(jobs, table(ROWS))
-    monkeypatch.setattr("kg_service.jobs.work._ATTEMPTS", 1_000)
+    monkeypatch.setattr("kg_service.jobs.attempts._ATTEMPTS", 1_000)
     for _ in range(500):
         try:
             work(jobs, Mortal(), *linking, batch_size=4)

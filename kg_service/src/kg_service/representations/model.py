@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from nbclip.errors import InvalidInput
 from nbclip.schemas.targets import Knowledge
 from scipy import sparse
 
+from kg_service.errors import OtherVersion
 from kg_service.graph.store import Graph
 
 Card = dict[str, bool | int | float | str]
@@ -117,6 +117,6 @@ class Representation(Protocol):
         """Fits every form that the method has; the same graph gives the same bits."""
 
 
-def other_version(why: str) -> InvalidInput:
+def other_version(why: str) -> OtherVersion:
     """The error of a snapshot that can be served, but neither explained nor appended to. It is not damaged."""
-    return InvalidInput(f"the snapshot was made by another version: {why}", hint="publish again: kg-service snapshot publish")
+    return OtherVersion(f"the snapshot was made by another version: {why}", hint="publish again: kg-service snapshot publish")

@@ -22,7 +22,7 @@ def restore(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedRepresen
     """The fitted representation.
 
     Raises:
-        InvalidInput: the card is of a method, or of a form of it, that this version does not know.
+        OtherVersion: the card is of a method, or of a form of it, that this version does not know.
     """
     try:
         return _RESTORE[str(card["method"])](card, cuis, tables)
@@ -34,7 +34,7 @@ def representations_of_cards(cards: Mapping[str, Card]) -> dict[str, Representat
     """What a snapshot was fitted with, by name; its cards are named `<representation>/<knowledge>`. Noise is always held.
 
     Raises:
-        InvalidInput: a card is of a method, or of a form of it, that this version does not know.
+        OtherVersion: a card is of a method, or of a form of it, that this version does not know.
     """
     methods: dict[str, type[Hybrid | TransE]] = {"hybrid": Hybrid, "transe": TransE}
     found: dict[str, Representation] = {}

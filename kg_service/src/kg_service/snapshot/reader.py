@@ -106,7 +106,8 @@ class Snapshot:
         """The representation that gave the image vectors; made of its tables when it is first asked for.
 
         Raises:
-            InvalidInput: the snapshot does not hold this variant, or it is of a form that this version does not know.
+            InvalidInput: the snapshot does not hold this variant.
+            OtherVersion: it is of a form that this version does not know.
         """
         return self.base.fitted(self._variant(representation, knowledge))
 

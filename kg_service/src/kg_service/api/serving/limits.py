@@ -15,11 +15,12 @@ from nbclip.errors import Busy, LimitExceeded
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kg_service.api.paths import path_in_app
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
 from kg_service.api.serving.connection import until_taken
 from kg_service.config import Settings
 
-BULK = "/jobs/ingest"
+BULK = ("/v1/jobs/ingest", "/jobs/ingest")
 """The one route whose body may be long."""
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 
@@ -48,7 +49,7 @@ class Gate:
 def _body_bounds(scope: Scope, settings: Settings) -> tuple[int, float, float]:
     """Bytes and seconds that a body may take, and seconds without a byte: a bulk ingest goes to the disk as it comes, others are
     held in memory."""
-    if scope["method"] == "POST" and scope["path"] == BULK:
+    if scope["method"] == "POST" and path_in_app(scope) in BULK:
         return settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s
     return settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s
 
