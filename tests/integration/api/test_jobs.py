@@ -8,6 +8,7 @@ import os
 import random
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from kg_service.graph import open_store
@@ -25,6 +26,7 @@ from nbclip.errors import Unavailable
 from support.deaths import deaths_of
 from support.waiting import eventually
 
+RECORDED_JOBS = Path(__file__).parents[2] / "compatibility" / "0.1.0" / "data" / "jobs"
 CSV = {"content-type": "text/csv"}
 ROWS = [(f"job-{number}", f"Chest CT with pleural effusion, case {number}.") for number in range(40)]
 
@@ -136,6 +138,12 @@ def test_other_options_are_another_job(jobs):
         IngestOrder(format="csv", relink=True),
     ]
     assert len({plain.id, *(keep(jobs, table(ROWS), order).id for order in others)}) == 4
+
+
+def test_the_name_of_a_job_is_what_it_was_in_0_1_0(jobs):
+    waiting = "6c6ae053ff618a39767fc36f77107eca2f4b4c2ff6e21f75069dc690e201b0f4"
+    recorded = read_job(RECORDED_JOBS, waiting)
+    assert keep(jobs, recorded.body.read_bytes(), recorded.order).id == waiting
 
 
 def test_a_body_that_is_no_table_fails_with_a_reason_and_a_better_one_is_another_job(client, ended):
@@ -325,10 +333,40 @@ def test_a_service_tidies_when_it_starts(service, data, store, linking):
     eventually(lambda: not job.body.exists(), 30)
 
 
+def test_a_job_that_is_removed_in_work_ends_its_worker_in_peace(jobs, store, linking):
+    job = keep(jobs, table(ROWS))
+
+    class RemovedByOther:
+        """A linker during whose second batch somebody cancels and removes the job."""
+
+        name, batches = linking[0].name, 0
+
+        def link(self, captions):
+            self.batches += 1
+            if self.batches == 2:
+                spool.cancel(job)
+                spool.remove(job)
+            return linking[0].link(captions)
+
+    work(jobs, store, RemovedByOther(), linking[1], batch_size=10)
+    assert (spool.all_jobs(jobs), list(jobs.iterdir())) == ([], [])
+
+
+def test_why_a_queue_stands_still_is_told_in_what_waits(service, data, tmp_path, vocabulary_folder):
+    vocabulary = tmp_path / "vocabulary"
+    client = service(vocabulary=vocabulary)
+    job = client.post("/v1/jobs/ingest", content=table(ROWS[:1]), headers=CSV).json()["id"]
+    eventually(lambda: "no vocabulary" in client.get(f"/v1/jobs/{job}").json()["error"], 60)
+    vocabulary.symlink_to(vocabulary_folder)
+    eventually(lambda: client.get(f"/v1/jobs/{job}").json()["state"] == "done", 60)
+    assert client.get(f"/v1/jobs/{job}").json()["error"] == ""
+
+
 def test_cancelling_what_has_ended_changes_nothing(client, ended):
     job = client.post("/jobs/ingest", content=table(ROWS[:1]), headers=CSV).json()
     assert ended(job["id"])["state"] == "done"
     assert client.delete(f"/jobs/{job['id']}").json()["state"] == "done"
+    assert client.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "done"
 
 
 def test_a_store_that_is_away_leaves_the_job_waiting_with_the_reason(jobs, store, linking):
@@ -399,7 +437,7 @@ def test_what_is_not_asked_rightly_is_refused_and_leaves_nothing(client, data, h
     answer = client.post("/jobs/ingest", content=b"image_id,caption\n", headers=headers, params=params)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    assert client.get("/jobs").json() == {"jobs": []}
+    assert client.get("/jobs").json() == {"jobs": [], "next_cursor": None}
     assert not list((data / "jobs").glob("*")) if (data / "jobs").exists() else True
 
 
@@ -478,5 +516,5 @@ def test_a_disk_without_room_refuses_the_body_and_keeps_nothing(client, data, mo
     answer = client.post("/jobs/ingest", content=table(ROWS), headers=CSV)
     monkeypatch.undo()
     assert (answer.status_code, answer.json()["detail"]) == (503, "the body can't be kept: No space left on device")
-    assert client.get("/jobs").json() == {"jobs": []}
+    assert client.get("/jobs").json() == {"jobs": [], "next_cursor": None}
     assert not list((data / "jobs").iterdir())

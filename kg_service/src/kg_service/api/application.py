@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from kg_service.api.auth import Guard
 from kg_service.api.head import HeadAsGet
 from kg_service.api.openapi import schema_of
-from kg_service.api.paths import API
+from kg_service.api.paths import API, UnderPrefix
 from kg_service.api.problems import handle_errors
 from kg_service.api.routes import (
     concepts,
@@ -76,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HeadAsGet)
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(RequestLog, metrics=app.state.metrics, settings=settings)
+    app.add_middleware(UnderPrefix)
     return app
 
 

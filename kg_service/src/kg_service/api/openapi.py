@@ -1,6 +1,6 @@
 """The schema that /docs shows: FastAPI's, with the bodies that routes parse themselves, the problems of every route, and answers.
 
-`answers.json` has an answer of each route by its operation's id, recorded over the example data (`tests/support/examples.py`).
+`answers.json` has an answer of each route by its operation's id, recorded over the example data by `tests/support/examples.py`.
 """
 
 from __future__ import annotations

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 API = "v1"
 """The newest version. Paths without a version, as 0.1.0 had them, are aliases of it."""
 
 
+class UnderPrefix:
+    """ASGI middleware: gives every path the prefix `root_path`, as ASGI has it, whether or not the proxy took it away."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes all on."""
+        if scope["type"] == "http" and scope["root_path"] and not scope["path"].startswith(f"{scope['root_path']}/"):
+            scope["path"] = scope["root_path"] + ("/" if scope["path"] == scope["root_path"] else scope["path"])
+        await self._app(scope, receive, send)
+
+
 def path_in_app(scope: Scope) -> str:
-    """The path of a request without the proxy's prefix, whether or not the proxy takes it away."""
-    path, prefix = str(scope["path"]), str(scope.get("root_path", ""))
-    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
+    """The path of a request without the proxy's prefix."""
+    return str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
 
 
 def under_prefix(request: Request, path: str) -> str:

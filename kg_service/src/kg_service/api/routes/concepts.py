@@ -29,7 +29,7 @@ def list_concepts(
     wiring: WiringOf,
     q: Annotated[str, Query(min_length=1, max_length=200, examples=["pleural eff"], description="beginnings of words")],
     cursor: Cursor = "",
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, examples=[3])] = 20,
 ) -> Response:
     """Concepts with a name in which every word of `q` begins a word; shortest name first."""
     start = _start(cursor)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from nbclip.schemas.service import Entrance
 from starlette.responses import RedirectResponse
 
@@ -23,10 +21,10 @@ _LINKS = {"documentation": "/docs", "schema": "/openapi.json", "page": "/ui", "a
     response_model=Entrance,
     responses={307: {"description": "to the page, for who takes text/html"}, **described(400, 406)},
 )
-def entrance(request: Request, accept: Annotated[str, Header()] = "*/*") -> Response:
+def entrance(request: Request) -> Response:
     """Where everything is."""
     vary = {"Vary": "Accept"}
-    if choose(accept, (JSON, "text/html")) != JSON:
+    if choose(request.headers.get("accept", "*/*"), (JSON, "text/html")) != JSON:
         return RedirectResponse(under_prefix(request, "/ui"), headers=vary)
     found = Entrance(
         name="nbclip-kg-service",

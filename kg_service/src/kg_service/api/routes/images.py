@@ -24,11 +24,11 @@ router = APIRouter(prefix="/images", tags=["images"])
 EXAMPLES = {
     "captions": {
         "items": [
-            {"image_id": "RM_00001", "caption": "Chest X-ray showing a pleural effusion, no pneumothorax.", "split": "train"},
-            {"image_id": "RM_00002", "caption": "Axial CT of the chest.", "cuis": ["C0040405", "C0817096"]},
+            {"image_id": "mine/1", "caption": "Chest X-ray showing a pleural effusion, no pneumothorax.", "split": "train"},
+            {"image_id": "mine/2", "caption": "Axial CT of the chest.", "cuis": ["C0040405", "C0817096"]},
         ]
     },
-    "replacing": {"items": [{"image_id": "RM_00001", "caption": "Normal chest X-ray."}], "on_conflict": "replace"},
+    "replacing": {"items": [{"image_id": "mine/1", "caption": "Normal chest X-ray."}], "on_conflict": "replace"},
 }
 ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_00001"], max_length=MAX_IMAGE_ID_BYTES)]
 
@@ -63,7 +63,7 @@ def put_images(wiring: WiringOf, body: JsonBody) -> Response:
 def list_images(
     wiring: WiringOf,
     cursor: Cursor = "",
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    limit: Annotated[int, Query(ge=1, le=1_000, examples=[2])] = 100,
 ) -> Response:
     """Images ordered by id."""
     after = key_of(cursor)
@@ -92,13 +92,14 @@ def get_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     responses=described(*KEYED, 404, 422),
     dependencies=asking_graph("ingest"),
 )
-def delete_image(wiring: WiringOf, image_id: ImageIdPath) -> None:
+def delete_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     """Removes an image from the graph; snapshots that hold it stay as they are.
 
     Sent again after an answer that was lost, it may say 404: then the image is gone.
     """
     if not wiring.store.delete_image(check_image_id(image_id)):
         raise _unknown(image_id)
+    return Response(status_code=204)
 
 
 def _unknown(image_id: str) -> NotFound:

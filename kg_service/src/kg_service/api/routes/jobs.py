@@ -37,13 +37,22 @@ _TYPES: dict[str, Format] = {
     "application/jsonl": "ndjson",
 }
 _ENCODINGS = {"": False, "identity": False, "gzip": True}
+_EXAMPLES = {
+    "text/csv": "image_id,caption\nmine/3,Chest X-ray showing a pneumothorax.\n",
+    "text/tab-separated-values": "image_id\tcaption\nmine/3\tChest X-ray showing a pneumothorax.\n",
+    "application/x-ndjson": '{"image_id": "mine/3", "caption": "Chest X-ray showing a pneumothorax."}\n',
+    "application/jsonl": '{"image_id": "mine/3", "caption": "Chest X-ray showing a pneumothorax."}\n',
+}
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _TYPES},
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}, "example": example}
+            for media_type, example in _EXAMPLES.items()
+        },
     }
 }
-JobIdPath = Annotated[str, Path(description="64 hexadecimal digits")]
+JobIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["0" * 64])]
 
 
 @router.post(
@@ -111,9 +120,10 @@ def cancel_job(request: Request, wiring: WiringOf, job_id: JobIdPath) -> Respons
 
 
 @router.delete("/{job_id}", status_code=204, responses=described(*KEYED, 404, 409, 422), dependencies=working("ingest"))
-def delete_job(request: Request, wiring: WiringOf, job_id: JobIdPath) -> None:
+def delete_job(request: Request, wiring: WiringOf, job_id: JobIdPath) -> Response:
     """Removes what is known of a job that is over; one that waits or is at work is answered 409."""
     remove(_own(request, wiring, job_id))
+    return Response(status_code=204)
 
 
 @former.delete("/{job_id}", dependencies=working("ingest"))

@@ -29,7 +29,7 @@ router = APIRouter(prefix="/images", tags=["images"])
 def list_neighbours(
     wiring: WiringOf,
     image_id: ImageIdPath,
-    k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many")] = 10,
+    k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many", examples=[2])] = 10,
     snapshot: Annotated[str | None, Query(description="default: the newest")] = None,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",
     representation: Annotated[str, Query(pattern=r"^[a-z0-9_-]{1,64}$")] = "hybrid",

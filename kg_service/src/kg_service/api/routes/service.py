@@ -34,7 +34,7 @@ def readyz(
     wiring: WiringOf,
     wanted: Annotated[
         list[Ability] | None,
-        Query(alias="for", description="answer 503 unless all of these can be done; default: `ingest`", examples=[["targets"]]),
+        Query(alias="for", description="answer 503 unless all of these can be done, such as `targets`; default: `ingest`"),
     ] = None,
 ) -> Response:
     """It can take work, and which: `can` has each kind with the reason why not. The answer 503 names the parts that are missing.

@@ -37,7 +37,7 @@ former = APIRouter(prefix="/snapshots", tags=["snapshots"])
 """To be included before `router` where paths have no version: what 0.1.0 answered otherwise."""
 
 EXAMPLES = {"the training split": {"split": "train"}, "everything": {}, "what is new": {"append": True}}
-SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits")]
+SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["0" * 64])]
 _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\b", re.IGNORECASE)
 _LONGEST_WAIT_S = 60
@@ -191,7 +191,7 @@ def get_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
     responses=described(*KEYED, 404, 409, 410, 422),
     dependencies=working("admin"),
 )
-def delete_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> None:
+def delete_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
     """Removes a snapshot from the disk; the current one, and one that another stands on, are answered 409.
 
     A training that is pinned to it can't be resumed.
@@ -199,6 +199,7 @@ def delete_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> None:
     from kg_service.snapshot.pruning import remove
 
     remove(wiring.snapshots, snapshot_id)
+    return Response(status_code=204)
 
 
 @router.get(
