@@ -452,7 +452,7 @@ def test_a_body_over_the_limit_is_refused_as_it_arrives(service, data):
     assert len(list((data / "jobs").iterdir())) == 1
 
 
-@pytest.mark.parametrize("job_id", ["0" * 64, "..", "a/b", "x", "%2e%2e%2fsnapshots"])
+@pytest.mark.parametrize("job_id", ["0" * 64, "%2e%2e", "a/b", "x", "%2e%2e%2fsnapshots"])
 def test_a_job_that_is_not_there_is_not_found(client, job_id):
     for method in ("GET", "DELETE"):
         assert client.request(method, f"/jobs/{job_id}").status_code in (404, 405)
