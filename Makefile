@@ -1,14 +1,22 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup demo test secrets test-compose check sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak nightly
+.PHONY: help setup setup-scispacy demo test secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak nightly
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
 UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
 RUN := $(UV) run --no-sync
+ifdef PYTHON
+export UV_PYTHON := $(PYTHON)
+endif
+# The environment with scispacy, beside the workspace's and of the same Python.
+ENVIRONMENT := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
+WITH_SCISPACY = UV_PROJECT_ENVIRONMENT=$(ENVIRONMENT)-scispacy $(UV)
+NO_SCISPACY = $(RUN) python -c 'import sys; sys.exit(sys.version_info < (3, 13))'
 CUDA = torch torchvision triton $(shell sed -nE 's/^name = "((nvidia|cuda)-[^"]+)"/\1/p' uv.lock)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
+	@echo '  with PYTHON=3.13 any of these takes that Python, 3.11 to 3.14; else the first that is there'
 
 setup: $(UV)  ## install everything into .venv from uv.lock; TORCH=cpu leaves CUDA out
 ifeq ($(TORCH),cpu)
@@ -18,11 +26,24 @@ else
 	$(UV) sync --locked --quiet
 endif
 
+setup-scispacy: setup  ## scispacy and numpy 1.26, which it needs, into .venv-scispacy; on Python 3.11 and 3.12
+	@if $(NO_SCISPACY); then \
+	  echo 'scispacy has no release for this Python: no environment with it' >&2; \
+	else \
+	  $(WITH_SCISPACY) sync --locked --quiet --package nbclip-kg-service --extra scispacy --group test \
+	    --python $(ENVIRONMENT)/bin/python; \
+	fi
+
 demo: setup  ## RRF files and captions to a trained, evaluated NB-CLIP, then an HTML report
 	$(RUN) bash examples/demo.sh
 
-test: setup  ## every test, in two processes: TESTERS=4 for more
+test: setup setup-scispacy  ## every test, in two processes: TESTERS=4 for more; the service's units again beside scispacy
 	$(RUN) pytest --numprocesses $(or $(TESTERS),2)
+	@if $(NO_SCISPACY); then \
+	  echo 'scispacy has no release for this Python: its tests did not run' >&2; $(if $(filter required,$(SCISPACY)),exit 1,); \
+	else \
+	  set -x; $(WITH_SCISPACY) run --no-sync pytest --numprocesses $(or $(TESTERS),2) -m 'not transe' --ignore-glob '*/test_transe.py' tests/unit/kg_service; \
+	fi
 
 secrets:  ## what docker compose up needs first: a password and keys, into secrets/
 	sh deploy/secrets.sh
@@ -38,8 +59,12 @@ check: setup  ## lint, format, types, import contracts, security
 	$(RUN) bandit --quiet --severity-level medium --configfile pyproject.toml --recursive shared/src kg_service/src trainer/src
 	git grep -Ilz . | xargs -0 $(RUN) detect-secrets-hook --exclude-files 'uv\.lock|^tests/compatibility/[0-9.]+/|\.(svg|RRF)$$|metadata\.csv'
 
-sbom: $(UV)  ## the bill of materials of what is installed, CycloneDX, into sbom.cdx.json
+docs: setup  ## write docs/settings.md from the settings of both programs
+	$(RUN) python docs/settings_page.py
+
+sbom: $(UV)  ## the bill of materials of what is installed, CycloneDX, into sbom.cdx.json; with scispacy sbom-scispacy.cdx.json
 	$(UV) export --quiet --locked --all-packages --no-dev --format cyclonedx1.5 --output-file sbom.cdx.json
+	$(UV) export --quiet --locked --package nbclip-kg-service --extra scispacy --format cyclonedx1.5 --output-file sbom-scispacy.cdx.json
 
 format: setup  ## format and mend what can be mended
 	$(RUN) ruff format .
@@ -48,7 +73,7 @@ format: setup  ## format and mend what can be mended
 bench-stores: setup  ## the embedded store and Neo4j beside each other
 	$(RUN) python benchmarks/stores/run.py $(ARGS)
 
-bench-linking: setup  ## our linker and its peers on public corpora, into docs/linking.md
+bench-linking: setup setup-scispacy  ## our linker and its peers on public corpora, into docs/linking.md
 	$(RUN) python benchmarks/linking/run.py $(ARGS)
 
 bench-vocabulary: setup  ## compile a synthetic release of UMLS size: time, memory, size, growth
@@ -85,5 +110,5 @@ clean:  ## remove what the demo and the tools wrote
 	rm -rf runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(TOOLS)/bin/uv:
-	python3 -m venv $(TOOLS) || { echo "error: uv is missing and python3 has no venv; install one: https://docs.astral.sh/uv" >&2; exit 2; }
+	$(or $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell command -v $(name)))),python3) -m venv $(TOOLS) || { echo "error: uv is missing and python3 has no venv; install one: https://docs.astral.sh/uv" >&2; exit 2; }
 	$(TOOLS)/bin/pip install --quiet uv

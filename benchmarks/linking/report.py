@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,6 +96,9 @@ def _title(peer: Peer) -> str:
 
 def _version(peer: Peer) -> str:
     pinned = re.search(rf"^{peer.distribution}==(\S+)", "\n".join(_lines(str(HERE / "peers" / f"{peer.name}.txt"))), re.MULTILINE)
+    if peer.beside:
+        locked = tomllib.loads((REPOSITORY / "uv.lock").read_text())["package"]
+        return next(package["version"] for package in locked if package["name"] == peer.distribution)
     return pinned[1] if pinned else metadata.version(peer.distribution)
 
 

@@ -54,13 +54,8 @@ PEERS = (
         "scispacy, untrained",
         "scispacy",
         ({"min_score": 0.75},),
-        sources=(
-            *(
-                f"kg_service/src/kg_service/linking/{name}.py"
-                for name in ("scispacy", "scispacy_knowledge", "trigrams", "cosines")
-            ),
-            "kg_service/src/kg_service/vocabulary",
-        ),
+        sources=("kg_service/src/kg_service/linking/scispacy", "kg_service/src/kg_service/vocabulary"),
+        beside=True,
     ),
 )
 

@@ -44,6 +44,7 @@ class Peer:
         knob: the setting that the precision-recall curves sweep; empty: none.
         labelled: fitted on the labels of the choosing part, so nothing is chosen there: its first settings are reported.
         sources: files and folders of this repository whose code it runs, beside its module.
+        beside: runs in the environment of its name beside this one, which `make setup-<name>` makes.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Peer:
     knob: str = ""
     labelled: bool = False
     sources: tuple[str, ...] = ()
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,11 @@ def _call(peer: Peer, arguments: list[str], lines: str = "") -> str:
 @cache
 def _python(peer: Peer) -> str:
     """The interpreter of the peer's environment, which is made from its pinned requirements if it is not there."""
+    if peer.beside:
+        python = Path(f"{sys.prefix}-{peer.name}") / "bin" / "python"
+        if not python.is_file():
+            raise PeerFailed(f"{peer.title} needs {python}, from make setup-{peer.name}: it is for Python 3.11 and 3.12")
+        return str(python)
     requirements = HERE / "peers" / f"{peer.name}.txt"
     if not requirements.is_file():
         return sys.executable

@@ -1,4 +1,4 @@
-"""What the scispacy backend's 3-gram index takes and finds: `python benchmarks/linking/trigram_index.py [--scale S]`.
+"""What the 3-gram index takes and finds: `.venv-scispacy/bin/python benchmarks/linking/trigram_index.py [--scale S]`.
 
 Mentions are the labelled spans of BC5CDR and MedMentions, as a recogniser without a fault would give them. With `--scale` the
 index is that of a synthetic release (`benchmarks/vocabulary/release.py`), and only its cost is measured.

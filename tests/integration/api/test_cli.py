@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from importlib.metadata import version
 
 import pytest
 from kg_service.snapshot import SnapshotFolder
@@ -257,6 +258,20 @@ def test_help_teaches_with_an_example(command, arguments):
     code, out, _ = command(*arguments, "--help")
     assert code == 0
     assert "kg-service" in out
+
+
+def test_help_lists_the_walk_first_and_in_its_order(command):
+    code, out, _ = command("--help")
+    assert code == 0
+    verbs = re.findall(r"^│ ([a-z]+) ", out, re.MULTILINE)
+    assert verbs[:4] == ["vocabulary", "ingest", "snapshot", "serve"]
+    panels = re.findall(r"^╭─ (.+?) ─", out, re.MULTILINE)
+    assert panels[:2] == ["Options", "The walk, in order"]
+    assert "Commands" not in panels  # no command without a panel
+
+
+def test_the_version_is_that_of_the_package(command):
+    assert command("--version")[:2] == (0, f"kg-service {version('nbclip-kg-service')}\n")
 
 
 def test_the_jsonl_of_another_program_is_read(tmp_path, folder, command):

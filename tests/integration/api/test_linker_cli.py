@@ -160,7 +160,7 @@ def test_a_prior_is_replaced_only_where_that_is_said(folder, labelled, command):
     manifest = (prior / "manifest.json").read_bytes()
     code, out, err = command("linker", "fit", labelled, "--data", folder, "--holdout", 0)
     assert (code, out) == (2, "")
-    assert f"{prior} is there already" in err
+    assert f"{prior} already exists" in err
     assert "--replace" in err
     assert (prior / "manifest.json").read_bytes() == manifest
     assert command("linker", "fit", labelled, "--data", folder, "--holdout", 0, "--replace")[0] == 0
@@ -182,7 +182,7 @@ def test_labels_of_another_vocabulary_are_refused_or_told_with_numbers(folder, t
     file.write_text("\n".join(["caption,cuis", *rows, ""]))
     found, _, err = command("linker", "fit", file, "--data", folder)
     assert found == code
-    told = f"{40 - known} of 40 labels are no concepts of {folder / 'vocabulary'}" in err
+    told = f"{40 - known} of 40 labels are not in {folder / 'vocabulary'}" in err
     assert told == (known < 20)
     assert (folder / "vocabulary.prior").exists() == (code == 0)
 
@@ -192,7 +192,7 @@ def test_a_prior_that_is_no_gain_is_told(folder, tmp_path, command):
     file.write_text("\n".join(["caption,cuis", *(f"Pneumonia {i}.,{PNEUMONIA}" for i in range(40)), ""]))
     code, _, err = command("linker", "fit", file, "--data", folder)
     assert code == 0
-    assert "the prior is no gain" in err
+    assert "the prior does not improve" in err
 
 
 def test_evaluate_prints_scores_groups_faults_and_the_curve(tmp_path, folder, labelled, command):
@@ -208,7 +208,7 @@ def test_evaluate_prints_scores_groups_faults_and_the_curve(tmp_path, folder, la
     assert ["40", NODULE, "Nodule", "nodule", "Nodule 0 in the lung."] in rows
     assert ["40", OTHER_NODULE, "Nodule", "", "Nodule 0 in the lung."] in rows
     assert ["0.75", "50.6", "50.6", "50.6"] in rows
-    assert "1 labelled concepts are out of its reach" in out
+    assert "1 labelled concepts can not be found" in out
     figures = json.loads(scores.read_text())
     assert figures["scores"]["documents"] == {"right": 41, "predicted": 81, "gold": 81} | dict.fromkeys(
         ("precision", "recall", "f1"), pytest.approx(41 / 81)

@@ -150,7 +150,7 @@ def test_where_new_images_are_of_no_split_the_command_says_so(service, command, 
     for _ in range(2):
         code, _, err = command("snapshot", "append", "--data", data)
         assert code == 0
-        assert "nothing new of split=train: the snapshot is as it was" in err
+        assert "nothing new of split=train; the snapshot is unchanged" in err
         assert "3 images of the graph are not of split=train" in err
 
 
@@ -161,7 +161,7 @@ def test_the_command_appends_and_says_what_it_left(service, command, data):
     code, out, err = command("snapshot", "append", "--data", data)
     assert (code, held(client)[0]) == (0, out.strip())
     assert "2 images appended, 1 of them without a concept" in err
-    assert "0 replaced, 1 deleted since: publish anew" in err
+    assert "0 replaced, 1 deleted since; to pick them up" in err
     code, again, err = command("snapshot", "append", "--data", data)
     assert (code, again) == (0, out)
     assert "nothing new" in err

@@ -1,4 +1,4 @@
-"""`kg-service explain` and `neighbours`: what the current snapshot has of images' similarity."""
+"""`kg-service explain` and `neighbours`: how similar images are in a snapshot, and why."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from kg_service.cli.shown.console import stdout
 from kg_service.cli.shown.explanations import explanation_lines, neighbour_table
 from kg_service.config import load_settings
 
-SnapshotOption = Annotated[str | None, typer.Option(help="Id of a snapshot; default: the current one.")]
-KnowledgeOption = Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without; noise.")]
-RepresentationOption = Annotated[str, typer.Option(help="One that the snapshot holds.")]
+SnapshotOption = Annotated[str | None, typer.Option(help="Snapshot id; default: the current one.")]
+KnowledgeOption = Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without it; noise: the control.")]
+RepresentationOption = Annotated[str, typer.Option(help="A representation the snapshot holds.")]
 
 
 def explain(
-    image_id: Annotated[str, typer.Argument(metavar="A", help="Id of an image.")],
-    other_id: Annotated[str, typer.Argument(metavar="B", help="Id of another one.")],
+    image_id: Annotated[str, typer.Argument(metavar="A", help="Image id.")],
+    other_id: Annotated[str, typer.Argument(metavar="B", help="Id of the other image.")],
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
     representation: RepresentationOption = "hybrid",
-    limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Wiring that are listed.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Number of parts to list.")] = 20,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
-    json: Annotated[bool, typer.Option("--json", help="What `POST /explain` answers.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what `POST /v1/explain` answers.")] = False,
 ) -> None:
-    """Shows why two images are as similar as targets have them: the parts add up to the similarity.
+    """Show why two images are similar: parts that add up to their similarity in the targets.
 
     `kg-service explain RM_00001 RM_00002`
     """
@@ -56,16 +56,16 @@ def explain(
 
 
 def neighbours(
-    image_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an image.")],
-    k: Annotated[int, typer.Option("--k", "-k", min=1, max=MAX_NEIGHBOURS, help="How many.")] = 10,
+    image_id: Annotated[str, typer.Argument(metavar="ID", help="Image id.")],
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=MAX_NEIGHBOURS, help="Number of neighbours.")] = 10,
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
     representation: RepresentationOption = "hybrid",
     data: Data = None,
     vocabulary: VocabularyFolder = None,
-    json: Annotated[bool, typer.Option("--json", help="What `GET /images/ID/neighbours` answers.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what `GET /v1/images/ID/neighbours` answers.")] = False,
 ) -> None:
-    """Shows the images that an image is most similar to, with the concepts that both have.
+    """Show the images most similar to an image, with the concepts they share.
 
     `kg-service neighbours RM_00001 -k 5`
     """

@@ -1,4 +1,4 @@
-"""`kg-service keys`: makes, lists and withdraws keys of the service."""
+"""`kg-service keys`: creates, lists and revokes the service's keys."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from kg_service.cli.options import Data, KeysFile
 from kg_service.cli.shown.console import stderr
 from kg_service.config import load_settings
 
-keys_app = typer.Typer(no_args_is_help=True, help="Keys of the service, stored as digests.")
+keys_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke the service's keys.")
 
 
 @keys_app.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
-    scope: Annotated[list[str], typer.Option(help="read, ingest or admin (all); again for more.")],
+    name: Annotated[str, typer.Argument(help="Owner of the key.")],
+    scope: Annotated[list[str], typer.Option(help="read, ingest or admin (everything); repeatable.")],
     data: Data = None,
     keys_file: KeysFile = None,
 ) -> None:
-    """Makes a key and prints it, once: only its digest is stored. A running service takes it up at once.
+    """Create a key and print it once: only its digest is stored. A running service accepts it at once.
 
     `kg-service keys add trainer --scope read`, then `curl -H "Authorization: Bearer KEY" …`
     """
@@ -28,13 +28,13 @@ def add(
 
     settings = load_settings(data=data, keys_file=keys_file)
     secret = add_key(settings.keys_path, name, scope)
-    stderr().print(f"stored in {settings.keys_path}; keep this key, it is not shown again:", soft_wrap=True)
+    stderr().print(f"stored in {settings.keys_path}; keep this key, it will not be shown again:", soft_wrap=True)
     typer.echo(secret)
 
 
 @keys_app.command("list")
 def list_keys(data: Data = None, keys_file: KeysFile = None) -> None:
-    """Lists the names and scopes of keys."""
+    """List the names and scopes of the keys."""
     from kg_service.app.keys import read_keys
 
     path = load_settings(data=data, keys_file=keys_file).keys_path
@@ -43,10 +43,10 @@ def list_keys(data: Data = None, keys_file: KeysFile = None) -> None:
 
 
 @keys_app.command("remove")
-def remove(name: Annotated[str, typer.Argument(help="Whose key it is.")], data: Data = None, keys_file: KeysFile = None) -> None:
-    """Withdraws a key. A running service refuses it from now on.
+def remove(name: Annotated[str, typer.Argument(help="Owner of the key.")], data: Data = None, keys_file: KeysFile = None) -> None:
+    """Revoke a key. A running service refuses it from now on.
 
-    To rotate: `keys add` a new one, give it out, then `keys remove` the old one.
+    To rotate keys: `keys add` the new one, hand it out, then `keys remove` the old one.
     """
     from kg_service.app.keys import remove_key
 

@@ -1,4 +1,4 @@
-"""`kg-service linker`: fits the linker to labelled captions, and scores it on them."""
+"""`kg-service linker`: fits the linker to labelled captions and scores it."""
 
 from __future__ import annotations
 
@@ -28,34 +28,32 @@ if TYPE_CHECKING:
     from kg_service.vocabulary.vocabulary import Vocabulary
 
 _LEAST_KNOWN = 0.1
-"""Share of the labels that the vocabulary must have."""
+"""Smallest share of the labels that the vocabulary must know."""
 
-linker_app = typer.Typer(no_args_is_help=True, help="Fits the linker to labelled captions, and scores it on them.")
+linker_app = typer.Typer(no_args_is_help=True, help="Fit the linker to labelled captions, and score it.")
 
-Labelled = Annotated[Path, typer.Argument(help="CSV or TSV with caption and cuis, ROCO (.txt) or NDJSON, plain or .gz.")]
-Cuis = Annotated[Path | None, typer.Option(help="File of image id and CUIs, as ROCO has.")]
-MaxBad = Annotated[int, typer.Option(min=0, help="Bad rows that are put up with.")]
+Labelled = Annotated[Path, typer.Argument(help="CSV or TSV with columns caption and cuis, ROCO (.txt) or NDJSON; plain or .gz.")]
+Cuis = Annotated[Path | None, typer.Option(help="File of image ids and CUIs, as in ROCO.")]
+MaxBad = Annotated[int, typer.Option(min=0, help="Number of bad rows to tolerate.")]
 
 
 @linker_app.command()
 def fit(
     file: Labelled,
-    out: Annotated[Path | None, typer.Option(help="Folder of the prior; default: beside the vocabulary.")] = None,
-    holdout: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of the captions, by hash, that it is scored on and not fitted to.")
-    ] = 0.2,
+    out: Annotated[Path | None, typer.Option(help="Folder for the prior; default: beside the vocabulary.")] = None,
+    holdout: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the captions, by hash, kept for scoring.")] = 0.2,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     format: FileFormat = None,
     column: Column = None,
     cuis: Cuis = None,
-    replace_prior: Annotated[bool, typer.Option("--replace", help="Replace the prior that is in the folder.")] = False,
+    replace_prior: Annotated[bool, typer.Option("--replace", help="Replace a prior that is already in the folder.")] = False,
     max_bad: MaxBad = 0,
 ) -> None:
-    """Learns from labelled captions which concepts words bring, and scores the linker before and after on others.
+    """Learn from labelled captions which words mean which concepts, and score the linker before and after on held-out ones.
 
-    What it learns is a folder, the prior, used where `KG_LINKER_PRIOR` names it. NDJSON lines with `spans` say where in the
-    caption each concept is; labels without that are learned from too.
+    The result is a folder, the prior; set `KG_LINKER_PRIOR` to use it. NDJSON lines with `spans` say where in the caption each
+    concept stands; labels without spans work too.
 
     `kg-service linker fit captions.csv`
     """
@@ -75,7 +73,7 @@ def fit(
     chosen = replace(linker_settings(settings), prior="")
     learned_from, held_out = split_by_hash(captions, holdout)
     if not learned_from:
-        raise InvalidInput(f"{file}: no caption to learn from", hint="give more captions, or a smaller --holdout")
+        raise InvalidInput(f"{file}: no caption to learn from", hint="give more captions, or lower --holdout")
     with progress_bar() as progress:
         progress.add_task(f"fitting to {len(learned_from)} captions", total=None)
         unfitted = open_dictionary_linker(known, chosen)
@@ -100,15 +98,15 @@ def evaluate_linker(
     format: FileFormat = None,
     column: Column = None,
     cuis: Cuis = None,
-    faults: Annotated[int, typer.Option(min=0, help="Most frequent faults that are shown, of each kind.")] = 10,
-    curve: Annotated[bool, typer.Option(help="Link at several least scores too, which takes several times as long.")] = True,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File to write all figures to.")] = None,
+    faults: Annotated[int, typer.Option(min=0, help="Number of faults to show of each kind, most frequent first.")] = 10,
+    curve: Annotated[bool, typer.Option(help="Also link at several score thresholds; takes several times as long.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File to write all scores to.")] = None,
     max_bad: MaxBad = 0,
 ) -> None:
-    """Scores the linker on labelled captions: strict, micro-averaged; by semantic group; its faults; its curve.
+    """Score the linker on labelled captions: precision and recall, overall and by semantic group, its faults and its curve.
 
-    A caption's concepts are a set; a span is right if start, end and concept are. Labels that the vocabulary lacks are left
-    out, and shown in the row *all labels*. Negated mentions count as others do.
+    Scores are strict and micro-averaged. A caption's concepts are a set; a span is right if its start, end and concept are right.
+    Labels the vocabulary lacks count only in the row *all labels*. Negated mentions count like all others.
 
     `kg-service linker evaluate captions.csv --json scores.json`
     """
@@ -137,7 +135,7 @@ def evaluate_linker(
 
 
 def _read(file: Path, options: ReadOptions) -> tuple[list[LabelledCaption], list[BadRow]]:
-    """The captions of a file and its bad rows; raises InvalidInput where no caption is left."""
+    """The captions of a file and its bad rows; raises InvalidInput if no caption is left."""
     from kg_service.ingest.labelled import read_labelled
 
     captions: list[LabelledCaption] = []
@@ -162,7 +160,7 @@ def _refuse_mixture(file: Path, captions: Sequence[LabelledCaption]) -> None:
     if 0 < with_spans < len(captions):
         raise InvalidInput(
             f"{file}: {with_spans} captions have spans, {len(captions) - with_spans} have none",
-            hint="fit to those of one kind; give the others to kg-service linker evaluate",
+            hint="fit to captions of one kind; use the others with kg-service linker evaluate",
         )
 
 
@@ -173,43 +171,43 @@ def _refuse_target(target: Path, linker: str, replace_prior: bool) -> None:
             hint="KG_LINKER=dictionary kg-service linker fit",
         )
     if (target.is_file() or any(target.glob("*"))) and not replace_prior:
-        raise InvalidInput(f"{target} is there already", hint="--replace takes its place, --out names another folder")
+        raise InvalidInput(f"{target} already exists", hint="--replace overwrites it, --out names another folder")
 
 
 def _check_labels(file: Path, captions: Sequence[LabelledCaption], known: Vocabulary) -> None:
-    """Labels of another vocabulary teach nothing: refused where hardly any is known, told where most are not."""
+    """Refuses labels the vocabulary hardly knows, and warns if it lacks most of them: they teach nothing."""
     from kg_service.linking.fitting.evaluation import count_labels
 
     inside, labels = count_labels(captions, known)
-    told = f"{labels - inside:,} of {labels:,} labels are no concepts of {known.directory}"
+    told = f"{labels - inside:,} of {labels:,} labels are not in {known.directory}"
     if labels and inside < _LEAST_KNOWN * labels:
-        raise InvalidInput(f"{file}: {told}", hint="labels of another vocabulary? kg-service vocabulary build compiles yours")
+        raise InvalidInput(f"{file}: {told}", hint="from another vocabulary? kg-service vocabulary build compiles theirs")
     if 2 * inside < labels:
-        complain(told, "nothing is learned from them; labels of another vocabulary or release?")
+        complain(told, "they teach nothing; are they from another vocabulary or release?")
 
 
 def _show_gain(before: Scores, after: Scores, captions: int, kept: tuple[int, int]) -> None:
     if not captions:
-        stderr().print("no caption was held out: no figures; kg-service linker evaluate scores it on others", soft_wrap=True)
+        stderr().print("no caption was held out, so no scores; kg-service linker evaluate scores it on others", soft_wrap=True)
         return
     rows = zip(score_rows(before, " before").items(), score_rows(after, " after").items(), strict=True)
     stdout().print(f"on {captions} captions held out:")
     stdout().print(score_table(dict(row for pair in rows for row in pair)))
     stdout().print(f"of {kept[1]:,} labelled concepts found by an exact name before, {kept[0]:,} are found after", soft_wrap=True)
     if after.documents.f1 <= before.documents.f1:
-        complain("the prior is no gain on these captions", "leave KG_LINKER_PRIOR unset, or fit to more captions")
+        complain("the prior does not improve on these captions", "leave KG_LINKER_PRIOR unset, or fit to more captions")
 
 
 def _show(found: Evaluation) -> None:
     stdout().print(f"{found.captions} captions, {found.linker}", soft_wrap=True, markup=False)
     if found.unknown_labels:
-        stdout().print(f"{found.unknown_labels} labelled concepts are out of its reach (not in the vocabulary, or not wanted)")
+        stdout().print(f"{found.unknown_labels} labelled concepts can not be found (not in the vocabulary, or filtered out)")
     for table in evaluation_tables(found):
         stdout().print(table)
 
 
 def _figures(found: Evaluation, with_names: bool) -> dict[str, Any]:
-    """All of an evaluation, for machines; counts with the ratios made of them."""
+    """A whole evaluation for programs: counts, with their ratios."""
     figures = asdict(found) | {"groups": {name: _figure(each) for name, each in found.groups.items()}}
     figures["scores"] = {
         name: _figure(each) for name, each in (

@@ -1,6 +1,6 @@
-"""The command `kg-service`: one verb a stage, from RRF files to a running service.
+"""The command `kg-service`: one verb for each stage, from RRF files to a running service.
 
-A verb imports the rooms that it needs when it runs: together they take seconds, which neither help nor `serve` should wait for.
+Each verb imports the rooms it needs when it runs: all of them together take seconds, and neither help nor `serve` should wait.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from nbclip.errors import NBClipError
+from typer.core import TyperGroup
 
 from kg_service.app.logging import configure_logging
 from kg_service.cli.explain import explain, neighbours
@@ -47,29 +49,59 @@ from kg_service.cli.shown.mentions import coloured, mention_table
 from kg_service.cli.snapshot import snapshot_app
 from kg_service.config import load_settings, settings_table
 
-_WALK = "The walk"
+_WALK, _LINK, _INSPECT, _GRAPH = "The walk, in order", "Link", "Inspect", "Graph and keys"
+_ORDER = (
+    *("vocabulary", "ingest", "snapshot", "serve"),
+    *("link", "linker"),
+    *("doctor", "neighbours", "explain", "settings"),
+    *("copy", "export", "keys"),
+)
+
+
+class _WalkFirst(TyperGroup):
+    """Lists the commands in the order of `_ORDER`; typer alone would list all groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
 
 app = typer.Typer(
+    cls=_WalkFirst,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Captions to UMLS concepts to a graph to soft targets.
+    help="""Turn captions into UMLS concepts, a graph, and soft targets for training.
 
-    The walk: `vocabulary build` → `ingest` → `snapshot publish` → `serve`. Lost? `kg-service doctor` says the next step.
-    Every option is also a setting, `KG_…` (`kg-service settings`).""",
+    The walk: `vocabulary build` → `ingest` → `snapshot publish` → `serve`. Lost? `kg-service doctor` names the next step.
+    Settings are `KG_…` variables (`kg-service settings` lists them); an option overrides its variable.""",
 )
-vocabulary_app = typer.Typer(no_args_is_help=True, help="The compiled vocabulary: names, semantic types, is_a.")
+vocabulary_app = typer.Typer(no_args_is_help=True, help="Compile a vocabulary from UMLS files: names, semantic types, is_a.")
 app.add_typer(vocabulary_app, name="vocabulary", rich_help_panel=_WALK)
 app.add_typer(snapshot_app, name="snapshot", rich_help_panel=_WALK)
-app.add_typer(keys_app, name="keys")
-app.add_typer(linker_app, name="linker")
-app.command()(explain)
-app.command()(neighbours)
+app.add_typer(linker_app, name="linker", rich_help_panel=_LINK)
+app.add_typer(keys_app, name="keys", rich_help_panel=_GRAPH)
+app.command(rich_help_panel=_INSPECT)(explain)
+app.command(rich_help_panel=_INSPECT)(neighbours)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kg-service {version('nbclip-kg-service')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself; its help text stands above."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command; a foreseen error is one line, and the exit status of its class (`nbclip.errors`)."""
+    """Runs the command; an expected error prints one line and its hint, and exits with its class's status (`nbclip.errors`)."""
     configure_logging("console", logging.WARNING)
     try:
         app(args=arguments)
@@ -77,29 +109,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain(error.message, error.hint)
         sys.exit(error.exit_code)
     except OSError as error:
-        complain(str(error), "look at the path, its permissions and the room on the disk")
+        complain(str(error), "check the path, its permissions and the free space on the disk")
         sys.exit(2)
 
 
 @vocabulary_app.command("build")
 def build(
-    rrf_dir: Annotated[Path, typer.Argument(help="Folder with MRCONSO, MRREL and MRSTY, .RRF or .RRF.gz.")],
+    rrf_dir: Annotated[Path, typer.Argument(help="Folder with MRCONSO, MRREL and MRSTY, as .RRF or .RRF.gz.")],
     vocabulary: VocabularyFolder = None,
     data: Data = None,
     source: Annotated[list[str] | None, typer.Option(help="SABs to take, most trusted first; default: all.")] = None,
     semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs to take; default: all.")] = None,
     language: Annotated[list[str] | None, typer.Option(help="Languages to take; default: ENG.")] = None,
-    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS to leave out; default: O, E, Y.")] = None,
-    is_a: Annotated[Literal["rela", "rel", "both"], typer.Option(help="rela: RELA isa; rel: PAR and CHD.")] = "both",
-    part_of: Annotated[bool, typer.Option("--part-of", help="Take part_of for is_a too: lung, thorax.")] = False,
-    release: Annotated[str, typer.Option(help="Name of the release; default: what its files say.")] = "",
-    licence: Annotated[str, typer.Option(help="Terms of the content, recorded.")] = "",
-    max_bad: Annotated[int, typer.Option(min=0, help="Bad rows that are put up with.")] = 0,
+    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS values to skip; default: O, E, Y.")] = None,
+    is_a: Annotated[
+        Literal["rela", "rel", "both"], typer.Option(help="is_a from MRREL. rela: RELA=isa; rel: PAR, CHD.")
+    ] = "both",
+    part_of: Annotated[bool, typer.Option("--part-of", help="Read part_of as is_a too: lung, thorax.")] = False,
+    release: Annotated[str, typer.Option(help="Name of the release; default: as its files say.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the content, recorded in the manifest.")] = "",
+    max_bad: Annotated[int, typer.Option(min=0, help="Number of bad rows to tolerate.")] = 0,
 ) -> None:
-    """Compiles a vocabulary from RRF files, and the index that captions are linked by.
+    """Compile a vocabulary from RRF files, with the name index that linking uses.
 
-    Bad rows are skipped and named by file and line. Build before you ingest: a graph keeps the is_a of the vocabulary that it was
-    ingested with, so another one (`--part-of` with it) needs a new data folder.
+    Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
+    it was ingested with. A different vocabulary, or the same one with `--part-of`, needs a new data folder.
 
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
@@ -121,28 +155,28 @@ def build(
         build_linker("dictionary", open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
     if not report.is_a:
-        stderr().print("no is_a edge was found: dk_ek will equal dk; look at MRREL and --is-a", soft_wrap=True)
+        stderr().print("no is_a edge found, so dk_ek will equal dk; check MRREL and --is-a", soft_wrap=True)
     end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
 
 
 @app.command(rich_help_panel=_WALK)
 def ingest(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, ROCO (.txt) or NDJSON, plain or .gz.")],
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, ROCO (.txt) or NDJSON; plain or .gz.")],
     data: Data = None,
     store: Store = None,
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
     prior: Prior = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset of rows that name none.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of rows that name none.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset of rows without one.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of rows without one.")] = None,
     format: FileFormat = None,
     column: Column = None,
-    cuis: Annotated[Path | None, typer.Option(help="File of image id and CUIs, as ROCO has; used instead of linking.")] = None,
-    relink: Annotated[bool, typer.Option("--relink", help="Link all captions, of rows that bring CUIs too.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace images stored with other content.")] = False,
-    max_bad: Annotated[int, typer.Option(min=0, help="Bad or rejected rows that are put up with.")] = 0,
+    cuis: Annotated[Path | None, typer.Option(help="File of image ids and CUIs, as in ROCO; used instead of linking.")] = None,
+    relink: Annotated[bool, typer.Option("--relink", help="Link every caption, even where the row has CUIs.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace images that are stored with different content.")] = False,
+    max_bad: Annotated[int, typer.Option(min=0, help="Number of bad or rejected rows to tolerate.")] = 0,
 ) -> None:
-    """Links a file's captions and stores them in the graph; running it again changes nothing.
+    """Link the captions of a file and store them in the graph; running it again changes nothing.
 
     `kg-service ingest examples/rocov2/metadata.csv --dataset rocov2`
     """
@@ -172,7 +206,7 @@ def ingest(
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.counts.items())) or "nothing"
     stdout().print(f"{counts}, {report.bad_rows} bad rows in {report.seconds:.1f} s ({report.rate:.0f} rows/s)")
     rejected = report.counts.get("rejected", 0)
-    mend = "mend them, or --replace what is stored," if rejected else "mend them"
+    mend = "fix them, or --replace what is stored," if rejected else "fix them"
     end_if_bad(report.problems, report.bad_rows + rejected, max_bad, mend)
 
 
@@ -184,13 +218,13 @@ def serve(
     linker: LinkerName = None,
     prior: Prior = None,
     keys_file: KeysFile = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; any but loopback needs a key.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     uds: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
-    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy shows it, such as /kg.")] = None,
-    log_format: Annotated[Literal["console", "json"] | None, typer.Option(help="Form of the log.")] = None,
+    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy shows the service, such as /kg.")] = None,
+    log_format: Annotated[Literal["console", "json"] | None, typer.Option(help="Log format.")] = None,
 ) -> None:
-    """Serves REST until SIGTERM; `/docs` on the service shows every route, `/` leads to them.
+    """Serve targets over REST until SIGTERM; `/docs` on the service shows every route.
 
     `kg-service serve --port 8080`, then `curl localhost:8080/readyz`
     """
@@ -204,15 +238,15 @@ def serve(
     run(settings)
 
 
-@app.command("copy")
+@app.command("copy", rich_help_panel=_GRAPH)
 def copy_graph(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Graph store to copy from.")],
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Graph store to copy to: empty, or an interrupted copy.")],
     data: Data = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace images stored with other content.")] = False,
-    merge: Annotated[bool, typer.Option("--merge", help="Copy into a graph that has other images too.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace images that are stored with different content.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Copy into a graph that also has other images.")] = False,
 ) -> None:
-    """Copies the graph to another store and compares the two; running it again goes on, or changes nothing.
+    """Copy the graph to another store and compare the two; running it again resumes, or changes nothing.
 
     Login of Neo4j servers: `KG_STORE_USER`, `KG_STORE_PASSWORD`.
 
@@ -237,19 +271,19 @@ def copy_graph(
     if not report.complete:
         for difference in report.differences:
             stderr().print(difference, soft_wrap=True, markup=False)
-        mend = "--replace takes the source's images" if report.outcomes.get("rejected") else "what is more there stays"
-        complain(f"{target} holds another graph than {source}", f"{mend}; for the same graph copy to an empty store")
+        mend = "--replace takes the source's images" if report.outcomes.get("rejected") else "images only the target has are kept"
+        complain(f"{target} holds a different graph from {source}", f"{mend}; for an identical graph copy to an empty store")
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=_GRAPH)
 def export(
     format: Annotated[Literal["neo4j-admin", "parquet"], typer.Argument(help="CSV for an offline import, or Parquet.")],
-    folder: Annotated[Path, typer.Argument(help="New folder.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create.")],
     data: Data = None,
     store: Store = None,
 ) -> None:
-    """Writes the whole graph to files: for a first load of Neo4j, faster than `copy`, or for analysis.
+    """Write the whole graph to files, for a first load of Neo4j (faster than `copy`) or for analysis.
 
     `kg-service export neo4j-admin import/`
     """
@@ -270,21 +304,21 @@ def export(
             stdout().print(f"# {installation}\n{command}", soft_wrap=True, markup=False)
 
 
-@app.command()
+@app.command(rich_help_panel=_LINK)
 def link(
-    text: Annotated[str, typer.Argument(help="A caption.")],
+    text: Annotated[str, typer.Argument(help="The caption.")],
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
     prior: Prior = None,
-    json: Annotated[bool, typer.Option("--json", help="What `POST /link` answers.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what `POST /v1/link` answers.")] = False,
 ) -> None:
-    """Shows the concepts that a caption mentions, why, and what lost: green present, red absent, yellow uncertain.
+    """Show the concepts a caption mentions and why: green is present, red absent, yellow uncertain.
 
-    A mention is found by the rules exact, case (equal but for case), normalised (equal lemmas), word-order, stem, learned (from a
-    prior), abbreviation or radiology-abbreviation. Where words could mean several concepts, these decide, in this order: how
-    exact the rule is; how central the concept is, and how many of its names fit; the name's rank, its source's and its term
-    type's; the lower CUI.
+    The rules that find a mention: exact, case (equal except for case), normalised (equal lemmas), word-order, stem, learned (from
+    a prior), abbreviation and radiology-abbreviation. If words could mean several concepts, these decide, in this order: how
+    exact the rule is; how central the concept is, and how many of its names fit; the rank of the name, its source and its term
+    type; the lower CUI. The concepts that lost are listed below the winner.
 
     `kg-service link "Chest X-ray: pleural effusion, no pneumothorax."`
     """
@@ -305,15 +339,15 @@ def link(
     stdout().print(mention_table(linked.mentions) if linked.mentions else "no concept found")
 
 
-@app.command()
+@app.command(rich_help_panel=_INSPECT)
 def settings() -> None:
-    """Prints every setting with its default, as a Markdown table."""
+    """Print every setting with its default, as a Markdown table."""
     typer.echo(settings_table())
 
 
-@app.command()
+@app.command(rich_help_panel=_INSPECT)
 def doctor(data: Data = None, store: Store = None, vocabulary: VocabularyFolder = None, keys_file: KeysFile = None) -> None:
-    """Looks at what is there, and says the next command."""
+    """Check every part of the data folder and name the next command."""
     from kg_service.app.doctor import examine
 
     findings = examine(load_settings(data=data, store=store, vocabulary=vocabulary, keys_file=keys_file))

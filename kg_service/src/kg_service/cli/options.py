@@ -1,4 +1,4 @@
-"""Options that several commands have, and what is made of them."""
+"""Options that several commands share, and how they are read."""
 
 from __future__ import annotations
 
@@ -20,39 +20,42 @@ _PANEL = "Settings"
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder; default: data.", rich_help_panel=_PANEL)]
 Store = Annotated[
     str | None,
-    typer.Option(help="Graph store, such as neo4j://localhost:7687; default: graph.sqlite in it.", rich_help_panel=_PANEL),
+    typer.Option(
+        help="Graph store, such as neo4j://localhost:7687; default: graph.sqlite in the data folder.", rich_help_panel=_PANEL
+    ),
 ]
 VocabularyFolder = Annotated[
-    Path | None, typer.Option("--vocabulary", help="Compiled vocabulary; default: vocabulary/ in it.", rich_help_panel=_PANEL)
+    Path | None,
+    typer.Option("--vocabulary", help="Compiled vocabulary; default: vocabulary/ in the data folder.", rich_help_panel=_PANEL),
 ]
-Prior = Annotated[
-    Path | None, typer.Option("--prior", help="Fitted prior (`linker fit`); default: none.", rich_help_panel=_PANEL)
+Prior = Annotated[Path | None, typer.Option("--prior", help="Prior made by `linker fit`; default: none.", rich_help_panel=_PANEL)]
+LinkerName = Annotated[LinkerKind | None, typer.Option("--linker", help="Which linker to use.", rich_help_panel=_PANEL)]
+KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in the data folder.", rich_help_panel=_PANEL)]
+FileFormat = Annotated[Format | None, typer.Option(help="Format of the file; default: by its name.")]
+Column = Annotated[
+    list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column to read a field from, such as caption=text.")
 ]
-LinkerName = Annotated[LinkerKind | None, typer.Option("--linker", help="Linker.", rich_help_panel=_PANEL)]
-KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in it.", rich_help_panel=_PANEL)]
-FileFormat = Annotated[Format | None, typer.Option(help="How to read it; default: by its name.")]
-Column = Annotated[list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column of a field, such as caption=text.")]
 
 
 def columns(pairs: Iterable[str]) -> dict[str, str]:
-    """Field to column, from `FIELD=COLUMN`.
+    """Column names by field, from `FIELD=COLUMN` pairs.
 
     Raises:
-        InvalidInput: one is none such.
+        InvalidInput: a pair has no `=`, or no column.
     """
     found = dict(pair.partition("=")[::2] for pair in pairs)
     for name, column in found.items():
         if not column:
-            raise InvalidInput(f"--column {name}: no '='", hint="such as --column caption=text")
+            raise InvalidInput(f"--column {name}: no '='", hint="write it as --column caption=text")
     return found
 
 
-def end_if_bad(rows: Sequence[BadRow], count: int, max_bad: int, mend: str = "mend them", kept: str = "stored") -> None:
-    """Names bad rows; ends with status 1 if there are more than `max_bad`."""
+def end_if_bad(rows: Sequence[BadRow], count: int, max_bad: int, mend: str = "fix them", kept: str = "stored") -> None:
+    """Prints the bad rows; exits with status 1 if there are more than `max_bad`."""
     for row in rows[:_BAD_ROWS_SHOWN]:
         stderr().print(str(row), soft_wrap=True, markup=False)
     if count > _BAD_ROWS_SHOWN:
         stderr().print(f"… {count - _BAD_ROWS_SHOWN} more")
     if count > max_bad:
-        complain(f"{count} bad rows, the others are {kept}", f"{mend} and run it again, or allow them: --max-bad {count}")
+        complain(f"{count} bad rows; the others are {kept}", f"{mend} and run it again, or tolerate them: --max-bad {count}")
         raise typer.Exit(1)

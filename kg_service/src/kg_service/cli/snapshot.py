@@ -1,4 +1,4 @@
-"""`kg-service snapshot`: publishes, appends, looks at and removes snapshots."""
+"""`kg-service snapshot`: publishes, extends, lists, checks and removes snapshots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kg_service.cli.options import Data, Store, VocabularyFolder
 from kg_service.cli.shown.console import append_lines, complain, part_text, stderr
 from kg_service.config import load_settings
 
-snapshot_app = typer.Typer(no_args_is_help=True, help="Immutable snapshots of the graph, which targets are answered from.")
+snapshot_app = typer.Typer(no_args_is_help=True, help="Publish immutable snapshots of the graph; targets come from them.")
 
 
 @snapshot_app.command("publish")
@@ -25,13 +25,13 @@ def publish_snapshot(
     dataset: Annotated[str | None, typer.Option(help="Only images of this dataset.")] = None,
     split: Annotated[str | None, typer.Option(help="Only images of this split.")] = None,
     representation: Annotated[
-        list[str] | None, typer.Option(help="hybrid, concepts or transe; again for more. Default: hybrid.")
+        list[str] | None, typer.Option(help="hybrid, concepts or transe; repeatable. Default: hybrid.")
     ] = None,
-    transe_preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="How transe is learned.")] = None,
+    transe_preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="Training preset of transe.")] = None,
 ) -> None:
-    """Freezes the graph, makes it the current snapshot and prints its id; the same graph gives the same id.
+    """Freeze the graph into a snapshot, make it the current one and print its id; the same graph gives the same id.
 
-    A training run's targets come from its training split: `kg-service snapshot publish --split train`
+    Targets for training must come from the training split alone: `kg-service snapshot publish --split train`
     """
     from kg_service.app.publication import publish_part
     from kg_service.app.wiring import open_graph
@@ -59,10 +59,10 @@ def publish_snapshot(
 
 @snapshot_app.command("append")
 def append_to_snapshot(data: Data = None, store: Store = None) -> None:
-    """Adds new images of the graph to the current snapshot, by its frozen tables, and prints the new id.
+    """Add the graph's new images to the current snapshot without refitting, and print the new id.
 
-    Its own images keep their vectors, and snapshots that trainings are pinned to stay. Images that were replaced or deleted are
-    counted, not taken up: for them `kg-service snapshot publish`.
+    The snapshot's own images keep their vectors, and snapshots that training runs are pinned to stay as they are. Replaced and
+    deleted images are only counted; `kg-service snapshot publish` picks them up.
     """
     from kg_service.app.wiring import open_graph
     from kg_service.snapshot import SnapshotFolder
@@ -81,7 +81,7 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
 
 @snapshot_app.command("list")
 def list_snapshots(data: Data = None) -> None:
-    """Lists snapshots, the current one first, and says which have a damaged manifest."""
+    """List the snapshots, the current one first, and name those with a damaged manifest."""
     from kg_service.snapshot import SnapshotFolder
 
     folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
@@ -98,9 +98,9 @@ def list_snapshots(data: Data = None) -> None:
 
 @snapshot_app.command("verify")
 def verify_snapshot(
-    snapshot_id: Annotated[str | None, typer.Argument(help="Id of a snapshot.", show_default="all")] = None, data: Data = None
+    snapshot_id: Annotated[str | None, typer.Argument(help="Snapshot id.", show_default="all")] = None, data: Data = None
 ) -> None:
-    """Checks the size and SHA-256 of every file of a snapshot, or of all; exit status 1 if one is damaged."""
+    """Check the size and SHA-256 of every file of one snapshot or of all; exits with 1 if one is damaged."""
     from kg_service.snapshot import SnapshotFolder
 
     folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
@@ -122,11 +122,11 @@ def verify_snapshot(
 def write_embeddings(
     file: Annotated[Path, typer.Argument(help="File to write, such as vectors.safetensors.")],
     data: Data = None,
-    snapshot_id: Annotated[str | None, typer.Option("--snapshot", help="Id of a snapshot.", show_default="current")] = None,
-    knowledge: Annotated[Knowledge, typer.Option(help="Which form.")] = "dk_ek",
-    representation: Annotated[str, typer.Option(help="Which representation.")] = "hybrid",
+    snapshot_id: Annotated[str | None, typer.Option("--snapshot", help="Snapshot id.", show_default="current")] = None,
+    knowledge: Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without it; noise: the control.")] = "dk_ek",
+    representation: Annotated[str, typer.Option(help="A representation the snapshot holds.")] = "hybrid",
 ) -> None:
-    """Writes the image vectors to a file, for a training without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
+    """Write the image vectors to a file, to train without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
     from kg_service.snapshot import SnapshotFolder, embeddings_parts
     from kg_service.storage.durable import write_file
 
@@ -139,12 +139,13 @@ def write_embeddings(
 
 @snapshot_app.command("prune")
 def prune_snapshots(
-    keep: Annotated[int, typer.Option(min=0, help="How many of the newest stay beside the current one.")] = 3,
+    keep: Annotated[int, typer.Option(min=0, help="Number of snapshots to keep besides the current one.")] = 3,
     data: Data = None,
 ) -> None:
-    """Removes old and damaged snapshots, and prints their ids; the current one, the newest others and what they stand on stay.
+    """Remove old and damaged snapshots and print their ids.
 
-    A training that is pinned to a removed one can't be resumed: keep as many as trainings run.
+    The current snapshot, the newest others and the snapshots these build on are kept. A training run that is pinned to a removed
+    snapshot can't resume: keep at least as many as training runs are active.
     """
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.pruning import prune

@@ -10,6 +10,8 @@ from scipy.sparse.linalg import svds
 _CONTEXT_EXPONENT = 0.75
 _DENSE_UP_TO = 1_000
 """Concepts up to which the whole SVD is computed: below the rank asked for, the sparse solver goes on from random vectors."""
+_NOTHING = 1e-9
+"""Of the largest singular value, or the longest vector: what is smaller is rounding."""
 
 
 def cooccurrence_vectors(attribute_NM: sparse.csr_array, dimension: int) -> npt.NDArray[np.float32]:
@@ -29,7 +31,10 @@ def cooccurrence_vectors(attribute_NM: sparse.csr_array, dimension: int) -> npt.
     left_Ad = _left_vectors(sparse.csr_array(ppmi_MM[active][:, active]), dimension)
     sign_d = np.sign(left_Ad[np.abs(left_Ad).argmax(axis=0), np.arange(left_Ad.shape[1])])
     vectors_Md = np.zeros((ppmi_MM.shape[0], left_Ad.shape[1]), np.float32)
-    vectors_Md[active] = left_Ad * sign_d
+    # Of a concept that none of them reaches the solver leaves rounding, whose direction differs from machine to machine.
+    length_A = np.linalg.norm(left_Ad, axis=1)
+    reached_A = length_A > _NOTHING * length_A.max()
+    vectors_Md[active[reached_A]] = left_Ad[reached_A] * sign_d
     return vectors_Md
 
 
@@ -41,7 +46,7 @@ def _left_vectors(ppmi_AA: sparse.csr_array, dimension: int) -> npt.NDArray[np.f
     else:
         left, strength, _ = svds(ppmi_AA, k=dimension, v0=np.ones(concepts), solver="arpack")
     order = np.argsort(-strength, kind="stable")[:dimension]
-    strength = np.where(strength > 1e-9 * strength.max(), strength, 0.0)
+    strength = np.where(strength > _NOTHING * strength.max(), strength, 0.0)
     vectors_Ad: npt.NDArray[np.float64] = left[:, order] * np.sqrt(strength[order])
     return vectors_Ad
 

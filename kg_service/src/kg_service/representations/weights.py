@@ -53,4 +53,5 @@ def known_attributes(cuis: Sequence[Sequence[str]], known: Sequence[str]) -> spa
 def unit_rows(matrix: npt.NDArray[np.float64] | npt.NDArray[np.float32]) -> Float64s:
     """Rows scaled to length 1; zero rows stay."""
     length = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
-    return np.divide(matrix, length, out=np.zeros(matrix.shape), where=length > 0)
+    scaled: Float64s = np.divide(matrix, length, out=np.zeros(matrix.shape), where=length > 0)
+    return scaled

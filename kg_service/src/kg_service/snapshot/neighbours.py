@@ -44,7 +44,7 @@ def find_neighbours(
     (caption,), concepts = snapshot.caption_keys(rows), snapshot.concepts(row)
 
     def neighbour(other: int) -> Neighbour:
-        shared = map(snapshot.cui, np.intersect1d(concepts, snapshot.concepts(other)))
+        shared = map(snapshot.cui, np.intersect1d(concepts, snapshot.concepts(other)).tolist())
         return Neighbour(
             image_id=snapshot.image_id(other),
             similarity=float(sim_N[other]),

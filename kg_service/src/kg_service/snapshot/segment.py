@@ -142,7 +142,7 @@ def join_vectors(tables: Sequence[ImageVectors]) -> ImageVectors:
     return ImageVectors(sparse.csr_array(csr, shape=shape), np.concatenate([table.dense for table in tables]))
 
 
-def _joined_pointers(pointers: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.int64]:  # type: ignore[type-arg]
+def _joined_pointers(pointers: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.int64]:
     """Row pointers of arrays that follow one another, [N + 1]."""
     starts = np.cumsum([0, *(int(pointer[-1]) for pointer in pointers)])
     parts = [pointer[:-1].astype(np.int64) + start for pointer, start in zip(pointers, starts[:-1], strict=True)]

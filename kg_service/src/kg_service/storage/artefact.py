@@ -127,8 +127,8 @@ class ArrayWriter:
 
     def _write_header(self) -> None:
         # The format pads the header so that the first axis can grow in place: both headers have one size.
-        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (self.length,)}  # type: ignore[no-untyped-call]
-        np.lib.format.write_array_header_1_0(self._stream, header)  # type: ignore[no-untyped-call]
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self._stream, header)
 
 
 def open_array(directory: Path, name: str) -> npt.NDArray[Any]:

@@ -174,8 +174,8 @@ def _check_rows(block: bytes, layout: Layout) -> tuple[npt.NDArray[np.bool_], li
         begin = starts[whole] if column == 0 else pipes[first_pipe[whole] + column - 1] + 1
         for row in whole[~_are_cuis(data, begin, pipes[first_pipe[whole] + column])]:
             reasons.setdefault(int(row), f"column {layout.columns[column]} is no CUI")
-    for row in _undecodable(block, data, starts, ends):
-        reasons.setdefault(row, "not UTF-8, or a NUL or carriage return inside")
+    for undecodable in _undecodable(block, data, starts, ends):
+        reasons.setdefault(undecodable, "not UTF-8, or a NUL or carriage return inside")
     good = np.ones(len(ends), np.bool_)
     good[list(reasons)] = False
     return good, sorted(reasons.items())

@@ -116,7 +116,7 @@ class WordFiles:
         if not pointers[-1]:
             np.save(path, np.zeros(0, np.int32))
             return
-        postings = np.lib.format.open_memmap(path, "w+", np.int32, (int(pointers[-1]),))  # type: ignore[no-untyped-call]
+        postings = np.lib.format.open_memmap(path, "w+", np.int32, (int(pointers[-1]),))
         free = pointers[:-1].copy()
         self._names.seek(0)
         for start, stop in zip(np.cumsum([0, *sizes[:-1]]), np.cumsum(sizes), strict=True):

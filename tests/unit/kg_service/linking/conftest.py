@@ -73,7 +73,7 @@ def scispacy_linker(vocabulary):
     return build_linker("scispacy", vocabulary)
 
 
-@pytest.fixture(params=["dictionary", "scispacy"])
+@pytest.fixture(params=["dictionary", pytest.param("scispacy", marks=pytest.mark.scispacy)])
 def linker(request):
     return request.getfixturevalue(f"{request.param}_linker")
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kg_service.graph.store import Graph
+from kg_service.representations import cooccurrence
 from kg_service.representations.cooccurrence import cooccurrence_vectors
 from kg_service.representations.hybrid import Hybrid, restore_hybrid
 from kg_service.representations.redundancy import overlaps
@@ -170,6 +171,16 @@ def test_the_sparse_solver_agrees_with_the_dense_one():
     few = cooccurrence_vectors(attributes, 8)
     all_of_them = cooccurrence_vectors(attributes, 260)
     assert np.allclose(np.abs(few), np.abs(all_of_them[:, :8]), atol=1e-4)
+
+
+@pytest.mark.parametrize("dense_up_to", [0, 1_000])
+def test_a_concept_that_no_vector_reaches_has_none_and_no_rounding_in_its_place(monkeypatch, dense_up_to):
+    monkeypatch.setattr(cooccurrence, "_DENSE_UP_TO", dense_up_to)
+    rng = np.random.default_rng(0)
+    common = [np.isin(range(33), rng.choice(30, 3, replace=False)) for _ in range(200)]
+    attributes = sparse.csr_array(np.array([*common, np.arange(33) >= 30], float))
+    vectors = cooccurrence_vectors(attributes, 1)
+    assert np.flatnonzero(vectors.any(axis=1)).tolist() == [30, 31, 32]
 
 
 @st.composite

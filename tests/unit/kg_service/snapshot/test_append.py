@@ -227,6 +227,7 @@ def test_equal_captions_are_duplicates_across_segments(tmp_path):
     assert np.allclose(values, [[0.5, 0, 0.5], [0, 1, 0], [0.5, 0, 0.5]])
 
 
+@pytest.mark.transe
 def test_every_method_appends_and_compaction_keeps_its_parameters(tmp_path):
     graph = many(20)
     held = {"hybrid": replace(HYBRID, redundancy=0.5), "learned": SMALL, "own": replace(SMALL, images="own")}

@@ -80,4 +80,5 @@ def _macro(weight_BC: Float, sum_MCS: Float, count_MCS: Float) -> Float:
     drawn_MBS = count_MBS > 0
     mean_MBS = np.divide(weight_BC @ sum_MCS, count_MBS, out=np.zeros_like(count_MBS), where=drawn_MBS)
     strata_MB = drawn_MBS.sum(axis=2)
-    return np.divide(mean_MBS.sum(axis=2), strata_MB, out=np.full(strata_MB.shape, np.nan), where=strata_MB > 0)
+    macro_MB: Float = np.divide(mean_MBS.sum(axis=2), strata_MB, out=np.full(strata_MB.shape, np.nan), where=strata_MB > 0)
+    return macro_MB

@@ -96,7 +96,8 @@ def raw_pixels(files: Sequence[Path], max_pixels: int = DataSettings().max_pixel
         pixel_NP = np.stack(list(pool.map(pixels, files)))
     pixel_NP -= pixel_NP.mean(axis=1, keepdims=True)
     norm_N1 = np.linalg.norm(pixel_NP, axis=1, keepdims=True)
-    return np.divide(pixel_NP, norm_N1, out=np.zeros_like(pixel_NP), where=norm_N1 > 0).astype(np.float32)
+    unit_NP: npt.NDArray[np.float64] = np.divide(pixel_NP, norm_N1, out=np.zeros_like(pixel_NP), where=norm_N1 > 0)
+    return unit_NP.astype(np.float32)
 
 
 @contextmanager

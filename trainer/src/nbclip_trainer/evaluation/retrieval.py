@@ -34,7 +34,8 @@ def average_precision(relevant_QK: npt.NDArray[np.bool_]) -> Float:
     precision_QK = hits_QK / np.arange(1, relevant_QK.shape[1] + 1)
     total_Q = relevant_QK.sum(axis=1)
     summed_Q = (precision_QK * relevant_QK).sum(axis=1)
-    return np.divide(summed_Q, total_Q, out=np.full(len(total_Q), np.nan), where=total_Q > 0)
+    mean_Q: Float = np.divide(summed_Q, total_Q, out=np.full(len(total_Q), np.nan), where=total_Q > 0)
+    return mean_Q
 
 
 def class_figures(relevant_QK: npt.NDArray[np.bool_], ks: Sequence[int]) -> dict[str, Float]:

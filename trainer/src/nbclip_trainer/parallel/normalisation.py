@@ -9,15 +9,16 @@ import torch
 from nbclip.errors import InvalidInput
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from nbclip_trainer.parallel.collectives import gathered
 from nbclip_trainer.parallel.world import World
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether the model normalises by statistics of its batch."""
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
+    return any(isinstance(module, _BATCH_NORMS) for module in model.modules())
 
 
 def normalise_over_ranks(model: nn.Module, world: World) -> nn.Module:
@@ -36,7 +37,7 @@ def normalise_over_ranks(model: nn.Module, world: World) -> nn.Module:
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _GlobalBatchNorm2d
             module.world = world  # type: ignore[assignment]
-        elif isinstance(module, _BatchNorm) and not isinstance(module, _GlobalBatchNorm2d):
+        elif isinstance(module, _BATCH_NORMS) and not isinstance(module, _GlobalBatchNorm2d):
             raise InvalidInput(f"{type(module).__name__} over several ranks needs GPUs", hint="one process, or another model")
     return model
 

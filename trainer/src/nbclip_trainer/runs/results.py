@@ -118,7 +118,7 @@ def write_scored(run_dir: Path, scored: Scored) -> Path:
     with replacing(folder / "pictures.parquet") as path:
         scored.pictures.write_parquet(path)
     with replacing(folder / "features.npz") as path, path.open("wb") as file:
-        np.savez(file, **scored.features)
+        np.savez(file, **scored.features)  # type: ignore[arg-type]  # no feature is called allow_pickle
     with replacing(folder / "metrics.json") as path:
         path.write_text(scored.evaluation.model_dump_json(indent=1), encoding="utf-8")
     return folder / "metrics.json"

@@ -1,4 +1,4 @@
-"""How the command shows things on a terminal."""
+"""What the command prints on a terminal: tables, progress, errors."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 
 def stdout() -> Console:
-    """For what was asked for."""
+    """The console for results."""
     return Console(highlight=False)
 
 
 def stderr() -> Console:
-    """For progress and complaints."""
+    """The console for progress and errors."""
     return Console(stderr=True, highlight=False)
 
 
 def complain(message: str, hint: str) -> None:
-    """One line that says what is wrong, and one that says the way out."""
+    """Prints one line that says what is wrong, and one that says how to fix it."""
     stderr().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
     if hint:
         stderr().print(Text.assemble(("hint: ", "bold"), hint), soft_wrap=True)
 
 
 def progress_bar() -> Progress:
-    """Bars on standard error, gone when done; none where it is no terminal."""
+    """Progress bars on standard error, removed when done; none if it is not a terminal."""
     console = stderr()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def file_progress(progress: Progress) -> Callable[[str, int, int], None]:
-    """A bar for each file that a build reads."""
+    """Shows one bar for each file that a build reads."""
     tasks: dict[str, TaskID] = {}
 
     def show(file: str, done: int, size: int) -> None:
@@ -56,7 +56,7 @@ def file_progress(progress: Progress) -> Callable[[str, int, int], None]:
 
 
 def row_progress(progress: Progress, file: str) -> Callable[[IngestReport], None]:
-    """One bar for a file that is ingested, with rows and rate."""
+    """Shows one bar for an ingested file, with rows and rate."""
     task = progress.add_task(file, total=None)
 
     def show(report: IngestReport) -> None:
@@ -67,7 +67,7 @@ def row_progress(progress: Progress, file: str) -> Callable[[IngestReport], None
 
 
 def image_progress(progress: Progress, what: str, total: int) -> Callable[[int], None]:
-    """One bar for a graph that is read image by image, with the rate."""
+    """Shows one bar for a graph that is read image by image, with the rate."""
     task = progress.add_task(what, total=total)
 
     def show(images: int) -> None:
@@ -78,7 +78,7 @@ def image_progress(progress: Progress, what: str, total: int) -> Callable[[int],
 
 
 def build_table(report: BuildReport, folder: Path) -> Table:
-    """What a vocabulary holds."""
+    """A table of what a built vocabulary holds."""
     table = Table("vocabulary", str(folder))
     for what in ("release", "concepts", "names", "is_a"):
         table.add_row(what, str(getattr(report, what)))
@@ -88,7 +88,7 @@ def build_table(report: BuildReport, folder: Path) -> Table:
 
 
 def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
-    """Graphs beside one another."""
+    """A table of several graphs' counts."""
     table = Table("graph", "images", "concepts", "attributes", "is_a")
     for name, of in counts.items():
         table.add_row(Text(name), *map(str, (of.images, of.concepts, of.attributes, of.is_a)))
@@ -96,24 +96,24 @@ def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
 
 
 def part_text(manifest: SnapshotManifest) -> str:
-    """The part of the graph that a snapshot has, such as `split=train`; empty if it is the whole."""
+    """The part of the graph that a snapshot covers, such as `split=train`; empty if it covers all of it."""
     return " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
 
 
 def append_lines(counts: AppendCounts, manifest: SnapshotManifest) -> Iterator[str]:
-    """What came of an append that gave a snapshot, and what it left."""
-    lacking = f", {counts.without_vector} of them without a concept that the base knows" if counts.without_vector else ""
+    """Lines on what an append added and what it left out."""
+    lacking = f", {counts.without_vector} of them without a concept the base knows" if counts.without_vector else ""
     part = f" of {part_text(manifest)}" if part_text(manifest) else ""
-    yield f"{counts.appended} images appended{lacking}" if counts.appended else f"nothing new{part}: the snapshot is as it was"
+    yield f"{counts.appended} images appended{lacking}" if counts.appended else f"nothing new{part}; the snapshot is unchanged"
     if counts.elsewhere:
-        yield f"{counts.elsewhere} images of the graph are not{part}: rows need it, in columns or by options of ingest"
+        yield f"{counts.elsewhere} images of the graph are not{part}: set it in the rows, or with the options of ingest"
     if counts.concepts_left_out:
-        yield f"{counts.concepts_left_out} concepts of new images left out: no published image has them, or a concept below them"
+        yield f"{counts.concepts_left_out} concepts of new images left out: no published image has them or a descendant of theirs"
     if counts.replaced or counts.deleted:
-        yield f"{counts.replaced} replaced, {counts.deleted} deleted since: publish anew, kg-service snapshot publish"
+        yield f"{counts.replaced} replaced, {counts.deleted} deleted since; to pick them up: kg-service snapshot publish"
 
 
 def finding_line(finding: Finding) -> Text:
-    """A part and how it is."""
+    """One finding of the doctor as a line."""
     mark = ("✓ ", "bold green") if finding.well else ("✗ ", "bold red")
     return Text.assemble(mark, (f"{finding.part}: ", "bold"), finding.message)

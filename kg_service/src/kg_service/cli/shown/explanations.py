@@ -1,4 +1,4 @@
-"""How similarities, and what brings them, are shown on a terminal."""
+"""Similarities and their explanations on a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIDE_SHOWN = 5
 
 
 def explanation_lines(answer: ExplainResponse) -> Iterator[str | Table]:
-    """The similarity, the concepts of both, notes, the parts that add up to it, and what stands above both images."""
+    """The similarity, the concepts of both images, notes, the parts that add up to it, and the common ancestors."""
     yield f"similarity {answer.similarity:.4f} ({answer.representation}, {answer.knowledge}, snapshot {answer.snapshot[:12]}…)"
     if answer.parts:
         yield " + ".join(f"{share:.4f} by {kind}" for kind, share in answer.parts.items())
@@ -27,8 +27,8 @@ def explanation_lines(answer: ExplainResponse) -> Iterator[str | Table]:
 
 
 def neighbour_table(answer: NeighboursResponse) -> Table:
-    """Neighbours, one a row."""
-    table = Table(_right("similarity"), _left("image"), _left("concepts of both"), title_justify="left")
+    """A table with one row for each neighbour."""
+    table = Table(_right("similarity"), _left("image"), _left("shared concepts"), title_justify="left")
     for each in answer.neighbours:
         image = Text(each.image_id)
         if each.same_caption:

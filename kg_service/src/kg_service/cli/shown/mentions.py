@@ -1,4 +1,4 @@
-"""How mentions, and the scores of a linker, are shown on a terminal."""
+"""Mentions and linker scores on a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLE_CHARACTERS = 60
 
 
 def coloured(linked: LinkedCaptionOut) -> Text:
-    """The caption with its mentions in the colour of their assertion."""
+    """The caption, its mentions coloured by assertion."""
     text = Text(linked.caption)
     for mention in linked.mentions:
         text.stylize(_COLOURS[mention.assertion], mention.start, mention.end)
@@ -26,7 +26,7 @@ def coloured(linked: LinkedCaptionOut) -> Text:
 
 
 def mention_table(mentions: Iterable[MentionOut]) -> Table:
-    """Mentions, one a row, each with the concepts that lost below it."""
+    """A table with one row for each mention, and the concepts that lost below it."""
     table = Table(*map(_left, ("text", "CUI", "name", "group", "score", "rule", "assertion")))
     for mention in mentions:
         cells = (mention.text, mention.cui, mention.name, " ".join(mention.groups), f"{mention.score:.2f}", mention.rule)
@@ -37,7 +37,7 @@ def mention_table(mentions: Iterable[MentionOut]) -> Table:
 
 
 def score_table(rows: Mapping[str, Score]) -> Table:
-    """Precision, recall and F1 in percent, with what they are counted from."""
+    """A table of precision, recall and F1 in percent, with their counts."""
     table = Table("", *(_right(name) for name in ("P", "R", "F1", "right", "found", "labelled")))
     for name, score in rows.items():
         table.add_row(Text(name), *_percent(score), f"{score.right:,}", f"{score.predicted:,}", f"{score.gold:,}")
@@ -45,13 +45,13 @@ def score_table(rows: Mapping[str, Score]) -> Table:
 
 
 def score_rows(scores: Scores, suffix: str = "") -> dict[str, Score]:
-    """The levels that are scored, by name."""
+    """Scores by the name of their level: captions, spans, all labels."""
     spans = {} if scores.spans is None else {f"spans{suffix}": scores.spans}
     return {f"captions{suffix}": scores.documents, **spans, f"captions, all labels{suffix}": scores.of_all}
 
 
 def evaluation_tables(evaluation: Evaluation) -> Iterable[Table]:
-    """Scores with those of each semantic group, the most frequent faults, and the curve."""
+    """Tables of scores (also by semantic group), of the most frequent faults, and of the curve."""
     yield score_table(score_rows(evaluation.scores) | {f"  {name}": score for name, score in evaluation.groups.items()})
     if evaluation.false_positives:
         yield _fault_table("found, not labelled", evaluation.false_positives)
@@ -70,7 +70,7 @@ def _fault_table(title: str, faults: Sequence[Fault]) -> Table:
 
 
 def _around(caption: str, words: str) -> str:
-    """The part of a caption in which the words are, in one line."""
+    """The part of a caption around some words, on one line."""
     line = " ".join(caption.split())
     at = max(line.casefold().find(words), 0) if words else 0
     start = max(0, min(at - _EXAMPLE_CHARACTERS // 3, len(line) - _EXAMPLE_CHARACTERS))
@@ -82,7 +82,7 @@ def _curve_table(curve: Sequence[CurvePoint]) -> Table:
     with_spans = any(point.spans is not None for point in curve)
     levels = ("captions", "spans") if with_spans else ("captions",)
     heads = [_right(f"{level} {figure}") for level in levels for figure in ("P", "R", "F1")]
-    table = Table("KG_LINKER_MIN_SCORE", *heads, title="least score", title_justify="left")
+    table = Table("KG_LINKER_MIN_SCORE", *heads, title="score threshold", title_justify="left")
     for point in curve:
         found = (point.documents, point.spans) if point.spans is not None else (point.documents,)
         table.add_row(f"{point.min_score:.2f}", *(cell for score in found for cell in _percent(score)))

@@ -5,6 +5,8 @@ Shape legend: R runs that the prior knows, E pairs of run and concept.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from kg_service.linking.dictionary.candidates import CONFIRMED, LEARNED, Bools, Candidates, Floats, code_of, decoded, runs
@@ -67,8 +69,9 @@ def _merge(
     code = np.concatenate((np.repeat(code_of(found.first, found.end), size)[inside], code_of(first, end)[match[taken]]))
     order = np.argsort(code, kind="stable")
     codes, row = np.unique(code[order], return_index=True)
-    joined = (
-        np.concatenate((old[inside], new[taken]))[order]
-        for old, new in ((found.concept, concept), (found.rule, rule), (found.score, score))
-    )
-    return Candidates(*decoded(codes), np.append(row, len(code)), *joined)
+
+    def joined(old: Any, new: Any) -> Any:
+        return np.concatenate((old[inside], new[taken]))[order]
+
+    columns = joined(found.concept, concept), joined(found.rule, rule), joined(found.score, score)
+    return Candidates(*decoded(codes), np.append(row, len(code)), *columns)

@@ -311,4 +311,4 @@ def _prefix_sums(hashes: Uint64s, stems: Ints) -> tuple[Uint64s, Uint64s]:
 def _powers(base: int, count: int) -> Uint64s:
     factors = np.full(count, base, np.uint64)
     factors[:1] = 1
-    return np.cumprod(factors)
+    return np.cumprod(factors, dtype=np.uint64)

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import pickle
+import sys
 import warnings
 import zipfile
 from collections import defaultdict
@@ -215,4 +216,6 @@ def import_scispacy(module: str) -> Any:
         try:
             return importlib.import_module(f"scispacy.{module}")
         except ImportError as error:
+            if sys.version_info >= (3, 13):
+                raise InvalidInput("the scispacy linker needs Python 3.11 or 3.12", hint="use the dictionary linker") from error
             raise MissingExtra("scispacy", "the scispacy linker") from error

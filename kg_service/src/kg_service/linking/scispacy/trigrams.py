@@ -208,8 +208,8 @@ def _write_postings(
     if starts[-1] > _MAX_POSTINGS:
         raise InvalidInput(f"{starts[-1]:,} 3-grams are too many for one index", hint="narrow the vocabulary, or use dictionary")
     np.save(folder / "row_starts.npy", starts.astype(np.int32))
-    aliases = np.lib.format.open_memmap(folder / "aliases.npy", "w+", np.int32, (int(starts[-1]),))  # type: ignore[no-untyped-call]
-    weights = np.lib.format.open_memmap(folder / "weights.npy", "w+", np.float32, (int(starts[-1]),))  # type: ignore[no-untyped-call]
+    aliases = np.lib.format.open_memmap(folder / "aliases.npy", "w+", np.int32, (int(starts[-1]),))
+    weights = np.lib.format.open_memmap(folder / "weights.npy", "w+", np.float32, (int(starts[-1]),))
     filled = starts[:-1].copy()
     for path in sorted(spool.iterdir()):
         rows = _weights(sparse.load_npz(path), renumbered, idf).tocsc()

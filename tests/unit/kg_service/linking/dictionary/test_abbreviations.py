@@ -33,6 +33,7 @@ def test_definitions(caption, expected):
     assert found == expected
 
 
+@pytest.mark.scispacy
 def test_agrees_with_scispacys_detector_on_parenthesised_definitions(scispacy_linker):
     for caption, expected in CASES[:6]:
         if "=" not in caption and expected:

@@ -13,6 +13,8 @@ from nbclip.errors import BrokenArtefact, InvalidInput
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+pytestmark = pytest.mark.scispacy
+
 
 @pytest.fixture(scope="session")
 def generator(vocabulary):
