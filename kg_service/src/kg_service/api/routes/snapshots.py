@@ -59,9 +59,7 @@ async def publish_snapshot(
     request: Request,
     wiring: WiringOf,
     body: JsonBody,
-    prefer: Annotated[
-        str, Header(description="`wait=N`: answer when it is published, at most N seconds", examples=["wait=10"])
-    ] = "",
+    prefer: Annotated[str, Header(description="`wait=30`: answer when it is published, or after so many seconds")] = "",
 ) -> Response:
     """Freezes the graph, or the part of it that one dataset or split has, behind the answer: `GET` what Location names.
 
