@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from support.examples import Runner, make_data
 
 JSON = "application/json"
+RECORD = "record the answers: PYTHONPATH=tests python -m support.examples"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def unlike_in(schema, declared, answer):
         yield from faults(schema, content[JSON]["schema"], answer.json())
         yield from faults(schema, content[JSON]["schema"], shown)
         if shown.keys() != answer.json().keys():
-            yield f"the example has {sorted(shown)}, the answer {sorted(answer.json())}: record answers.json again"
+            yield f"the example has {sorted(shown)}, the answer {sorted(answer.json())}: {RECORD}"
 
 
 def test_tensors_are_declared_where_they_are_answered(example_client, schema):

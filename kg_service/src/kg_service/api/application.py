@@ -85,8 +85,8 @@ def _include_routes(app: FastAPI) -> None:
     # Looked through in this order: what each training step asks comes first, neighbours before images, whose paths take slashes.
     for room in (targets, representations, neighbours, images, jobs, link, concepts, explain, snapshots, service):
         app.include_router(room.router, prefix=f"/{API}")
-        if former := getattr(room, "former", None):
-            app.include_router(former, include_in_schema=False)
+        if room in (jobs, snapshots):
+            app.include_router(room.former, include_in_schema=False)
         app.include_router(room.router, include_in_schema=False)
     for router in (service.probes, metrics.router, page.router, entrance.router):
         app.include_router(router)

@@ -180,12 +180,13 @@ def job_out(job: Job, settings: Settings) -> JobOut:
     rows = sum(now.counts.values()) + now.bad_rows
     rate = now.bytes_read / now.seconds if now.seconds else 0
     ingests = job.order.kind == "ingest"
+    fraction = now.bytes_read / max(job.bytes_total, 1) if ingests else now.fraction
     return JobOut(
         id=job.id,
         kind=job.order.kind,
         state=job.state,
         created_at=job.created_at,
-        fraction=round(now.bytes_read / max(job.bytes_total, 1), 4) if ingests else round(now.fraction, 4),
+        fraction=1.0 if job.state == "done" else round(fraction, 4),
         seconds=round(now.seconds, 3),
         eta_seconds=round((job.bytes_total - now.bytes_read) / rate, 1) if rate and job.state == "running" else None,
         error=now.error and without_own_paths(now.error, settings),
