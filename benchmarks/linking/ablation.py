@@ -16,8 +16,8 @@ from corpora import Document, bc5cdr, medmentions, roco, vocabulary
 from kg_service.linking.builder import build_linker
 from kg_service.linking.dictionary.dictionary import DictionaryLinker, candidates, normaliser, tokens
 from kg_service.linking.dictionary.name_index import build_name_index, open_name_index
+from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.fitting.scoring import hits_of, score_documents, score_spans, within
-from kg_service.linking.settings import LinkerSettings
 from tasks import semantic_types
 
 _SEED = 42
@@ -58,7 +58,7 @@ def ablate() -> None:
     for name, fields in SETTINGS.items():
         print(f"{name:24} {_row(texts, **fields)}", flush=True)
     for fields in ({"misspellings": True}, {"misspellings": False}):
-        found, asked = typo_recall(roco(1, 4000), LinkerSettings(**fields))
+        found, asked = typo_recall(roco(1, 4000), DictionarySettings(**fields))
         print(f"synthetic misspellings found with {fields}: {found} of {asked}, {found / asked:.1%}")
 
 
@@ -67,7 +67,7 @@ def _row(texts: dict[str, list[Document]], rebuilt: bool = False, **fields: Any)
     figures = []
     with _index(rebuilt) as index:
         for corpus, documents in texts.items():
-            settings = LinkerSettings(semantic_types=semantic_types(corpus), **fields)  # type: ignore[arg-type]
+            settings = DictionarySettings(semantic_types=semantic_types(corpus), **fields)  # type: ignore[arg-type]
             linker = DictionaryLinker(known, index, settings) if index else build_linker("dictionary", known, settings)
             captions = [document.text for document in documents]
             linker.link(captions)
@@ -93,7 +93,7 @@ def _index(rebuilt: bool) -> Iterator[Any]:
         yield open_name_index(Path(folder) / "names", vocabulary("A"))
 
 
-def typo_recall(documents: Sequence[Document], settings: LinkerSettings) -> tuple[int, int]:
+def typo_recall(documents: Sequence[Document], settings: DictionarySettings) -> tuple[int, int]:
     """How many names still link to their concept with one edit in a word of theirs, and how many were tried, one a caption."""
     luck = random.Random(_SEED)
     linker = build_linker("dictionary", vocabulary("A"), settings)

@@ -8,8 +8,8 @@ from typing import Any
 
 from corpora import Document, VocabularyName, vocabulary
 from kg_service.linking.builder import build_linker
+from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.fitting.scoring import Hit, Score, hits_of
-from kg_service.linking.settings import LinkerSettings
 from tasks import Task, score, score_by_group, semantic_types
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
@@ -21,11 +21,11 @@ def draw(texts: dict[str, list[Document]], prior: Callable[[str, VocabularyName]
     lines: dict[str, list[Score]] = {}
     for corpus, documents in texts.items():
         task = Task(corpus, "A" if corpus == "bc5cdr" else "B")  # type: ignore[arg-type]
-        for label, folder in (("untrained", ""), ("with a prior", prior(corpus, task.vocabulary))):
+        for label, folder in (("untrained", None), ("with a prior", Path(prior(corpus, task.vocabulary)))):
             lines[f"{corpus} {label}"] = [_score(task, documents, min_score=least, prior=folder) for least in THRESHOLDS]
             for least, point in zip(THRESHOLDS, lines[f"{corpus} {label}"], strict=True):
                 print(f"{corpus:12} {label:13} min_score {least:4}  {point}", flush=True)
-        for label, folder in (("untrained", ""), ("with a prior", prior(corpus, task.vocabulary))):
+        for label, folder in (("untrained", None), ("with a prior", Path(prior(corpus, task.vocabulary)))):
             for group, point in score_by_group(task, documents, _hits(task, documents, prior=folder)).items():
                 print(f"{corpus:12} {label:13} {group:23}  {point}", flush=True)
     _picture(lines)
@@ -36,7 +36,7 @@ def _score(task: Task, documents: list[Document], **fields: Any) -> Score:
 
 
 def _hits(task: Task, documents: list[Document], **fields: Any) -> list[list[Hit]]:
-    settings = LinkerSettings(semantic_types=semantic_types(task.corpus), **fields)
+    settings = DictionarySettings(semantic_types=semantic_types(task.corpus), **fields)
     linked = build_linker("dictionary", vocabulary(task.vocabulary), settings).link([document.text for document in documents])
     return [hits_of(one) for one in linked]
 

@@ -15,12 +15,13 @@ from tempfile import TemporaryDirectory
 from ablation import ablate
 from corpora import Document, VocabularyName, bc5cdr, medmentions, roco, vocabulary
 from curve import draw
-from kg_service.linking.builder import build_linker, open_dictionary_linker
+from kg_service.linking.dictionary.linker import open_dictionary_linker
 from kg_service.linking.dictionary.prior import save_prior
+from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.fitting.learning import learn
 from kg_service.linking.fitting.scoring import hits_of, score_documents, score_spans, within
 from kg_service.linking.semantic_groups import group_types
-from kg_service.linking.settings import LinkerSettings, Nested
+from kg_service.linking.settings import Nested
 
 DISORDERS = group_types()["DISO"]
 PARTS = {
@@ -36,9 +37,11 @@ BEST: dict[str, Nested] = {"bc5cdr": "none", "medmentions": "none", "roco": "all
 def run(corpus: str, documents: Sequence[Document], name: VocabularyName, prior: str = "") -> None:
     """Prints scores: documents with the concepts that the vocabulary has, and with all; default settings and the best."""
     known = within(documents, vocabulary(name))
-    for nested in dict.fromkeys((LinkerSettings().nested, BEST[corpus])):
-        settings = LinkerSettings(semantic_types=DISORDERS if corpus == "bc5cdr" else (), nested=nested, prior=prior)
-        linker = build_linker("dictionary", vocabulary(name), settings)
+    for nested in dict.fromkeys((DictionarySettings().nested, BEST[corpus])):
+        types, folder = DISORDERS if corpus == "bc5cdr" else (), Path(prior) if prior else None
+        types, folder = DISORDERS if corpus == "bc5cdr" else (), Path(prior) if prior else None
+        settings = DictionarySettings(semantic_types=types, nested=nested, prior=folder)
+        linker = open_dictionary_linker(vocabulary(name), settings)
         start = time.process_time()
         hits = [hits_of(linked) for linked in linker.link([document.text for document in documents])]
         speed = len(documents) / (time.process_time() - start)

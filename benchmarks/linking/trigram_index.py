@@ -21,9 +21,8 @@ from corpora import Document, bc5cdr, medmentions, vocabulary
 from kg_service.linking.fitting.scoring import within
 from kg_service.linking.scispacy.cosines import Found, nearest
 from kg_service.linking.scispacy.knowledge import ExactGenerator, build_candidate_generator
-from kg_service.linking.scispacy.linker import ScispacyLinker
+from kg_service.linking.scispacy.linker import ScispacyLinker, ScispacySettings
 from kg_service.linking.scispacy.trigrams import build_trigram_index
-from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 from peers.worker import peak_mb
@@ -111,7 +110,7 @@ def _accuracy(known: Vocabulary) -> None:
     ):
         spans = _spans(within(documents, known))
         texts = sorted({text for text, _ in spans})
-        linker = ScispacyLinker(known, LinkerSettings(min_score=_THRESHOLDS[0]))
+        linker = ScispacyLinker(known, ScispacySettings(min_score=_THRESHOLDS[0]))
         generator = build_candidate_generator(known, _THRESHOLDS[0])
         ranked = _ranked(linker, generator, texts)
         for threshold in _THRESHOLDS:

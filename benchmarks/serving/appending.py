@@ -19,7 +19,7 @@ from kg_service.snapshot import Snapshot, SnapshotFolder
 from kg_service.snapshot.append import append_graph, embed_segment, with_tail
 from kg_service.snapshot.mark import Mark
 from kg_service.snapshot.segment import Segment
-from kg_service.storage.durable import write_file
+from kg_service.storage.replacement import write_file
 
 _SEGMENTS = (0, 1, 8)
 _RUNS = 5

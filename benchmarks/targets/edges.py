@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from corpus import data_folder, graph_of, is_a_edges, vocabulary
 from kg_service.graph.store import Graph
-from kg_service.representations.ancestors import ancestor_content, nearness
-from kg_service.representations.cooccurrence import cooccurrence_vectors
 from kg_service.representations.hybrid import Hybrid
+from kg_service.representations.hybrid.ancestors import ancestor_content, nearness
+from kg_service.representations.hybrid.cooccurrence import cooccurrence_vectors
 from kg_service.representations.model import ImageVectors
 from kg_service.representations.weights import attribute_matrix, is_a_matrix
 from methods import Cuis, Method, fitted

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from kg_service.graph.store import Graph
-from kg_service.representations.ancestors import ancestor_content, nearness
 from kg_service.representations.hybrid import Hybrid
+from kg_service.representations.hybrid.ancestors import ancestor_content, nearness
 from kg_service.representations.model import ImageVectors
 from kg_service.representations.noise import Noise
 from kg_service.representations.transe import FAST, TransE

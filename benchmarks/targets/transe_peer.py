@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from kg_service.representations.transe import TransE, distance, margin_loss, train
+from kg_service.representations.transe import TransE
+from kg_service.representations.transe.learning import distance, margin_loss, train
 from kg_service.representations.weights import unit_rows
 
 _FOLDER = Path.home() / ".cache" / "nbclip-bench" / "pykeen"

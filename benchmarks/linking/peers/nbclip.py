@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kg_service.linking.builder import LinkerKind, build_linker
+from kg_service.linking.builder import build_linker
+from kg_service.linking.linkers import linker_kind
 from kg_service.linking.model import Linker
-from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.vocabulary import open_vocabulary
 
 from peers.worker import Link, Mention, main
@@ -23,10 +24,10 @@ def build(rrf: Path, texts: Path, index: Path) -> None:
     build_linker("dictionary", open_vocabulary(index / "vocabulary"))
 
 
-def load(index: Path, settings: dict[str, Any], kind: LinkerKind = "dictionary") -> Link:
-    """Takes the fields of `LinkerSettings`."""
-    chosen = LinkerSettings(**{**settings, "semantic_types": tuple(settings["semantic_types"])})
-    linker = build_linker(kind, open_vocabulary(index / "vocabulary"), chosen)
+def load(index: Path, settings: dict[str, Any], name: str = "dictionary") -> Link:
+    """Takes the fields of the linker's settings."""
+    chosen = replace(linker_kind(name).settings, **{**settings, "semantic_types": tuple(settings["semantic_types"])})
+    linker = build_linker(name, open_vocabulary(index / "vocabulary"), chosen)
     return lambda texts: _link(linker, texts)
 
 

@@ -6,13 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kg_service.linking.builder import index_folder
-from kg_service.linking.dictionary.dictionary import DictionaryLinker
-from kg_service.linking.dictionary.name_index import open_name_index
+from kg_service.linking.dictionary.linker import open_dictionary_linker
 from kg_service.linking.dictionary.prior import save_prior
 from kg_service.linking.fitting.evaluation import LabelledCaption
 from kg_service.linking.fitting.learning import learn
-from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.vocabulary import open_vocabulary
 
 from peers import nbclip
@@ -23,8 +20,7 @@ def build(rrf: Path, texts: Path, index: Path) -> None:
     """The vocabulary, its name index, and the prior."""
     nbclip.build(rrf, texts, index)
     vocabulary = open_vocabulary(index / "vocabulary")
-    names = open_name_index(index_folder(vocabulary.directory), vocabulary)
-    linker, labelled = DictionaryLinker(vocabulary, names, LinkerSettings()), _read(texts)
+    linker, labelled = open_dictionary_linker(vocabulary), _read(texts)
     prior = learn(labelled, linker)
     save_prior(prior, index / "prior", vocabulary, linker=linker.name, captions=len(labelled))
 
@@ -41,7 +37,7 @@ def _read(texts: Path) -> list[LabelledCaption]:
 
 def load(index: Path, settings: dict[str, Any]) -> Link:
     """Takes the fields of `LinkerSettings`."""
-    return nbclip.load(index, {**settings, "prior": str(index / "prior")})
+    return nbclip.load(index, {**settings, "prior": index / "prior"})
 
 
 if __name__ == "__main__":

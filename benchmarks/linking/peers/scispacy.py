@@ -12,4 +12,4 @@ from peers.nbclip import build, load
 from peers.worker import main
 
 if __name__ == "__main__":
-    main(build, partial(load, kind="scispacy"))
+    main(build, partial(load, name="scispacy"))

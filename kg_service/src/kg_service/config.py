@@ -1,22 +1,39 @@
-"""Settings: `KG_…` variables, `.env`, files in `/run/secrets`, in this order. The table in the README is printed from here."""
+"""Settings: `KG_…` variables, `.env`, files in `/run/secrets`, in this order.
+
+What belongs to one linker or one representation is declared beside it, in a frozen dataclass: a field that is `Annotated` with a
+described `Field` can be set as `KG_<PREFIX>_<FIELD>`. Here such variables are kept as they were written (`Settings.others`).
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
 
 from nbclip.errors import InvalidInput
 from nbclip.schemas.base import MAX_ITEMS
-from nbclip.schemas.targets import MAX_BATCH
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, MAX_BATCH
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 PREFIX = "KG_"
 SECRETS = Path("/run/secrets")
 
-List = Annotated[tuple[str, ...], NoDecode]
+Parameters = TypeVar("Parameters", bound="DataclassInstance")
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Written with commas."""
 
 
 class Settings(BaseSettings):
@@ -33,38 +50,11 @@ class Settings(BaseSettings):
     vocabulary: Path | None = Field(None, description="compiled vocabulary; default: vocabulary/ in the data folder")
     show_names: bool = Field(True, description="answer with the vocabulary's names; off: CUIs only, for licensed sources")
 
-    linker: Literal["dictionary", "scispacy"] = Field("dictionary", description="`dictionary` or `scispacy`")
-    linker_model: str = Field("", description="spaCy pipeline that finds mentions (scispacy only); empty: a blank one")
-    linker_knowledge_base: Literal["", "umls", "mesh", "rxnorm", "go", "hpo"] = Field(
-        "", description="knowledge base that scispacy publishes, from its cache (scispacy only); empty: the vocabulary's names"
-    )
-    linker_prior: Path | None = Field(None, description="fitted prior (`kg-service linker fit`, dictionary only); empty: none")
-    linker_min_score: float = Field(0.75, ge=0, le=1, description="mentions below are left out")
-    linker_nested: Literal["all", "distinct", "none"] = Field(
-        "distinct", description="mentions inside longer ones: `all`, `distinct` (of another semantic group, or anatomy) or `none`"
-    )
-    linker_synonyms: bool = Field(True, description="read renal damage as kidney disease where it is no name itself")
-    linker_misspellings: bool = Field(True, description="read misspelt words as the vocabulary's own")
+    linker: str = Field("dictionary", description="what finds concepts in captions")
     linker_workers: int = Field(1, ge=1, le=256, description="processes that `ingest` links in")
-    linker_candidates: int = Field(5, ge=0, le=100, description="losing concepts that a mention keeps")
     semantic_types: List = Field((), description="TUIs; only concepts with one of them are linked; empty: all")
 
-    representations: Annotated[tuple[Literal["hybrid", "concepts", "transe"], ...], NoDecode] = Field(
-        ("hybrid",), min_length=1, description="what snapshots hold: `hybrid`, `concepts` (without co-occurrence), `transe`"
-    )
-    hybrid_decay: float = Field(0.5, gt=0, le=1, description="weight of one is_a step in the hybrid representation")
-    hybrid_ancestor_weight: float = Field(4.0, ge=0, le=100, description="weight of a rare concept's ancestors")
-    hybrid_max_distance: int = Field(6, ge=1, le=100, description="longest is_a path that is followed")
-    hybrid_hub_share: float = Field(0.1, gt=0, le=1, description="ancestors over a larger share of the images are dropped")
-    hybrid_smoothing: float = Field(0.6, ge=0, le=100, description="weight of the co-occurrence part; 0 leaves it out")
-    hybrid_smoothing_dimension: int = Field(64, ge=1, le=4_096, description="dimensions of the co-occurrence part")
-    hybrid_shrinkage: float = Field(10.0, gt=0, description="images from which a concept's co-occurrence counts for half")
-    hybrid_redundancy: float = Field(
-        1.0, ge=0, le=100, description="how far concepts of the same images share weight; 0: not at all"
-    )
-    transe_preset: Literal["fast", "paper"] = Field("fast", description="`fast`, or the `paper`'s 6000 epochs at d = 512")
-    transe_epochs: int | None = Field(None, ge=1, description="passes over the triples; default: the preset's")
-    transe_seed: int = Field(42, ge=0, description="seed of the vectors' start and of sampling")
+    representations: List = Field((DEFAULT_REPRESENTATION,), min_length=1, description="what snapshots hold, beside `noise`")
 
     append_every_s: float = Field(
         0,
@@ -117,15 +107,12 @@ class Settings(BaseSettings):
     drain_s: float = Field(1, ge=0, le=10, description="seconds after SIGTERM in which /readyz says 503 and all else is answered")
     stop_s: int = Field(20, ge=1, description="seconds after SIGTERM in which the process has ended")
 
-    @field_validator("semantic_types", "trusted_hosts", "representations", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    _others: dict[str, Any] = PrivateAttr(default_factory=lambda: _other_variables())
 
-    @field_validator("linker_prior", mode="before")
-    @classmethod
-    def _none_if_empty(cls, value: object) -> object:
-        return value or None
+    @property
+    def others(self) -> Mapping[str, Any]:
+        """What is set under names that no field has: of a linker, of a representation, or misspelt; names without `KG_`."""
+        return self._others
 
     @property
     def store_url(self) -> str:
@@ -158,6 +145,19 @@ class Settings(BaseSettings):
         return self.keys_file or self.data / "keys.json"
 
 
+class Variable(NamedTuple):
+    """A setting as it is shown: `KG_…`, its default, what it does."""
+
+    name: str
+    default: str
+    meaning: str
+
+    @property
+    def key(self) -> str:
+        """As `Settings.others` has it."""
+        return self.name.removeprefix(PREFIX).lower()
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Reads the settings; an override that is None leaves the setting as it is.
 
@@ -165,29 +165,76 @@ def load_settings(**overrides: Any) -> Settings:
         InvalidInput: naming the first variable with an unusable value.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    own = {name: value for name, value in given.items() if name in Settings.model_fields}
     try:
-        return Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **given)
+        settings = Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **own)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(
-            f"{PREFIX}{name.upper()}={first['input']!r:.80}: {first['msg']}", hint="kg-service settings lists them all"
-        ) from error
+        raise _unusable(error, PREFIX) from error
+    settings._others.update({name: value for name, value in given.items() if name not in own})
+    return settings
 
 
-def unknown_variables() -> list[str]:
-    """`KG_…` variables that set nothing: misspelt, or of another program."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+def with_settings(start: Parameters, prefix: str, settings: Settings) -> Parameters:
+    """`start` with what is set of its fields as `KG_<PREFIX>_<FIELD>`.
+
+    Raises:
+        InvalidInput: naming the first variable with an unusable value.
+    """
+    values = {field.name: getattr(start, field.name) for field in fields(start)}
+    for name in _meanings(type(start)):
+        values[name] = settings.others.get(f"{prefix}_{name}", values[name])
+    try:
+        changed: Parameters = _adapter(type(start)).validate_python(values)
+    except ValidationError as error:
+        raise _unusable(error, f"{PREFIX}{prefix}_") from error
+    return changed
 
 
-def settings_table() -> str:
-    """All settings as a Markdown table."""
-    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *_rows()])
+@functools.cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-def _rows() -> Iterator[str]:
+def own_variables() -> Iterator[Variable]:
+    """The settings that are declared here."""
     for name, field in Settings.model_fields.items():
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        shown = f"`{default}`" if default not in (None, "") and not isinstance(default, SecretStr) else ""
-        yield f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |"
+        yield _variable(name, field.default, field.description or "")
+
+
+def variables_of(start: DataclassInstance, prefix: str) -> Iterator[Variable]:
+    """The settings that a dataclass declares, with the values of `start` as defaults."""
+    for name, meaning in _meanings(type(start)).items():
+        yield _variable(f"{prefix}_{name}", getattr(start, name), meaning)
+
+
+def _variable(name: str, default: object, meaning: str) -> Variable:
+    shown = "" if default is None or isinstance(default, SecretStr) else default
+    return Variable(f"{PREFIX}{name}".upper(), ",".join(shown) if isinstance(shown, tuple) else str(shown), meaning)
+
+
+@functools.cache
+def _meanings(kind: type[Any]) -> dict[str, str]:
+    """The fields that can be set, with what they mean."""
+    found: dict[str, str] = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        for each in getattr(hint, "__metadata__", ()):
+            if isinstance(each, FieldInfo) and each.description:
+                found[name] = each.description
+    return found
+
+
+def _unusable(error: ValidationError, prefix: str) -> InvalidInput:
+    first = error.errors()[0]
+    name = f"{prefix}{'.'.join(str(part) for part in first['loc'])}".upper()
+    return InvalidInput(f"{name}={first['input']!r:.80}: {first['msg']}", hint="kg-service settings lists them all")
+
+
+def _other_variables() -> dict[str, Any]:
+    """`KG_…` variables that no field of `Settings` has, by their names without it."""
+    secrets = {file.name.lower(): file for file in SECRETS.glob("*")} if SECRETS.is_dir() else {}
+    prefix = PREFIX.lower()
+    found: dict[str, Any] = {name: file.read_text().strip() for name, file in secrets.items() if name.startswith(prefix)}
+    found |= DotEnvSettingsSource(Settings).env_vars
+    found |= EnvSettingsSource(Settings).env_vars
+    named = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix) and value is not None}
+    return {name: value for name, value in named.items() if name not in Settings.model_fields}

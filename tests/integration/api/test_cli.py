@@ -3,9 +3,12 @@
 import json
 import re
 import socket
+from contextlib import closing
 from importlib.metadata import version
 
 import pytest
+from kg_service.graph import open_store
+from kg_service.linking.linkers import LINKERS
 from kg_service.snapshot import SnapshotFolder
 
 NAMES = {"C0000001": "Pneumonia", "C0000002": "Pleural effusion", "C0000003": "Lung disease", "C0000004": "Pneumothorax"}
@@ -184,13 +187,30 @@ def test_a_snapshot_holds_the_representations_that_are_asked_for(folder, command
     assert (card["method"], card["epochs"], card["seed"], card["dimension"]) == ("transe", 2, 7, 128)
     assert "torch" in manifest.versions
     assert manifest.variants["concepts/dk"]["smoothing"] == 0
-    assert command("snapshot", "publish", "--data", folder, "--transe-preset", "slow")[0] == 2
+    assert command("snapshot", "publish", "--data", folder, "--set", "transe.preset=slow")[0] == 2
 
 
 def test_an_unknown_representation_is_refused_by_name(folder, command):
     code, _, complaint = command("snapshot", "publish", "--data", folder, "--representation", "word2vec")
     assert code == 2
     assert "word2vec" in complaint
+
+
+def test_a_linker_of_ones_own_compiles_its_index_and_links_as_it_is_set(tmp_path, rrf, captions, command, monkeypatch):
+    monkeypatch.setitem(LINKERS, "own", "support.own_linker:LINKER")
+    monkeypatch.setenv("KG_LINKER", "own")
+    data = tmp_path / "own"
+    assert command("vocabulary", "build", rrf, "--data", data)[0] == 0
+    assert {path.name for path in data.iterdir()} == {"vocabulary", "vocabulary.own.json"}
+    assert command("ingest", captions, "--data", data)[0] == 0
+    with closing(open_store(str(data / "graph.sqlite"))) as store:
+        found = {image.image_id: [(edge.cui, edge.linker) for edge in image.attributes] for image in store.images()}
+    assert found == {"a": [("C0000001", "own-3")], "b": [("C0000001", "own-3")], "c": [("C0000004", "own-3")]}
+    monkeypatch.setenv("KG_LINKER_LEAST_LETTERS", "10")
+    answer = json.loads(command("link", "Pneumonia, pneumothorax.", "--data", data, "--json")[1])
+    assert [mention["text"] for mention in answer["results"][0]["mentions"]] == ["pneumothorax"]
+    assert "| `KG_LINKER_LEAST_LETTERS` | `3` | letters of a word that is read |" in command("settings")[1].splitlines()
+    assert command("link", "x", "--data", data, "--linker", "dictionary")[0] == 2
 
 
 def test_a_key_is_shown_once_and_listed_without_its_secret(tmp_path, command):
@@ -226,6 +246,7 @@ def test_settings_are_printed_as_a_markdown_table(command):
         ("snapshot", "verify", "latest"),
         ("vocabulary", "build", "nothing"),
         ("serve", "--port", "70000"),
+        ("serve", "--linker", "magic"),
     ],
 )
 def test_what_can_not_be_done_is_one_line_a_hint_and_2(tmp_path, monkeypatch, command, arguments):

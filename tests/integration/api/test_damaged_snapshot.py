@@ -114,4 +114,4 @@ def test_doctor_names_the_damage(command, data, vocabulary_folder, snapshots):
     flip(data / "snapshots" / snapshots[-1] / "images.id_bytes.npy")
     code, out, err = command("doctor", "--data", data, "--vocabulary", vocabulary_folder)
     assert code
-    assert "is not the file that was published" in out + err
+    assert "does not match its SHA-256" in out + err

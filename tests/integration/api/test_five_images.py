@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from kg_service.api.application import create_app
-from kg_service.config import Settings
+from kg_service.config import load_settings
 from nbclip import codec
 from starlette.testclient import TestClient
 
@@ -18,7 +18,7 @@ CUIS = {"a": [PNEUMONIA], "b": [PNEUMONIA, EFFUSION], "c": [LUNG], "d": [FRACTUR
 
 @pytest.fixture
 def client(tmp_path, vocabulary_folder):
-    settings = Settings(data=tmp_path, vocabulary=vocabulary_folder, hybrid_smoothing=0, trusted_hosts=("testserver",))
+    settings = load_settings(data=tmp_path, vocabulary=vocabulary_folder, hybrid_smoothing=0, trusted_hosts=("testserver",))
     with TestClient(create_app(settings)) as client:
         items = [{"image_id": image_id, "caption": f"image {image_id}", "cuis": cuis} for image_id, cuis in CUIS.items()]
         assert client.post("/images", json={"items": items}).json()["counts"] == {"created": 5}

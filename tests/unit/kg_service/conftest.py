@@ -6,10 +6,21 @@ C0000004 fracture has no parent
 a: pneumonia     b: pneumonia, effusion     c: lung disease     d: fracture     e: nothing
 """
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from kg_service.graph.store import Graph
 from nbclip.ids import caption_sha256
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """A folder that is flushed in no time, where the system has one: what a killed process leaves there is the same."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else tmp_path) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,21 @@
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
 import pytest
-from kg_service.config import Settings, load_settings, settings_table, unknown_variables
+from kg_service.config import Settings, load_settings, variables_of, with_settings
 from nbclip.errors import InvalidInput
+from pydantic import Field
+
+
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """Parameters as a representation declares them; `form` can't be set."""
+
+    form: str = "dk"
+    weight: Annotated[float, Field(ge=0, le=1, description="of a concept")] = 0.5
+    file: Annotated[Path | None, Field(description="where it is")] = None
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +54,7 @@ def test_places_follow_the_data_folder_unless_set(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "http"), ("PORT", "65536"), ("LINKER", "magic"), ("SEND_TIMEOUT_S", "0"), ("MAX_CELLS", "0")],
+    [("PORT", "http"), ("PORT", "65536"), ("SEND_TIMEOUT_S", "0"), ("MAX_CELLS", "0")],
 )
 def test_an_unusable_value_is_named_with_its_variable(monkeypatch, name, value):
     monkeypatch.setenv(f"KG_{name}", value)
@@ -47,24 +62,39 @@ def test_an_unusable_value_is_named_with_its_variable(monkeypatch, name, value):
         load_settings()
 
 
-def test_a_misspelt_variable_is_found(monkeypatch):
-    monkeypatch.setenv("KG_PROT", "1")
-    monkeypatch.setenv("KG_PORT", "1")
-    assert unknown_variables() == ["KG_PROT"]
-
-
 def test_an_idle_connection_outlives_a_training_step():
     assert Settings().keep_alive_s >= 620
 
 
-def test_the_table_has_every_setting_with_its_meaning():
-    rows = settings_table().splitlines()[2:]
-    assert [row.split("`")[1].removeprefix("KG_").lower() for row in rows] == list(Settings.model_fields)
-    assert all(row.rstrip(" |").split(" | ")[-1] for row in rows)
+def test_a_dataclass_takes_what_is_set_of_its_described_fields(monkeypatch, empty_folder):
+    secrets = empty_folder / "secrets"
+    secrets.mkdir()
+    (secrets / "kg_bag_file").write_text("/from/secret\n")
+    monkeypatch.setattr("kg_service.config.SECRETS", secrets)
+    (empty_folder / ".env").write_text("KG_BAG_WEIGHT=0.25\nKG_BAG_FORM=other\nBAG_FILE=x\n")
+    assert with_settings(Bag(), "bag", load_settings()) == Bag(weight=0.25, file=Path("/from/secret"))
+    monkeypatch.setenv("KG_BAG_WEIGHT", "0.75")
+    settings = load_settings()
+    assert with_settings(Bag(form="dk_ek"), "bag", settings) == Bag("dk_ek", 0.75, Path("/from/secret"))
+    assert with_settings(Bag(), "bag", load_settings(bag_weight=1)) == Bag("dk", 1.0, Path("/from/secret"))
+    assert with_settings(Bag(), "bag_of", settings) == Bag()
+    monkeypatch.delenv("KG_BAG_WEIGHT")
+    assert with_settings(Bag(), "bag", pickle.loads(pickle.dumps(settings))).weight == 0.75
 
 
-def test_an_empty_prior_is_none(monkeypatch):
-    monkeypatch.setenv("KG_LINKER_PRIOR", "")
-    assert load_settings().linker_prior is None
-    monkeypatch.setenv("KG_LINKER_PRIOR", "somewhere")
-    assert str(load_settings().linker_prior) == "somewhere"
+def test_an_unusable_value_of_a_dataclass_is_named_with_its_variable(monkeypatch):
+    monkeypatch.setenv("KG_BAG_WEIGHT", "2")
+    with pytest.raises(InvalidInput, match=r"KG_BAG_WEIGHT='2': Input should be less than or equal to 1.*kg-service settings"):
+        with_settings(Bag(), "bag", load_settings())
+
+
+def test_variables_of_a_dataclass_are_its_described_fields_with_their_defaults():
+    shown = [("KG_BAG_WEIGHT", "0.25", "of a concept"), ("KG_BAG_FILE", "", "where it is")]
+    assert list(variables_of(Bag(weight=0.25), "bag")) == shown
+
+
+def test_what_no_field_has_is_kept_by_name(monkeypatch, empty_folder):
+    (empty_folder / ".env").write_text("KG_PROT=1\nKG_EMPTY\nOTHER=2\nKG_PORT=3\n")
+    monkeypatch.setenv("KG_Hots", "x")
+    assert load_settings(sack=4).others == {"prot": "1", "hots": "x", "sack": 4}
+    assert Settings().others == {"prot": "1", "hots": "x"}

@@ -33,6 +33,7 @@ from kg_service.api.routes.neo4j_browser import neo4j_browser
 from kg_service.api.serving import metrics
 from kg_service.api.serving.limits import Gate, Places
 from kg_service.api.serving.request_log import RequestLog
+from kg_service.app.sweep import sweep
 from kg_service.app.upkeep import Upkeep
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
@@ -101,6 +102,7 @@ def _no_failure() -> str | None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     wiring: Wiring = app.state.wiring
+    await run_in_threadpool(sweep, wiring.settings)
     # Without asking the store, which may keep us waiting, and without the linker, whose libraries take a second: targets need
     # neither, readiness asks both.
     for name, error in (await run_in_threadpool(wiring.local_failures)).items():

@@ -23,7 +23,8 @@ from kg_service.api.application import create_app
 from kg_service.api.serving.connection import Protocol
 from kg_service.api.serving.connection_limits import connection_limits
 from kg_service.app.keys import refuse_open_bind
-from kg_service.config import Settings, unknown_variables
+from kg_service.app.settings import check_settings, unknown_variables
+from kg_service.config import Settings
 from kg_service.errors import WrongCredentials
 from kg_service.graph import probe
 
@@ -34,12 +35,13 @@ def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then ends with status 0.
 
     Raises:
-        InvalidInput: it would listen to others without a key, or the address is taken.
+        InvalidInput: it would listen to others without a key, the address is taken, or a setting is not usable.
         WrongCredentials: the graph store refuses the login.
     """
     refuse_open_bind(settings)
+    check_settings(settings)
     _refuse_wrong_login(settings)
-    for name in unknown_variables():
+    for name in unknown_variables(settings):
         structlog.get_logger().warning("this variable sets nothing", variable=name, hint="kg-service settings lists them all")
     # A batch's product is too small to share out among cores, and requests share them already.
     with threadpool_limits(1), _listening(settings) as listener:

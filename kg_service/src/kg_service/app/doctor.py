@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.app.keys import read_keys, refuse_open_bind
+from kg_service.app.settings import check_settings, unknown_variables
 from kg_service.app.wiring import Wiring, open_graph
-from kg_service.config import Settings, unknown_variables
+from kg_service.config import Settings
+from kg_service.linking.linkers import linker_settings, paths_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def _look(name: str, look: Callable[[Wiring], str], wiring: Wiring) -> Finding:
 
 
 def _settings(wiring: Wiring) -> str:
-    unknown = unknown_variables()
+    check_settings(wiring.settings)
+    unknown = unknown_variables(wiring.settings)
     if unknown:
         raise InvalidInput(f"no such setting: {', '.join(unknown)}", hint="unset or correct them; kg-service settings lists all")
     return f"data in {wiring.settings.data}"
@@ -60,8 +63,9 @@ def _vocabulary(wiring: Wiring) -> str:
 
 
 def _linker(wiring: Wiring) -> str:
-    prior = wiring.settings.linker_prior
-    return f"{wiring.linker.name} (prior in {prior})" if prior else wiring.linker.name
+    places = paths_of(linker_settings(wiring.settings))
+    shown = ", ".join(f"{name} in {place}" for name, place in places.items())
+    return f"{wiring.linker.name} ({shown})" if shown else wiring.linker.name
 
 
 def _graph(wiring: Wiring) -> str:
@@ -77,7 +81,7 @@ def _graph(wiring: Wiring) -> str:
 
 
 def _snapshot(wiring: Wiring) -> str:
-    snapshot = wiring.snapshots.open(wiring.snapshots.current())
+    snapshot = wiring.snapshots.open(wiring.snapshots.published_last())
     appended = snapshot.manifest.appended
     images = f"{snapshot.manifest.images} images" + (f" ({appended.images} appended)" if appended else "")
     return f"{snapshot.id[:12]}… with {images} is served, {len(wiring.snapshots.ids())} held"

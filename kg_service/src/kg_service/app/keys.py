@@ -15,7 +15,7 @@ from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.config import Settings
-from kg_service.storage.durable import write_file
+from kg_service.storage.replacement import write_file
 
 Scope = Literal["read", "ingest", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kg_service.config import Settings
+from kg_service.linking.linkers import linker_settings, paths_of
 
 
 def without_own_paths(text: str, settings: Settings) -> str:
@@ -20,7 +21,7 @@ def without_own_paths(text: str, settings: Settings) -> str:
 def _folders(settings: Settings) -> set[Path]:
     scheme, separator, rest = settings.store_url.partition("://")
     store = Path(rest if separator else scheme).expanduser()
-    files = [store, settings.vocabulary_folder, settings.keys_path, *([settings.linker_prior] if settings.linker_prior else [])]
+    files = [store, settings.vocabulary_folder, settings.keys_path, *paths_of(linker_settings(settings)).values()]
     named = [settings.data, Path.home(), *(file.parent for file in files)]
     return {folder for each in named for folder in _forms(each) if len(folder.parts) > 1}
 

@@ -22,12 +22,13 @@ import structlog
 from nbclip.errors import NBClipError, Unavailable
 
 from kg_service.app.logging import configure_logging
+from kg_service.app.sweep import sweep
 from kg_service.app.wiring import open_graph
 from kg_service.config import Settings
 from kg_service.jobs.model import PublishOrder
 from kg_service.jobs.spool import has_work, reasons_kept
 from kg_service.jobs.tidying import tidy
-from kg_service.linking.settings import linker_settings
+from kg_service.linking.linkers import linker_settings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import open_vocabulary
 
@@ -97,12 +98,7 @@ class Upkeep:
 
     def _tidy(self) -> None:
         settings = self._settings
-        tidy(
-            settings.jobs_folder,
-            failed_days=settings.keep_failed_days,
-            ended=settings.keep_jobs,
-            receiving_s=settings.job_timeout_s,
-        )
+        tidy(settings.jobs_folder, failed_days=settings.keep_failed_days, ended=settings.keep_jobs)
 
     def _is_due(self) -> bool:
         """Whether the current snapshot has a large share of appended images; True once for each."""
@@ -146,7 +142,7 @@ def ingest_now(settings: Settings) -> None:
     """All bulk ingests that wait."""
     from kg_service.jobs.work import work
     from kg_service.linking.builder import build_linker
-    from kg_service.snapshot.hierarchy import warn_before_ingest
+    from kg_service.snapshot.vocabulary_check import warn_before_ingest
 
     jobs = settings.jobs_folder
     with ExitStack() as opened:
@@ -196,6 +192,7 @@ def _run(name: str, work: Callable[[Settings], None], settings: Settings) -> Non
     """In the process: a foreseen error is one line, and the exit status of its class."""
     configure_logging(settings.log_format)
     os.nice(_NICENESS)
+    sweep(settings)
     try:
         work(settings)
     except NBClipError as error:

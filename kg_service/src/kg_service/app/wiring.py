@@ -12,9 +12,10 @@ from kg_service.app.readiness import failures
 from kg_service.config import Settings
 from kg_service.graph import open_store
 from kg_service.graph.store import GraphStore
+from kg_service.linking.linkers import linker_settings
 from kg_service.linking.model import Linker
 from kg_service.linking.semantic_groups import groups_of
-from kg_service.linking.settings import LinkerSettings, linker_settings
+from kg_service.linking.settings import LinkerSettings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 

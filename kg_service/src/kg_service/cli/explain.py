@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 from nbclip.ids import check_image_id
 from nbclip.schemas.explanations import MAX_CONTRIBUTIONS, MAX_NEIGHBOURS
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
-from kg_service.cli.options import Data, VocabularyFolder
+from kg_service.cli.options import Data, VocabularyFolder, settings_of
 from kg_service.cli.shown.console import stdout
 from kg_service.cli.shown.explanations import explanation_lines, neighbour_table
-from kg_service.config import load_settings
 
 SnapshotOption = Annotated[str | None, typer.Option(help="Snapshot id; default: the current one.")]
 KnowledgeOption = Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without it; noise: the control.")]
@@ -25,7 +24,7 @@ def explain(
     other_id: Annotated[str, typer.Argument(metavar="B", help="Id of the other image.")],
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
-    representation: RepresentationOption = "hybrid",
+    representation: RepresentationOption = DEFAULT_REPRESENTATION,
     limit: Annotated[int, typer.Option(min=1, max=MAX_CONTRIBUTIONS, help="Number of parts to list.")] = 20,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
@@ -38,7 +37,7 @@ def explain(
     from kg_service.app.wiring import Wiring
     from kg_service.snapshot import explain as explain_pair
 
-    with closing(Wiring(load_settings(data=data, vocabulary=vocabulary))) as wiring:
+    with closing(Wiring(settings_of(data=data, vocabulary=vocabulary))) as wiring:
         answer = explain_pair(
             wiring.snapshots.open(snapshot),
             check_image_id(image_id),
@@ -60,7 +59,7 @@ def neighbours(
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=MAX_NEIGHBOURS, help="Number of neighbours.")] = 10,
     snapshot: SnapshotOption = None,
     knowledge: KnowledgeOption = "dk_ek",
-    representation: RepresentationOption = "hybrid",
+    representation: RepresentationOption = DEFAULT_REPRESENTATION,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     json: Annotated[bool, typer.Option("--json", help="Print what `GET /v1/images/ID/neighbours` answers.")] = False,
@@ -72,7 +71,7 @@ def neighbours(
     from kg_service.app.wiring import Wiring
     from kg_service.snapshot import find_neighbours
 
-    with closing(Wiring(load_settings(data=data, vocabulary=vocabulary))) as wiring:
+    with closing(Wiring(settings_of(data=data, vocabulary=vocabulary))) as wiring:
         answer = find_neighbours(
             wiring.snapshots.open(snapshot),
             check_image_id(image_id),

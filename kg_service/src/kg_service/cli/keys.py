@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kg_service.cli.options import Data, KeysFile
+from kg_service.cli.options import Data, KeysFile, settings_of
 from kg_service.cli.shown.console import stderr
-from kg_service.config import load_settings
 
 keys_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke the service's keys.")
 
@@ -26,7 +25,7 @@ def add(
     """
     from kg_service.app.keys import add_key
 
-    settings = load_settings(data=data, keys_file=keys_file)
+    settings = settings_of(data=data, keys_file=keys_file)
     secret = add_key(settings.keys_path, name, scope)
     stderr().print(f"stored in {settings.keys_path}; keep this key, it will not be shown again:", soft_wrap=True)
     typer.echo(secret)
@@ -37,7 +36,7 @@ def list_keys(data: Data = None, keys_file: KeysFile = None) -> None:
     """List the names and scopes of the keys."""
     from kg_service.app.keys import read_keys
 
-    path = load_settings(data=data, keys_file=keys_file).keys_path
+    path = settings_of(data=data, keys_file=keys_file).keys_path
     for key in read_keys(path) if path.exists() else ():
         typer.echo(f"{key.name} {','.join(key.scopes)} sha256:{key.sha256[:12]}…")
 
@@ -50,4 +49,4 @@ def remove(name: Annotated[str, typer.Argument(help="Owner of the key.")], data:
     """
     from kg_service.app.keys import remove_key
 
-    remove_key(load_settings(data=data, keys_file=keys_file).keys_path, name)
+    remove_key(settings_of(data=data, keys_file=keys_file).keys_path, name)

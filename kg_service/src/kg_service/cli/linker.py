@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from nbclip.errors import InvalidInput
 
-from kg_service.cli.options import Column, Data, FileFormat, LinkerName, Prior, VocabularyFolder, columns, end_if_bad
+from kg_service.cli.options import Column, Data, FileFormat, LinkerName, Prior, VocabularyFolder, columns, end_if_bad, settings_of
 from kg_service.cli.shown.console import complain, progress_bar, stderr, stdout
 from kg_service.cli.shown.mentions import evaluation_tables, score_rows, score_table
-from kg_service.config import load_settings
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
-from kg_service.linking.settings import linker_settings
-from kg_service.storage.durable import write_file
+from kg_service.storage.replacement import write_file
+from kg_service.storage.sweeping import noted
 from kg_service.vocabulary.model import BadRow
 
 if TYPE_CHECKING:
@@ -57,28 +56,31 @@ def fit(
 
     `kg-service linker fit captions.csv`
     """
-    from kg_service.linking.builder import build_linker, open_dictionary_linker, prior_folder
-    from kg_service.linking.dictionary.prior import save_prior
+    from kg_service.linking.dictionary.linker import LINKER, open_dictionary_linker
+    from kg_service.linking.dictionary.prior import prior_folder, save_prior
     from kg_service.linking.fitting.evaluation import findable, kept_names, score, split_by_hash
     from kg_service.linking.fitting.learning import learn
+    from kg_service.linking.linkers import settings_of_kind
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = load_settings(data=data, vocabulary=vocabulary)
+    settings = settings_of(data=data, vocabulary=vocabulary)
     target = out or prior_folder(settings.vocabulary_folder)
     _refuse_target(target, settings.linker, replace_prior)
     captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis))
     _refuse_mixture(file, captions)
     known = open_vocabulary(settings.vocabulary_folder)
     _check_labels(file, captions, known)
-    chosen = replace(linker_settings(settings), prior="")
+    chosen = replace(settings_of_kind(LINKER, settings), prior=None)
     learned_from, held_out = split_by_hash(captions, holdout)
     if not learned_from:
         raise InvalidInput(f"{file}: no caption to learn from", hint="give more captions, or lower --holdout")
     with progress_bar() as progress:
         progress.add_task(f"fitting to {len(learned_from)} captions", total=None)
         unfitted = open_dictionary_linker(known, chosen)
-        save_prior(learn(learned_from, unfitted), target, known, linker=unfitted.name, captions=len(learned_from))
-        fitted = build_linker("dictionary", known, replace(chosen, prior=str(target)))
+        learned = learn(learned_from, unfitted)
+        with noted(target.parent, settings.data):
+            save_prior(learned, target, known, linker=unfitted.name, captions=len(learned_from))
+        fitted = open_dictionary_linker(known, replace(chosen, prior=target))
         wanted, with_spans = findable(known, chosen.semantic_types), _with_spans(captions)
         before, after = (score(held_out, linker, wanted, with_spans) for linker in (unfitted, fitted))
         kept = kept_names(held_out, unfitted, fitted)
@@ -112,9 +114,10 @@ def evaluate_linker(
     """
     from kg_service.linking.builder import build_linker
     from kg_service.linking.fitting.evaluation import THRESHOLDS, evaluate, findable, trace_curve
+    from kg_service.linking.linkers import linker_settings
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = load_settings(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
+    settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis))
     known, chosen = open_vocabulary(settings.vocabulary_folder), linker_settings(settings)
 
@@ -130,7 +133,9 @@ def evaluate_linker(
             found = replace(found, curve=trace_curve(captions, linker_at, wanted, thresholds))
     _show(found)
     if json_file is not None:
-        write_file(json_file, json.dumps(_figures(found, settings.show_names), indent=1, ensure_ascii=False).encode() + b"\n")
+        figures = json.dumps(_figures(found, settings.show_names), indent=1, ensure_ascii=False)
+        with noted(json_file.parent, settings.data):
+            write_file(json_file, figures.encode() + b"\n")
     end_if_bad(bad, len(bad), max_bad, kept="used")
 
 

@@ -32,6 +32,7 @@ from kg_service.cli.options import (
     VocabularyFolder,
     columns,
     end_if_bad,
+    settings_of,
 )
 from kg_service.cli.shown.console import (
     build_table,
@@ -47,7 +48,7 @@ from kg_service.cli.shown.console import (
 )
 from kg_service.cli.shown.mentions import coloured, mention_table
 from kg_service.cli.snapshot import snapshot_app
-from kg_service.config import load_settings, settings_table
+from kg_service.config import load_settings
 
 _WALK, _LINK, _INSPECT, _GRAPH = "The walk, in order", "Link", "Inspect", "Graph and keys"
 _ORDER = (
@@ -137,12 +138,12 @@ def build(
 
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
-    from kg_service.linking.builder import build_linker
+    from kg_service.linking.linkers import linker_kind
     from kg_service.vocabulary.builder import build_vocabulary
     from kg_service.vocabulary.model import VocabularyFilters
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = load_settings(data=data, vocabulary=vocabulary)
+    settings = settings_of(data=data, vocabulary=vocabulary)
     given = {"sources": source, "semantic_types": semantic_type, "languages": language, "suppress": suppress}
     chosen = {name: tuple(values) for name, values in given.items() if values}
     is_a_from = (*(("rela", "rel") if is_a == "both" else (is_a,)), *(("part_of",) if part_of else ()))
@@ -151,8 +152,8 @@ def build(
         report = build_vocabulary(
             rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
         )
-        progress.add_task("name index", total=None)
-        build_linker("dictionary", open_vocabulary(settings.vocabulary_folder))
+        progress.add_task(f"index of the {settings.linker} linker", total=None)
+        linker_kind(settings.linker).compile(open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
     if not report.is_a:
         stderr().print("no is_a edge found, so dk_ek will equal dk; check MRREL and --is-a", soft_wrap=True)
@@ -183,13 +184,13 @@ def ingest(
     from kg_service.app.wiring import open_graph
     from kg_service.ingest.pipeline import ingest_file
     from kg_service.ingest.readers import ReadOptions
+    from kg_service.linking.linkers import linker_settings
     from kg_service.linking.parallel import parallel_linker
-    from kg_service.linking.settings import linker_settings
     from kg_service.snapshot import SnapshotFolder
-    from kg_service.snapshot.hierarchy import warn_before_ingest
+    from kg_service.snapshot.vocabulary_check import warn_before_ingest
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = load_settings(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
+    settings = settings_of(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
     warn_before_ingest(SnapshotFolder(settings.snapshots_folder), known)
     linking = parallel_linker(settings.linker, known, linker_settings(settings), settings.linker_workers)
@@ -256,7 +257,7 @@ def copy_graph(
     from kg_service.graph import require_store
     from kg_service.graph.exports.transfer import copy
 
-    settings = load_settings(data=data)
+    settings = settings_of(data=data)
     require_store(source)
     with (
         closing(open_graph(settings, source, bulk=True, read_only=True)) as old,
@@ -291,11 +292,16 @@ def export(
     from kg_service.graph import require_store
     from kg_service.graph.exports.neo4j_admin import export_neo4j_admin, import_commands
     from kg_service.graph.exports.parquet import export_parquet
+    from kg_service.storage.sweeping import noted
 
-    settings = load_settings(data=data, store=store)
+    settings = settings_of(data=data, store=store)
     require_store(settings.store_url)
     write = {"neo4j-admin": export_neo4j_admin, "parquet": export_parquet}[format]
-    with closing(open_graph(settings, bulk=True, read_only=True)) as graph, progress_bar() as progress:
+    with (
+        noted(folder.parent, settings.data),
+        closing(open_graph(settings, bulk=True, read_only=True)) as graph,
+        progress_bar() as progress,
+    ):
         counts = write(graph, folder, on_images=image_progress(progress, str(folder), graph.counts().images))
     stdout().print(counts_table({folder.name: counts}))
     if format == "neo4j-admin":
@@ -324,10 +330,10 @@ def link(
     """
     from kg_service.linking.answer import link_answer
     from kg_service.linking.builder import build_linker
-    from kg_service.linking.settings import linker_settings
+    from kg_service.linking.linkers import linker_settings
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = load_settings(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
+    settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
     opened = build_linker(settings.linker, known, linker_settings(settings))
     answer = link_answer([text], opened, known, with_names=settings.show_names)
@@ -342,6 +348,8 @@ def link(
 @app.command(rich_help_panel=_INSPECT)
 def settings() -> None:
     """Print every setting with its default, as a Markdown table."""
+    from kg_service.app.settings import settings_table
+
     typer.echo(settings_table())
 
 
@@ -350,7 +358,7 @@ def doctor(data: Data = None, store: Store = None, vocabulary: VocabularyFolder 
     """Check every part of the data folder and name the next command."""
     from kg_service.app.doctor import examine
 
-    findings = examine(load_settings(data=data, store=store, vocabulary=vocabulary, keys_file=keys_file))
+    findings = examine(settings_of(data=data, store=store, vocabulary=vocabulary, keys_file=keys_file))
     todo = [finding.hint for finding in findings if not finding.well]
     for finding in findings:
         stdout().print(finding_line(finding), soft_wrap=True)

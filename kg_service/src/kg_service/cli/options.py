@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from nbclip.errors import InvalidInput
 
+from kg_service.app.sweep import sweep
 from kg_service.cli.shown.console import complain, stderr
+from kg_service.config import Settings, load_settings
 from kg_service.ingest.readers import Format
-from kg_service.linking.settings import LinkerKind
+from kg_service.linking.linkers import LINKERS
 from kg_service.vocabulary.model import BadRow
 
 _BAD_ROWS_SHOWN = 20
@@ -29,12 +31,21 @@ VocabularyFolder = Annotated[
     typer.Option("--vocabulary", help="Compiled vocabulary; default: vocabulary/ in the data folder.", rich_help_panel=_PANEL),
 ]
 Prior = Annotated[Path | None, typer.Option("--prior", help="Prior made by `linker fit`; default: none.", rich_help_panel=_PANEL)]
-LinkerName = Annotated[LinkerKind | None, typer.Option("--linker", help="Which linker to use.", rich_help_panel=_PANEL)]
+LinkerName = Annotated[
+    str | None, typer.Option("--linker", help=f"Which linker to use: {', '.join(LINKERS)}.", rich_help_panel=_PANEL)
+]
 KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in the data folder.", rich_help_panel=_PANEL)]
 FileFormat = Annotated[Format | None, typer.Option(help="Format of the file; default: by its name.")]
 Column = Annotated[
     list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column to read a field from, such as caption=text.")
 ]
+
+
+def settings_of(**options: Any) -> Settings:
+    """The settings of a command with these options, once what killed commands left is removed; errors as `load_settings`."""
+    settings = load_settings(**options)
+    sweep(settings)
+    return settings
 
 
 def columns(pairs: Iterable[str]) -> dict[str, str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from nbclip.errors import BrokenArtefact
-from nbclip.schemas.targets import Knowledge
+from nbclip.errors import BrokenArtefact, InvalidInput
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
-from kg_service.cli.options import Data, Store, VocabularyFolder
+from kg_service.cli.options import Data, Store, VocabularyFolder, settings_of
 from kg_service.cli.shown.console import append_lines, complain, part_text, stderr
-from kg_service.config import load_settings
+from kg_service.config import variables_of
+from kg_service.representations.methods import METHODS, method_named
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Publish immutable snapshots of the graph; targets come from them.")
 
@@ -25,9 +27,12 @@ def publish_snapshot(
     dataset: Annotated[str | None, typer.Option(help="Only images of this dataset.")] = None,
     split: Annotated[str | None, typer.Option(help="Only images of this split.")] = None,
     representation: Annotated[
-        list[str] | None, typer.Option(help="hybrid, concepts or transe; repeatable. Default: hybrid.")
+        list[str] | None, typer.Option(help=f"{', '.join(METHODS)}; repeatable. Default: {DEFAULT_REPRESENTATION}.")
     ] = None,
-    transe_preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="Training preset of transe.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME.PARAMETER=VALUE", help="Set a parameter, such as transe.preset=paper; repeatable."),
+    ] = None,
 ) -> None:
     """Freeze the graph into a snapshot, make it the current one and print its id; the same graph gives the same id.
 
@@ -38,12 +43,12 @@ def publish_snapshot(
     from kg_service.snapshot import SnapshotFolder
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = load_settings(
+    settings = settings_of(
         data=data,
         store=store,
         vocabulary=vocabulary,
-        transe_preset=transe_preset,
         representations=tuple(representation or ()) or None,
+        **_parameters(parameter or ()),
     )
     known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
@@ -57,6 +62,24 @@ def publish_snapshot(
     typer.echo(new_id)
 
 
+def _parameters(pairs: Iterable[str]) -> dict[str, str]:
+    """Settings, from `NAME.PARAMETER=VALUE`.
+
+    Raises:
+        InvalidInput: a representation, or a parameter of it, is not known.
+    """
+    found = {}
+    for pair in pairs:
+        place, separator, value = pair.partition("=")
+        name, _, parameter = place.partition(".")
+        method = method_named(name)
+        known = [variable.key.removeprefix(f"{method.name}_") for variable in variables_of(method.settings, method.name)]
+        if not separator or parameter not in known:
+            raise InvalidInput(f"--set {pair}: not NAME.PARAMETER=VALUE", hint=f"parameters of {name}: {', '.join(known)}")
+        found[f"{method.name}_{parameter}"] = value
+    return found
+
+
 @snapshot_app.command("append")
 def append_to_snapshot(data: Data = None, store: Store = None) -> None:
     """Add the graph's new images to the current snapshot without refitting, and print the new id.
@@ -68,7 +91,7 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.append import append, with_elsewhere
 
-    settings = load_settings(data=data, store=store)
+    settings = settings_of(data=data, store=store)
     snapshots = SnapshotFolder(settings.snapshots_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id, counts = append(graph, snapshots)
@@ -84,7 +107,7 @@ def list_snapshots(data: Data = None) -> None:
     """List the snapshots, the current one first, and name those with a damaged manifest."""
     from kg_service.snapshot import SnapshotFolder
 
-    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    folder = SnapshotFolder(settings_of(data=data).snapshots_folder)
     for held, manifest in folder.manifests():
         if isinstance(manifest, BrokenArtefact):
             typer.echo(f"{held} damaged")
@@ -103,7 +126,7 @@ def verify_snapshot(
     """Check the size and SHA-256 of every file of one snapshot or of all; exits with 1 if one is damaged."""
     from kg_service.snapshot import SnapshotFolder
 
-    folder = SnapshotFolder(load_settings(data=data).snapshots_folder)
+    folder = SnapshotFolder(settings_of(data=data).snapshots_folder)
     damaged = 0
     for held in [snapshot_id] if snapshot_id else folder.ids():
         try:
@@ -124,15 +147,18 @@ def write_embeddings(
     data: Data = None,
     snapshot_id: Annotated[str | None, typer.Option("--snapshot", help="Snapshot id.", show_default="current")] = None,
     knowledge: Annotated[Knowledge, typer.Option(help="dk_ek: with is_a; dk: without it; noise: the control.")] = "dk_ek",
-    representation: Annotated[str, typer.Option(help="A representation the snapshot holds.")] = "hybrid",
+    representation: Annotated[str, typer.Option(help="A representation the snapshot holds.")] = DEFAULT_REPRESENTATION,
 ) -> None:
     """Write the image vectors to a file, to train without a service: `targets.mode=snapshot`, `targets.file=FILE`."""
     from kg_service.snapshot import SnapshotFolder, embeddings_parts
-    from kg_service.storage.durable import write_file
+    from kg_service.storage.replacement import write_file
+    from kg_service.storage.sweeping import noted
 
-    snapshot = SnapshotFolder(load_settings(data=data).snapshots_folder).open(snapshot_id)
+    settings = settings_of(data=data)
+    snapshot = SnapshotFolder(settings.snapshots_folder).open(snapshot_id)
     content = b"".join(embeddings_parts(snapshot, knowledge, representation))
-    write_file(file, content)
+    with noted(file.parent, settings.data):
+        write_file(file, content)
     stderr().print(f"{snapshot.manifest.images} images, {representation}/{knowledge}, {len(content)} bytes", soft_wrap=True)
     typer.echo(snapshot.id)
 
@@ -150,5 +176,5 @@ def prune_snapshots(
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.pruning import prune
 
-    for removed in prune(SnapshotFolder(load_settings(data=data).snapshots_folder), keep):
+    for removed in prune(SnapshotFolder(settings_of(data=data).snapshots_folder), keep):
         typer.echo(removed)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kg_service.graph.store import Graph
+from kg_service.storage.csr import pointers
 
 Int64s = npt.NDArray[np.int64]
 
@@ -47,7 +48,7 @@ def assemble_graph(
         image_ids=tuple(image[1] for image in images),
         caption_sha256=tuple(image[2] for image in images),
         cuis=tuple(concepts[position][1] for position in np.flatnonzero(kept_M)),
-        attribute_indptr=np.concatenate(([0], np.cumsum(np.bincount(row_A, minlength=len(images))))).astype(np.int64),
+        attribute_indptr=pointers(np.bincount(row_A, minlength=len(images))),
         attribute_indices=column_A.astype(np.int32),
         is_a=np.stack(is_a, axis=1).astype(np.int32),
         linkers=tuple(sorted(linkers)),

@@ -6,8 +6,9 @@ The embedded store (SQLite) is the default; every store passes the one congruenc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -195,3 +196,29 @@ class GraphStore(Protocol):
 
     def close(self) -> None:
         """Releases files and connections; safe to call twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What opening a store may need beside its address (`stores.open_store`)."""
+
+    user: str = "neo4j"
+    password: str = field(default="", repr=False)
+    mirror: Path = Path("data/mirror")
+    bulk: bool = False
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreKind:
+    """All that the service has to know of a kind of store.
+
+    Attributes:
+        open: the store at an address, which may be made there.
+        probe: asks once whether it can be used, and makes nothing.
+        file: where on this machine it is kept; None: nowhere.
+    """
+
+    open: Callable[[str, Access], GraphStore]
+    probe: Callable[[str, Access], None]
+    file: Callable[[str], Path | None]

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kg_service.graph.store import OnConflict
 from kg_service.ingest.readers import Format, ReadOptions
-from kg_service.storage.durable import write_file
+from kg_service.storage.replacement import write_file
 
 Kind = Literal["ingest", "publish"]
 ORDER, PROGRESS, CANCELLED = "order.json", "progress.json", "cancelled"
@@ -151,4 +151,5 @@ class Job:
     def save(self, progress: Progress) -> None:
         """Writes how far it is; after a crash the file holds what it held before, or this."""
         # What is as it was is left out, so that earlier versions read the progress of their kind of job.
-        write_file(self.folder / PROGRESS, progress.model_dump_json(exclude_defaults=True).encode())
+        content = progress.model_dump_json(exclude_defaults=True).encode()
+        write_file(self.folder / PROGRESS, content, scratch=self.folder.parent)

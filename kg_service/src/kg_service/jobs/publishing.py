@@ -21,7 +21,9 @@ from nbclip.errors import NBClipError, Unavailable
 from kg_service.jobs.attempts import begin, fail
 from kg_service.jobs.model import ORDER, Job, Progress, PublishOrder, Received
 from kg_service.jobs.spool import is_cancelled, keeping, pending, put_off, read_job
-from kg_service.storage.durable import install, locked, new_folder
+from kg_service.storage.locks import locked
+from kg_service.storage.replacement import install
+from kg_service.storage.scratch import new_folder
 
 if TYPE_CHECKING:
     from kg_service.snapshot.publication import OnStage  # brings what serving does not need
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 Publish: TypeAlias = "Callable[[PublishOrder, OnStage], str]"
 """Publishes what was asked, telling its stages; returns the snapshot's id."""
 _LOOKS_EVERY_S = 0.5
+_LOCK = ".publishing.lock"
+"""Not that of bulk ingests, which are worked on beside."""
 
 
 def order_publication(jobs: Path, order: PublishOrder) -> Job:
@@ -54,7 +58,7 @@ def order_publication(jobs: Path, order: PublishOrder) -> Job:
 
 
 def publish_waiting(jobs: Path, publish: Publish, on_cancel: Callable[[], None]) -> None:
-    """Does what waits, one after another. A job that another process is at is left to it.
+    """Does what waits, one after another. Another process that works on the same folder is left to it.
 
     Args:
         jobs: the jobs folder.
@@ -62,12 +66,12 @@ def publish_waiting(jobs: Path, publish: Publish, on_cancel: Callable[[], None])
         on_cancel: is called from another thread once the one in work is cancelled, and may end the process.
 
     Raises:
-        Unavailable: the store is away, there is no room, or another process is at it; jobs are begun anew the next time.
+        Unavailable: the store is away, there is no room, or another process works here; jobs are begun anew the next time.
     """
-    while waiting := pending(jobs, "publish"):
-        with locked(waiting[0].folder, patience_s=0):
-            job = read_job(jobs, waiting[0].id)
-            if not job.is_over and begin(job):
+    with locked(jobs, patience_s=0, name=_LOCK):
+        while waiting := pending(jobs, "publish"):
+            job = waiting[0]
+            if not is_cancelled(job) and begin(job):
                 with _watched(job, on_cancel):
                     _take(job, publish)
 

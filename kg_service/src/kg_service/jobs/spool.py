@@ -11,7 +11,7 @@ from nbclip.errors import BrokenArtefact, Conflict, NBClipError, NotFound
 from pydantic import ValidationError
 
 from kg_service.jobs.model import CANCELLED, ORDER, PROGRESS, UNDONE, Job, Kind, Progress, Received
-from kg_service.storage.durable import new_folder, sync
+from kg_service.storage.replacement import remove_folder, sync
 
 _ID_DIGITS = 64
 keeping = threading.Lock()
@@ -86,11 +86,10 @@ def remove(job: Job) -> None:
         Conflict: it waits, or is at work.
         NotFound: somebody was faster.
     """
-    # Aside first: a removal that is cut short leaves no half of a job.
-    with keeping, new_folder(job.folder.parent) as aside:
+    with keeping:
         if not read_job(job.folder.parent, job.id).is_over:
             raise Conflict(f"job {job.id:.12}… is not over", hint=f"POST /v1/jobs/{job.id}/cancel ends it")
-        job.folder.rename(aside / job.id)
+        remove_folder(job.folder)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,9 +15,8 @@ from kg_service.jobs.spool import all_jobs, keeping, read_job, remove
 _DAY_S = 86_400.0
 
 
-def tidy(jobs: Path, *, failed_days: float, ended: int, receiving_s: float) -> None:
-    """Removes bodies of jobs that failed over `failed_days` days ago, jobs that ended before the last `ended` ones, and what a
-    process that was killed had begun to receive over `receiving_s` seconds ago.
+def tidy(jobs: Path, *, failed_days: float, ended: int) -> None:
+    """Removes bodies of jobs that failed over `failed_days` days ago, and jobs that ended before the last `ended` ones.
 
     A job without its body is still listed; sent again it goes on from where it was.
     """
@@ -32,9 +30,6 @@ def tidy(jobs: Path, *, failed_days: float, ended: int, receiving_s: float) -> N
     for job in sorted(over, key=_ended_at)[: max(0, len(over) - ended)]:
         with suppress(Conflict, NotFound):  # it goes on, or somebody was faster
             remove(job)
-    for folder in jobs.glob(".new.*"):
-        if now - _last_written(folder) > receiving_s:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_body(job: Job) -> None:
@@ -45,14 +40,9 @@ def _remove_body(job: Job) -> None:
 
 
 def _ended_at(job: Job) -> float:
-    """When a job was last written to."""
-    return _last_written(job.folder)
-
-
-def _last_written(folder: Path) -> float:
-    """Of the folder or a file in it, seconds of the epoch; 0 if it is gone."""
+    """When a job was last written to, seconds of the epoch; 0 if it is gone."""
     times = [0.0]
-    for path in (folder, *folder.rglob("*")):
+    for path in (job.folder, *job.folder.rglob("*")):
         with suppress(FileNotFoundError):
             times.append(path.stat().st_mtime)
     return max(times)

@@ -19,7 +19,7 @@ from kg_service.jobs.attempts import begin, fail
 from kg_service.jobs.model import IngestOrder, Job, Progress
 from kg_service.jobs.spool import is_cancelled, pending, put_off
 from kg_service.linking.model import Linker
-from kg_service.storage.durable import locked
+from kg_service.storage.locks import locked
 from kg_service.vocabulary.model import BadRow
 
 

@@ -18,7 +18,7 @@ from nbclip.schemas.linking import Assertion
 
 from kg_service.linking.builder import build_linker
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Linker, Mention
-from kg_service.linking.settings import LinkerKind, LinkerSettings
+from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 
 _PART = 512
@@ -45,18 +45,18 @@ class ParallelLinker:
 
 
 @contextmanager
-def parallel_linker(kind: LinkerKind, vocabulary: Vocabulary, settings: LinkerSettings, workers: int) -> Iterator[Linker]:
+def parallel_linker(name: str, vocabulary: Vocabulary, settings: LinkerSettings, workers: int) -> Iterator[Linker]:
     """The linker of `build_linker`, in `workers` processes; with one, in this. The processes end with the block.
 
     Raises:
-        InvalidInput: there is no such kind, or the index can't be written.
+        InvalidInput: there is no such linker, or the index can't be written.
     """
     # The index is made here, once, if it is missing.
-    linker = build_linker(kind, vocabulary, settings)
+    linker = build_linker(name, vocabulary, settings)
     if workers == 1:
         yield linker
         return
-    arguments = (kind, vocabulary.directory, settings)
+    arguments = (name, vocabulary.directory, settings)
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_open, initargs=arguments) as pool:
         yield ParallelLinker(linker.name, pool)
 
@@ -64,8 +64,8 @@ def parallel_linker(kind: LinkerKind, vocabulary: Vocabulary, settings: LinkerSe
 _linkers: list[Linker] = []
 
 
-def _open(kind: LinkerKind, vocabulary: Path, settings: LinkerSettings) -> None:
-    _linkers[:] = [build_linker(kind, open_vocabulary(vocabulary), settings)]
+def _open(name: str, vocabulary: Path, settings: LinkerSettings) -> None:
+    _linkers[:] = [build_linker(name, open_vocabulary(vocabulary), settings)]
 
 
 class _Packed(NamedTuple):

@@ -1,56 +1,33 @@
-"""What can be set of a linker."""
+"""What can be set of a linker: as `KG_LINKER_<FIELD>`, and `KG_SEMANTIC_TYPES`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from kg_service.config import Settings
+from pydantic import Field
 
-LinkerKind = Literal["dictionary", "scispacy"]
 Nested = Literal["all", "distinct", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class LinkerSettings:
-    """Plain parameters of both linkers.
+    """What every linker has; one that has more adds fields to it.
 
     Attributes:
         semantic_types: TUIs; only concepts with one of them are linked; empty: all.
-        min_score: mentions below are left out, [0, 1].
+        min_score: of a mention, [0, 1].
         nested: mentions inside longer ones that are kept: `all`; `distinct`, those of another concept that are of another
             semantic group (chest in chest X-ray) or a part of the body (kidney in left kidney), but not heart failure in
             congestive heart failure, which the ontology brings back; `none`. With a prior from spans that never nest, `distinct`
             is `none`.
-        max_candidates: how many losing concepts a mention keeps.
-        synonyms: read `renal damage` as kidney disease where it is no name itself (dictionary only).
-        misspellings: read words that the vocabulary and general English lack as the nearest word that it has (dictionary only).
-        prior: folder of a fitted prior (`prior.py`; dictionary only); empty: none.
-        model: name or path of a spaCy pipeline that finds mentions (scispacy only); empty: a blank one.
-        knowledge_base: name of a knowledge base that scispacy publishes (scispacy only); empty: the vocabulary's names.
+        candidates: how many losing concepts a mention keeps.
     """
 
     semantic_types: tuple[str, ...] = ()
-    min_score: float = 0.75
-    nested: Nested = "distinct"
-    max_candidates: int = 5
-    synonyms: bool = True
-    misspellings: bool = True
-    prior: str = ""
-    model: str = ""
-    knowledge_base: str = ""
-
-
-def linker_settings(settings: Settings) -> LinkerSettings:
-    """The linker's part of the settings."""
-    return LinkerSettings(
-        semantic_types=settings.semantic_types,
-        min_score=settings.linker_min_score,
-        nested=settings.linker_nested,
-        synonyms=settings.linker_synonyms,
-        misspellings=settings.linker_misspellings,
-        max_candidates=settings.linker_candidates,
-        prior=str(settings.linker_prior or ""),
-        model=settings.linker_model,
-        knowledge_base=settings.linker_knowledge_base,
-    )
+    min_score: Annotated[float, Field(ge=0, le=1, description="mentions below are left out")] = 0.75
+    nested: Annotated[
+        Nested,
+        Field(description="mentions inside longer ones: `all`, `distinct` (of another semantic group, or anatomy) or `none`"),
+    ] = "distinct"
+    candidates: Annotated[int, Field(ge=0, le=100, description="losing concepts that a mention keeps")] = 5

@@ -1,16 +1,17 @@
 """What a representation is: graph in, a vector per image out, whose dot products are similarities.
 
-    Representation.variants(graph) ──▶ {knowledge: FittedRepresentation} ──embed(images, CUIs)──▶ ImageVectors
+    Representation.variants(graph) ──▶ {knowledge: FittedRepresentation} ──embed_known(images, concepts)──▶ ImageVectors
 
 One contract for all methods: similarity is symmetric, positive semi-definite, in [-1, 1] with diagonal 1; a new caption's
-CUIs get a vector without refitting; the same graph and settings give the same bits.
+concepts get a vector without refitting; the same graph and parameters give the same bits; what card and tables restore gives
+the same bits too. A method is a file with a `Method`, and a line of `methods.METHODS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,12 @@ from scipy import sparse
 
 from kg_service.errors import OtherVersion
 from kg_service.graph.store import Graph
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+MethodSettings = TypeVar("MethodSettings", bound="DataclassInstance")
+MethodParameters = TypeVar("MethodParameters", bound="DataclassInstance")
 
 Card = dict[str, bool | int | float | str]
 """A model card: method, parameters, seed, what it was learned from, for which images it has vectors."""
@@ -90,11 +97,12 @@ class Contributions:
 class FittedRepresentation(Protocol):
     """A method fitted on a graph, its tables frozen."""
 
-    def embed(self, image_ids: Sequence[str], cuis: Sequence[Sequence[str]]) -> ImageVectors:
-        """Vectors of images with these present CUIs, in order; CUIs unknown to the tables are left out."""
-
     def embed_known(self, image_ids: Sequence[str], has_NM: sparse.csr_array) -> ImageVectors:
-        """The same of images that have these of the M concepts; entries of a row ascending, each 1, whatever their dtype."""
+        """Vectors of images that have these of the M concepts, in order; a row's entries ascend, each 1, whatever their dtype."""
+
+    @property
+    def follows_from_concepts(self) -> bool:
+        """Whether card and tables alone give the images that it was fitted on the vectors that they have."""
 
     def contributions(self, left: Positions, right: Positions) -> Contributions:
         """What brings the similarity of two images with these concepts."""
@@ -115,6 +123,36 @@ class Representation(Protocol):
 
     def variants(self, graph: Graph) -> Variants:
         """Fits every form that the method has; the same graph gives the same bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[MethodSettings]):
+    """All that the service has to know of a method.
+
+    Attributes:
+        name: in model cards, and in the settings: `KG_<NAME>_<PARAMETER>`.
+        settings: the defaults of what can be set, a frozen dataclass (`config.with_settings`).
+        representation: the method with such settings.
+        parameters: the dataclass of what `representation` gives; a model card has each of its fields.
+        restore: the fitted representation from its card, the M CUIs of the graph and its tables.
+        extra: what of this distribution has to be installed to fit it; to serve it nothing has.
+        packages: that the extra brings and whose versions decide the bytes, beside those of numpy and scipy.
+        stored: whether an append stores the vectors of its images; or else they are made when they are first asked for.
+    """
+
+    name: str
+    settings: MethodSettings
+    representation: Callable[[MethodSettings], Representation]
+    parameters: type[Any]
+    restore: Callable[[Card, tuple[str, ...], Tables], FittedRepresentation]
+    extra: str = ""
+    packages: tuple[str, ...] = ()
+    stored: bool = True
+
+
+def of_card(parameters: type[MethodParameters], card: Card) -> MethodParameters:
+    """The parameters that a model card names; raises KeyError where it lacks one."""
+    return parameters(**{field.name: card[field.name] for field in fields(parameters)})
 
 
 def other_version(why: str) -> OtherVersion:

@@ -10,22 +10,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from scipy import sparse
 
 from kg_service.graph.store import Graph
 from kg_service.representations.contributions import nothing
-from kg_service.representations.model import Card, Contributions, ImageVectors, Positions, Tables, Variants
+from kg_service.representations.model import Card, Contributions, ImageVectors, Method, Positions, Tables, Variants, of_card
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Parameters: `dimension` of the vectors, `seed` they depend on beside the image id."""
+    """Parameters."""
 
-    dimension: int = 64
-    seed: int = 42
+    dimension: Annotated[int, Field(ge=1, le=4_096, description="dimensions of noise")] = 64
+    seed: Annotated[int, Field(ge=0, description="what noise depends on beside the image id")] = 42
 
     def fit(self, graph: Graph) -> FittedNoise:
         """Keeps the graph's CUIs, which decide where an image has a vector."""
@@ -63,6 +65,11 @@ class FittedNoise:
         vector = np.random.default_rng(int.from_bytes(digest[:16])).standard_normal(self.parameters.dimension)
         return vector / np.linalg.norm(vector)
 
+    @property
+    def follows_from_concepts(self) -> bool:
+        """Always: they decide whether an image has a vector, and its id which."""
+        return True
+
     def contributions(self, left: Positions, right: Positions) -> Contributions:
         """Nothing of the images brings it."""
         return nothing(left, right, f"Random by seed {self.parameters.seed}: nothing of the images brings it.")
@@ -78,4 +85,14 @@ class FittedNoise:
 
 def restore_noise(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedNoise:
     """The fitted representation that `card` came from."""
-    return FittedNoise(Noise(int(card["dimension"]), int(card["seed"])), frozenset(cuis))
+    return FittedNoise(of_card(Noise, card), frozenset(cuis))
+
+
+METHOD = Method(
+    name="noise",
+    settings=Noise(),
+    representation=lambda noise: noise,
+    parameters=Noise,
+    restore=restore_noise,
+    stored=False,
+)

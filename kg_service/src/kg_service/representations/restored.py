@@ -1,21 +1,32 @@
-"""Fitted representations from what a snapshot keeps of them: the model card and the tables."""
+"""Representations from what a snapshot keeps of them: the model card and the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
+from typing import Any
 
-from kg_service.representations.hybrid import Hybrid, restore_hybrid
-from kg_service.representations.model import Card, FittedRepresentation, Representation, Tables, other_version
-from kg_service.representations.noise import restore_noise
-from kg_service.representations.transe import TransE, restore_transe
+from kg_service.representations.methods import METHODS, method_named, require
+from kg_service.representations.model import (
+    Card,
+    FittedRepresentation,
+    Method,
+    Representation,
+    Tables,
+    of_card,
+    other_version,
+)
 
-_RESTORE: dict[str, Callable[[Card, tuple[str, ...], Tables], FittedRepresentation]] = {
-    "hybrid": restore_hybrid,
-    "noise": restore_noise,
-    "transe": restore_transe,
-}
-"""By the card's method: `concepts` is a hybrid too."""
+
+def method_of(card: Card) -> Method[Any]:
+    """The method of a model card.
+
+    Raises:
+        InvalidInput: this version does not know it.
+    """
+    name = card.get("method")
+    if name not in METHODS:
+        raise other_version(f"its representation {name!r:.80} is not known here")
+    return method_named(str(name))
 
 
 def restore(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedRepresentation:
@@ -24,26 +35,26 @@ def restore(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedRepresen
     Raises:
         OtherVersion: the card is of a method, or of a form of it, that this version does not know.
     """
+    method = method_of(card)
     try:
-        return _RESTORE[str(card["method"])](card, cuis, tables)
+        return method.restore(card, cuis, tables)
     except KeyError as error:
         raise other_version(f"its model card or tables lack {error}") from error
 
 
 def representations_of_cards(cards: Mapping[str, Card]) -> dict[str, Representation]:
-    """What a snapshot was fitted with, by name; its cards are named `<representation>/<knowledge>`. Noise is always held.
+    """What a snapshot was fitted with, by name; its cards are named `<representation>/<knowledge>`.
 
     Raises:
         OtherVersion: a card is of a method, or of a form of it, that this version does not know.
+        MissingExtra: one needs what is not installed.
     """
-    methods: dict[str, type[Hybrid | TransE]] = {"hybrid": Hybrid, "transe": TransE}
     found: dict[str, Representation] = {}
     for name, card in cards.items():
-        if card["method"] == "noise":
-            continue
+        method = method_of(card)
+        require(method)
         try:
-            method = methods[str(card["method"])]
-            found[name.split("/")[0]] = method(**{field.name: card[field.name] for field in fields(method)})  # type: ignore[arg-type]
+            found[name.split("/")[0]] = of_card(method.parameters, card)
         except KeyError as error:
             raise other_version(f"its model card lacks {error}") from error
     return found

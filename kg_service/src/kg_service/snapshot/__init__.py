@@ -5,8 +5,9 @@ What makes snapshots (`publication.publish`, `append.append`, `append.compact`) 
 
 from kg_service.snapshot.answer import answer_representations, answer_targets, embeddings_parts
 from kg_service.snapshot.explanation import explain
+from kg_service.snapshot.folder import SnapshotFolder
 from kg_service.snapshot.neighbours import find_neighbours
-from kg_service.snapshot.reader import Snapshot, SnapshotFolder
+from kg_service.snapshot.opened import Snapshot
 
 __all__ = [
     "Snapshot",

@@ -16,7 +16,7 @@ from nbclip.targets import build_targets, duplicate_mask
 from nbclip.vectors import VectorBatch
 
 from kg_service.similarity.kernel import Rows, has_knowledge, similarity, take_rows, to_float16
-from kg_service.snapshot.reader import Snapshot
+from kg_service.snapshot.opened import Snapshot
 from kg_service.snapshot.segment import join_vectors, joined_ids
 
 _NAMED_AT_MOST = 20

@@ -21,18 +21,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import structlog
-from nbclip.schemas.snapshots import AppendCounts, Appended, SnapshotManifest
+from nbclip.schemas.snapshots import AppendCounts
 from scipy import sparse
 
 from kg_service.graph.store import Graph, GraphStore
 from kg_service.representations.model import FittedRepresentation, other_version
-from kg_service.representations.restored import representations_of_cards
-from kg_service.snapshot.files import CURRENT, Arrays, caption_keys
+from kg_service.representations.restored import method_of, representations_of_cards
+from kg_service.snapshot.folder import CURRENT, SnapshotFolder
+from kg_service.snapshot.manifest import Appended, Manifest
 from kg_service.snapshot.mark import Mark, read_mark, write_mark
-from kg_service.snapshot.publication import PATIENCE_S, VERSIONED, described_files, install_snapshot, prepared, version_of
-from kg_service.snapshot.reader import Snapshot, SnapshotFolder
-from kg_service.snapshot.segment import Segment, Variant, image_arrays, joined, joined_concepts, save_segment
-from kg_service.storage.durable import locked, new_folder, sweep, write_file
+from kg_service.snapshot.opened import Snapshot
+from kg_service.snapshot.publication import PATIENCE_S, VERSIONED, install_snapshot, prepared, version_of
+from kg_service.snapshot.segment import Segment, Variant, caption_keys, image_arrays, joined, joined_concepts, save_segment
+from kg_service.storage.arrays import Arrays
+from kg_service.storage.artefact import describe_files
+from kg_service.storage.csr import pointers, ranges
+from kg_service.storage.locks import locked
+from kg_service.storage.replacement import write_file
+from kg_service.storage.scratch import new_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 _PATIENCE_S = 5.0
@@ -51,7 +57,6 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
         OtherVersion: another version of this program made it, whose vectors this one would not give.
     """
     snapshots.open()  # where nothing is published there is no folder to lock
-    sweep(snapshots.path)
     with locked(snapshots.path, _PATIENCE_S):
         current = snapshots.open()
         new_id, counts = _append_new(store, snapshots, current)
@@ -60,7 +65,7 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
     return new_id, counts
 
 
-def with_elsewhere(store: GraphStore, part: SnapshotManifest, counts: AppendCounts) -> AppendCounts:
+def with_elsewhere(store: GraphStore, part: Manifest, counts: AppendCounts) -> AppendCounts:
     """The counts of an append with `elsewhere`, which has the store count its images; `part` is the manifest of what it gave."""
     if counts.appended or (part.dataset is None and part.split is None):
         return counts
@@ -165,7 +170,7 @@ def embed_segment(
     indptr: npt.NDArray[np.int64],
     indices: npt.NDArray[np.int32],
 ) -> Segment:
-    """New images by the snapshot's frozen tables; noise is left out.
+    """New images by the snapshot's frozen tables; what need not be stored is left out.
 
     Args:
         snapshot: of which the tables are.
@@ -180,11 +185,10 @@ def embed_segment(
     has_NM = _matrix(indptr, indices, len(snapshot.base.graph["cuis"]))
     vectors = {}
     for variant in snapshot.base.segment.vectors:
-        card = snapshot.base.manifest.variants["/".join(variant)]
-        if card["method"] == "noise":
+        if not method_of(snapshot.base.manifest.variants["/".join(variant)]).stored:
             continue
         fitted = snapshot.base.fitted(variant)
-        if card.get("images") != "own":
+        if fitted.follows_from_concepts:
             _refuse_other_version(snapshot, variant, fitted)
         vectors[variant] = fitted.embed_known(image_ids, has_NM)
     concepts: Arrays = {"attribute_indptr": indptr, "attribute_indices": indices}
@@ -215,7 +219,7 @@ def _known(snapshot: Snapshot, graph: Graph) -> _Known:
     place_M = np.searchsorted(held, wanted).clip(max=len(held) - 1)
     known_M = held[place_M] == wanted
     kept_P = known_M[graph.attribute_indices]
-    indptr = np.concatenate(([0], np.cumsum(kept_P)))[graph.attribute_indptr]
+    indptr = pointers(kept_P)[graph.attribute_indptr]
     # Both lists of CUIs are sorted, so positions still ascend.
     return _Known(indptr, place_M[graph.attribute_indices[kept_P]].astype(np.int32), known_M)
 
@@ -249,10 +253,8 @@ def _rows(
     indptr: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Some rows of a CSR matrix, in order: row pointers and indices."""
-    count = indptr[rows + 1] - indptr[rows]
-    new_indptr = np.concatenate(([0], np.cumsum(count)))
-    entry = np.repeat(indptr[rows] - new_indptr[:-1], count) + np.arange(new_indptr[-1])
-    return new_indptr, indices[entry]
+    counts = indptr[rows + 1] - indptr[rows]
+    return pointers(counts), indices[ranges(indptr[rows], counts)]
 
 
 def _matrix(indptr: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], concepts: int) -> sparse.csr_array:
@@ -287,7 +289,7 @@ def _write(snapshots: SnapshotFolder, current: Snapshot, segment: Segment, linke
                 "images_with_knowledge": before.images_with_knowledge + with_knowledge,
                 "attributes": before.attributes + len(segment.concepts["attribute_indices"]),
                 "versions": before.versions | {name: version_of(name) for name in VERSIONED},
-                "files": described_files(scratch),
+                "files": describe_files(scratch),
                 "appended": Appended(
                     base=before.appended.base if before.appended else current.id,
                     earlier=list(earlier),

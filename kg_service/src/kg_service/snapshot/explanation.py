@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from nbclip.schemas.concepts import ConceptRef
 from nbclip.schemas.explanations import CommonAncestor, Contribution, ContributionKind, ExplainedImage, ExplainResponse
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.representations.model import Contributions, Positions, other_version
 from kg_service.similarity.kernel import Rows, has_knowledge, similarity
 from kg_service.snapshot.ancestry import nearest_common_ancestors
 from kg_service.snapshot.answer import unknown_images
-from kg_service.snapshot.reader import Snapshot
+from kg_service.snapshot.opened import Snapshot
 
 _ROUNDING = 1e-9
 """Shares up to here are what rounding leaves of 0."""
@@ -40,7 +40,7 @@ def explain(
     other_id: str,
     *,
     knowledge: Knowledge = "dk_ek",
-    representation: str = "hybrid",
+    representation: str = DEFAULT_REPRESENTATION,
     limit: int = 20,
     name_of: NameOf,
 ) -> ExplainResponse:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kg_service.graph.store import Revision
-from kg_service.storage.durable import write_file
+from kg_service.storage.replacement import write_file
 
 _NAME = "mark.json"
 
@@ -46,4 +46,4 @@ def read_mark(folder: Path) -> Mark | None:
 def write_mark(folder: Path, mark: Mark) -> None:
     """Leaves a mark in the folder of a snapshot, unless it is there."""
     if read_mark(folder) != mark:
-        write_file(folder / _NAME, json.dumps(asdict(mark)).encode())
+        write_file(folder / _NAME, json.dumps(asdict(mark)).encode(), scratch=folder.parent)

@@ -16,7 +16,7 @@ from nbclip.schemas.targets import Knowledge
 
 from kg_service.similarity.kernel import Rows, has_knowledge, similarity_to_all
 from kg_service.snapshot.explanation import NameOf
-from kg_service.snapshot.reader import Snapshot
+from kg_service.snapshot.opened import Snapshot
 
 _ROUNDING = 1e-6
 """Similarities up to here are what rounding leaves of 0."""

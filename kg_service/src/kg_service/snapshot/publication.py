@@ -14,20 +14,23 @@ from pathlib import Path
 import numpy as np
 import structlog
 from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidInput, NotFound
-from nbclip.schemas.snapshots import SnapshotFile, SnapshotManifest
 from threadpoolctl import threadpool_limits
 
 from kg_service.graph.store import Graph, GraphStore
-from kg_service.representations.hybrid import Hybrid
+from kg_service.representations.chosen import with_control
 from kg_service.representations.model import Card, FittedRepresentation, Representation
-from kg_service.representations.noise import Noise
+from kg_service.representations.restored import method_of
 from kg_service.representations.weights import attribute_matrix
-from kg_service.snapshot.files import CURRENT, MANIFEST, manifest_bytes, save_array, snapshot_id
-from kg_service.snapshot.hierarchy import warn_of_other_is_a
+from kg_service.snapshot.folder import CURRENT, SnapshotFolder
+from kg_service.snapshot.manifest import Manifest, encoded, id_of
 from kg_service.snapshot.mark import Mark, write_mark
-from kg_service.snapshot.reader import SnapshotFolder
 from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
-from kg_service.storage.durable import install, locked, new_folder, sha256_of, sweep, sync_all, write_file
+from kg_service.snapshot.vocabulary_check import warn_of_other_is_a
+from kg_service.storage.arrays import save_arrays
+from kg_service.storage.artefact import MANIFEST, describe_files
+from kg_service.storage.locks import locked
+from kg_service.storage.replacement import install_flushed, sync_all, write_file
+from kg_service.storage.scratch import new_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 version_of = functools.cache(importlib.metadata.version)
@@ -37,7 +40,6 @@ PATIENCE_S = 300.0
 """For the snapshots' folder, once hours may have gone into fitting: an append that reads the whole graph takes a while."""
 OnStage = Callable[[str, float], None]
 """Is told what begins, and which share of the stages is done."""
-_ALSO_VERSIONED = {"transe": ("torch",)}
 
 
 def _silent(stage: str, fraction: float) -> None:
@@ -54,7 +56,7 @@ class Prepared:
     """
 
     id: str
-    manifest: SnapshotManifest
+    manifest: Manifest
     _scratch: Path
     _folder: Path
     _mark: Mark | None
@@ -86,7 +88,7 @@ def publish(
         store: where the graph is.
         folder: the snapshots' folder.
         vocabulary: release, digest and licence of the vocabulary, for the manifest.
-        representations: what to fit, by the name that requests call it; default: `hybrid`. `noise` is always held too.
+        representations: what to fit, by the name that requests call it; default: the default one. The control is always held too.
         dataset: only images of this dataset.
         split: only images of this split.
         hierarchy: the vocabulary, to warn where the graph's is_a are not those of it.
@@ -131,11 +133,9 @@ def prepared(
     _refuse_empty(graph, dataset, split)
     if hierarchy is not None:
         warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
-    sweep(folder)
     with new_folder(folder) as scratch:
         manifest = _write(scratch, graph, vocabulary, representations, on_stage, dataset=dataset, split=split)
-        new_id = snapshot_id(manifest)
-        sync_all(scratch)
+        new_id = write_manifest(scratch, manifest)
         mark = Mark(graph.revision, graph.linkers) if graph.revision else None
         yield Prepared(new_id, manifest, scratch, folder, mark, _is_whole(folder, new_id))
 
@@ -149,16 +149,16 @@ def _write(
     *,
     dataset: str | None,
     split: str | None,
-) -> SnapshotManifest:
-    """Fits the graph and writes all files of its snapshot."""
+) -> Manifest:
+    """Fits the graph and writes all files of its snapshot but the manifest, which it returns."""
     # In one thread BLAS adds up in one order, so the same graph gives the same bits on every machine of a kind.
     with threadpool_limits(1, "blas"):
-        for name, array in image_arrays(graph.image_ids, graph.caption_sha256).items():
-            save_array(scratch, f"images.{name}", array)
+        images = image_arrays(graph.image_ids, graph.caption_sha256)
+        save_arrays(scratch, {f"images.{name}": array for name, array in images.items()})
         _write_graph(scratch, graph)
-        variants = _fit(graph, {**(representations or {"hybrid": Hybrid()}), "noise": Noise()}, on_stage)
+        variants = _fit(graph, with_control(representations), on_stage)
         cards, with_knowledge = _write_variants(scratch, graph, variants)
-        manifest = SnapshotManifest(
+        return Manifest(
             vocabulary=dict(vocabulary),
             linkers=list(graph.linkers),
             dataset=dataset,
@@ -170,24 +170,24 @@ def _write(
             is_a_edges=len(graph.is_a),
             variants=cards,
             versions={name: version_of(name) for name in _versioned(cards)},
-            files=described_files(scratch),
+            files=describe_files(scratch),
         )
-    (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
-    return manifest
 
 
-def described_files(folder: Path) -> list[SnapshotFile]:
-    """Name, size and digest of every file that a manifest is to name."""
-    return [SnapshotFile(name=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)) for path in sorted(folder.iterdir())]
+def write_manifest(scratch: Path, manifest: Manifest) -> str:
+    """Adds the manifest to the files of a snapshot, flushes all, and returns the snapshot's id."""
+    content = encoded(manifest)
+    (scratch / MANIFEST).write_bytes(content)
+    sync_all(scratch)
+    return id_of(content)
 
 
-def install_snapshot(scratch: Path, folder: Path, manifest: SnapshotManifest) -> str:
+def install_snapshot(scratch: Path, folder: Path, manifest: Manifest) -> str:
     """Puts a filled scratch folder in its place among the snapshots, unless it is there already; returns its id.
 
     The caller holds the snapshots' folder.
     """
-    new_id = snapshot_id(manifest)
-    (scratch / MANIFEST).write_bytes(manifest_bytes(manifest))
+    new_id = write_manifest(scratch, manifest)
     _put_in_place(scratch, folder / new_id, is_held=_is_whole(folder, new_id))
     return new_id
 
@@ -197,7 +197,7 @@ def _put_in_place(scratch: Path, target: Path, *, is_held: bool) -> None:
     if is_held and (target / MANIFEST).exists():
         os.utime(target / MANIFEST)  # its age is what pruning goes by
     else:
-        install(scratch, target)
+        install_flushed(scratch, target)
 
 
 def _is_whole(folder: Path, held: str) -> bool:
@@ -221,10 +221,13 @@ def _refuse_empty(graph: Graph, dataset: str | None, split: str | None) -> None:
 
 
 def _write_graph(folder: Path, graph: Graph) -> None:
-    save_array(folder, "graph.cuis", np.array(graph.cuis, "S8"))
-    save_array(folder, "graph.attribute_indptr", graph.attribute_indptr)
-    save_array(folder, "graph.attribute_indices", graph.attribute_indices)
-    save_array(folder, "graph.is_a", graph.is_a)
+    arrays = {
+        "graph.cuis": np.array(graph.cuis, "S8"),
+        "graph.attribute_indptr": graph.attribute_indptr,
+        "graph.attribute_indices": graph.attribute_indices,
+        "graph.is_a": graph.is_a,
+    }
+    save_arrays(folder, arrays)
 
 
 def _fit(graph: Graph, representations: Mapping[str, Representation], on_stage: OnStage) -> dict[Variant, FittedRepresentation]:
@@ -242,7 +245,7 @@ def _fit(graph: Graph, representations: Mapping[str, Representation], on_stage: 
 
 def _versioned(cards: Mapping[str, Card]) -> list[str]:
     """Packages whose version decides the bytes."""
-    more = {package for card in cards.values() for package in _ALSO_VERSIONED.get(str(card["method"]), ())}
+    more = {package for card in cards.values() for package in method_of(card).packages}
     return [*VERSIONED, *sorted(more)]
 
 
@@ -252,7 +255,6 @@ def _write_variants(folder: Path, graph: Graph, variants: Mapping[Variant, Fitte
     has_NM = attribute_matrix(graph)
     for variant, fitted in variants.items():
         save_vectors(folder, variant, fitted.embed_known(graph.image_ids, has_NM))
-        for name, table in fitted.tables().items():
-            save_array(folder, f"{'.'.join(variant)}.t.{name}", table)
+        save_arrays(folder, {f"{'.'.join(variant)}.t.{name}": table for name, table in fitted.tables().items()})
         cards["/".join(variant)] = fitted.card()
     return cards, int(np.count_nonzero(np.diff(graph.attribute_indptr)))

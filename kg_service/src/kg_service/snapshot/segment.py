@@ -6,6 +6,7 @@ Shape legend: N images, C concepts' positions, S segments.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -13,11 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from nbclip.ids import caption_sha256
 from scipy import sparse
 
 from kg_service.representations.model import ImageVectors
-from kg_service.snapshot.files import Arrays, caption_keys, load_array, load_arrays, save_array
 from kg_service.snapshot.lookup import fill_table, find_rows, id_table
+from kg_service.snapshot.manifest import Manifest
+from kg_service.storage.arrays import Arrays, open_arrays, save_arrays
+from kg_service.storage.artefact import FileRecord
+
+_READ_WHOLE_BELOW = 1 << 14
 
 Variant = tuple[str, str]
 """Representation and knowledge, such as `("hybrid", "dk_ek")`."""
@@ -67,32 +73,55 @@ def image_arrays(image_ids: Sequence[str], digests: Sequence[str]) -> Arrays:
     return {"id_bytes": text, "id_offsets": offsets, "id_table": table, "caption_keys": caption_keys(digests, image_ids)}
 
 
+def caption_keys(digests: Sequence[str], image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    """`nbclip.ids.caption_key` of each caption's digest.
+
+    An empty caption says nothing, so such an image has the key of its id and is nobody's duplicate.
+    """
+    empty = caption_sha256("")
+    telling = [
+        hashlib.sha256(image_id.encode()).hexdigest() if digest == empty else digest
+        for digest, image_id in zip(digests, image_ids, strict=True)
+    ]
+    # `caption_key` of all at once.
+    leading = np.frombuffer(bytes.fromhex("".join([digest[:16] for digest in telling])), ">u8")
+    return (leading >> np.uint64(1)).astype(np.int64)
+
+
 def save_vectors(folder: Path, variant: Variant, vectors: ImageVectors) -> None:
     """Writes the image vectors of a variant."""
-    prefix = f"{'.'.join(variant)}.x"
     index = np.int32 if vectors.sparse.nnz < 1 << 31 else np.int64
-    save_array(folder, f"{prefix}.sparse_indptr", vectors.sparse.indptr.astype(index, copy=False))
-    save_array(folder, f"{prefix}.sparse_indices", vectors.sparse.indices.astype(index, copy=False))
-    save_array(folder, f"{prefix}.sparse_data", vectors.sparse.data)
-    save_array(folder, f"{prefix}.sparse_shape", np.array(vectors.sparse.shape))
-    save_array(folder, f"{prefix}.dense", vectors.dense)
+    parts = {
+        "sparse_indptr": vectors.sparse.indptr.astype(index, copy=False),
+        "sparse_indices": vectors.sparse.indices.astype(index, copy=False),
+        "sparse_data": vectors.sparse.data,
+        "sparse_shape": np.array(vectors.sparse.shape),
+        "dense": vectors.dense,
+    }
+    save_arrays(folder, {f"{'.'.join(variant)}.x.{name}": array for name, array in parts.items()})
 
 
 def save_segment(folder: Path, segment: Segment) -> None:
     """Writes all that a segment has."""
     for prefix, arrays in (("images", segment.images), ("graph", segment.concepts)):
-        for name, array in arrays.items():
-            save_array(folder, f"{prefix}.{name}", array)
+        save_arrays(folder, {f"{prefix}.{name}": array for name, array in arrays.items()})
     for variant, vectors in segment.vectors.items():
         save_vectors(folder, variant, vectors)
 
 
-def load_segment(folder: Path, variants: Iterable[str]) -> Segment:
-    """Maps what `save_segment` wrote, or a publication; `variants` are named as in the manifest."""
-    parts = {name: load_arrays(folder, f"{name.replace('/', '.')}.x.") for name in variants}
+def load_segment(folder: Path, manifest: Manifest) -> Segment:
+    """Maps what `save_segment` wrote, or a publication."""
+    files = manifest.files
+    parts = {name: open_snapshot_arrays(folder, files, f"{name.replace('/', '.')}.x.") for name in manifest.variants}
     vectors = {_variant(name): _vectors(arrays) for name, arrays in parts.items() if arrays}
-    concepts = {name: load_array(folder, f"graph.{name}") for name in ("attribute_indptr", "attribute_indices")}
-    return Segment(load_arrays(folder, "images."), concepts, vectors)
+    graph = open_snapshot_arrays(folder, files, "graph.attribute_")
+    concepts = {f"attribute_{name}": graph[name] for name in ("indptr", "indices")}
+    return Segment(open_snapshot_arrays(folder, files, "images."), concepts, vectors)
+
+
+def open_snapshot_arrays(folder: Path, files: Iterable[FileRecord], prefix: str) -> Arrays:
+    """The arrays among a snapshot's files whose names begin with `prefix`, by the rest of their names; small ones are read."""
+    return open_arrays(folder, (file.name for file in files), prefix, whole_below=_READ_WHOLE_BELOW)
 
 
 def joined(segments: Sequence[Segment]) -> Segment:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kg_service.storage.artefact import ArrayWriter
+from kg_service.storage.arrays import ArrayWriter
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from nbclip.errors import InvalidInput
 
-from kg_service.storage.artefact import ArrayWriter, describe_file, write_manifest, writing_folder
+from kg_service.storage.arrays import ArrayWriter, save_arrays
+from kg_service.storage.artefact import describe_file, write_manifest, writing_artefact
 from kg_service.storage.strings import StringsWriter
 from kg_service.vocabulary.atoms import AtomFiles, Names, Precedence, names_of, precedence_of
 from kg_service.vocabulary.format import FORMAT, KIND, cui_text
@@ -58,7 +59,7 @@ def build_vocabulary(
         InvalidInput: a file is missing or unreadable, or no concept passes the filters.
     """
     bad_rows = BadRows(max_bad_rows)
-    with writing_folder(out_dir) as folder:
+    with writing_artefact(out_dir) as folder:
         with AtomFiles(folder.parent) as atoms:
             release_read = Release(atoms)
             paths = read_release(release_read, rrf_dir, filters, bad_rows, progress)
@@ -70,7 +71,7 @@ def build_vocabulary(
             "format": FORMAT,
             "release": release or _release_of(rrf_dir),
             "licence": licence or UNKNOWN,
-            "inputs": list(map_in_order(describe_file, paths)),
+            "inputs": [asdict(file) for file in map_in_order(describe_file, paths)],
             "filters": asdict(filters),
             **compiled,
         }
@@ -144,7 +145,7 @@ def _write_names(
         first.add(np.array([key.length]))
         word_count = words.write(folder)
     cuis = np.concatenate(cui_parts)
-    np.save(folder / "concept_cui.npy", cuis)
+    save_arrays(folder, {"concept_cui": cuis})
     return cuis, key.length, word_count
 
 
@@ -178,8 +179,7 @@ def _write_types(release: Release, folder: Path, index: Int32s, concepts: int) -
     places = np.array([place.get(text, 0) for text in tuis], np.int32)
     concept, _, code = unpack(np.unique(pack(index[cui], 0, places[tui])))
     row_pointers, _ = adjacency(concept, concepts)
-    np.save(folder / "concept_types.npy", row_pointers.astype(np.int64))
-    np.save(folder / "types.npy", code.astype(np.uint8))
+    save_arrays(folder, {"concept_types": row_pointers, "types": code.astype(np.uint8)})
     return {text: called[text] for text in place}
 
 
@@ -205,8 +205,7 @@ def _write_is_a(release: Release, folder: Path, cuis: Int32s, index: Int32s) -> 
     children_of, by_parent = adjacency(parent, len(cuis))
     arrays: dict[str, npt.NDArray[Any]] = {"parents_of": parents_of, "parents": parent, "edge_source": source}
     arrays |= {"children_of": children_of, "children": child[by_parent]}
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
+    save_arrays(folder, arrays)
     lines = (f"{edge.child}\t{edge.parent}\t{edge.source}\n" for edge in cut_edges)
     (folder / "cut_edges.tsv").write_text("child\tparent\tsource\n" + "".join(lines), encoding="utf-8")
     return edge_sources, len(child), cut_edges

@@ -7,6 +7,8 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from kg_service.storage.csr import pointers
+
 Int32s = npt.NDArray[np.int32]
 
 
@@ -58,5 +60,4 @@ def _back_edges(parents: dict[int, list[tuple[int, int]]]) -> list[int]:
 
 def adjacency(from_E: Int32s, nodes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Row pointers int64 [N + 1] and edge order int64 [E] that group edges by `from_E`, keeping their order within a group."""
-    counts = np.bincount(from_E, minlength=nodes)
-    return np.concatenate(([0], np.cumsum(counts))), np.argsort(from_E, kind="stable")
+    return pointers(np.bincount(from_E, minlength=nodes)), np.argsort(from_E, kind="stable")

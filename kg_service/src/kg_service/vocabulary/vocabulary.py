@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from nbclip.errors import BrokenArtefact, NotFound
 
-from kg_service.storage import durable
-from kg_service.storage.artefact import Manifest, open_array, read_manifest
+from kg_service.storage.artefact import Artefact, open_artefact
 from kg_service.storage.strings import Strings
 from kg_service.vocabulary.format import CODE_MASK, FORMAT, KIND, RANK_SHIFT, SOURCE_SHIFT, cui_number, cui_text
 from kg_service.vocabulary.model import Ancestor, Concept, Edge, Name
@@ -31,9 +30,10 @@ def open_vocabulary(directory: Path, *, verify: bool = False) -> Vocabulary:
         NotFound: there is none.
         BrokenArtefact: it is damaged or of another format.
     """
-    manifest = read_manifest(directory, KIND, FORMAT, hint=_HINT, verify=verify)
+    # All is opened here: a vocabulary built anew in this folder later must not mix with this one.
+    artefact = open_artefact(directory, KIND, FORMAT, hint=_HINT, verify=verify)
     try:
-        return Vocabulary(directory, manifest)
+        return Vocabulary(artefact)
     except KeyError as error:
         raise BrokenArtefact(f"the manifest in {directory} lacks {error}", hint=_HINT) from error
 
@@ -44,24 +44,18 @@ class Vocabulary:
     Every method that takes a CUI raises NotFound where the vocabulary does not have it, and InvalidId where it is none.
     """
 
-    def __init__(self, directory: Path, manifest: Manifest) -> None:
-        self.directory = directory
-        self.manifest = manifest
+    def __init__(self, artefact: Artefact) -> None:
+        self.directory = artefact.folder
+        self.manifest = manifest = artefact.manifest
+        self.sha256 = artefact.sha256
         self.sources: tuple[str, ...] = tuple(manifest["sources"])
         self.term_types: tuple[str, ...] = tuple(manifest["term_types"])
         self.semantic_type_names: dict[str, str] = dict(manifest["semantic_types"])
         self._tuis = tuple(self.semantic_type_names)
         self._edge_sources: list[str] = manifest["edge_sources"]
-        self._arrays: dict[str, npt.NDArray[Any]] = {name: open_array(directory, name) for name in _ARRAYS.split()}
-        self._names = self._open_strings("name")
-        # All is opened here: a vocabulary built anew in this folder later must not mix with this one.
-        self._words = WordIndex(
-            self._open_strings("word"), open_array(directory, "word_names"), open_array(directory, "postings")
-        )
-        self.sha256 = durable.sha256_of(directory / "manifest.json")
-
-    def _open_strings(self, stem: str) -> Strings:
-        return Strings(open_array(self.directory, f"{stem}_offsets"), open_array(self.directory, f"{stem}_data"))
+        self._arrays: dict[str, npt.NDArray[Any]] = {name: artefact.array(name) for name in _ARRAYS.split()}
+        self._names = _strings(artefact, "name")
+        self._words = WordIndex(_strings(artefact, "word"), artefact.array("word_names"), artefact.array("postings"))
 
     @property
     def release(self) -> str:
@@ -252,3 +246,7 @@ class Vocabulary:
     def _name(self, concept: int, key: int, text: str, preferred: bool) -> Name:
         source, term_type = self.sources[key >> SOURCE_SHIFT & CODE_MASK], self.term_types[key & CODE_MASK]
         return Name(self.cui(concept), text, source, term_type, key >> RANK_SHIFT, preferred)
+
+
+def _strings(artefact: Artefact, stem: str) -> Strings:
+    return Strings(artefact.array(f"{stem}_offsets"), artefact.array(f"{stem}_data"))

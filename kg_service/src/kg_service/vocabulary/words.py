@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg_service.storage.arrays import save_arrays
+from kg_service.storage.csr import pointers, ranges
 from kg_service.storage.strings import bytes_of, write_strings
 
 Int64s = npt.NDArray[np.int64]
@@ -103,26 +105,24 @@ class WordFiles:
         place = np.empty(len(by_text), np.int32)
         place[by_text.to_numpy()] = np.arange(len(by_text), dtype=np.int32)
         word, count = place[encoded.indices.to_numpy()], table.column("count").combine_chunks().to_numpy()
-        totals = np.bincount(word, weights=count, minlength=len(by_text)).astype(np.int64)
-        pointers = np.concatenate((np.zeros(1, np.int64), np.cumsum(totals)))
-        np.save(folder / "word_names.npy", pointers)
+        starts = pointers(np.bincount(word, weights=count, minlength=len(by_text)).astype(np.int64))
+        save_arrays(folder, {"word_names": starts})
         sizes = list(map(len, table.column("word").chunks))
-        self._write_postings(folder / "postings.npy", word, count, sizes, pointers)
+        self._write_postings(folder / "postings.npy", word, count, sizes, starts)
         return write_strings(folder, "word", [encoded.dictionary.take(by_text)])
 
     def _write_postings(
-        self, path: Path, word: npt.NDArray[np.int32], count: npt.NDArray[np.int32], sizes: list[int], pointers: Int64s
+        self, path: Path, word: npt.NDArray[np.int32], count: npt.NDArray[np.int32], sizes: list[int], starts: Int64s
     ) -> None:
-        if not pointers[-1]:
+        if not starts[-1]:
             np.save(path, np.zeros(0, np.int32))
             return
-        postings = np.lib.format.open_memmap(path, "w+", np.int32, (int(pointers[-1]),))
-        free = pointers[:-1].copy()
+        postings = np.lib.format.open_memmap(path, "w+", np.int32, (int(starts[-1]),))
+        free = starts[:-1].copy()
         self._names.seek(0)
         for start, stop in zip(np.cumsum([0, *sizes[:-1]]), np.cumsum(sizes), strict=True):
             words, counts = word[start:stop], count[start:stop].astype(np.int64)
             names = np.fromfile(self._names, np.int32, int(counts.sum()))
-            within = np.arange(len(names)) - np.repeat(np.cumsum(counts) - counts, counts)
-            postings[np.repeat(free[words], counts) + within] = names
+            postings[ranges(free[words], counts)] = names
             free[words] += counts
         postings.flush()

@@ -9,7 +9,7 @@ from pydantic import Field
 from nbclip.ids import ImageId, SnapshotId
 from nbclip.schemas.base import Answer, Request
 from nbclip.schemas.concepts import ConceptRef
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, RepresentationName
 
 MAX_CONTRIBUTIONS = 1_000
 MAX_NEIGHBOURS = 100
@@ -23,7 +23,7 @@ class ExplainRequest(Request):
     other_id: ImageId
     snapshot: SnapshotId | None = Field(None, description="default: the newest")
     knowledge: Knowledge = "dk_ek"
-    representation: str = Field("hybrid", pattern=r"^[a-z0-9_-]{1,64}$")
+    representation: RepresentationName = DEFAULT_REPRESENTATION
     limit: int = Field(
         20, ge=1, le=MAX_CONTRIBUTIONS, description="contributions that are listed; the others are added up in one row"
     )

@@ -10,7 +10,9 @@ from nbclip.ids import ImageId, SnapshotId, are_plain_image_ids
 from nbclip.schemas.base import Answer, Request
 
 MAX_BATCH = 65_536
+DEFAULT_REPRESENTATION = "hybrid"
 Knowledge = Literal["noise", "dk", "dk_ek"]
+RepresentationName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 MatrixDtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -49,7 +51,7 @@ class TargetsRequest(TargetParameters):
     column_ids: BatchIds | None = Field(None, description="C column ids; default: image_ids")
     snapshot: SnapshotId | None = Field(None, description="default: the newest")
     knowledge: Knowledge = "dk_ek"
-    representation: str = Field("hybrid", pattern=r"^[a-z0-9_-]{1,64}$")
+    representation: RepresentationName = DEFAULT_REPRESENTATION
     output: Literal["targets", "similarity"] = "targets"
     dtype: MatrixDtype = "float32"
     on_unknown: Literal["error", "flag"] = "error"
@@ -77,7 +79,7 @@ class RepresentationsRequest(Request):
     image_ids: BatchIds = Field(description="C ids")
     snapshot: SnapshotId | None = Field(None, description="default: the newest")
     knowledge: Knowledge = "dk_ek"
-    representation: str = Field("hybrid", pattern=r"^[a-z0-9_-]{1,64}$")
+    representation: RepresentationName = DEFAULT_REPRESENTATION
     dtype: Literal["float32", "float16"] = Field("float32", description="float16 moves a similarity by up to .001")
     on_unknown: Literal["error", "flag"] = "error"
 

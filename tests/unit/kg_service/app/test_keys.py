@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kg_service.app.keys import SCOPES, Key, Keyring, add_key, read_keys, refuse_open_bind, remove_key
 from kg_service.config import Settings
+from kg_service.storage.sweeping import sweep
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
+from support.deaths import deaths_of
 
 
 def test_a_key_is_found_by_its_secret_alone(tmp_path):
@@ -123,3 +125,19 @@ def test_an_empty_or_missing_file_that_was_asked_for_refuses_even_loopback(tmp_p
     path.write_text(json.dumps({"keys": []}))
     with pytest.raises(InvalidInput, match="holds no key"):
         refuse_open_bind(Settings(data=tmp_path, keys_file=path))
+
+
+def test_dying_at_any_write_of_a_key_leaves_the_keys_before_or_with_it(tmp_path, record_property):
+    def prepare(call):
+        path = tmp_path / str(call) / "keys.json"
+        add_key(path, "old", ["read"])
+        return lambda: add_key(path, "new", ["read"])
+
+    found = []
+    for call in deaths_of(prepare):
+        sweep(tmp_path / str(call))
+        assert [path.name for path in (tmp_path / str(call)).iterdir()] == ["keys.json"]
+        found.append([key.name for key in read_keys(tmp_path / str(call) / "keys.json")])
+    change = found.index(["old", "new"])
+    assert found == [["old"]] * change + [["old", "new"]] * (len(found) - change)
+    record_property("deaths", len(found))

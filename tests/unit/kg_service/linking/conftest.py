@@ -1,8 +1,10 @@
 """A small radiology vocabulary, with the names that linkers go wrong on: WAS, TEN, Can, one name of two concepts."""
 
+from dataclasses import replace
+
 import pytest
 from kg_service.linking.builder import build_linker
-from kg_service.linking.settings import LinkerSettings
+from kg_service.linking.linkers import linker_kind
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.model import VocabularyFilters
 from kg_service.vocabulary.vocabulary import open_vocabulary
@@ -80,4 +82,7 @@ def linker(request):
 
 @pytest.fixture
 def linker_with(vocabulary):
-    return lambda kind="dictionary", **options: build_linker(kind, vocabulary, LinkerSettings(**options))
+    def linker_with(name="dictionary", **options):
+        return build_linker(name, vocabulary, replace(linker_kind(name).settings, **options))
+
+    return linker_with

@@ -111,7 +111,7 @@ def test_losing_candidates_are_kept_up_to_the_limit(linker, linker_with):
     kind = linker.name.split("-")[0]
     mention = linker.link(["A nodule is seen"])[0].mentions[0]
     assert (mention.cui, mention.candidates[0].cui) == ("C0028259", "C0011847")
-    assert linker_with(kind, max_candidates=0).link(["A nodule is seen"])[0].mentions[0].candidates == ()
+    assert linker_with(kind, candidates=0).link(["A nodule is seen"])[0].mentions[0].candidates == ()
 
 
 @pytest.mark.parametrize("caption", ["(" * 300, "effusion " * 200, "no " * 500, "A: " * 300, "\ud83d\ude00" * 10, "x" * 5000])

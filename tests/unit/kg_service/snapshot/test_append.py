@@ -1,6 +1,5 @@
 """Appended snapshots against one table: the same vectors, made by the same frozen tables, in one piece."""
 
-import shutil
 import tempfile
 from dataclasses import replace
 from itertools import pairwise
@@ -22,14 +21,13 @@ from kg_service.snapshot import (
     find_neighbours,
 )
 from kg_service.snapshot.append import append, compact
+from kg_service.snapshot.opened import Base, Snapshot
 from kg_service.snapshot.publication import publish
-from kg_service.snapshot.reader import Base, Snapshot
 from kg_service.snapshot.segment import Segment, image_arrays
 from nbclip.errors import BrokenArtefact, Unavailable
 from nbclip.ids import caption_sha256
 from nbclip.schemas.targets import RepresentationsRequest, TargetsRequest
 from safetensors.numpy import load
-from support.deaths import deaths_of
 from support.small_graphs import GraphOnly, graph_of, random_graphs
 
 HYBRID = Hybrid(hub_share=1.0)
@@ -281,30 +279,6 @@ def test_a_compaction_gives_way_to_another_publication(tmp_path):
 
     assert compact(Published(graph), snapshots, vocabulary={}) is None
     assert snapshots.manifest(snapshots.current()).vocabulary == {"release": "other"}
-
-
-def test_dying_at_any_write_leaves_the_snapshot_before_or_the_new_one(tmp_path, record_property):
-    graph = many(12)
-    before = grow(graph, rows_of(8, 10), tmp_path / "held")[-1].id
-
-    def prepare(call):
-        shutil.copytree(tmp_path / "held", tmp_path / f"died {call}")
-        return lambda: append(GraphOnly(graph), SnapshotFolder(tmp_path / f"died {call}"))
-
-    lengths = []
-    for call in deaths_of(prepare):
-        snapshots = SnapshotFolder(tmp_path / f"died {call}")
-        lengths.append(len(snapshots.open()))
-        assert snapshots.open().id == snapshots.current()
-        assert len(snapshots.open(before)) == 10
-        for each in snapshots.ids():
-            snapshots.verify(each)
-        append(GraphOnly(graph), snapshots)
-        assert len(snapshots.open()) == 12
-    change = lengths.index(12)
-    assert set(lengths[:change]) == {10}
-    assert set(lengths[change:]) == {12}
-    record_property("deaths", len(lengths))
 
 
 def test_the_snapshots_that_it_stands_on_are_checked_and_named(tmp_path):

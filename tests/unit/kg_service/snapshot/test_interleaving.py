@@ -11,8 +11,10 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder, pruning, publication
 from kg_service.snapshot import append as appending
 from kg_service.snapshot.append import append, compact
-from kg_service.snapshot.files import MANIFEST
 from kg_service.snapshot.pruning import prune
+from kg_service.storage.artefact import MANIFEST
+from kg_service.storage.scratch import CONTENT
+from kg_service.storage.sweeping import sweep
 from support.small_graphs import GraphOnly, graph_of
 
 ROWS = [[0], [0, 1], [1, 2], [2], [0, 2], [1]]
@@ -152,20 +154,13 @@ publication.publish(GraphOnly(graph_of([[0], [1], [0, 1], [0]])), Path(sys.argv[
 """
 
 
-@pytest.mark.parametrize("writer", ["publish", "append", "prune"])
-def test_what_a_killed_publication_left_goes_with_the_next_writer(snapshots, writer):
+def test_what_a_killed_publication_left_is_swept(snapshots):
     publish(snapshots.path, 2)
     before = set(snapshots.path.iterdir())
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     killed = subprocess.run([sys.executable, "-c", KILLED, snapshots.path], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     (left,) = set(snapshots.path.iterdir()) - before
-    assert (left / MANIFEST).exists()
-    match writer:
-        case "publish":
-            publish(snapshots.path, 2)
-        case "append":
-            append(graph(2), snapshots)
-        case "prune":
-            prune(snapshots, 3)
+    assert (left / CONTENT / MANIFEST).exists()
+    sweep(snapshots.path)
     assert set(snapshots.path.iterdir()) == before

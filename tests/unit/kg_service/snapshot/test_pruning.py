@@ -6,9 +6,9 @@ import pytest
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder
 from kg_service.snapshot.append import append
-from kg_service.snapshot.files import MANIFEST
 from kg_service.snapshot.pruning import prune
 from kg_service.snapshot.publication import publish
+from kg_service.storage.artefact import MANIFEST
 from nbclip.errors import Gone
 from support.small_graphs import GraphOnly, graph_of
 

@@ -162,7 +162,7 @@ def test_what_is_not_held_is_said(folder, tmp_path):
 
 
 def test_nothing_is_left_beside_the_snapshot(folder):
-    assert sorted(entry.name for entry in folder.path.iterdir()) == sorted(["CURRENT", folder.current()])
+    assert sorted(entry.name for entry in folder.path.iterdir()) == sorted([".lock", "CURRENT", folder.current()])
 
 
 def test_published_vectors_multiply_to_the_similarities(folder):
@@ -199,7 +199,7 @@ def test_publishing_again_mends_a_damaged_snapshot(folder, tmp_path, five_images
 
 
 def test_what_a_crash_left_is_no_snapshot(folder):
-    shutil.copytree(folder.path / folder.current(), folder.path / ".new.crashed")
+    shutil.copytree(folder.path / folder.current(), folder.path / ".kg-new.crashed")
     assert folder.ids() == [folder.current()]
 
 

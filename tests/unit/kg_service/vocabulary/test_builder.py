@@ -1,9 +1,6 @@
 import gzip
 import json
 import random
-import signal
-import subprocess
-import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -298,29 +295,6 @@ def test_interrupted_build_leaves_the_old_artefact_and_nothing_else(write_releas
         build_vocabulary(write_release(MRREL=[]), tmp_path / "out", progress=interrupt)
     assert files_of(tmp_path / "out") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rrf0", "rrf1"]
-
-
-_BUILD_AND_DIE = """
-import os, signal, sys
-from pathlib import Path
-from kg_service.vocabulary.builder import build_vocabulary
-
-def die(stage, done, total):
-    if stage == "names":
-        os.kill(os.getpid(), signal.SIGKILL)
-
-build_vocabulary(Path(sys.argv[1]), Path(sys.argv[2]), progress=die)
-"""
-
-
-def test_killed_build_leaves_the_old_artefact_and_no_scratch_file(write_release, tmp_path):
-    folder, data = write_release(), tmp_path / "data"
-    build_vocabulary(folder, data / "out")
-    before = files_of(data / "out")
-    died = subprocess.run([sys.executable, "-c", _BUILD_AND_DIE, folder, data / "out"])
-    assert died.returncode == -signal.SIGKILL
-    assert files_of(data / "out") == before
-    assert [path.name[:5] for path in sorted(data.iterdir())] == [".new.", "out"]
 
 
 def test_order_of_rows_and_ranges_of_cuis_do_not_matter(write_release, tmp_path, row_of):

@@ -20,7 +20,7 @@ from nbclip.errors import BrokenArtefact, NotFound
 from safetensors import SafetensorError
 from torch import Tensor
 
-from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.durable import remove_unfinished, replacing
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +116,7 @@ def _prune(folder: Path, keep: int) -> None:
     for record in folder.glob("step-*.json"):
         if record not in kept:
             record.unlink()
+    remove_unfinished(folder)
     # A tensor file without a record was cut off before it counted.
     for tensors in folder.glob("*.safetensors"):
         if not tensors.with_suffix(".json").exists():

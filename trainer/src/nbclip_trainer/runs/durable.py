@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_UNFINISHED = ".tmp"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -14,7 +16,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     An exception inside leaves `path` as it was and removes the temporary file.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}{_UNFINISHED}")
     try:
         yield temporary
         _flush(temporary)
@@ -22,6 +24,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _flush(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes had begun to write in a folder, which no other process writes to now."""
+    for temporary in folder.glob(f".*{_UNFINISHED}"):
+        temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from nbclip.ids import check_image_id
 from nbclip.schemas.explanations import MAX_NEIGHBOURS, NeighboursResponse
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, RepresentationName
 
 from kg_service.api.body import answer
 from kg_service.api.dependencies import WiringOf, working
@@ -32,7 +32,7 @@ def list_neighbours(
     k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many", examples=[2])] = 10,
     snapshot: Annotated[str | None, Query(description="default: the newest")] = None,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",
-    representation: Annotated[str, Query(pattern=r"^[a-z0-9_-]{1,64}$")] = "hybrid",
+    representation: Annotated[RepresentationName, Query()] = DEFAULT_REPRESENTATION,
 ) -> Response:
     """The k images of a snapshot with the largest similarity, equal ones by id, with the concepts that both have.
 

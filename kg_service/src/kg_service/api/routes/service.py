@@ -42,7 +42,7 @@ def readyz(
     Without a question it is ready once captions can be sent, with which everything begins. Whoever needs targets asks
     `?for=targets`, for which a snapshot is enough: they are answered while the graph store is away.
 
-    `degraded`: the current snapshot is damaged, and a former one is served.
+    `degraded`: the snapshot that was published last is damaged, and a former one is served.
     """
     if request.app.state.stopping:
         raise NotReady([{"where": "service", "message": "stopping"}])
@@ -81,8 +81,8 @@ def _ask_upkeep(request: Request) -> None:
 
 
 def _degraded(wiring: Wiring) -> str | None:
-    served, current = wiring.snapshots.served(), wiring.snapshots.current()
-    return None if served == current else f"snapshot {current} is damaged, {served} is served"
+    current, last = wiring.snapshots.current(), wiring.snapshots.published_last()
+    return None if current == last else f"snapshot {last} is damaged, {current} is served"
 
 
 @router.get(
@@ -103,7 +103,7 @@ def info(request: Request, wiring: WiringOf) -> Response:
             vocabulary=wiring.vocabulary.describe(),
             store=scheme if separator else "embedded",
             linker=wiring.linker.name,
-            snapshot=wiring.snapshots.served(),
+            snapshot=wiring.snapshots.current(),
             limits=limits(settings),
             counts=_counts(request, wiring),
         )

@@ -16,7 +16,7 @@ from nbclip.codec import MEDIA_TYPE
 from nbclip.errors import BrokenArtefact, Gone, NotFound, Unavailable
 from nbclip.schemas.jobs import JobOut
 from nbclip.schemas.snapshots import AppendCounts, PublishRequest, SnapshotList, SnapshotOut
-from nbclip.schemas.targets import Knowledge
+from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, RepresentationName
 from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
@@ -31,6 +31,7 @@ from kg_service.jobs.model import Job, PublishOrder
 from kg_service.jobs.publishing import order_publication
 from kg_service.jobs.spool import read_job
 from kg_service.snapshot import embeddings_parts
+from kg_service.snapshot.manifest import on_the_wire
 
 router = APIRouter(prefix="/snapshots", tags=["snapshots"])
 former = APIRouter(prefix="/snapshots", tags=["snapshots"])
@@ -144,7 +145,7 @@ def list_snapshots(wiring: WiringOf, cursor: Cursor = "", limit: Annotated[int, 
     """Held snapshots; `current` is the one that is served. Those whose manifest is damaged by their ids alone."""
     held = wiring.snapshots.ids()
     start = _after(held, key_of(cursor)) if cursor else 0
-    page, current = held[start : start + limit], wiring.snapshots.served()
+    page, current = held[start : start + limit], wiring.snapshots.current()
     shown, damaged = [], []
     for each in page:
         try:
@@ -155,7 +156,7 @@ def list_snapshots(wiring: WiringOf, cursor: Cursor = "", limit: Annotated[int, 
         except (Gone, NotFound):
             continue  # removed meanwhile
         else:
-            shown.append(SnapshotOut(id=each, current=each == current, manifest=manifest, append=None))
+            shown.append(SnapshotOut(id=each, current=each == current, manifest=on_the_wire(manifest), append=None))
     next_cursor = cursor_of(page[-1]) if len(held) > start + limit else None
     return answer(SnapshotList(snapshots=shown, damaged=damaged, next_cursor=next_cursor))
 
@@ -214,7 +215,7 @@ def get_embeddings(
     wiring: WiringOf,
     snapshot_id: SnapshotIdPath,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",
-    representation: Annotated[str, Query(pattern=r"^[a-z0-9_-]{1,64}$")] = "hybrid",
+    representation: Annotated[RepresentationName, Query()] = DEFAULT_REPRESENTATION,
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
     """Image vectors, whose dot products are the similarities, and the image ids of their rows."""
@@ -226,5 +227,5 @@ def get_embeddings(
 
 
 def _shown(wiring: Wiring, snapshot_id: str, counts: AppendCounts | None = None) -> SnapshotOut:
-    manifest, current = wiring.snapshots.manifest(snapshot_id), snapshot_id == wiring.snapshots.served()
-    return SnapshotOut(id=snapshot_id, current=current, manifest=manifest, append=counts)
+    manifest, current = wiring.snapshots.manifest(snapshot_id), snapshot_id == wiring.snapshots.current()
+    return SnapshotOut(id=snapshot_id, current=current, manifest=on_the_wire(manifest), append=counts)

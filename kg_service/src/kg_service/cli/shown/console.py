@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbclip.schemas.snapshots import AppendCounts, SnapshotManifest
+from nbclip.schemas.snapshots import AppendCounts
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kg_service.app.doctor import Finding
     from kg_service.graph.store import GraphCounts
     from kg_service.ingest.pipeline import IngestReport
+    from kg_service.snapshot.manifest import Manifest
     from kg_service.vocabulary.model import BuildReport
 
 
@@ -95,12 +96,12 @@ def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
     return table
 
 
-def part_text(manifest: SnapshotManifest) -> str:
+def part_text(manifest: Manifest) -> str:
     """The part of the graph that a snapshot covers, such as `split=train`; empty if it covers all of it."""
     return " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
 
 
-def append_lines(counts: AppendCounts, manifest: SnapshotManifest) -> Iterator[str]:
+def append_lines(counts: AppendCounts, manifest: Manifest) -> Iterator[str]:
     """Lines on what an append added and what it left out."""
     lacking = f", {counts.without_vector} of them without a concept the base knows" if counts.without_vector else ""
     part = f" of {part_text(manifest)}" if part_text(manifest) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -12,13 +13,14 @@ from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
-from nbclip.errors import Unavailable
+from nbclip.errors import InvalidInput, Unavailable
 from nbclip.ids import caption_sha256
 
 from kg_service.graph.arrays import Int64s, assemble_graph
 from kg_service.graph.embedded.sqlite import Database
 from kg_service.graph.settlement import canonical, image_batch, require_concepts, settle
 from kg_service.graph.store import (
+    Access,
     AttributeEdge,
     ConceptNode,
     Graph,
@@ -28,6 +30,7 @@ from kg_service.graph.store import (
     IsAEdge,
     OnConflict,
     Revision,
+    StoreKind,
     WriteReport,
 )
 
@@ -338,3 +341,19 @@ def _graph(
 def _linkers(connection: sqlite3.Connection, provenance_keys: Sequence[int]) -> set[str]:
     rows = connection.execute(f"SELECT linker FROM provenance WHERE provenance_key IN {_GIVEN}", [_json(provenance_keys)])
     return {linker for (linker,) in rows}
+
+
+def _path_of(url: str) -> Path:
+    """That of a plain path, `embedded:///absolute/path` or `embedded://relative/path`."""
+    path = url.removeprefix("embedded://")
+    if not path:
+        raise InvalidInput(f"no path in the graph store's address: {url!r}", hint="such as embedded:///var/lib/nbclip/graph.db")
+    return Path(path).expanduser()
+
+
+def _probe(url: str, access: Access) -> None:
+    with closing(open_embedded(_path_of(url))) as store:
+        store.check()
+
+
+STORE = StoreKind(open=lambda url, access: open_embedded(_path_of(url)), probe=_probe, file=_path_of)

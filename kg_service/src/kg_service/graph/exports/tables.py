@@ -12,7 +12,8 @@ import pyarrow as pa
 from nbclip.errors import Conflict
 
 from kg_service.graph.store import ConceptNode, GraphBatch, GraphCounts, GraphStore
-from kg_service.storage.durable import install, new_folder
+from kg_service.storage.replacement import install
+from kg_service.storage.scratch import new_folder
 
 OnImages = Callable[[int], None]
 

@@ -8,13 +8,10 @@ lock           held by the one process that brings the copy up to date
 
 from __future__ import annotations
 
-import fcntl
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedWriter
 from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
@@ -24,12 +21,12 @@ from nbclip.errors import BrokenArtefact, Unavailable
 from kg_service.errors import UnusablePath
 from kg_service.graph.embedded.store import EmbeddedStore, open_embedded
 from kg_service.graph.store import Graph, GraphBatch, GraphCounts, Revision
-from kg_service.storage.durable import write_file
+from kg_service.storage.locks import locked
+from kg_service.storage.replacement import write_file
 
 Answer = TypeVar("Answer")
 
 _ROUNDS = 5
-_LOOK_AGAIN_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,26 +170,14 @@ class Mirror:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            file = (self._folder / "lock").open("wb")
-        except OSError as error:
-            raise UnusablePath(f"can't keep a copy of the graph: {error}", hint="check KG_DATA and its permissions") from error
-        with file:
-            self._lock(file)
-            yield
-
-    def _lock(self, file: BufferedWriter) -> None:
-        deadline = time.monotonic() + self._patience_s
-        while True:
+        with ExitStack() as stack:
             try:
-                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise Unavailable(
-                        f"another process reads the graph into {self._folder}", hint="try again when it has ended"
-                    ) from error
-            time.sleep(_LOOK_AGAIN_S)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self._folder, self._patience_s, name="lock"))
+            except OSError as error:
+                hint = "check KG_DATA and its permissions"
+                raise UnusablePath(f"can't keep a copy of the graph: {error}", hint=hint) from error
+            yield
 
 
 def _bring(source: Reader, copy: EmbeddedStore, since: int | None, head: Head) -> None:

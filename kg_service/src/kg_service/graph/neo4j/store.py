@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from nbclip.errors import InvalidInput, Unavailable
@@ -33,6 +32,7 @@ from kg_service.graph.neo4j.rows import (
 from kg_service.graph.neo4j.schema import prepare, query
 from kg_service.graph.settlement import canonical, changed_concepts, changed_is_a, image_batch, require_concepts, settle
 from kg_service.graph.store import (
+    Access,
     ConceptNode,
     Graph,
     GraphBatch,
@@ -42,26 +42,27 @@ from kg_service.graph.store import (
     IsAEdge,
     OnConflict,
     Revision,
+    StoreKind,
     WriteReport,
 )
 
 
-def open_neo4j(url: str, *, user: str, password: str, mirror: Path, bulk: bool = False, read_only: bool = False) -> Neo4jStore:
-    """Opens the store; the server is asked when it is first used. Arguments and errors as `open_store`."""
-    patience = BULK if bulk else REQUEST
-    bolt = Bolt(parse_address(url, user, password), patience, query)
-    preparation = _Preparation(bolt, (SCHEMA if bulk else REQUEST).limit_s, read_only=read_only)
-    return Neo4jStore(bolt, Mirror(mirror, patience_s=patience.limit_s), preparation)
+def open_neo4j(url: str, access: Access) -> Neo4jStore:
+    """Opens the store; the server is asked when it is first used. Errors as `open_store`."""
+    patience = BULK if access.bulk else REQUEST
+    bolt = Bolt(parse_address(url, access.user, access.password), patience, query)
+    preparation = _Preparation(bolt, (SCHEMA if access.bulk else REQUEST).limit_s, read_only=access.read_only)
+    return Neo4jStore(bolt, Mirror(access.mirror, patience_s=patience.limit_s), preparation)
 
 
-def try_login(url: str, *, user: str, password: str) -> None:
+def try_login(url: str, access: Access) -> None:
     """Asks the server once whether it lets us in.
 
     Raises:
         WrongCredentials: it does not.
         Unavailable: it gives no answer within 3 s.
     """
-    bolt = Bolt(parse_address(url, user, password), PROBE, query)
+    bolt = Bolt(parse_address(url, access.user, access.password), PROBE, query)
     try:
         bolt.read(lambda transaction: transaction.run("found"))
     finally:
@@ -356,3 +357,6 @@ def _images(ask: Ask, name: str, /, **parameters: Any) -> list[ImageNode]:
 
 def _concepts_removed() -> Unavailable:
     return Unavailable("concepts were removed from Neo4j while this program ran", hint="try again: they are written anew")
+
+
+STORE = StoreKind(open=open_neo4j, probe=try_login, file=lambda url: None)

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from kg_service.linking.dictionary.name_index import PRINTS, NameIndex, fingerprints
 from kg_service.linking.dictionary.normaliser import MAX_STEMS
+from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.dictionary.tokens import (
     ACRONYM,
     BAG,
@@ -44,7 +45,7 @@ from kg_service.linking.dictionary.tokens import (
     Tokens,
     Uint64s,
 )
-from kg_service.linking.settings import LinkerSettings
+from kg_service.storage.csr import pointers, ranges
 from kg_service.vocabulary.format import CODE_MASK, RANK_SHIFT, SOURCE_SHIFT
 from kg_service.vocabulary.vocabulary import Vocabulary
 
@@ -91,7 +92,7 @@ class Candidates:
 class Reader:
     """Reads runs of words as concepts."""
 
-    def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: LinkerSettings) -> None:
+    def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: DictionarySettings) -> None:
         self._vocabulary = vocabulary
         self._index = index
         self._settings = settings
@@ -208,8 +209,7 @@ class Reader:
         """Each match with each name of its key: match and position in the index's arrays of names, [P]."""
         starts = self._index.starts[position].astype(np.int64)
         counts = self._index.starts[position + 1] - starts
-        match = np.repeat(np.arange(len(position)), counts)
-        return match, np.arange(len(match)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+        return np.repeat(np.arange(len(position)), counts), ranges(starts, counts)
 
 
 class _Pairs(NamedTuple):
@@ -253,7 +253,7 @@ def _keep(
     best[filled] = score[rows[:-1][filled]]
     kept = filled & (best >= min_score)
     inside = kept[match]
-    rows = np.concatenate(([0], np.cumsum(np.diff(rows)[kept])))
+    rows = pointers(np.diff(rows)[kept])
     return Candidates(first[kept], end[kept], rows, concept[inside], rule[inside], score[inside])
 
 

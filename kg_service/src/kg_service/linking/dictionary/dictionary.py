@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, reduce
 from itertools import repeat
 from operator import or_
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,11 +21,11 @@ from kg_service.linking.dictionary.candidates import CONFIRMED, LEARNED, RULES, 
 from kg_service.linking.dictionary.name_index import NameIndex
 from kg_service.linking.dictionary.prior import Prior, open_prior
 from kg_service.linking.dictionary.prior_reader import PriorReader
+from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.dictionary.short_forms import Context, choose_meaning, read_context
 from kg_service.linking.dictionary.speller import Speller
 from kg_service.linking.dictionary.tokens import CAPITALS, PLAIN_LETTERS, SHORT_FORM, Ints, Tokens, WordTable, tokenise
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
-from kg_service.linking.settings import LinkerSettings
 from kg_service.linking.tables import read_table
 from kg_service.vocabulary.vocabulary import Vocabulary
 
@@ -75,7 +74,9 @@ _Readings = list[tuple[Span, Reading]]
 class DictionaryLinker:
     """Links by normalised names (`candidates.py`), abbreviations and assertion rules."""
 
-    def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: LinkerSettings, prior: Prior | None = None) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, index: NameIndex, settings: DictionarySettings, prior: Prior | None = None
+    ) -> None:
         """With `prior`, or else the saved one that the settings name."""
         self._vocabulary = vocabulary
         self._index = index
@@ -198,7 +199,7 @@ class DictionaryLinker:
     def _reading(self, rows: list[tuple[int, int, float]]) -> Reading:
         """What candidates (concept, rule and score, best first) come to."""
         (concept, rule, score), *others = rows
-        losers = others[: self._settings.max_candidates]
+        losers = others[: self._settings.candidates]
         taught: tuple[Reading, ...] = ()
         if self._several and rule in (LEARNED, CONFIRMED):
             sure = sorted(row for row in rows if row[2] >= self._settings.min_score)
@@ -304,8 +305,8 @@ def _group_bits() -> dict[str, int]:
     return {tui: 1 << bit for bit, (group, tuis) in groups if group != "ANAT" for tui in tuis.split()}
 
 
-def _open_prior(vocabulary: Vocabulary, settings: LinkerSettings) -> Prior | None:
-    return open_prior(Path(settings.prior), vocabulary, VERSION) if settings.prior else None
+def _open_prior(vocabulary: Vocabulary, settings: DictionarySettings) -> Prior | None:
+    return open_prior(settings.prior, vocabulary, VERSION) if settings.prior else None
 
 
 def _read_prior(prior: Prior | None, vocabulary: Vocabulary) -> PriorReader | None:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from nbclip.errors import BrokenArtefact, NotFound
 
 from kg_service.linking.dictionary.normaliser import MAX_STEMS, strip_name
 from kg_service.linking.dictionary.speller import build_speller
@@ -41,7 +42,8 @@ from kg_service.linking.dictionary.tokens import (
     WordTable,
     tokenise,
 )
-from kg_service.storage.artefact import check_index, open_array, write_manifest, writing_folder
+from kg_service.storage.arrays import save_arrays
+from kg_service.storage.artefact import open_index, write_manifest, writing_artefact
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 KIND, FORMAT = "name-index", 5
@@ -87,6 +89,21 @@ def fingerprints(hashes: Uint64s) -> npt.NDArray[np.uint32]:
     return upper
 
 
+def index_folder(vocabulary_dir: Path) -> Path:
+    """Where the name index of a vocabulary lies: `<vocabulary>.names`, beside it."""
+    return vocabulary_dir.with_name(f"{vocabulary_dir.name}.names")
+
+
+def ensure_name_index(vocabulary: Vocabulary) -> NameIndex:
+    """The index beside the vocabulary; compiled first if it is not there yet, or was made from another vocabulary."""
+    folder = index_folder(vocabulary.directory)
+    try:
+        return open_name_index(folder, vocabulary)
+    except (NotFound, BrokenArtefact):
+        build_name_index(vocabulary, folder)
+        return open_name_index(folder, vocabulary)
+
+
 def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:
     """Compiles the index of all names of `vocabulary` into `directory`; returns how many names it holds."""
     keys, names, prints, strict = map(np.concatenate, zip(*_keyed_names(vocabulary), strict=True))
@@ -94,19 +111,15 @@ def build_name_index(vocabulary: Vocabulary, directory: Path) -> int:
     keys = keys[order]
     first = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else np.zeros(0, np.int64)
     counts = {"keys": len(first), "names": len(order)}
-    with writing_folder(directory) as folder:
-        _save(folder, names=names[order], prints=prints[order], strict=strict[order])
+    with writing_artefact(directory) as folder:
+        save_arrays(folder, {"names": names[order], "prints": prints[order], "strict": strict[order]})
         del names, prints, strict
-        _save(folder, keys=keys[first], starts=np.append(first, len(order)).astype(np.int32), seen=bit_field(keys[first]))
-        del keys, order, first
-        _save(folder, evidence=_evidence_bits(vocabulary), **build_speller(vocabulary.words))
+        starts = np.append(first, len(order)).astype(np.int32)
+        save_arrays(folder, {"keys": keys[first], "starts": starts, "seen": bit_field(keys[first])})
+        del keys, order, first, starts
+        save_arrays(folder, {"evidence": _evidence_bits(vocabulary), **build_speller(vocabulary.words)})
         write_manifest(folder, {"kind": KIND, "format": FORMAT, "vocabulary": vocabulary.sha256, "counts": counts})
     return counts["names"]
-
-
-def _save(folder: Path, **arrays: npt.NDArray[Any]) -> None:
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
 
 
 def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:
@@ -116,8 +129,8 @@ def open_name_index(directory: Path, vocabulary: Vocabulary) -> NameIndex:
         NotFound: there is none.
         BrokenArtefact: it is damaged, or made from another vocabulary.
     """
-    check_index(directory, KIND, FORMAT, vocabulary.sha256, hint=_HINT)
-    return NameIndex(*(open_array(directory, field.name) for field in fields(NameIndex)))
+    index = open_index(directory, KIND, FORMAT, vocabulary.sha256, hint=_HINT)
+    return NameIndex(*(index.array(field.name) for field in fields(NameIndex)))
 
 
 def _keyed_names(vocabulary: Vocabulary) -> Iterator[tuple[npt.NDArray[Any], ...]]:

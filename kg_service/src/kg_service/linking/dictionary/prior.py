@@ -32,7 +32,9 @@ from nbclip.errors import BrokenArtefact
 from kg_service.linking.dictionary.candidates import Bools, Candidates, Floats, code_of, runs
 from kg_service.linking.dictionary.name_index import bit_field
 from kg_service.linking.dictionary.tokens import LEMMAS, LETTERS, Ints, Tokens, Uint64s
-from kg_service.storage.artefact import manifest_sha256, open_array, read_manifest, write_manifest, writing_folder
+from kg_service.storage.arrays import save_arrays
+from kg_service.storage.artefact import open_artefact, write_manifest, writing_artefact
+from kg_service.storage.csr import ranges
 from kg_service.vocabulary.format import cui_number
 from kg_service.vocabulary.vocabulary import Vocabulary
 
@@ -227,7 +229,7 @@ def _noisy_or(
     key, text = key[order], text[order]
     low, high = np.searchsorted(text, label_text), np.searchsorted(text, label_text, side="right")
     label = np.repeat(np.arange(len(label_text)), high - low)
-    at = np.arange(len(label)) + np.repeat(low - (np.cumsum(high - low) - (high - low)), high - low)
+    at = ranges(low, high - low)
     cuis, cui = np.unique(label_cui, return_inverse=True)
     pairs, pair = np.unique(key[at] * len(cuis) + cui[label], return_inverse=True)
     pair_key, pair_cui = pairs // len(cuis), cuis[pairs % len(cuis)]
@@ -270,11 +272,15 @@ def save_prior(prior: Prior, directory: Path, vocabulary: Vocabulary, *, linker:
         captions: how many it was fitted on.
     """
     fitted = {"vocabulary": vocabulary.sha256, "linker": linker, "captions": captions}
-    with writing_folder(directory) as folder:
-        for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(prior, name))
+    with writing_artefact(directory) as folder:
+        save_arrays(folder, {name: getattr(prior, name) for name in _ARRAYS})
         learned = {"several": prior.several, "flat": prior.flat, "odds": prior.odds}
         write_manifest(folder, {"kind": KIND, "format": FORMAT, **fitted, **learned})
+
+
+def prior_folder(vocabulary_dir: Path) -> Path:
+    """Where a fitted prior lies unless another place is named: `<vocabulary>.prior`, beside it."""
+    return vocabulary_dir.with_name(f"{vocabulary_dir.name}.prior")
 
 
 def open_prior(directory: Path, vocabulary: Vocabulary, linker: str) -> Prior:
@@ -284,14 +290,15 @@ def open_prior(directory: Path, vocabulary: Vocabulary, linker: str) -> Prior:
         NotFound: there is none.
         BrokenArtefact: it is damaged, of another format, or fitted for another vocabulary or version of the linker.
     """
-    manifest = read_manifest(directory, KIND, FORMAT, hint=_HINT)
+    artefact = open_artefact(directory, KIND, FORMAT, hint=_HINT)
+    manifest = artefact.manifest
     if manifest.get("vocabulary") != vocabulary.sha256:
         raise BrokenArtefact(f"{directory} was fitted for another vocabulary than {vocabulary.directory}", hint=_HINT)
     if manifest.get("linker") != linker:
         raise BrokenArtefact(f"{directory} was fitted with {manifest.get('linker')}, and this is {linker}", hint=_HINT)
-    keys, seen, rows, cuis, shares = (open_array(directory, name) for name in _ARRAYS)
+    keys, seen, rows, cuis, shares = map(artefact.array, _ARRAYS)
     several, flat, odds = bool(manifest["several"]), bool(manifest["flat"]), float(manifest["odds"])
-    return Prior(keys, seen, rows, cuis, shares, several, flat, odds, manifest_sha256(directory)[:_ID_DIGITS])
+    return Prior(keys, seen, rows, cuis, shares, several, flat, odds, artefact.sha256[:_ID_DIGITS])
 
 
 _ARRAYS = ("keys", "seen", "rows", "cuis", "shares")

@@ -13,6 +13,7 @@ from kg_service.linking.dictionary.candidates import CONFIRMED, LEARNED, Bools, 
 from kg_service.linking.dictionary.name_index import find_keys
 from kg_service.linking.dictionary.prior import Prior
 from kg_service.linking.dictionary.tokens import LEMMAS, Ints, Tokens
+from kg_service.storage.csr import ranges
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 
@@ -37,7 +38,7 @@ class PriorReader:
         named = ~np.isin(code_of(found.first, found.end), code_of(first, end))
         start, stop = (self._prior.rows[position + step].astype(np.int64) for step in (0, 1))
         match = np.repeat(np.arange(len(first)), stop - start)
-        row = np.arange(len(match)) + np.repeat(start - (np.cumsum(stop - start) - (stop - start)), stop - start)
+        row = ranges(start, stop - start)
         kept = self._usable[row]
         match, row = match[kept], row[kept]
         learned = np.zeros(len(first))

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from nbclip.errors import InvalidInput
+from pydantic import Field
 
 from kg_service.linking.assertion import assess
+from kg_service.linking.linkers import LinkerKind
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
 from kg_service.linking.scispacy.knowledge import build_candidate_generator, import_scispacy, open_published_generator
+from kg_service.linking.scispacy.trigrams import ensure_trigram_index
 from kg_service.linking.settings import LinkerSettings
 from kg_service.vocabulary.vocabulary import Vocabulary
 
@@ -32,10 +35,25 @@ _AS_LONG = 0.75
 _CAPTIONS_AT_ONCE = 64
 
 
+@dataclass(frozen=True, slots=True)
+class ScispacySettings(LinkerSettings):
+    """`LinkerSettings` and more."""
+
+    model: Annotated[
+        str, Field(description="name or folder of a spaCy pipeline that finds mentions (scispacy only); empty: a blank one")
+    ] = ""
+    knowledge_base: Annotated[
+        Literal["", "umls", "mesh", "rxnorm", "go", "hpo"],
+        Field(
+            description="knowledge base that scispacy publishes, from its cache (scispacy only); empty: the vocabulary's names"
+        ),
+    ] = ""
+
+
 class ScispacyLinker:
     """Links what a spaCy pipeline finds; assertion by the same rules as the dictionary linker."""
 
-    def __init__(self, vocabulary: Vocabulary, settings: LinkerSettings) -> None:
+    def __init__(self, vocabulary: Vocabulary, settings: ScispacySettings) -> None:
         self._vocabulary = vocabulary
         self._settings = settings
         self._pipeline = _build_pipeline(settings.model)
@@ -88,7 +106,7 @@ class ScispacyLinker:
             if not wanted or not wanted.isdisjoint(self._vocabulary.semantic_types_at(index)):
                 row = (-score, text not in candidate.aliases, -self._vocabulary.evidence_at(index), cui)
                 rows[cui] = min(row, rows.get(cui, row))
-        best = sorted(rows.values())[: self._settings.max_candidates + 1]
+        best = sorted(rows.values())[: self._settings.candidates + 1]
         rule = "exact" if best and not best[0][1] else "similarity"
         return rule, [LinkCandidate(cui, self._vocabulary.preferred_name(cui), -negative) for negative, *_, cui in best]
 
@@ -207,3 +225,6 @@ def _build_pipeline(model: str) -> Any:
     detector: Any = pipeline.get_pipe("abbreviation_detector")
     detector.global_matcher.add("never", [[{"ORTH": "never a token"}]])
     return pipeline
+
+
+LINKER = LinkerKind(settings=ScispacySettings(), open=ScispacyLinker, compile=ensure_trigram_index)

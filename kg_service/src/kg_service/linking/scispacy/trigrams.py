@@ -19,7 +19,6 @@ Two names whose 64 bits are equal would be taken for one: at 10 million names th
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,7 +30,10 @@ from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from scipy import sparse
 
 from kg_service.errors import MissingExtra
-from kg_service.storage.artefact import check_index, open_array, write_manifest, writing_folder
+from kg_service.storage.arrays import save_arrays
+from kg_service.storage.artefact import open_index, write_manifest, writing_artefact
+from kg_service.storage.csr import pointers, ranges
+from kg_service.storage.scratch import new_folder
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 KIND, FORMAT = "trigram-index", 1
@@ -113,8 +115,8 @@ def open_trigram_index(directory: Path, vocabulary: Vocabulary) -> TrigramIndex:
         NotFound: there is none.
         BrokenArtefact: it is damaged, or made from another vocabulary.
     """
-    check_index(directory, KIND, FORMAT, vocabulary.sha256, hint=_HINT)
-    return TrigramIndex(*(open_array(directory, field.name) for field in fields(TrigramIndex)))
+    index = open_index(directory, KIND, FORMAT, vocabulary.sha256, hint=_HINT)
+    return TrigramIndex(*(index.array(field.name) for field in fields(TrigramIndex)))
 
 
 def build_trigram_index(vocabulary: Vocabulary, directory: Path) -> int:
@@ -128,8 +130,8 @@ def build_trigram_index(vocabulary: Vocabulary, directory: Path) -> int:
     """
     names = _aliases(vocabulary)
     min_names = _MIN_NAMES if len(names["hashes"]) >= _SMALL_VOCABULARY else 1
-    with writing_folder(directory) as folder, tempfile.TemporaryDirectory(dir=directory.parent) as spool:
-        grams, used = _count_grams(vocabulary, names["alias_names"][names["alias_starts"][:-1]], Path(spool))
+    with writing_artefact(directory) as folder, new_folder(directory.parent) as spool:
+        grams, used = _count_grams(vocabulary, names["alias_names"][names["alias_starts"][:-1]], spool)
         kept = sorted(gram for gram, number in grams.items() if used[number] >= min_names)
         if not kept:
             raise InvalidInput(
@@ -140,10 +142,9 @@ def build_trigram_index(vocabulary: Vocabulary, directory: Path) -> int:
         idf = (np.log((1 + count) / (1 + used[numbers])) + 1).astype(np.float32)
         renumbered = np.full(len(grams), -1, np.int32)
         renumbered[numbers] = np.arange(len(kept))
-        _write_postings(folder, Path(spool), renumbered, idf, used[numbers])
+        _write_postings(folder, spool, renumbered, idf, used[numbers])
         characters = np.frombuffer("".join(kept).encode("utf-32-le", "surrogatepass"), "<u4")
-        for name, array in {**names, "grams": characters.astype(np.uint32), "idf": idf}.items():
-            np.save(folder / f"{name}.npy", array)
+        save_arrays(folder, {**names, "grams": characters.astype(np.uint32), "idf": idf})
         counts = {"aliases": count, "grams": len(kept), "postings": int(used[numbers].sum())}
         write_manifest(folder, {"kind": KIND, "format": FORMAT, "vocabulary": vocabulary.sha256, "counts": counts})
     return count
@@ -165,7 +166,7 @@ def _aliases(vocabulary: Vocabulary) -> dict[str, npt.NDArray[Any]]:
     alias_of_hash = np.empty(len(hashes), np.int32)
     alias_of_hash[np.argsort(first)] = np.arange(len(hashes), dtype=np.int32)
     alias_of_name = alias_of_hash[of_name]
-    starts = np.concatenate(([0], np.cumsum(np.bincount(alias_of_name, minlength=len(hashes)))))
+    starts = pointers(np.bincount(alias_of_name, minlength=len(hashes)))
     return {
         "alias_starts": starts.astype(np.int32),
         "alias_names": np.argsort(alias_of_name, kind="stable").astype(np.int32),
@@ -204,17 +205,17 @@ def _write_postings(
     folder: Path, spool: Path, renumbered: npt.NDArray[np.int32], idf: npt.NDArray[np.float32], used: npt.NDArray[np.int64]
 ) -> None:
     """Turns the batches of counts into rows of weights: each batch goes behind the earlier ones in every row."""
-    starts = np.concatenate(([0], np.cumsum(used)))
+    starts = pointers(used)
     if starts[-1] > _MAX_POSTINGS:
         raise InvalidInput(f"{starts[-1]:,} 3-grams are too many for one index", hint="narrow the vocabulary, or use dictionary")
-    np.save(folder / "row_starts.npy", starts.astype(np.int32))
+    save_arrays(folder, {"row_starts": starts.astype(np.int32)})
     aliases = np.lib.format.open_memmap(folder / "aliases.npy", "w+", np.int32, (int(starts[-1]),))
     weights = np.lib.format.open_memmap(folder / "weights.npy", "w+", np.float32, (int(starts[-1]),))
     filled = starts[:-1].copy()
     for path in sorted(spool.iterdir()):
         rows = _weights(sparse.load_npz(path), renumbered, idf).tocsc()
         in_row = np.diff(rows.indptr)
-        target = np.arange(rows.nnz) + np.repeat(filled - rows.indptr[:-1], in_row)
+        target = ranges(filled, in_row)
         aliases[target], weights[target] = rows.indices + int(path.stem), rows.data
         filled += in_row
     aliases.flush()

@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from kg_service.linking.builder import build_linker, index_folder
-from kg_service.linking.dictionary.name_index import build_name_index, open_name_index
+from kg_service.linking.builder import build_linker
+from kg_service.linking.dictionary.name_index import build_name_index, index_folder, open_name_index
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip.errors import BrokenArtefact, InvalidInput, NotFound

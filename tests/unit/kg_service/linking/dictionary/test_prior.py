@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from kg_service.linking.dictionary.prior import fit_prior, open_prior, save_prior
-from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, NotFound
 
 NODULE, OTHER_NODULE, EFFUSION, LUNG, AORTA = "C0028259", "C0011847", "C0013687", "C0024109", "C0003483"
 
@@ -28,7 +28,7 @@ def fitted(vocabulary, dictionary_linker, linker_with, tmp_path):
     def fit(documents, **options):
         prior = fit_prior(documents, dictionary_linker)
         save_prior(prior, tmp_path / "prior", vocabulary, linker=dictionary_linker.name, captions=len(documents))
-        return linker_with(prior=str(tmp_path / "prior"), **options)
+        return linker_with(prior=tmp_path / "prior", **options)
 
     return fit
 
@@ -166,8 +166,3 @@ def test_a_prior_of_another_vocabulary_or_version_is_refused_with_the_way_out(fi
     assert "kg-service linker fit" in refused.value.hint
     with pytest.raises(BrokenArtefact, match="and this is dictionary-0"):
         open_prior(tmp_path / "prior", vocabulary, "dictionary-0")
-
-
-def test_scispacy_takes_no_prior(linker_with, tmp_path):
-    with pytest.raises(InvalidInput, match="dictionary linker"):
-        linker_with("scispacy", prior=str(tmp_path))

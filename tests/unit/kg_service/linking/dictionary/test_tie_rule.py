@@ -2,7 +2,7 @@
 
 import pytest
 from kg_service.linking.builder import build_linker
-from kg_service.linking.settings import LinkerSettings
+from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 
@@ -24,7 +24,7 @@ def linker_of(tmp_path):
         lines = (f"{parent}|A|AUI|CHD|{child}|A|AUI|isa|R||X|X|||N||\n" for parent, child in edges)
         (tmp_path / "MRREL.RRF").write_text("".join(lines))
         build_vocabulary(tmp_path, tmp_path / "v")
-        return build_linker("dictionary", open_vocabulary(tmp_path / "v"), LinkerSettings(**options))
+        return build_linker("dictionary", open_vocabulary(tmp_path / "v"), DictionarySettings(**options))
 
     return make
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from kg_service.linking.builder import open_dictionary_linker
+from kg_service.linking.dictionary.linker import open_dictionary_linker
 from kg_service.linking.dictionary.prior import ODDS, fit_prior, open_prior, save_prior
 from kg_service.linking.fitting.learning import learn
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kg_service.linking.scispacy.knowledge import build_candidate_generator, import_scispacy, open_published_generator
-from kg_service.linking.scispacy.linker import ScispacyLinker
-from kg_service.linking.settings import LinkerSettings
+from kg_service.linking.scispacy.linker import ScispacyLinker, ScispacySettings
 from nbclip.errors import BrokenArtefact, InvalidInput
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -142,7 +141,7 @@ def test_vectoriser_of_an_old_scikit_learn_keeps_its_idf(cache):
 
 
 def test_linker_gives_the_vocabularys_concepts_for_published_ones(vocabulary, cache):
-    linker = ScispacyLinker(vocabulary, LinkerSettings(knowledge_base="mesh"))
+    linker = ScispacyLinker(vocabulary, ScispacySettings(knowledge_base="mesh"))
     mentions = linker.link(["Hydrothorax of the left lung, calcimycin"])[0].mentions
     assert [(mention.text, mention.cui, mention.name) for mention in mentions] == [
         ("Hydrothorax", "C0032227", "Pleural Effusion"),

@@ -21,19 +21,21 @@ has L and the right one R, T where they meet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from scipy import sparse
 
 from kg_service.graph.store import Graph
-from kg_service.representations.ancestors import ancestor_content, nearness
 from kg_service.representations.contributions import pair_shares
-from kg_service.representations.cooccurrence import cooccurrence_vectors
-from kg_service.representations.embedding import Embedded, embed_images
-from kg_service.representations.model import Card, Contributions, ImageVectors, Positions, Tables, Variants
-from kg_service.representations.redundancy import overlaps
+from kg_service.representations.hybrid.ancestors import ancestor_content, nearness
+from kg_service.representations.hybrid.cooccurrence import cooccurrence_vectors
+from kg_service.representations.hybrid.embedding import Embedded, embed_images
+from kg_service.representations.hybrid.redundancy import overlaps
+from kg_service.representations.model import Card, Contributions, ImageVectors, Method, Positions, Tables, Variants, of_card
 from kg_service.representations.weights import (
     attribute_matrix,
     inverse_document_frequency,
@@ -44,29 +46,19 @@ from kg_service.representations.weights import (
 
 @dataclass(frozen=True, slots=True)
 class Hybrid:
-    """Parameters.
-
-    Attributes:
-        ancestors: spread to ancestors (`dk_ek`) or not (`dk`).
-        ancestor_weight: weight of the ancestors of a concept that no image has, ≥ 0.
-        decay: weight of one is_a step, (0, 1].
-        max_distance: longest is_a path followed, in steps.
-        hub_share: an ancestor that stands, with its descendants, in a larger share of the images is dropped.
-        smoothing: weight of the co-occurrence part, ≥ 0; 0 leaves it out.
-        smoothing_dimension: d.
-        shrinkage: images from which a concept's co-occurrence counts for half, and its ancestors too, > 0.
-        redundancy: how far concepts that stand in the same images share their weight, ≥ 0; 0 leaves each its own.
-    """
+    """Parameters; those with a `Field` can be set. `ancestors`: spread to them (`dk_ek`) or not (`dk`)."""
 
     ancestors: bool = True
-    ancestor_weight: float = 4.0
-    decay: float = 0.5
-    max_distance: int = 6
-    hub_share: float = 0.10
-    smoothing: float = 0.6
-    smoothing_dimension: int = 64
-    shrinkage: float = 10.0
-    redundancy: float = 1.0
+    decay: Annotated[float, Field(gt=0, le=1, description="weight of one is_a step in the hybrid representation")] = 0.5
+    ancestor_weight: Annotated[float, Field(ge=0, le=100, description="weight of a rare concept's ancestors")] = 4.0
+    max_distance: Annotated[int, Field(ge=1, le=100, description="longest is_a path that is followed")] = 6
+    hub_share: Annotated[float, Field(gt=0, le=1, description="ancestors over a larger share of the images are dropped")] = 0.1
+    smoothing: Annotated[float, Field(ge=0, le=100, description="weight of the co-occurrence part; 0 leaves it out")] = 0.6
+    smoothing_dimension: Annotated[int, Field(ge=1, le=4_096, description="dimensions of the co-occurrence part")] = 64
+    shrinkage: Annotated[float, Field(gt=0, description="images from which a concept's co-occurrence counts for half")] = 10.0
+    redundancy: Annotated[
+        float, Field(ge=0, le=100, description="how far concepts of the same images share weight; 0: not at all")
+    ] = 1.0
 
     def fit(self, graph: Graph) -> FittedHybrid:
         """Freezes idf, the spread E and the co-occurrence vectors W on a graph."""
@@ -134,6 +126,11 @@ class FittedHybrid:
         """As `embed`, of images that have these concepts."""
         embedded = self._embedded(has_NM, np.float32)
         return ImageVectors(embedded.exact, embedded.smooth)
+
+    @property
+    def follows_from_concepts(self) -> bool:
+        """Always."""
+        return True
 
     def contributions(self, left: Positions, right: Positions) -> Contributions:
         """Concepts that x1 of both images weighs, and pairs of their concepts by x2, which sums up weighted vectors W."""
@@ -210,9 +207,8 @@ class FittedHybrid:
 
 def restore_hybrid(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedHybrid:
     """The fitted representation that `card` and `tables` came from."""
-    names = [field.name for field in fields(Hybrid)]
     return FittedHybrid(
-        parameters=Hybrid(**{name: card[name] for name in names}),  # type: ignore[arg-type]
+        parameters=of_card(Hybrid, card),
         cuis=cuis,
         idf=tables["idf"],
         spread=_whole("spread", tables, len(cuis)),
@@ -220,6 +216,17 @@ def restore_hybrid(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedH
         overlap=_whole("overlap", tables, len(cuis)),
         images=int(card["images"]),
     )
+
+
+METHOD = Method(
+    name="hybrid",
+    settings=Hybrid(),
+    representation=lambda hybrid: hybrid,
+    parameters=Hybrid,
+    restore=restore_hybrid,
+)
+CONCEPTS = replace(METHOD, representation=lambda hybrid: replace(hybrid, smoothing=0.0))
+"""The hybrid without its co-occurrence part, by the hybrid's settings."""
 
 
 def _has(concepts: int, *images: Positions) -> sparse.csr_array:

@@ -7,12 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kg_service.representations.transe import (
+from kg_service.representations.transe import PAPER, PRESETS, TransE
+from kg_service.representations.transe.learning import (
     HAS_ATTRIBUTE,
     IS_A,
-    PAPER,
-    PRESETS,
-    TransE,
     corruptions,
     distance,
     head_shares,
@@ -30,7 +28,8 @@ SMALL = TransE(dimension=8, epochs=30, batch=4, negatives=2)
 IN_ANOTHER_PROCESS = """
 import sys, hashlib, numpy as np, torch
 torch.set_num_threads(int(sys.argv[1]))
-from kg_service.representations.transe import TransE, train
+from kg_service.representations.transe import TransE
+from kg_service.representations.transe.learning import train
 rng = np.random.default_rng(0)
 triples = np.stack([rng.integers(60, size=400), rng.integers(2, size=400), rng.integers(60, size=400)], axis=1)
 learned = train(triples, 60, 2, TransE(dimension=16, epochs=3, batch=64))

@@ -1,7 +1,7 @@
 """The graph's is_a against a vocabulary's."""
 
 import pytest
-from kg_service.snapshot.hierarchy import with_other_parents
+from kg_service.snapshot.vocabulary_check import with_other_parents
 from support.small_graphs import graph_of
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import structlog
 from nbclip.errors import NBClipError
 
-from kg_service.snapshot.files import load_array
-from kg_service.snapshot.reader import SnapshotFolder
+from kg_service.snapshot.folder import SnapshotFolder
+from kg_service.storage.arrays import open_array
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 
@@ -53,5 +53,5 @@ def warn_before_ingest(snapshots: SnapshotFolder, vocabulary: Vocabulary) -> Non
         manifest = snapshots.manifest(current)
         if manifest.vocabulary.get("sha256", vocabulary.sha256) != vocabulary.sha256:
             folder = snapshots.path / (manifest.appended.base if manifest.appended else current)
-            cuis = load_array(folder, "graph.cuis").astype(str).tolist()
-            warn_of_other_is_a(cuis, load_array(folder, "graph.is_a"), vocabulary)
+            cuis = open_array(folder / "graph.cuis.npy").astype(str).tolist()
+            warn_of_other_is_a(cuis, open_array(folder / "graph.is_a.npy"), vocabulary)

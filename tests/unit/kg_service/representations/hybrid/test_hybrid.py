@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kg_service.graph.store import Graph
-from kg_service.representations import cooccurrence
-from kg_service.representations.cooccurrence import cooccurrence_vectors
-from kg_service.representations.hybrid import Hybrid, restore_hybrid
-from kg_service.representations.redundancy import overlaps
+from kg_service.representations.hybrid import Hybrid, cooccurrence
+from kg_service.representations.hybrid.cooccurrence import cooccurrence_vectors
+from kg_service.representations.hybrid.redundancy import overlaps
 from kg_service.similarity.kernel import has_knowledge, similarity
 from scipy import sparse
 
@@ -141,13 +140,6 @@ def test_a_new_caption_has_the_vector_of_an_image_with_the_same_cuis(five_images
 def test_an_image_without_known_cuis_has_no_vector(five_images):
     vectors = Hybrid().fit(five_images).embed(["x", "y", "a"], [[], ["C9999999"], ["C0000001"]])
     assert has_knowledge(vectors, np.arange(3)).tolist() == [False, False, True]
-
-
-def test_restored_from_its_tables_it_gives_the_same_bits(five_images):
-    hybrid = Hybrid(hub_share=1.0)
-    fitted = hybrid.fit(five_images)
-    restored = restore_hybrid(fitted.card(), fitted.cuis, fitted.tables())
-    assert similarities(restored).tobytes() == similarities(fitted).tobytes()
 
 
 def test_ppmi_of_two_concepts_by_hand():

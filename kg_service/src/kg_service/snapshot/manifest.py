@@ -1,0 +1,136 @@
+"""What a snapshot says of itself: `manifest.json`, the SHA-256 of whose bytes is the snapshot's id. The files of a snapshot:
+
+manifest.json                          `Manifest`, as JSON without white space, keys sorted
+images.<array>.npy                     ids, the table that finds their rows (`lookup.py`), caption keys
+graph.<array>.npy                      CUIs, has_attribute (CSR), is_a
+<representation>.<knowledge>.x.<part>  image vectors
+<representation>.<knowledge>.t.<table> frozen tables, for captions that are not in the snapshot
+
+An appended snapshot (`append.py`) has the files of its own images alone: ids and caption keys, has_attribute, and vectors but for
+noise, which follows from the image id. Its manifest names the snapshots that have the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Final, Literal
+
+import pydantic
+from nbclip.errors import BrokenArtefact
+from nbclip.ids import SnapshotId
+from nbclip.schemas.snapshots import SnapshotManifest
+
+from kg_service.representations.model import Card
+from kg_service.storage.artefact import FileRecord
+
+FORMAT: Final = 2
+REPUBLISH = "publish anew: kg-service snapshot publish; then kg-service snapshot prune removes the damaged one"
+
+
+class _OnDisk(pydantic.BaseModel):
+    """Fields of later versions of the same format are tolerated."""
+
+    model_config = pydantic.ConfigDict(extra="ignore", frozen=True)
+
+
+class Appended(_OnDisk):
+    """On what an appended snapshot stands.
+
+    Attributes:
+        base: the published snapshot: its images, concepts and frozen tables.
+        earlier: appended snapshots whose own images it has too, oldest first.
+        images: appended to the base in all.
+        own: of those, in this snapshot's own files.
+    """
+
+    base: SnapshotId
+    earlier: list[SnapshotId]
+    images: int
+    own: int
+
+
+class Manifest(_OnDisk):
+    """What a snapshot holds, and what it was made from.
+
+    Attributes:
+        format: of the files.
+        vocabulary: release, sha256 and licence of the vocabulary; empty if unknown.
+        linkers: those that made the edges of the graph, sorted.
+        dataset: only images of this dataset; None: of all.
+        split: only images of this split; None: of all.
+        images: how many.
+        images_with_knowledge: of those, with a concept.
+        concepts: how many, ancestors included.
+        attributes: edges from images to concepts.
+        is_a_edges: edges among the concepts.
+        variants: model cards by `<representation>/<knowledge>`.
+        versions: of the packages that decide the bytes.
+        files: all but the manifest.
+        appended: on what it stands; None where it was published whole.
+    """
+
+    format: Literal[2] = FORMAT
+    vocabulary: dict[str, str]
+    linkers: list[str]
+    dataset: str | None
+    split: str | None
+    images: int
+    images_with_knowledge: int
+    concepts: int
+    attributes: int
+    is_a_edges: int
+    variants: dict[str, Card]
+    versions: dict[str, str]
+    files: list[FileRecord]
+    appended: Appended | None = None
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """The bytes of a new `manifest.json`."""
+    # `appended` is left out where it is None, so that the same graph has the id that it had before there was such a field.
+    left_out = {"appended"} if manifest.appended is None else None
+    return json.dumps(manifest.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":")).encode()
+
+
+def id_of(content: bytes) -> str:
+    """The id of the snapshot whose `manifest.json` has these bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def decoded(path: Path, wanted: str) -> Manifest:
+    """The manifest in a file, which has the digest `wanted`.
+
+    Raises:
+        BrokenArtefact: it is damaged, or of a form that this version does not know.
+    """
+    content = path.read_bytes()
+    try:
+        held = json.loads(content)
+    except ValueError as error:
+        raise _broken(path, "is not a manifest") from error
+    if isinstance(held, dict) and held.get("format") not in (None, FORMAT):
+        raise _broken(path, f"was made by another version: format {held['format']!r:.20}, and this one reads {FORMAT}")
+    try:
+        manifest = Manifest.model_validate(held)
+    except pydantic.ValidationError as error:
+        raise _broken(path, "is not a manifest") from error
+    if id_of(content) != wanted:
+        raise _broken(path, "does not have the digest that names it")
+    return manifest
+
+
+def on_the_wire(manifest: Manifest) -> SnapshotManifest:
+    """What answers say of a snapshot."""
+    held = manifest.model_dump()
+    return SnapshotManifest.model_validate({name: held[name] for name in SnapshotManifest.model_fields})
+
+
+def stands_on(manifest: Manifest) -> tuple[str, ...]:
+    """The snapshots that it needs beside its own files."""
+    return () if manifest.appended is None else (manifest.appended.base, *manifest.appended.earlier)
+
+
+def _broken(path: Path, what: str) -> BrokenArtefact:
+    return BrokenArtefact(f"{path} {what}", hint=REPUBLISH)

@@ -1,0 +1,71 @@
+"""Arrays as `.npy` files: written at once or batch by batch, and mapped into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from nbclip.errors import BrokenArtefact
+
+_SUFFIX = ".npy"
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def save_arrays(folder: Path, arrays: Arrays) -> None:
+    """Writes each as `<name>.npy`, in C order."""
+    for name, array in arrays.items():
+        np.save(folder / f"{name}{_SUFFIX}", np.ascontiguousarray(array), allow_pickle=False)
+
+
+def open_array(path: Path, *, whole_below: int = 0) -> npt.NDArray[Any]:
+    """The array of a file, read-only: mapped, or read whole where the file is smaller than `whole_below` bytes.
+
+    Raises:
+        BrokenArtefact: it is no such file.
+    """
+    try:
+        is_large = path.stat().st_size >= whole_below
+        array: npt.NDArray[Any] = np.asarray(np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise BrokenArtefact(f"{path} is no array: {error}", hint="build the artefact again") from error
+    array.flags.writeable = False
+    return array
+
+
+def open_arrays(folder: Path, files: Iterable[str], prefix: str = "", *, whole_below: int = 0) -> Arrays:
+    """The arrays among these files whose names begin with `prefix`, as `open_array`, by the rest of their names."""
+    names = [file.removesuffix(_SUFFIX) for file in files if file.startswith(prefix) and file.endswith(_SUFFIX)]
+    return {name.removeprefix(prefix): open_array(folder / f"{name}{_SUFFIX}", whole_below=whole_below) for name in names}
+
+
+class ArrayWriter:
+    """A `.npy` file that grows by one-dimensional batches, one of them in memory; whole once it is left without an error."""
+
+    def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
+        self._dtype = np.dtype(dtype)
+        self._stream = path.open("wb")
+        self.length = 0
+        self._write_header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._stream:
+            self._stream.seek(0)
+            self._write_header()
+
+    def add(self, batch: npt.NDArray[Any]) -> None:
+        """Writes a batch at the end."""
+        self._stream.write(np.ascontiguousarray(batch, self._dtype).data)
+        self.length += len(batch)
+
+    def _write_header(self) -> None:
+        # The format pads the header so that the first axis can grow in place: both headers have one size.
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self._stream, header)
