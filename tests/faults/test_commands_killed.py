@@ -34,7 +34,7 @@ def chance():
 
 
 def scratch_in(data):
-    return list(data.rglob(f"{PREFIX}*"))
+    return [path for folder in (data, data / "snapshots") for path in folder.glob(f"{PREFIX}*")]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every command and the service start with it: what killed ones left goes, wherever the settings let this program write."""
+"""What every command and the service do first: remove what killed ones left, in all folders of the settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from kg_service.config import Settings
 from kg_service.storage import sweeping
 
 _OF_0_1_0 = ".new."
-"""What version 0.1.0 called its scratch, in the folders that are the service's own."""
+"""Prefix of scratch of version 0.1.0; swept only in folders that nobody else writes to."""
 
 
 def sweep(settings: Settings) -> None:
-    """Removes the scratch that no living process holds."""
+    """Removes scratch that no living process holds."""
     own = (settings.data, settings.snapshots_folder, settings.jobs_folder)
     for folder in own:
         sweeping.sweep(folder, _OF_0_1_0)

@@ -42,7 +42,7 @@ Column = Annotated[
 
 
 def settings_of(**options: Any) -> Settings:
-    """The settings of a command with these options, once what killed commands left is removed; errors as `load_settings`."""
+    """The settings with these options; first removes what killed commands left. Errors as `load_settings`."""
     settings = load_settings(**options)
     sweep(settings)
     return settings

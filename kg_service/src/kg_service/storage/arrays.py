@@ -23,7 +23,7 @@ def save_arrays(folder: Path, arrays: Arrays) -> None:
 
 
 def open_array(path: Path, *, whole_below: int = 0) -> npt.NDArray[Any]:
-    """The array of a file, read-only: mapped, or read whole where the file is smaller than `whole_below` bytes.
+    """The array of a file, read-only: mapped, or read whole if the file is smaller than `whole_below` bytes.
 
     Raises:
         BrokenArtefact: it is no such file.
@@ -38,7 +38,7 @@ def open_array(path: Path, *, whole_below: int = 0) -> npt.NDArray[Any]:
 
 
 def open_arrays(folder: Path, files: Iterable[str], prefix: str = "", *, whole_below: int = 0) -> Arrays:
-    """The arrays among these files whose names begin with `prefix`, as `open_array`, by the rest of their names."""
+    """Those of the files that are arrays and begin with `prefix`, by the rest of their names; opened as by `open_array`."""
     names = [file.removesuffix(_SUFFIX) for file in files if file.startswith(prefix) and file.endswith(_SUFFIX)]
     return {name.removeprefix(prefix): open_array(folder / f"{name}{_SUFFIX}", whole_below=whole_below) for name in names}
 

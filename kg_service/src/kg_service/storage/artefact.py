@@ -1,7 +1,7 @@
-"""Artefacts: folders of arrays with a `manifest.json` that names every file with its size and SHA-256.
+"""Artefacts: folders of arrays with a `manifest.json` that names each file with its size and SHA-256.
 
-Vocabulary, name index, 3-gram index and prior are such, with a `kind` and a `format` in the manifest. Snapshots are too, with a
-manifest of their own (`snapshot/manifest.py`).
+Vocabulary, name index, 3-gram index, prior and snapshots are artefacts. The first four have `kind` and `format` in the manifest
+and are opened here. A snapshot has another manifest (`snapshot/manifest.py`), because its bytes name the snapshot.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Artefact:
     Attributes:
         folder: where it is.
         manifest: what it says of itself.
-        sha256: of the manifest, in hexadecimal: it stands for the content, as the manifest names each file's.
+        sha256: of the manifest, in hexadecimal; it identifies the content, because the manifest has each file's.
         arrays: mapped, read-only, by name.
     """
 
@@ -53,10 +53,10 @@ class Artefact:
     arrays: Arrays
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """An array that the artefact must have.
+        """The array of this name.
 
         Raises:
-            BrokenArtefact: it has not.
+            BrokenArtefact: there is none.
         """
         if name not in self.arrays:
             raise BrokenArtefact(f"{self.folder} lacks the array {name}", hint="build the artefact again")
@@ -65,7 +65,7 @@ class Artefact:
 
 @contextmanager
 def writing_artefact(target: Path) -> Iterator[Path]:
-    """An empty folder that becomes `target` when the block ends well, in place of an older artefact there.
+    """An empty folder that becomes `target` when the block ends well; an older artefact there is replaced.
 
     Raises:
         InvalidInput: `target` exists and is no artefact, or can't be written.
@@ -81,23 +81,23 @@ def writing_artefact(target: Path) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes `manifest.json`, with `files` of all that lies in `folder` added."""
+    """Writes `manifest.json`, with the entry `files` for all that is in `folder`."""
     files = [asdict(file) for file in describe_files(folder)]
     text = json.dumps({**manifest, "files": files}, indent=1, sort_keys=True, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
 def open_artefact(folder: Path, kind: str, version: int, *, hint: str, verify: bool = False) -> Artefact:
-    """The artefact in `folder`; the sizes of its files are checked, with `verify` their SHA-256 too.
+    """The artefact in `folder`, after a check of its files' sizes; with `verify` of their SHA-256 too.
 
-    All of it is of one artefact: what is replaced while it is opened is opened again.
+    An artefact that is replaced while it is opened is opened again, so that parts of two never mix.
 
     Raises:
         NotFound: there is none.
         BrokenArtefact: it is damaged, or of another kind or version.
     """
     if not folder.exists():
-        sweep(folder.parent)  # which ends a replacement that was cut short
+        sweep(folder.parent)  # completes a replacement that was cut short
     while True:
         before = _identity(folder)
         try:
@@ -154,7 +154,7 @@ def describe_file(path: Path) -> FileRecord:
 
 
 def check_files(folder: Path, files: Iterable[FileRecord], *, hint: str, digests: bool) -> None:
-    """Checks that a folder has these files, of these sizes, and with `digests` of these SHA-256.
+    """Checks that a folder has these files with these sizes; with `digests` the SHA-256 too.
 
     Raises:
         BrokenArtefact: naming the first that differs.

@@ -1,4 +1,4 @@
-"""Rows of different lengths in one array, as CSR has them: row i at pointers[i] to pointers[i + 1]."""
+"""Rows of different lengths in one array, as in CSR: row i is at pointers[i] to pointers[i + 1]."""
 
 from __future__ import annotations
 

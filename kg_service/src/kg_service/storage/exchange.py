@@ -15,12 +15,12 @@ _CAN_NOT = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUP
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Whether the two have changed places; False, and nothing is changed, where the system or file system can't do it.
+    """Whether the two changed places; False, with nothing changed, if the system or the file system can't do that.
 
-    Linux can on ext4, xfs, btrfs, tmpfs and overlays, macOS on APFS; NFS and most of FUSE can't.
+    Linux can on ext4, xfs, btrfs, tmpfs and overlays, macOS on APFS; NFS and most FUSE file systems can't.
 
     Raises:
-        OSError: it could, and failed.
+        OSError: the system can, but failed.
     """
     call = _system_call()
     if call is None:

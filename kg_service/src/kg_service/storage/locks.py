@@ -14,12 +14,12 @@ _LOOK_AGAIN_S = 0.02
 
 @contextmanager
 def locked(folder: Path, patience_s: float, *, name: str = ".lock") -> Iterator[None]:
-    """Holds a folder against all others that lock it, in this process or another, by the lock file `name` in it.
+    """Holds the lock file `name` of a folder during the block, against other processes and other threads.
 
     Raises:
         Unavailable: another still holds it after `patience_s` seconds.
     """
-    # A file, not the folder itself: NFS locks nothing that can't be opened for writing.
+    # A file and not the folder: NFS locks only what can be opened for writing.
     lock = FileLock(folder / name, timeout=patience_s, poll_interval=_LOOK_AGAIN_S)
     try:
         lock.acquire()

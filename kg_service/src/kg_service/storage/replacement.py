@@ -1,8 +1,9 @@
-"""Files and folders that are replaced in one step: written aside, flushed, renamed, and the folder that names them flushed.
+"""Files and folders that are replaced in one step: written aside, flushed, renamed; then the folder that names them is flushed.
 
-Whoever looks finds the old content or the new, whenever the process dies. Two folders change places by one system call
-(`exchange.py`). Where a file system lacks that, they do by two renames; should the process die between them, the next sweep
-ends what it began, and whoever opens an artefact that is missing sweeps (`artefact.py`).
+A reader finds the old content or the new one, whenever the process dies. Two folders change places by one system call
+(`exchange.py`). A file system without that call takes two renames. If the process dies between them, the next sweep completes the
+replacement, and so does whoever opens an artefact that is missing (`artefact.py`). A pointer to versioned folders would close
+this gap, but turn each folder there into a link, which breaks when the folder is copied or moved.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from kg_service.storage.scratch import CONTENT, FORMER, new_file, new_folder
 
 
 def write_file(path: Path, content: bytes, *, scratch: Path | None = None) -> None:
-    """Replaces `path` by `content`, mode 0600.
+    """Replaces the file `path`, mode 0600.
 
     Args:
-        path: of the file.
-        content: all of it.
-        scratch: folder for what is being written, on the same file system; default: that of `path`.
+        path: the file, which need not be there.
+        content: all of its bytes.
+        scratch: a folder on the same file system to write in; default: that of `path`.
     """
     with new_file(scratch or path.parent) as (new, stream):
         stream.write(content)
@@ -31,25 +32,33 @@ def write_file(path: Path, content: bytes, *, scratch: Path | None = None) -> No
 
 
 def install(folder: Path, target: Path) -> None:
-    """Flushes a filled folder, which `new_folder` gave beside `target`, and puts it in the place of `target`."""
+    """Flushes a folder that `new_folder` made beside `target`, and puts it there; an older `target` is replaced."""
     sync_all(folder)
     install_flushed(folder, target)
 
 
 def install_flushed(folder: Path, target: Path) -> None:
-    """As `install`, of a folder that `sync_all` has flushed."""
+    """As `install`, for a folder that `sync_all` has flushed already."""
     if not os.path.lexists(target):
         folder.rename(target)
     elif not exchange(folder, target):
-        former = folder.parent / FORMER
-        former.mkdir()
-        target.rename(former / target.name)
-        folder.rename(target)
+        _rename_both(folder, target)
     sync(target.parent)
 
 
+def _rename_both(folder: Path, target: Path) -> None:
+    former = folder.parent / FORMER / target.name
+    former.parent.mkdir()
+    target.rename(former)
+    try:
+        folder.rename(target)
+    except BaseException:
+        former.rename(target)
+        raise
+
+
 def finish_install(place: Path) -> None:
-    """Ends an `install` that a killed process left between its two renames: the new folder, whole and flushed, gets its name."""
+    """Completes an `install` that was killed between its two renames: the new folder, whole and flushed, gets its name."""
     content = place / CONTENT
     for former in place.glob(f"{FORMER}/*"):
         target = place.parent / former.name
@@ -59,7 +68,7 @@ def finish_install(place: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Takes a folder away in one step, so that none is ever there in part."""
+    """Removes a folder, which is there whole or not at all."""
     with new_folder(folder.parent) as aside:
         folder.rename(aside / folder.name)
         sync(folder.parent)

@@ -1,10 +1,10 @@
 """What is being written, beside where it will be: a file or a place `.kg-new.<random>`, locked while its process lives.
 
-.kg-new.3f9a01/            a place
-    lock                nobody holds it once its process is gone, which was killed then
+.kg-new.3f9a01/         a place
+    lock                held by its process; if nobody holds it, that process was killed
     content/            the folder that is being filled
-    former/<name>       the folder whose place `content` takes (`replacement.py`)
-    elsewhere           link to another folder in which that process may leave scratch (`sweeping.py`)
+    former/<name>       the folder that `content` is about to replace, on some file systems (`replacement.py`)
+    elsewhere           link to another folder in which the process may leave scratch (`sweeping.py`)
 .kg-new.8c1b77          a file, which is its own lock
 """
 
@@ -24,7 +24,7 @@ LOCK, CONTENT, FORMER, ELSEWHERE = "lock", "content", "former", "elsewhere"
 
 @contextmanager
 def new_folder(parent: Path) -> Iterator[Path]:
-    """An empty folder on the file system of `parent`, which is made if missing; what is left of it at the end is removed."""
+    """An empty folder inside `parent`, which is made if missing; whatever is left of it at the end is removed."""
     parent.mkdir(parents=True, exist_ok=True)
     with new_place(parent) as place:
         content = place / CONTENT
@@ -34,7 +34,7 @@ def new_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_place(parent: Path) -> Iterator[Path]:
-    """A place in `parent`, held until the end of the block and removed then."""
+    """A new place in `parent`, held during the block and removed at its end."""
     with ExitStack() as stack:
         place = _held_place(parent, stack)
         try:
@@ -46,7 +46,7 @@ def new_place(parent: Path) -> Iterator[Path]:
 def _held_place(parent: Path, stack: ExitStack) -> Path:
     while True:
         place = Path(tempfile.mkdtemp(dir=parent, prefix=PREFIX))
-        # Until it is held, a sweep may take it.
+        # Before it is locked, a sweep may remove it.
         with suppress(FileNotFoundError), ExitStack() as attempt:
             if attempt.enter_context(held(place / LOCK)) and place.exists():
                 stack.push(attempt.pop_all())
@@ -55,7 +55,7 @@ def _held_place(parent: Path, stack: ExitStack) -> Path:
 
 @contextmanager
 def new_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """An empty file in `folder`, mode 0600, to be written and renamed in the block; it is removed if the block fails."""
+    """Path and stream of an empty file in `folder`, mode 0600, to write and rename in the block; removed if the block fails."""
     path, stream = _held_file(folder)
     try:
         with stream:
@@ -69,7 +69,7 @@ def _held_file(folder: Path) -> tuple[Path, BinaryIO]:
     while True:
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=PREFIX)
         stream = os.fdopen(descriptor, "wb")
-        # Until it is held, a sweep may take it.
+        # Before it is locked, a sweep may remove it.
         if _lock(descriptor) and os.fstat(descriptor).st_nlink:
             return Path(name), stream
         stream.close()
@@ -77,7 +77,7 @@ def _held_file(folder: Path) -> tuple[Path, BinaryIO]:
 
 @contextmanager
 def held(lock: Path) -> Iterator[bool]:
-    """Whether this process holds a lock file, made if missing, for the block: False where another process does."""
+    """Whether this process got the lock, for the block; False if another holds it. The file is made if missing."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         yield _lock(descriptor)
@@ -86,7 +86,7 @@ def held(lock: Path) -> Iterator[bool]:
 
 
 def _lock(descriptor: int) -> bool:
-    # Not at the top: most commands neither find scratch nor make any.
+    # Imported here: most commands neither find scratch nor make any.
     from filelock import lock_descriptor
 
     return lock_descriptor(descriptor, blocking=False)

@@ -1,4 +1,4 @@
-"""Removes what killed processes left. Commands and the service sweep when they start (`app/sweep.py`)."""
+"""Removes what killed processes left: every command does, and the service, when it starts (`app/sweep.py`)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kg_service.storage.scratch import ELSEWHERE, LOCK, PREFIX, held, new_place
 
 
 def sweep(folder: Path, prefix: str = PREFIX) -> None:
-    """Removes the scratch in a folder that no process holds; ends what its process was killed at, if that was so far."""
+    """Removes scratch in a folder that no process holds, and completes a replacement that was cut short."""
     for entry in folder.glob(f"{prefix}*"):
-        # Others sweep too, and may be the owner of what can't be removed here.
+        # Another process may sweep too, and another user may own what can't be removed here.
         with suppress(OSError):
             _sweep(entry)
 
@@ -38,12 +38,12 @@ def _sweep(entry: Path) -> None:
 
 @contextmanager
 def noted(folder: Path, home: Path) -> Iterator[None]:
-    """While the block runs, `home` knows that there may be scratch in `folder`: after a kill a sweep of `home` finds it.
+    """Notes in `home`, while the block runs, that `folder` may hold scratch: after a kill a sweep of `home` sweeps `folder` too.
 
     For folders that no setting names, such as that of an export.
     """
     with ExitStack() as stack:
-        with suppress(OSError):  # such as no folder `home`, or one that may be read alone
+        with suppress(OSError):  # there is no `home`, or it can't be written to
             place = stack.enter_context(new_place(home))
             (place / ELSEWHERE).symlink_to(folder.absolute(), target_is_directory=True)
         yield

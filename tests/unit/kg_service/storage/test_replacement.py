@@ -150,14 +150,19 @@ def test_what_was_replaced_and_removed_since_does_not_come_back(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_stood_there_stays_where_the_new_one_can_not_take_its_place(tmp_path, monkeypatch):
-    def refuse(one, other):
+def test_what_stood_there_stays_where_the_new_one_can_not_take_its_place(tmp_path, monkeypatch, file_system):
+    def refuse(*_):
         raise OSError(28, "No space left on device")
 
-    target = tmp_path / "target"
+    def refuse_the_new_one(source, *where):
+        return refuse() if Path(source) == folder else rename(source, *where)
+
+    target, rename = tmp_path / "target", os.rename
     target.mkdir()
     fill(target, OLD)
-    monkeypatch.setattr("kg_service.storage.replacement.exchange", refuse)
+    if file_system == "exchanges":
+        monkeypatch.setattr("kg_service.storage.replacement.exchange", refuse)
+    monkeypatch.setattr(os, "rename", refuse_the_new_one)
     with new_folder(tmp_path) as folder, pytest.raises(OSError, match="No space"):
         install(folder, target)
     assert content_of(target) == OLD

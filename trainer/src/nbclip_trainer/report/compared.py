@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 from nbclip.errors import InvalidInput
 
-from nbclip_trainer.config import TrainConfig, flattened
+from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.evaluation.summary import differences, summarise
-from nbclip_trainer.runs.folder import read_config, read_facts
+from nbclip_trainer.runs.folder import flattened, read_facts
 from nbclip_trainer.runs.results import Figure, Scored, check_comparable, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 
