@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a key")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0: any free one")
     uds: Path | None = Field(None, description="unix socket to listen on instead")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="path under which a proxy shows the service, such as `/kg`, whether or not the proxy takes it away",
+    )
     trusted_hosts: List = Field(
         ("localhost", "127.0.0.1", "[::1]"), description="names in Host that are answered, such as `*.example.org`; `*`: all"
     )
@@ -80,7 +85,7 @@ class Settings(BaseSettings):
     max_json_cells: int = Field(1 << 16, ge=1, description="R × C of a matrix in JSON")
     max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="images or captions of one request")
     max_body_bytes: int = Field(4 << 20, ge=1_024, description="bytes of a request's body")
-    max_job_bytes: int = Field(4 << 30, ge=1_024, description="bytes of the body of `POST /jobs/ingest`, as it comes")
+    max_job_bytes: int = Field(4 << 30, ge=1_024, description="bytes of the body of `POST /v1/jobs/ingest`, as it comes")
     max_concurrent: int = Field(32, ge=1, description="requests in work or being answered at one time; one more is answered 429")
     max_graph_requests: int = Field(8, ge=1, description="of those, requests that wait for the graph store")
     max_failed_keys: int = Field(60, ge=1, description="wrong keys of one address in a minute before it is answered 429")
@@ -91,8 +96,8 @@ class Settings(BaseSettings):
     keep_failed_days: float = Field(
         7, ge=0, description="days that the body of a bulk ingest that failed is kept, so that it can be looked at"
     )
-    keep_jobs: int = Field(1_000, ge=1, description="bulk ingests that have ended of which `GET /jobs` still knows")
-    job_timeout_s: float = Field(3_600, gt=0, description="seconds in which the body of `POST /jobs/ingest` must have arrived")
+    keep_jobs: int = Field(1_000, ge=1, description="jobs that have ended of which `GET /v1/jobs` still knows")
+    job_timeout_s: float = Field(3_600, gt=0, description="seconds in which the body of `POST /v1/jobs/ingest` must have arrived")
     job_pause_s: float = Field(30, gt=0, description="seconds after which such a body is given up if no byte of it comes")
     head_timeout_s: float = Field(10, gt=0, description="seconds in which a request's head must have arrived, once it has begun")
     max_connections: int = Field(

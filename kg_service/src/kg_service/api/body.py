@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
@@ -46,8 +46,17 @@ def parse(model: type[Model], body: bytes, check: Callable[[Any], None]) -> Mode
         raise invalid_body(error, "body") from error
 
 
+_accepted: list[type[BaseModel]] = []
+
+
+def accepted() -> Sequence[type[BaseModel]]:
+    """The models of all bodies that routes parse themselves, whose definitions the framework therefore does not know."""
+    return tuple(_accepted)
+
+
 def accepts(model: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
     """OpenAPI of a body, for `openapi_extra=`."""
+    _accepted.append(model)
     content = {
         "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
         "examples": {name: {"value": value} for name, value in examples.items()},

@@ -75,6 +75,14 @@ class GracefulServer(uvicorn.Server):
         self._stop_at = time.monotonic() + drain_s
         self._app.state.stopping = True
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; says where it listens."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            settings = self._settings
+            address = f"unix:{settings.uds}" if settings.uds else f"http://{settings.host}:{_port(sockets) or settings.port}"
+            structlog.get_logger().info("serving", address=address, documentation=f"{settings.root_path}/docs")
+
     async def on_tick(self, counter: int) -> bool:
         """As uvicorn's, ten times a second; ends the main loop once the drain is over."""
         self.should_exit = self.should_exit or (self._stop_at is not None and time.monotonic() >= self._stop_at)
@@ -90,6 +98,11 @@ class GracefulServer(uvicorn.Server):
         timer = threading.Timer(self._settings.stop_s - 0.5, end)
         timer.daemon = True
         timer.start()
+
+
+def _port(sockets: list[socket.socket] | None) -> int:
+    """The port that was bound, which the settings may have left open; 0 for a unix socket."""
+    return int(sockets[0].getsockname()[1]) if sockets else 0
 
 
 @contextmanager

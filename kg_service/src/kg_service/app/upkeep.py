@@ -1,5 +1,5 @@
-"""What the service does by itself: bulk ingests, appending what is new in the graph to the current snapshot, compacting that, and
-once an hour removing what is no longer needed of old bulk ingests.
+"""What the service does by itself: jobs (bulk ingests and publications), appending what is new in the graph to the current
+snapshot, compacting that, and once an hour removing what is no longer needed of old jobs.
 
 All but the last are off the serving process: each runs in a process of its own, at a low priority, that opens the graph store by
 itself and may be killed at any moment: a snapshot appears whole or not at all, and an ingest goes on where it was. A new current
@@ -13,9 +13,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
 
 import structlog
 from nbclip.errors import NBClipError, Unavailable
@@ -24,14 +25,18 @@ from kg_service.app.logging import configure_logging
 from kg_service.app.sweep import sweep
 from kg_service.app.wiring import open_graph
 from kg_service.config import Settings
-from kg_service.jobs.spool import has_work
+from kg_service.jobs.model import PublishOrder
+from kg_service.jobs.spool import has_work, reasons_kept
 from kg_service.jobs.tidying import tidy
 from kg_service.linking.linkers import linker_settings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import open_vocabulary
 
+if TYPE_CHECKING:
+    from kg_service.snapshot.publication import OnStage  # brings what serving does not need
+
 _LOOKS_EVERY_S = 1.0
-_INGESTS_EVERY_S = 3.0
+_BEGINS_EVERY_S = 3.0
 """At most so often, should the graph store be away."""
 _TIDIES_EVERY_S = 3_600.0
 _LATE_S = 60.0
@@ -46,9 +51,10 @@ class Upkeep:
         self._settings = settings
         self._snapshots = SnapshotFolder(settings.snapshots_folder)
         self._ingest = _Process("bulk ingest", ingest_now, settings)
+        self._publish = _Process("publication", publish_now, settings)
         self._append = _Process("append", append_now, settings)
         self._compact = _Process("compaction", compact_now, settings)
-        self._next_ingest = self._next_tidying = 0.0
+        self._next_ingest = self._next_publication = self._next_tidying = 0.0
         self._next_append = time.monotonic() + settings.append_every_s
         self._seen: str | None = None
         self._failures: dict[str, str] = {}
@@ -65,7 +71,7 @@ class Upkeep:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        for process in (self._ingest, self._append, self._compact):
+        for process in (self._ingest, self._publish, self._append, self._compact):
             process.kill()
 
     def failure(self) -> str | None:
@@ -85,6 +91,7 @@ class Upkeep:
         """Begins what there is to do. Each part is on its own: one that fails keeps none of the others from its work."""
         parts = {
             "bulk ingest": self._ingest_if_due,
+            "publication": self._publish_if_due,
             "tidying": self._tidy_if_due,
             "append": self._append_if_due,
             "compaction": self._compact_if_due,
@@ -109,9 +116,18 @@ class Upkeep:
         self._failures[part] = reason
 
     def _ingest_if_due(self) -> None:
-        if self._ingest.idle() and time.monotonic() >= self._next_ingest and has_work(self._settings.jobs_folder):
-            self._next_ingest = time.monotonic() + _INGESTS_EVERY_S
+        if self._ingest.idle() and time.monotonic() >= self._next_ingest and has_work(self._settings.jobs_folder, "ingest"):
+            self._next_ingest = time.monotonic() + _BEGINS_EVERY_S
             self._ingest.start()
+
+    def _publish_if_due(self) -> None:
+        if (
+            self._publish.idle()
+            and time.monotonic() >= self._next_publication
+            and has_work(self._settings.jobs_folder, "publish")
+        ):
+            self._next_publication = time.monotonic() + _BEGINS_EVERY_S
+            self._publish.start()
 
     def _tidy_if_due(self) -> None:
         if time.monotonic() >= self._next_tidying:
@@ -175,10 +191,31 @@ def ingest_now(settings: Settings) -> None:
     from kg_service.linking.builder import build_linker
     from kg_service.snapshot.vocabulary_check import warn_before_ingest
 
-    with closing(open_graph(settings, bulk=True)) as store:
-        vocabulary = open_vocabulary(settings.vocabulary_folder)
+    jobs = settings.jobs_folder
+    with ExitStack() as opened:
+        with reasons_kept(jobs, "ingest"):
+            store = opened.enter_context(closing(open_graph(settings, bulk=True)))
+            vocabulary = open_vocabulary(settings.vocabulary_folder)
+            linker = build_linker(settings.linker, vocabulary, linker_settings(settings))
         warn_before_ingest(SnapshotFolder(settings.snapshots_folder), vocabulary)
-        work(settings.jobs_folder, store, build_linker(settings.linker, vocabulary, linker_settings(settings)), vocabulary)
+        work(jobs, store, linker, vocabulary)
+
+
+def publish_now(settings: Settings) -> None:
+    """All publications that wait. One that is cancelled ends the process, which leaves nothing behind; the next goes on."""
+    from kg_service.app.publication import publish_part
+    from kg_service.jobs.publishing import publish_waiting
+
+    jobs = settings.jobs_folder
+    with ExitStack() as opened:
+        with reasons_kept(jobs, "publish"):
+            store = opened.enter_context(closing(open_graph(settings, bulk=True)))
+            vocabulary = open_vocabulary(settings.vocabulary_folder)
+
+        def publish(order: PublishOrder, on_stage: OnStage) -> str:
+            return publish_part(store, vocabulary, settings, dataset=order.dataset, split=order.split, on_stage=on_stage)
+
+        publish_waiting(jobs, publish, on_cancel=lambda: os._exit(0))
 
 
 def append_now(settings: Settings) -> None:

@@ -54,7 +54,7 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
     Raises:
         Unavailable: nothing is published yet; or another process appends for longer than some seconds.
         BrokenArtefact: the current snapshot is damaged, and no other is whole.
-        InvalidInput: another version of this program made it, whose vectors this one would not give.
+        OtherVersion: another version of this program made it, whose vectors this one would not give.
     """
     snapshots.open()  # where nothing is published there is no folder to lock
     with locked(snapshots.path, _PATIENCE_S):
@@ -180,7 +180,7 @@ def embed_segment(
         indices: where their concepts stand in the snapshot's CUIs, ascending for each image; int32, [P].
 
     Raises:
-        InvalidInput: another version of this program made the snapshot, whose vectors this one would not give.
+        OtherVersion: another version of this program made the snapshot, whose vectors this one would not give.
     """
     has_NM = _matrix(indptr, indices, len(snapshot.base.graph["cuis"]))
     vectors = {}

@@ -7,10 +7,10 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from nbclip.ids import SnapshotId
-from nbclip.schemas.base import Strict
+from nbclip.schemas.base import NEXT_CURSOR, Answer, Request
 
 
-class PublishRequest(Strict):
+class PublishRequest(Request):
     """`POST /snapshots`: freeze the graph, or the part of it that one dataset or split has; or append what is new in it."""
 
     dataset: str | None = None
@@ -26,13 +26,13 @@ class PublishRequest(Strict):
         return self
 
 
-class SnapshotFile(Strict):
+class SnapshotFile(Answer):
     name: str
     bytes: int
     sha256: str
 
 
-class Appended(Strict):
+class Appended(Answer):
     """On what an appended snapshot stands: images that came later, embedded by the tables of a published one."""
 
     base: SnapshotId = Field(description="the published snapshot: its images, concepts and frozen tables")
@@ -41,7 +41,7 @@ class Appended(Strict):
     own: int = Field(description="of those, in this snapshot's own files")
 
 
-class SnapshotManifest(Strict):
+class SnapshotManifest(Answer):
     """What a snapshot holds; its id is the SHA-256 of this manifest's canonical JSON."""
 
     format: Literal[2] = 2
@@ -62,7 +62,7 @@ class SnapshotManifest(Strict):
     appended: Appended | None = Field(None, description="null, and no part of the canonical JSON, where it was published whole")
 
 
-class AppendCounts(Strict):
+class AppendCounts(Answer):
     """What came of an append, and how far the graph has gone on beside it: publishing anew takes everything up."""
 
     appended: int = Field(description="images that are new in the snapshot")
@@ -75,15 +75,16 @@ class AppendCounts(Strict):
     )
 
 
-class SnapshotOut(Strict):
+class SnapshotOut(Answer):
     id: SnapshotId
     current: bool
     manifest: SnapshotManifest
     append: AppendCounts | None = Field(None, description="only in the answer to an append")
 
 
-class SnapshotList(Strict):
-    snapshots: list[SnapshotOut]
+class SnapshotList(Answer):
+    snapshots: list[SnapshotOut] = Field(description="the current one first, then the newest")
     damaged: list[SnapshotId] = Field(
         default_factory=list, description="with a damaged manifest, or one of another version; `kg-service snapshot prune`"
     )
+    next_cursor: str | None = Field(None, description=NEXT_CURSOR)

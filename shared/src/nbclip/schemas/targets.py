@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from nbclip.ids import ImageId, SnapshotId, are_plain_image_ids
-from nbclip.schemas.base import Strict
+from nbclip.schemas.base import Answer, Request
 
 MAX_BATCH = 65_536
 DEFAULT_REPRESENTATION = "hybrid"
@@ -25,7 +25,7 @@ def _at_once(values: Any, check_each: ValidatorFunctionWrapHandler) -> Any:
 BatchIds = Annotated[list[ImageId], Field(min_length=1, max_length=MAX_BATCH), WrapValidator(_at_once)]
 
 
-class TargetParameters(Strict):
+class TargetParameters(Request):
     """How similarities become targets (`nbclip.targets`)."""
 
     form: Literal["recommended", "paper-literal"] = Field(
@@ -69,7 +69,7 @@ class TargetsRequest(TargetParameters):
         return self
 
 
-class RepresentationsRequest(Strict):
+class RepresentationsRequest(Request):
     """`POST /representations`: image vectors of a batch, for a trainer that multiplies them on its own device."""
 
     image_ids: BatchIds = Field(description="C ids")
@@ -80,7 +80,7 @@ class RepresentationsRequest(Strict):
     on_unknown: Literal["error", "flag"] = "error"
 
 
-class TargetsResponse(Strict):
+class TargetsResponse(Answer):
     """The JSON form, for people and small batches; trainers ask for safetensors."""
 
     output: Literal["targets", "similarity"]

@@ -13,7 +13,7 @@ from nbclip.vectors import encode_vectors
 from kg_service.api.auth import require
 from kg_service.api.body import accepts, parse
 from kg_service.api.negotiation import choose
-from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.api.serving.limits import Places, check_items
 from kg_service.api.work_route import WorkRequest, WorkRoute, with_snapshot
@@ -30,7 +30,10 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 @router.post(
     "/representations",
     response_class=Response,
-    responses={200: {"content": _CONTENT, "description": "image vectors (safetensors)"}, **described(*KEYED, *BODY, 406, 410)},
+    responses={
+        200: {"content": _CONTENT, "description": "image vectors (safetensors)"},
+        **described(*KEYED, *BODY, *SNAPSHOT, 406),
+    },
     dependencies=[Depends(require("read"))],
     openapi_extra=accepts(RepresentationsRequest, EXAMPLES),
 )

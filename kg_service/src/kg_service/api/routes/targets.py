@@ -14,7 +14,7 @@ from nbclip.schemas.targets import TargetsRequest, TargetsResponse
 from kg_service.api.auth import require
 from kg_service.api.body import accepts, parse
 from kg_service.api.negotiation import JSON, choose
-from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.api.serving.limits import Places, check_matrix
 from kg_service.api.work_route import WorkRequest, WorkRoute, with_snapshot
@@ -40,7 +40,7 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 @router.post(
     "/targets",
     response_model=TargetsResponse,
-    responses={200: {"content": _CONTENT}, **described(*KEYED, *BODY, 406, 410)},
+    responses={200: {"content": _CONTENT}, **described(*KEYED, *BODY, *SNAPSHOT, 406)},
     dependencies=[Depends(require("read"))],
     openapi_extra=accepts(TargetsRequest, EXAMPLES),
 )

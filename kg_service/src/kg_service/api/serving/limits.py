@@ -17,12 +17,13 @@ from nbclip.errors import Busy, LimitExceeded
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kg_service.api.paths import path_in_app
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
 from kg_service.api.serving.connection import until_taken
 from kg_service.config import Settings
 
-BULK = "/jobs/ingest"
-"""The end of the one path whose body may be long."""
+BULK = ("/v1/jobs/ingest", "/jobs/ingest")
+"""The one route whose body may be long."""
 _UNCOUNTED = 1 << 16
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 
@@ -70,7 +71,7 @@ class Bounds:
 
 
 def _body_bounds(scope: Scope, settings: Settings) -> Bounds:
-    if scope["method"] == "POST" and scope["path"].endswith(BULK):
+    if scope["method"] == "POST" and path_in_app(scope) in BULK:
         return Bounds(settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s, in_memory=False)
     return Bounds(settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s)
 
