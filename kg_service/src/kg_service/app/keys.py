@@ -1,4 +1,4 @@
-"""Keys: who may do what. A key is shown once; its SHA-256 is what the file holds."""
+"""Keys: who may do what. A key is shown once; the file holds its SHA-256."""
 
 from __future__ import annotations
 

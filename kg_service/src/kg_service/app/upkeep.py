@@ -111,7 +111,7 @@ class Upkeep:
         reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
         if self._failures.get(part) != reason:
             structlog.get_logger().warning(
-                "upkeep failed, and goes on at its next turn", part=part, reason=reason, exc_info=None if foreseen else error
+                "upkeep failed, and tries again at its next turn", part=part, reason=reason, exc_info=None if foreseen else error
             )
         self._failures[part] = reason
 
@@ -176,7 +176,7 @@ class _Process:
             return self._process is None
         code, self._process = self._process.exitcode, None
         if code:
-            structlog.get_logger().warning(f"{self._name} failed", status=code, hint="the log above says why, if it could")
+            structlog.get_logger().warning(f"{self._name} failed", status=code, hint="the log above may say why")
         return True
 
     def kill(self) -> None:
@@ -246,5 +246,5 @@ def _run(name: str, work: Callable[[Settings], None], settings: Settings) -> Non
         structlog.get_logger().warning(f"{name} failed", reason=error.message, hint=error.hint)
         raise SystemExit(error.exit_code) from error
     except OSError as error:
-        structlog.get_logger().warning(f"{name} failed", reason=str(error), hint="make room in the data folder")
+        structlog.get_logger().warning(f"{name} failed", reason=str(error), hint="free disk space in the data folder")
         raise SystemExit(Unavailable.exit_code) from error

@@ -167,7 +167,7 @@ class SnapshotFolder:
             return look(other)
         except (Gone, NotFound) as error:
             raise BrokenArtefact(
-                f"snapshot {wanted} stands on {other}, which is not held", hint="publish anew: kg-service snapshot publish"
+                f"snapshot {wanted} builds on {other}, which is missing", hint="publish again: kg-service snapshot publish"
             ) from error
 
     def _open_checked(self, chosen: str) -> Snapshot:

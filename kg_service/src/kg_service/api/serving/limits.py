@@ -1,4 +1,4 @@
-"""What bounds a request before any work is done for it: host, body, work places, size of what is asked."""
+"""Limits on a request before any work: host, body, work places, size of what is asked."""
 
 from __future__ import annotations
 
