@@ -18,6 +18,7 @@ from kg_service.similarity.kernel import has_knowledge, similarity
 from nbclip.errors import InvalidInput
 from support.small_graphs import graph_of, random_graphs
 
+pytestmark = pytest.mark.transe
 GRAPH = graph_of([[0], [0, 1], [2], [1, 2, 3], []], [(0, 4), (1, 5), (2, 5)], count=6)
 
 
