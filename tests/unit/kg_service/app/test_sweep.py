@@ -69,7 +69,7 @@ def test_what_a_living_process_has_stays(left, tmp_path):
 def test_what_version_0_1_0_left_goes_from_the_folders_of_the_service(tmp_path):
     for folder in (tmp_path, tmp_path / "snapshots", tmp_path / "jobs", tmp_path / "other"):
         (folder / ".new.abcd1234" / "file").mkdir(parents=True)
-    sweep(Settings(data=tmp_path))
+    sweep(load_settings(data=tmp_path))
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".new.*")] == ["other/.new.abcd1234"]
 
 
@@ -94,5 +94,5 @@ def test_what_a_killed_export_left_beside_its_folder_goes_with_the_next_command(
     monkeypatch.setattr("kg_service.graph.exports.tables.install", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     assert in_child(lambda: main(["export", "parquet", str(outside / "files"), "--data", str(data)])) == -signal.SIGKILL
     assert len(scratch_in(outside)) == 1
-    sweep(Settings(data=data))
+    sweep(load_settings(data=data))
     assert scratch_in(tmp_path) == []
