@@ -8,7 +8,9 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from kg_service.cli.main import app
-from nbclip_trainer.config import TrainConfig
+from nbclip_trainer.config.tree import TrainConfig
+from nbclip_trainer.losses.loss import Loss
+from nbclip_trainer.losses.table import LOSSES
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
@@ -42,8 +44,8 @@ def page() -> str:
 
 def _rows(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """A row for each setting; a section's own settings come before those of its subsections."""
-    # A section such as `loss` may be one of several, each with a name and settings of its own.
-    kinds = section.__subclasses__() or [section]
+    # The section `loss` is one of several, each with a name and settings of its own.
+    kinds = list(LOSSES.values()) if section is Loss else [section]
     fields = {name: field for kind in reversed(kinds) for name, field in kind.model_fields.items()}
     below = {name: model for name, field in fields.items() if (model := _section(field.annotation))}
     for name, field in fields.items():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nbclip_trainer.presets import load_config
+from nbclip_trainer.config.reading import load_config
 
 _LEFT_OUT = 2
 """First steps, in which caches, worker processes and prefetched targets are cold."""

@@ -2,7 +2,7 @@
 
     make bench-training ARGS="--rounds 3"
 
-The same model, pictures, batch, precision, learning rate, augmentation and number of decoding processes; the programs take
+The same model, images, batch, precision, learning rate, augmentation and number of decoding processes; the programs take
 turns, each in a process of its own, and the first steps of each are left out. Soft targets come from a service on this machine,
 or from a file of vectors. The example data are made into a snapshot once, in `~/.cache/nbclip-bench/training`. The make target
 adds packages that open_clip's trainer needs.

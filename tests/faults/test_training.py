@@ -10,7 +10,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-from nbclip_trainer.presets import load_config
+from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.training.loop import train

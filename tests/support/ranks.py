@@ -10,7 +10,7 @@ import os
 import socket
 import traceback
 
-from nbclip_trainer.config import DeviceSettings
+from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import joined
 
 _SECONDS = 240

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from nbclip.codec import TargetMatrix
-from nbclip_trainer.presets import load_config
-from nbclip_trainer.training.optimisation import build_optimizer
+from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.optimisation.optimizer import build_optimizer
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step
 from PIL import Image
@@ -43,7 +43,7 @@ class Step(NamedTuple):
 
 
 def write_pairs(folder, count=24):
-    """Noise as pictures, every fifth caption that of the one before."""
+    """Noise as images, every fifth caption that of the one before."""
     folder.mkdir(exist_ok=True)
     generator = np.random.default_rng(0)
     with (folder / "pairs.csv").open("w", newline="") as file:
@@ -80,7 +80,7 @@ def steps(world, csv_path, cases):
     found, sessions = [], {}
     for case in cases:
         config = load_config("tiny-nbclip", overrides(csv_path, *case))
-        kind = (config.model, config.device, config.loss.name.startswith("sigmoid"))
+        kind = (config.model, config.device, config.loss.has_bias)
         if kind not in sessions:
             session = build_session(config, world=world)
             sessions[kind] = session, _copied(session.parts.model)
@@ -95,8 +95,8 @@ def steps(world, csv_path, cases):
 
 def _step(session):
     model, batch = session.parts.model, next(session.plan.batches())
-    pictures = next(session.train.pictures.training([session.world.share(batch)]))
-    result = train_step(session, batch, pictures, _matrix(session, batch))
+    images = next(session.train.images.training([session.world.share(batch)]))
+    result = train_step(session, batch, images, _matrix(session, batch))
     gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters() if parameter.grad is not None}
     return Step(result.figures, gradients, result.cosine.image_text.dtype)
 

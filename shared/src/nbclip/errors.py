@@ -12,6 +12,7 @@
     ├── Forbidden           the key lacks the scope                403   exit 2
     ├── Busy                all work places taken: retry           429   exit 75
     ├── Unavailable         a part needed is not ready: retry      503   exit 75
+    │   └── ServiceAway     kg-service gave a client no answer     503   exit 75
     └── BrokenArtefact      a file on disk is damaged              500   exit 1
 
 `code` is the stable end of the problem type (`urn:nbclip:problem:<code>`), `status` the HTTP status, `exit_code` the exit
@@ -24,7 +25,7 @@ from typing import ClassVar
 
 
 class NBClipError(Exception):
-    """Root of every expected error: one line that says what and where, and one that says how to mend it."""
+    """Root of every expected error: one line that says what and where, and one that says how to fix it."""
 
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
@@ -82,6 +83,10 @@ class Busy(NBClipError):
 
 class Unavailable(NBClipError):
     code, title, status, exit_code = "unavailable", "Not ready, try again", 503, 75
+
+
+class ServiceAway(Unavailable):
+    code, title = "service-away", "The knowledge-graph service stayed away"
 
 
 class BrokenArtefact(NBClipError):

@@ -17,9 +17,9 @@ from kg_service.snapshot.append import compact
 from nbclip.codec import MEDIA_TYPE, decode
 from nbclip.schemas.targets import TargetsRequest
 from nbclip.vectors import decode_vectors
-from nbclip_trainer.config import TargetSettings
-from nbclip_trainer.presets import load_config
+from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.targets.multiply import similarity_on
+from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.targets.snapshot import SnapshotSource
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step
@@ -137,7 +137,7 @@ def test_a_training_step_is_taken_by_its_similarities(folder, command, tmp_path)
     order = [IDS.index(session.train.dataset.ids[row]) for row in batch.rows]
     values = similarity_on(torch.device("cpu"), vectors, torch.arange(len(order)))
     np.testing.assert_allclose(values, worked_out(folder, "dk_ek")[np.ix_(order, order)], atol=1e-6)
-    result = train_step(session, batch, next(session.train.pictures.training([batch])), vectors)
+    result = train_step(session, batch, next(session.train.images.training([batch])), vectors)
     assert np.isfinite(result.figures["loss"])
 
 

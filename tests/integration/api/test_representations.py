@@ -6,8 +6,8 @@ import torch
 from nbclip.codec import MEDIA_TYPE, decode
 from nbclip.errors import InvalidInput, UnknownImages
 from nbclip.vectors import decode_vectors
-from nbclip_trainer.config import TargetSettings
 from nbclip_trainer.targets.multiply import multiply, similarity_on
+from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.targets.snapshot import SnapshotSource
 
 IDS = ["effusion", "effusion too", "pneumonia", "fracture", "empty"]

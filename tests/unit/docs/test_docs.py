@@ -11,7 +11,7 @@ import typer
 from kg_service.api.application import create_app
 from kg_service.cli.main import app as kg_service
 from kg_service.config import load_settings
-from nbclip_trainer.cli import app as nbclip
+from nbclip_trainer.cli.main import app as nbclip
 
 from docs.settings_page import page
 

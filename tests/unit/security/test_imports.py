@@ -50,7 +50,7 @@ def undeclared(folder, declared, own):
     return {
         (module, str(path.relative_to(ROOT)))
         for path, tree in trees(folder)
-        for module in set(imported(tree)) - own(path) - set(sys.stdlib_module_names)
+        for module in set(imported(tree)) - own(path) - {*sys.stdlib_module_names, "_typeshed"}
         if declared.isdisjoint(map(normalised, owners.get(module, [module])))
     }
 
@@ -65,7 +65,7 @@ def test_what_tests_import_is_declared_by_what_they_test_or_by_their_groups():
     settings = [tomllib.loads((ROOT / folder / "pyproject.toml").read_text()) for folder in ("", *PACKAGES)]
     groups = [Requirement(line) for each in settings for group in each.get("dependency-groups", {}).values() for line in group]
     declared = {normalised(requirement.name) for requirement in chain(groups, *map(requirements, PACKAGES))}
-    own = {*PACKAGES.values(), *(path.name for path in (ROOT / "tests").iterdir())}
+    own = {*PACKAGES.values(), *(path.stem for folder in (ROOT, ROOT / "tests") for path in folder.iterdir())}
     assert undeclared(ROOT / "tests", declared, lambda path: own | {beside.stem for beside in path.parent.glob("*.py")}) == set()
 
 

@@ -1,5 +1,5 @@
 """`python -m nbclip_trainer`, as torchrun starts it."""
 
-from nbclip_trainer.cli import main
+from nbclip_trainer.cli.main import main
 
 main()

@@ -2,9 +2,8 @@
 
 NBClipError
 ├── InvalidInput
-│   └── BadPicture      a file that can't be decoded            exit 2
+│   └── BadImage        a file that can't be decoded            exit 2
 ├── Unavailable
-│   ├── ServiceAway     the service stayed away too long        exit 75
 │   └── RankLost        another process of the run is gone      exit 75
 └── NonFiniteLoss       loss or gradient is NaN or infinite     exit 1
 """
@@ -14,12 +13,8 @@ from __future__ import annotations
 from nbclip.errors import InvalidInput, NBClipError, Unavailable
 
 
-class BadPicture(InvalidInput):
-    code, title = "bad-picture", "A picture that can't be decoded"
-
-
-class ServiceAway(Unavailable):
-    code, title = "service-away", "The knowledge-graph service stayed away"
+class BadImage(InvalidInput):
+    code, title = "bad-image", "An image that can't be decoded"
 
 
 class RankLost(Unavailable):

@@ -2,18 +2,18 @@ import math
 
 import pytest
 import torch
-from nbclip_trainer.config import Augmentation
 from nbclip_trainer.data.augmentation import augment
+from nbclip_trainer.data.settings import AugmentationSettings
 
 STILL = {"kind": "affine", "scale": (1, 1), "shift": 0, "degrees": 0, "gamma": (1, 1), "contrast": (1, 1)}
 
 
-def pictures(count=4, side=16):
+def images(count=4, side=16):
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def augmented(pixels, seed=0, **changes):
-    return augment(pixels, Augmentation(**{**STILL, **changes}), torch.Generator().manual_seed(seed))
+    return augment(pixels, AugmentationSettings(**{**STILL, **changes}), torch.Generator().manual_seed(seed))
 
 
 def spot(row, column, side=33):
@@ -27,13 +27,13 @@ def brightest(pixels):
     return divmod(flat, pixels.shape[-1])
 
 
-def test_nothing_to_do_leaves_pictures_as_they_are():
-    assert torch.allclose(augmented(pictures()), pictures(), atol=1e-5)
+def test_nothing_to_do_leaves_images_as_they_are():
+    assert torch.allclose(augmented(images()), images(), atol=1e-5)
 
 
-def test_equal_seeds_repeat_and_pictures_of_a_batch_differ():
-    same = torch.stack([pictures(1)[0]] * 3)
-    settings = Augmentation(kind="affine")
+def test_equal_seeds_repeat_and_images_of_a_batch_differ():
+    same = torch.stack([images(1)[0]] * 3)
+    settings = AugmentationSettings(kind="affine")
     first = augment(same, settings, torch.Generator().manual_seed(5))
     assert torch.equal(first, augment(same, settings, torch.Generator().manual_seed(5)))
     assert not torch.allclose(first[0], first[1], atol=1e-2)
@@ -42,7 +42,7 @@ def test_equal_seeds_repeat_and_pictures_of_a_batch_differ():
 
 def test_values_stay_in_range():
     found = augment(
-        pictures(64), Augmentation(kind="affine", gamma=(0.3, 3), contrast=(0.2, 3)), torch.Generator().manual_seed(0)
+        images(64), AugmentationSettings(kind="affine", gamma=(0.3, 3), contrast=(0.2, 3)), torch.Generator().manual_seed(0)
     )
     assert found.min() >= 0
     assert found.max() <= 1

@@ -12,9 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from nbclip.errors import InvalidInput
-from nbclip_trainer.cli import app
+from nbclip_trainer.cli.main import app
 from nbclip_trainer.data.dataset import read_dataset
-from nbclip_trainer.data.pictures import open_picture
+from nbclip_trainer.data.decoding import open_image
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -61,7 +61,7 @@ def shard(tmp_path):
 def same_pairs(first, second, columns=(*PLAIN, "cuis")):
     """That two datasets have the same values and the same pixels."""
     assert first.frame.select(columns).to_dicts() == second.frame.select(columns).to_dicts()
-    pixels = ([open_picture(file).tobytes() for file in each.files] for each in (first, second))
+    pixels = ([open_image(file).tobytes() for file in each.files] for each in (first, second))
     assert next(pixels) == next(pixels)
 
 
@@ -107,10 +107,10 @@ def test_shards_are_read_as_the_same_pairs_in_a_csv(pairs, shard):
 
 
 def test_a_shard_with_texts_alone_has_its_keys_as_ids(pairs, shard):
-    picture = read_dataset([pairs]).files[1].read_bytes()
-    dataset = read_dataset([shard({"x/0001.PNG": picture, "x/0001.txt": "zwölf".encode(), "x/0001.seg.npy": b"?"})])
+    image = read_dataset([pairs]).files[1].read_bytes()
+    dataset = read_dataset([shard({"x/0001.PNG": image, "x/0001.txt": "zwölf".encode(), "x/0001.seg.npy": b"?"})])
     assert (dataset.ids, dataset.captions) == (["x/0001"], ["zwölf"])
-    assert open_picture(dataset.files[0]).tobytes() == open_picture(read_dataset([pairs]).files[1]).tobytes()
+    assert open_image(dataset.files[0]).tobytes() == open_image(read_dataset([pairs]).files[1]).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_a_shard_with_texts_alone_has_its_keys_as_ids(pairs, shard):
     [
         ({"1.png": b"", "1.txt": b" "}, r"train-000.tar:1: empty caption"),
         ({"1.png": b"", "2.txt": b"x"}, r"1: no caption among .png"),
-        ({"1.txt": b"x"}, r"train-000.tar: 1: 0 pictures among .txt"),
+        ({"1.txt": b"x"}, r"train-000.tar: 1: 0 images among .txt"),
         ({"1.png": b"", "1.caption": b"x"}, r"1: no caption among .caption, .png"),
-        ({"1.png": b"", "1.jpg": b"", "1.txt": b"x"}, r"1: 2 pictures among .jpg, .png, .txt"),
+        ({"1.png": b"", "1.jpg": b"", "1.txt": b"x"}, r"1: 2 images among .jpg, .png, .txt"),
         ({"1.png": b"", "1.json": b"{"}, r"train-000.tar: 1: not JSON"),
         ({"1.png": b"", "1.json": b"[]"}, r"1: the JSON is no object"),
         ({"1.png": b"", "1.txt": b"\xff"}, r"1: not UTF-8 at byte 0"),
-        ({}, r"train-000.tar: no row in it"),
+        ({}, r"train-000.tar: no rows"),
     ],
 )
 def test_the_first_pair_of_a_shard_that_is_of_no_use_is_named(shard, members, message):
@@ -139,7 +139,7 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path):
             info = tarfile.TarInfo("a.txt")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    with pytest.raises(InvalidInput, match=r"joined.tar: a.txt is there twice"):
+    with pytest.raises(InvalidInput, match=r"joined.tar: a.txt occurs twice"):
         read_dataset([path])
 
 
@@ -174,7 +174,7 @@ def test_shards_without_a_split_can_be_taken_whole(shard):
 def test_many_files_are_named_by_a_pattern_or_their_folder(shard, tmp_path):
     paths = [shard({f"{number}.png": b"", f"{number}.txt": b"x"}, f"train-{number}.tar") for number in range(3)]
     assert read_dataset([tmp_path / "train-*.tar"]).ids == read_dataset([tmp_path]).ids == read_dataset(paths).ids
-    with pytest.raises(InvalidInput, match=r"valid-\*.tar: nothing has such a name"):
+    with pytest.raises(InvalidInput, match=r"valid-\*.tar: no file matches"):
         read_dataset([tmp_path / "valid-*.tar"])
     frame = pl.DataFrame({"image_id": ["a"], "file": ["0.png"], "caption": ["x"]})
     (tmp_path / "parts").mkdir()
@@ -229,7 +229,7 @@ def test_suffixes_may_be_capitals_and_a_wrong_separator_is_told(tmp_path, pairs)
         (pl.DataFrame({"image_id": ["a"], "file": ["0.png"], "caption": [["x", "y"]]}), "column caption is List"),
     ],
 )
-def test_pictures_in_parquet_and_several_captions_are_refused(tmp_path, frame, message):
+def test_images_in_parquet_and_several_captions_are_refused(tmp_path, frame, message):
     frame.write_parquet(tmp_path / "x.parquet")
     with pytest.raises(InvalidInput, match=message):
         read_dataset([tmp_path / "x.parquet"])
@@ -251,17 +251,17 @@ def test_a_shard_that_is_cut_off_or_no_tar_is_refused(shard):
         read_dataset([whole])
 
 
-def test_a_picture_of_a_shard_that_cannot_be_decoded_is_counted_and_named(pairs, shard):
-    picture = read_dataset([pairs]).files[0].read_bytes()
-    path = shard({"1.png": picture, "1.txt": b"x", "2.png": picture[:20], "2.txt": b"y"})
+def test_an_image_of_a_shard_that_cannot_be_decoded_is_counted_and_named(pairs, shard):
+    image = read_dataset([pairs]).files[0].read_bytes()
+    path = shard({"1.png": image, "1.txt": b"x", "2.png": image[:20], "2.txt": b"y"})
     done = CliRunner().invoke(app, ["validate", "--data", str(path)])
-    assert "1 of 2 pictures can't be decoded" in str(done.exception)
+    assert "1 of 2 images can't be decoded" in str(done.exception)
     assert f"{path}:2: " in str(done.exception)
 
 
 @pytest.fixture
 def roco(tmp_path):
-    """ROCO's folders, with two splits of two pictures each."""
+    """ROCO's folders, with two splits of two images each."""
     root = tmp_path / "data"
     for split, kind in (("train", "radiology"), ("validation", "radiology"), ("train", "non-radiology")):
         folder = root / split / kind
@@ -282,31 +282,31 @@ def test_roco_is_read_from_its_root_or_from_one_folder(roco):
     assert dataset.labels("cuis") == ["C0024109 C0043299", None] * 2
     assert dataset.captions[0] == "ROCO_train_radiology_0 shows lungs."
     assert dataset.place(3) == f"{roco}/validation/radiology/captions.txt:2"
-    assert all(open_picture(file) for file in dataset.files)
+    assert all(open_image(file) for file in dataset.files)
     other = read_dataset([roco / "train" / "non-radiology"])
     assert other.ids == ["ROCO_train_non-radiology_0", "ROCO_train_non-radiology_1"]
     assert other.labels("split") == ["train", "train"]
 
 
-def test_a_folder_without_pictures_or_of_another_kind_is_refused(roco, tmp_path):
+def test_a_folder_without_images_or_of_another_kind_is_refused(roco, tmp_path):
     shutil.rmtree(roco / "train" / "radiology" / "images")
-    with pytest.raises(InvalidInput, match=r"train/radiology: no folder of pictures: images"):
+    with pytest.raises(InvalidInput, match=r"train/radiology: no folder of images: images"):
         read_dataset([roco])
     (tmp_path / "other").mkdir()
     with pytest.raises(InvalidInput, match=r"other: neither ROCO .* nor ROCOv2"):
         read_dataset([tmp_path / "other"])
 
 
-@pytest.mark.parametrize("pictures", ["{}", "{0}_images/{0}"])
-def test_rocov2_gives_the_classes_that_were_drawn_from_it_by_hand(tmp_path, pictures):
+@pytest.mark.parametrize("images", ["{}", "{0}_images/{0}"])
+def test_rocov2_gives_the_classes_that_were_drawn_from_it_by_hand(tmp_path, images):
     """The examples' sample of ROCOv2, laid out as the original: modality and CUIs must come out as the examples have them."""
     with (EXAMPLES / "rocov2" / "metadata.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["split"] in {"train", "valid"} and row["modality"]]
     for split in ("train", "valid"):
-        (tmp_path / pictures.format(split)).mkdir(parents=True)
+        (tmp_path / images.format(split)).mkdir(parents=True)
         own = [row for row in rows if row["split"] == split]
         for row in own:
-            (tmp_path / pictures.format(split) / f"{row['image_id']}.jpg").symlink_to(EXAMPLES / "rocov2" / row["file"])
+            (tmp_path / images.format(split) / f"{row['image_id']}.jpg").symlink_to(EXAMPLES / "rocov2" / row["file"])
         tables = {"captions": ("Caption", "caption"), "concepts_manual": ("CUIs", "cuis")}
         for name, (title, column) in tables.items():
             with (tmp_path / f"{split}_{name}.csv").open("w", newline="") as file:
@@ -325,4 +325,4 @@ def test_rocov2_gives_the_classes_that_were_drawn_from_it_by_hand(tmp_path, pict
     )
     assert agree[True] > 500
     assert agree[False] <= 5
-    assert open_picture(dataset.files[0]).size
+    assert open_image(dataset.files[0]).size

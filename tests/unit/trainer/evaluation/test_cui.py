@@ -1,4 +1,4 @@
-"""Four pictures worked by hand. Ontology: lobe is_a lung is_a organ; ct stands alone.
+"""Four images worked by hand. Ontology: lobe is_a lung is_a organ; ct stands alone.
 
 query  {lung, ct}
 0      {lung, ct}   shares both           Jaccard 1      is_a 2 of 2

@@ -7,7 +7,7 @@ from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.summary import differences, summarise
-from nbclip_trainer.runs.results import QUERY_COLUMNS, Evaluation, Protocol, check_comparable, read_scored
+from nbclip_trainer.runs.results import QUERY_COLUMNS, Evaluation, ScoringProtocol, check_comparable, read_scored
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_each_ranker_is_scored_in_the_directions_it_has(scored):
     assert tuple(scored.queries.columns) == QUERY_COLUMNS
 
 
-def test_chance_of_a_class_is_its_share_of_the_pictures_outside_of_the_case(scored):
+def test_chance_of_a_class_is_its_share_of_the_images_outside_of_the_case(scored):
     (figure,) = figures(scored.evaluation, ranker="chance", direction="image→image", task="modality", metric="P@1", subset="all")
     assert figure.value == pytest.approx(14 / 46)
     assert (figure.queries, figure.classes) == (48, 3)
@@ -60,9 +60,9 @@ def test_queries_of_one_caption_source_are_a_subset_of_all(scored):
     assert count["caption_source=real"] + count["caption_source=template"] == count["all"] == 48
 
 
-def test_features_stand_in_the_order_of_the_pictures(scored):
+def test_features_stand_in_the_order_of_the_images(scored):
     assert {name: len(features) for name, features in scored.features.items()} == dict.fromkeys(
-        scored.features, scored.pictures.height
+        scored.features, scored.images.height
     )
     np.testing.assert_allclose(np.linalg.norm(scored.features["image"], axis=1), 1, atol=1e-5)
 
@@ -94,12 +94,12 @@ def test_identical_runs_differ_by_exactly_zero(scored):
 
 def test_a_missing_split_is_one_clear_line(runs):
     with pytest.raises(InvalidInput, match="no row of split 'test' in"):
-        evaluate_run(runs[0], protocol=Protocol(class_split="test", cui_splits=()))
+        evaluate_run(runs[0], protocol=ScoringProtocol(class_split="test", cui_splits=()))
 
 
 def test_classes_that_are_all_too_small_are_one_clear_line(runs):
-    with pytest.raises(InvalidInput, match=r"no class of 30 pictures \(the largest has 24\), and no CUIs"):
-        evaluate_run(runs[0], protocol=Protocol(cui_splits=()))
+    with pytest.raises(InvalidInput, match=r"no class of 30 images \(the largest has 24\), and no CUIs"):
+        evaluate_run(runs[0], protocol=ScoringProtocol(cui_splits=()))
 
 
 def test_a_folder_without_a_run_is_not_found(tmp_path):

@@ -3,7 +3,7 @@ import open_clip
 import pytest
 import torch
 from nbclip.errors import InvalidInput
-from nbclip_trainer.errors import BadPicture
+from nbclip_trainer.errors import BadImage
 from nbclip_trainer.evaluation.features import encode_images, encode_texts, raw_pixels, unprojected
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
@@ -26,7 +26,7 @@ def model_and_width(request):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(2)
     paths = [folder / f"{number}.png" for number in range(5)]
     for path in paths:
@@ -99,11 +99,11 @@ def test_the_cosine_of_raw_pixels_is_their_correlation(files):
     assert features[0] @ features[1] == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-6)
 
 
-def test_a_flat_picture_has_no_direction(tmp_path):
+def test_a_flat_image_has_no_direction(tmp_path):
     Image.new("L", (20, 20), 77).save(tmp_path / "flat.png")
     assert not raw_pixels([tmp_path / "flat.png"]).any()
 
 
-def test_a_missing_picture_is_named(tmp_path):
-    with pytest.raises(BadPicture, match=r"gone\.png"):
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(BadImage, match=r"gone\.png"):
         raw_pixels([tmp_path / "gone.png"])

@@ -1,6 +1,6 @@
 import pytest
 from nbclip.errors import InvalidInput
-from nbclip_trainer.evaluation.labelled import class_sizes, class_text, read_pictures
+from nbclip_trainer.evaluation.labelled import class_sizes, class_text, read_images
 
 HEADER = "image_id,file,caption,split,modality,organ,modality_organ,group,cuis\n"
 
@@ -16,7 +16,7 @@ def data(tmp_path):
 
 
 def test_each_task_has_the_rows_of_its_splits(data):
-    pictures = read_pictures(
+    images = read_images(
         data(
             "a,a.png,one,retrieval,CT,head,CT-head,g1,C0000001 C0000002",
             "b,b.png,two,retrieval,CT,,,g1,",
@@ -27,48 +27,48 @@ def test_each_task_has_the_rows_of_its_splits(data):
         "retrieval",
         ("retrieval", "valid"),
     )
-    assert pictures.frame["image_id"].to_list() == ["a", "b", "c"]
-    assert pictures.class_rows.tolist() == [0, 1]
-    assert pictures.cui_rows.tolist() == [0, 2]
-    assert pictures.cuis == ({"C0000001", "C0000002"}, set(), {"C0000003", "C0000001"})
-    assert pictures.without_cuis == 2
-    assert class_sizes(pictures, "modality") == {"CT": 2}
-    assert class_sizes(pictures, "organ") == {"head": 1}
+    assert images.frame["image_id"].to_list() == ["a", "b", "c"]
+    assert images.class_rows.tolist() == [0, 1]
+    assert images.cui_rows.tolist() == [0, 2]
+    assert images.cuis == ({"C0000001", "C0000002"}, set(), {"C0000003", "C0000001"})
+    assert images.without_cuis == 2
+    assert class_sizes(images, "modality") == {"CT": 2}
+    assert class_sizes(images, "organ") == {"head": 1}
 
 
-def test_a_picture_without_a_group_is_its_own_case(data):
+def test_an_image_without_a_group_is_its_own_case(data):
     rows = [
         "a,a.png,x,retrieval,CT,,,g1,",
         "b,b.png,x,retrieval,CT,,,g1,",
         "c,c.png,x,retrieval,CT,,,,",
         "d,d.png,x,retrieval,CT,,,,",
     ]
-    case = read_pictures(data(*rows), "retrieval", ()).case
+    case = read_images(data(*rows), "retrieval", ()).case
     assert case[0] == case[1]
     assert len(set(case)) == 3
 
 
 def test_a_missing_split_is_refused_with_those_there_are(data):
     with pytest.raises(InvalidInput, match=r"no row of split 'retrieval' in .*metadata.csv. splits there are: train, valid"):
-        read_pictures(data("a,a.png,x,train,CT,,,,", "b,b.png,x,valid,CT,,,,"), "retrieval", ())
+        read_images(data("a,a.png,x,train,CT,,,,", "b,b.png,x,valid,CT,,,,"), "retrieval", ())
 
 
 def test_data_without_a_label_column_are_refused(data):
     with pytest.raises(InvalidInput, match="split 'retrieval' has no labels to score"):
-        read_pictures(data("a,a.png,x,retrieval", header="image_id,file,caption,split\n"), "retrieval", ())
+        read_images(data("a,a.png,x,retrieval", header="image_id,file,caption,split\n"), "retrieval", ())
 
 
 def test_a_split_column_that_is_missing_or_empty_is_refused(data):
     for path in (data("a,a.png,x", header="image_id,file,caption\n"), data("a,a.png,x,,CT,,,,")):
         with pytest.raises(InvalidInput, match=r"no row of split 'retrieval' in .*splits there are: none"):
-            read_pictures(path, "retrieval", ("valid",))
+            read_images(path, "retrieval", ("valid",))
 
 
 def test_columns_may_be_empty_throughout(data):
-    pictures = read_pictures(data("a,a.png,x,retrieval,CT,,,,", "b,b.png,x,retrieval,CT,,,,"), "retrieval", ("retrieval",))
-    assert pictures.cuis == (frozenset(), frozenset())
-    assert (len(set(pictures.case)), len(pictures.cui_rows), pictures.without_cuis) == (2, 0, 2)
-    assert class_sizes(pictures, "organ") == {}
+    images = read_images(data("a,a.png,x,retrieval,CT,,,,", "b,b.png,x,retrieval,CT,,,,"), "retrieval", ("retrieval",))
+    assert images.cuis == (frozenset(), frozenset())
+    assert (len(set(images.case)), len(images.cui_rows), images.without_cuis) == (2, 0, 2)
+    assert class_sizes(images, "organ") == {}
 
 
 @pytest.mark.parametrize(

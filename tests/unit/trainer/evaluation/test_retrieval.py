@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 @pytest.fixture(scope="module")
 def task():
-    """60 pictures of 4 classes in 30 cases of two, with most cosines negative."""
+    """60 images of 4 classes in 30 cases of two, with most cosines negative."""
     generator = np.random.default_rng(5)
     feature = generator.normal(size=(60, 8)).astype(np.float32)
     feature[:, 0] = generator.choice([-3, 3], 60)

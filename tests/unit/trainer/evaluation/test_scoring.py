@@ -1,23 +1,23 @@
 import numpy as np
 import polars as pl
 import pytest
-from nbclip_trainer.evaluation.labelled import read_pictures
+from nbclip_trainer.evaluation.labelled import read_images
 from nbclip_trainer.evaluation.scoring import Candidate, score
-from nbclip_trainer.runs.results import Protocol
+from nbclip_trainer.runs.results import ScoringProtocol
 from sklearn.metrics import balanced_accuracy_score
 
 LABELS = ["CT"] * 5 + ["MR"] * 3 + ["XR"] * 2 + ["NM"] + [""]
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     path = tmp_path / "pairs.csv"
     rows = [f"p{number},{number}.png,caption {number},retrieval,{label}" for number, label in enumerate(LABELS)]
     path.write_text("\n".join(["image_id,file,caption,split,modality", *rows]))
-    return read_pictures([path], "retrieval", [])
+    return read_images([path], "retrieval", [])
 
 
-def test_zero_shot_is_scikit_learns_balanced_accuracy_over_the_classes_that_are_asked_for(pictures):
+def test_zero_shot_is_scikit_learns_balanced_accuracy_over_the_classes_that_are_asked_for(images):
     generator = np.random.default_rng(0)
     image = generator.normal(size=(len(LABELS), 4)).astype(np.float32)
     names, seen = ["CT", "MR", "XR"], []
@@ -28,7 +28,7 @@ def test_zero_shot_is_scikit_learns_balanced_accuracy_over_the_classes_that_are_
         return text
 
     candidate = Candidate("model", image, image, encode, with_chance=True)
-    queries = score(candidate, pictures, Protocol(class_ks=(1,), minimum_class_size=2))
+    queries = score(candidate, images, ScoringProtocol(class_ks=(1,), minimum_class_size=2))
     zero_shot = queries.filter(direction="image→text")
     assert seen == ["CT", "MRI", "X-ray"]
     asked = [number for number, label in enumerate(LABELS) if label in names]

@@ -7,11 +7,11 @@ from nbclip.errors import Conflict, InvalidInput
 from nbclip_trainer.experiments.arms import CLIP, DK_EK, TABLES
 from nbclip_trainer.experiments.judgement import COLUMNS, Verdict, judge, read_table
 from nbclip_trainer.experiments.pages import write_table
-from nbclip_trainer.experiments.runs import Plan, run_all
-from nbclip_trainer.runs.results import Figure, Protocol, read_scored
+from nbclip_trainer.experiments.plan import Plan, run_all
+from nbclip_trainer.runs.results import Figure, ScoringProtocol, read_scored
 from rich.console import Console
 
-PROTOCOL = Protocol(minimum_class_size=4, resamples=200)
+PROTOCOL = ScoringProtocol(minimum_class_size=4, resamples=200)
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def check_means(plan, table):
     by_seed = [value_of(one.evaluation.figures, "organ", "P@5") for one in scored]
     assert rows[DK_EK].entries[place].seeds == pytest.approx(by_seed)
     assert rows[DK_EK].entries[place].figure.value == pytest.approx(sum(by_seed) / 2)
-    order = table.comparisons[0].orders[place]
-    assert (table.comparisons[0].first, table.comparisons[0].second) == (DK_EK, CLIP)
+    order = table.pairs[0].orders[place]
+    assert (table.pairs[0].first, table.pairs[0].second) == (DK_EK, CLIP)
     assert order.paper == pytest.approx(76.67 - 67.92)
     expected = rows[DK_EK].entries[place].figure.value - rows[CLIP].entries[place].figure.value
     assert order.difference.value == pytest.approx(expected)

@@ -5,15 +5,19 @@ import pytest
 import safetensors.torch
 import torch
 from nbclip.errors import InvalidInput
-from nbclip_trainer.config import TrainConfig
+from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.models.building import build_model
-from nbclip_trainer.presets import load_config
 
 NAMED = ("model.architecture=null",)
 
 
+def build(config, **options):
+    return build_model(config.model, seed=config.seed, **options)
+
+
 def test_nbclip_tiny_is_the_model_it_says():
-    parts = build_model(load_config("nbclip-tiny"))
+    parts = build(load_config("nbclip-tiny"))
     assert sum(parameter.numel() for parameter in parts.model.parameters()) == 8_102_681
     assert parts.tokenizer(["a chest x-ray", "x " * 99]).shape == (2, 24)
     assert parts.model.logit_scale.exp().item() == pytest.approx(1 / 0.07)
@@ -26,33 +30,32 @@ def test_nbclip_tiny_is_the_model_it_says():
 def test_weights_follow_from_the_seed_and_leave_torchs_random_state_alone(small):
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first, again, other = (build_model(load_config("tiny-clip", small(f"seed={seed}"))).model for seed in (1, 1, 2))
+    first, again, other = (build(load_config("tiny-clip", small(f"seed={seed}"))).model for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     weights = [model.visual.conv1.weight for model in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_a_sigmoid_loss_brings_a_bias(small):
-    model = build_model(load_config("tiny-nbclip", small("loss.name=sigmoid_fff"))).model
-    assert model.logit_bias.item() == 0
+def test_a_bias_is_added_where_it_is_asked_for(small):
+    assert build(load_config("tiny-nbclip", small()), with_bias=True).model.logit_bias.item() == 0
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "weights.pt"])
 def test_weights_come_from_a_file_and_the_logit_scale_restarts_or_stays(small, tmp_path, file):
-    source = build_model(load_config("tiny-clip", small("seed=9", "model.logit_scale=50"))).model
+    source = build(load_config("tiny-clip", small("seed=9", "model.logit_scale=50"))).model
     path = tmp_path / file
     if path.suffix == ".pt":
         torch.save(source.state_dict(), path)
     else:
         safetensors.torch.save_file(source.state_dict(), path)
     overrides = small(f"model.pretrained={path}")
-    restarted = build_model(load_config("tiny-clip", overrides)).model
+    restarted = build(load_config("tiny-clip", overrides)).model
     assert torch.equal(restarted.visual.conv1.weight, source.visual.conv1.weight)
     assert restarted.logit_scale.exp().item() == pytest.approx(1 / 0.07)
-    kept = build_model(load_config("tiny-clip", [*overrides, "model.logit_scale=null"])).model
+    kept = build(load_config("tiny-clip", [*overrides, "model.logit_scale=null"])).model
     assert kept.logit_scale.item() == pytest.approx(math.log(50))
-    random = build_model(load_config("tiny-clip", overrides), load_weights=False).model
+    random = build(load_config("tiny-clip", overrides), load_weights=False).model
     assert not torch.equal(random.visual.conv1.weight, source.visual.conv1.weight)
 
 
@@ -61,16 +64,16 @@ def test_weights_of_another_model_are_refused_in_one_line(small, tmp_path):
     safetensors.torch.save_file({"x": torch.zeros(1)}, path)
     for bad in (path, tmp_path / "none.pt"):
         with pytest.raises(InvalidInput, match=r"model\.pretrained") as refused:
-            build_model(load_config("tiny-clip", small(f"model.pretrained={bad}")))
+            build(load_config("tiny-clip", small(f"model.pretrained={bad}")))
         assert "\n" not in refused.value.message
 
 
 def test_a_named_model_is_open_clips_with_its_own_transform():
     config = load_config("nbclip-tiny", [*NAMED, "model.name=RN50", "model.resize=shortest"])
-    parts = build_model(config)
+    parts = build(config)
     assert isinstance(parts.model, open_clip.CLIP)
-    assert parts.picture.size == 224
-    assert parts.picture.resize_mode == "shortest"
+    assert parts.preprocess.size == 224
+    assert parts.preprocess.resize_mode == "shortest"
     assert parts.tokenizer(["a"]).shape == (1, 77)
 
 
@@ -86,7 +89,7 @@ def test_a_named_model_is_open_clips_with_its_own_transform():
 )
 def test_what_open_clip_lacks_or_only_warns_of_is_refused_before_any_download(overrides, message, hint):
     with pytest.raises(InvalidInput, match=message) as refused:
-        build_model(load_config("nbclip-tiny", [*NAMED, *overrides]))
+        build(load_config("nbclip-tiny", [*NAMED, *overrides]))
     assert hint in refused.value.hint
 
 
@@ -97,5 +100,5 @@ def test_the_defaults_name_a_model_that_open_clip_has():
 def test_a_run_is_read_without_the_weights_it_started_from():
     config = load_config("paper", ["model.name=ViT-S-32-alt", "model.pretrained=/gone/weights.pt"])
     with pytest.raises(InvalidInput, match=r"/gone/weights\.pt"):
-        build_model(config)
-    assert build_model(config, load_weights=False).picture.size in (224, (224, 224))
+        build(config)
+    assert build(config, load_weights=False).preprocess.size in (224, (224, 224))

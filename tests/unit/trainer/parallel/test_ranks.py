@@ -11,14 +11,13 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from nbclip.errors import Unavailable
-from nbclip_trainer import cli
-from nbclip_trainer.config import DeviceSettings
-from nbclip_trainer.errors import ServiceAway
+from nbclip.errors import ServiceAway, Unavailable
+from nbclip_trainer.cli.main import main
+from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.parallel.collectives import average_gradients, from_first, gathered, mean_over_ranks, on_any_rank
 from nbclip_trainer.parallel.normalisation import normalise_over_ranks
+from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import alone
-from nbclip_trainer.presets import load_config
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.folder import read_facts
 from nbclip_trainer.runs.tracking import read_metrics
@@ -98,16 +97,16 @@ def gradients_of_a_resnet(world):
     torch.manual_seed(0)
     model = open_clip.model.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8).double()
     normalise_over_ranks(model, world)
-    pictures, weights = torch.rand(8, 3, 32, 32, dtype=torch.float64), torch.randn(8, 16, dtype=torch.float64)
+    images, weights = torch.rand(8, 3, 32, 32, dtype=torch.float64), torch.randn(8, 16, dtype=torch.float64)
     own = world.own(np.arange(8))
-    ((normalize(model(pictures[own]), dim=1) * weights[own]).sum() / len(own)).backward()
+    ((normalize(model(images[own]), dim=1) * weights[own]).sum() / len(own)).backward()
     average_gradients(model.parameters(), world)
     found = {name: parameter.grad for name, parameter in model.named_parameters()} | dict(model.named_buffers())
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
 def test_batch_normalisation_is_over_the_global_batch():
-    """In float64: a ResNet this small, of eight pictures, turns float32's rounding into percents of its gradients."""
+    """In float64: a ResNet this small, of eight images, turns float32's rounding into percents of its gradients."""
     alone = gradients_of_a_resnet(ALONE)
     assert any("running_var" in name for name in alone)
     for found in run_ranks(gradients_of_a_resnet):
@@ -237,7 +236,7 @@ def command_that_dies(arguments):
 
     loop.train_step, sys.argv = train_step, ["nbclip", *arguments]
     with contextlib.suppress(SystemExit):
-        cli.main()
+        main()
 
 
 def test_torchrun_starts_all_again_after_a_rank_is_killed_and_the_run_ends_as_if_it_had_not_been(

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from nbclip.errors import InvalidInput
-from nbclip_trainer.config import DeviceSettings
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.errors import RankLost
+from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import World, alone, autocast, joined, lost_ranks_named
 
 CPU = torch.device("cpu")

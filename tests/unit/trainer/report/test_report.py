@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 from nbclip.errors import InvalidInput, NotFound
-from nbclip_trainer.errors import BadPicture
+from nbclip_trainer.errors import BadImage
 from nbclip_trainer.report.compared import compare, differing_settings
 from nbclip_trainer.report.gallery import class_gallery, cui_gallery
 from nbclip_trainer.report.report import write_report
@@ -111,7 +111,7 @@ def test_the_gallery_marks_hits_and_misses_in_words_too(page):
 
 def test_a_query_never_retrieves_its_own_case(runs):
     comparison = compare(runs)
-    case = dict(comparison.baseline.scored.pictures.select("image_id", "case").iter_rows())
+    case = dict(comparison.baseline.scored.images.select("image_id", "case").iter_rows())
     for answered in (*class_gallery(comparison), *cui_gallery(comparison)):
         for _, found in answered.answers:
             assert all(case[shown.image_id] != case[answered.query.image_id] for shown in found)
@@ -121,8 +121,8 @@ def test_captions_can_not_bring_markup_into_the_page(runs, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "clip")
     scored = read_scored(run)
 
-    evil = scored.pictures.with_columns(pl.lit("<script>alert(1)</script>").alias("caption"))
-    write_scored(run, dataclasses.replace(scored, pictures=evil))
+    evil = scored.images.with_columns(pl.lit("<script>alert(1)</script>").alias("caption"))
+    write_scored(run, dataclasses.replace(scored, images=evil))
     page = Page(write_report([run], tmp_path / "report.html").read_text(encoding="utf-8"))
     assert not page.all("script")
 
@@ -141,7 +141,7 @@ def test_one_run_alone_has_a_report_without_differences(runs, tmp_path):
 
 def test_the_baseline_can_be_chosen(runs):
     assert compare(runs, baseline=runs[1]).baseline.name == "noise-twin"
-    with pytest.raises(InvalidInput, match="the baseline is none of the runs"):
+    with pytest.raises(InvalidInput, match="the baseline is not among the runs"):
         compare(runs[:1], baseline=runs[1])
 
 
@@ -160,7 +160,7 @@ def test_no_run_at_all_and_a_run_twice_are_refused(runs, tmp_path):
 def test_a_picture_that_is_gone_is_named(runs, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "clip")
     scored = read_scored(run)
-    gone = scored.pictures.with_columns(pl.lit(str(tmp_path / "gone.png")).alias("file"))
-    write_scored(run, dataclasses.replace(scored, pictures=gone))
-    with pytest.raises(BadPicture, match=r"gone\.png"):
+    gone = scored.images.with_columns(pl.lit(str(tmp_path / "gone.png")).alias("file"))
+    write_scored(run, dataclasses.replace(scored, images=gone))
+    with pytest.raises(BadImage, match=r"gone\.png"):
         write_report([run], tmp_path / "report.html")

@@ -6,7 +6,7 @@ import struct
 import pytest
 from mlflow import MlflowClient
 from nbclip.errors import InvalidInput
-from nbclip_trainer.presets import load_config
+from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.training.loop import train
 from support.waiting import StopAfter

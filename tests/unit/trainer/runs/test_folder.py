@@ -5,43 +5,23 @@ import textwrap
 
 import pytest
 from nbclip.errors import BrokenArtefact, Conflict, NotFound
-from nbclip_trainer.presets import load_config
-from nbclip_trainer.runs.folder import (
-    check_same_data,
-    check_same_shape,
-    git_commit,
-    locked,
-    read_config,
-    read_facts,
-    write_config,
-    write_facts,
-)
+from nbclip_trainer.runs.folder import check_same_data, git_commit, locked, read_facts, write_facts
 
 
-def test_settings_and_facts_come_back(tmp_path):
-    config = load_config("tiny-nbclip", ["data.files=[/data/a.csv]"])
-    write_config(tmp_path, config)
+def test_facts_come_back(tmp_path):
     write_facts(tmp_path, {"data": {"train": {"sha256": "x"}}})
-    assert read_config(tmp_path) == config
     facts = read_facts(tmp_path)
     assert facts["data"]["train"]["sha256"] == "x"
     assert facts["versions"]["torch"]
     assert facts["git"] == git_commit()
 
 
-def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(NotFound, match=r"config\.yaml"):
-        read_config(tmp_path)
+def test_a_folder_without_a_run_and_a_damaged_one_are_named(tmp_path):
+    with pytest.raises(NotFound, match=r"run\.json"):
+        read_facts(tmp_path)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(BrokenArtefact, match=r"run\.json"):
         read_facts(tmp_path)
-
-
-def test_a_changed_setting_is_named_with_both_values(tmp_path):
-    write_config(tmp_path, load_config("tiny-clip"))
-    check_same_shape(tmp_path, load_config("tiny-clip", ["service.url=http://x", "data.files=[moved.csv]"]))
-    with pytest.raises(Conflict, match=r"optim.lr: 0.002 -> 0.001"):
-        check_same_shape(tmp_path, load_config("tiny-clip", ["optim.lr=1e-3"]))
 
 
 def test_changed_data_are_refused(tmp_path):

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from nbclip.vectors import take_vectors
-from nbclip_trainer.config import TargetSettings
 from nbclip_trainer.targets.multiply import multiply, similarity_on
 from nbclip_trainer.targets.rows import target_rows
+from nbclip_trainer.targets.settings import TargetSettings
 from scipy import sparse
 
 CPU = torch.device("cpu")

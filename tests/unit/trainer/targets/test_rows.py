@@ -4,8 +4,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from nbclip.codec import TargetMatrix
-from nbclip_trainer.config import TargetSettings
 from nbclip_trainer.targets.rows import caption_keys, target_rows
+from nbclip_trainer.targets.settings import TargetSettings
 
 CPU = torch.device("cpu")
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from nbclip_trainer.config import TargetSettings
-from nbclip_trainer.losses.cosines import Cosines
+from nbclip.losses import Cosines
 from nbclip_trainer.targets.rows import Targets
+from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.training.diagnostics import alarms, diagnose, spearman
 from scipy import stats
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from nbclip.errors import InvalidInput
-from nbclip_trainer.config import DeviceSettings
+from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.errors import NonFiniteLoss
+from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import alone
-from nbclip_trainer.presets import load_config
 from nbclip_trainer.training.gradient_cache import encode
 from nbclip_trainer.training.session import build_session, capture, restore
 from nbclip_trainer.training.step import train_step
@@ -120,7 +120,7 @@ def flat(step):
 
 def inputs(session):
     batch = next(session.plan.batches())
-    return batch, next(session.train.pictures.training([batch])), next(session.matrices([batch]))
+    return batch, next(session.train.images.training([batch])), next(session.matrices([batch]))
 
 
 def test_fp16_leaves_out_a_step_that_overflows_and_scales_the_next_one_less(pairs):

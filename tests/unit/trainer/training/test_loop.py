@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from nbclip.errors import Conflict, InvalidInput
-from nbclip_trainer.errors import NonFiniteLoss, ServiceAway
-from nbclip_trainer.models.building import load_run
-from nbclip_trainer.presets import load_config
+from nbclip.errors import Conflict, InvalidInput, ServiceAway
+from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.folder import read_facts
 from nbclip_trainer.runs.tracking import read_metrics
+from nbclip_trainer.trained.loading import load_run
 from nbclip_trainer.training.loop import train
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step
@@ -42,7 +42,7 @@ def same_tensors(run_dir, other):
 
 
 def inputs(session, batch):
-    return next(session.train.pictures.training([batch])), next(session.matrices([batch]))
+    return next(session.train.images.training([batch])), next(session.matrices([batch]))
 
 
 def test_the_loss_falls_and_the_folder_tells_how(small, tmp_path):
@@ -181,11 +181,11 @@ def test_a_service_that_goes_away_leaves_a_checkpoint_and_the_run_goes_on_later(
 def test_a_loss_that_is_not_finite_changes_no_weight_and_names_the_images(small):
     session = build_session(load_config("tiny-clip", small()))
     batch = next(session.plan.batches())
-    pictures, matrix = inputs(session, batch)
+    images, matrix = inputs(session, batch)
     before = {name: parameter.detach().clone() for name, parameter in session.parts.model.named_parameters()}
-    pictures[3] = torch.nan
+    images[3] = torch.nan
     with pytest.raises(NonFiniteLoss, match="step 1: loss is nan") as stopped:
-        train_step(session, batch, pictures, matrix)
+        train_step(session, batch, images, matrix)
     assert stopped.value.exit_code == 1
     for row in batch.rows:
         assert session.train.dataset.ids[row] in stopped.value.message

@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
+from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.errors import NonFiniteLoss
-from nbclip_trainer.presets import load_config
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step, validation_loss
 
@@ -15,7 +15,7 @@ def session(small):
 
 def step(session):
     batch = next(iter(session.plan.batches(0)))
-    return train_step(session, batch, next(session.train.pictures.training([batch])), next(session.matrices([batch])))
+    return train_step(session, batch, next(session.train.images.training([batch])), next(session.matrices([batch])))
 
 
 def test_a_step_is_taken_at_the_learning_rate_of_the_schedule(session):
@@ -55,6 +55,6 @@ def test_scheduled_targets_are_logged_where_they_are(small):
     )
     session = build_session(load_config("tiny-clip", small(*overrides)))
     first, second = list(session.plan.batches(0))[:2]
-    pictures, answers = session.train.pictures.training([first, second]), session.matrices([first, second])
-    masses = [train_step(session, batch, next(pictures), next(answers)).figures["neighbour_mass"] for batch in (first, second)]
+    images, answers = session.train.images.training([first, second]), session.matrices([first, second])
+    masses = [train_step(session, batch, next(images), next(answers)).figures["neighbour_mass"] for batch in (first, second)]
     assert masses == pytest.approx([0.4, 0.4 * (1 - 1 / session.plan.steps)])

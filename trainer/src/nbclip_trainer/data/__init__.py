@@ -1,1 +1,1 @@
-"""Image-caption data: reading it, checking it, the plan of batches, decoded pictures and their augmentation."""
+"""Image-caption data: reading it, checking it, the plan of batches, decoded images and their augmentation."""

@@ -1,6 +1,6 @@
-"""Random scale, shift, rotation, gamma and contrast of a batch of pictures at once.
+"""Random scale, shift, rotation, gamma and contrast of a batch of images at once.
 
-Shape legend: B pictures, H and W their sides.
+Shape legend: B images, H and W their sides.
 """
 
 from __future__ import annotations
@@ -11,20 +11,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nbclip_trainer.config import Augmentation
+from nbclip_trainer.data.settings import AugmentationSettings
 
 
 def augment(
-    pixels_B3HW: Tensor, settings: Augmentation, generator: torch.Generator, *, offset: int = 0, global_size: int | None = None
+    pixels_B3HW: Tensor,
+    settings: AugmentationSettings,
+    generator: torch.Generator,
+    *,
+    offset: int = 0,
+    global_size: int | None = None,
 ) -> Tensor:
-    """Draws one change per picture and applies it; what comes in from outside the picture is black.
+    """Draws one change per image and applies it; what comes in from outside the image is black.
 
     Args:
         pixels_B3HW: float32 in [0, 1].
         settings: ranges to draw from, uniformly (scale and gamma on a log scale).
         generator: decides all draws, so that a step can be repeated.
-        offset: place of the first of these pictures in the global batch.
-        global_size: pictures in the global batch, for all of which is drawn; None: B.
+        offset: place of the first of these images in the global batch.
+        global_size: images in the global batch, for all of which is drawn; None: B.
 
     Returns:
         float32 in [0, 1], [B, 3, H, W].
@@ -43,7 +48,7 @@ def augment(
     return ((bent_B3HW - mean_B111) * contrast_B[:, None, None, None] + mean_B111).clamp(0, 1)
 
 
-def _affine(count: int, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def _affine(count: int, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:
     """Output to input coordinates in [-1, 1], as `affine_grid` takes them, [B, 2, 3]."""
     zoom_B = 1 / _log_uniform(count, settings.scale, generator)
     angle_B = _uniform(count, -settings.degrees, settings.degrees, generator) * (math.pi / 180)

@@ -16,9 +16,9 @@ from nbclip_trainer.data.shards import read_shard
 from nbclip_trainer.data.tables import REQUIRED, Values, read_csv, read_parquet
 
 PLACE = ("read_from", "line")
+"""Columns that `read_dataset` adds: where a row was read."""
 _TABLES = (".csv", ".tsv", ".tab")
 _PARTS = (".tar", ".parquet")
-"""Columns that `read_dataset` adds: where a row was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Dataset:
 
     @property
     def files(self) -> list[Path]:
-        """Absolute paths of the pictures, as `open_picture` takes them; they need not exist."""
+        """Absolute paths of the images, as `open_image` takes them; they need not exist."""
         return [Path(file) for file in self.frame["file"]]
 
     def labels(self, column: str) -> list[str | None]:
@@ -91,7 +91,7 @@ class Dataset:
 
 
 def read_dataset(sources: Sequence[Path], split: str | None = None, *, columns: Mapping[str, str] | None = None) -> Dataset:
-    """Reads several files or folders as one dataset; a table's pictures are relative to its folder.
+    """Reads several files or folders as one dataset; a table's images are relative to its folder.
 
     Args:
         sources: tables (.csv, .tsv, plain or .gz; .parquet) with the columns `image_id`, `file`, `caption`, and for splits
@@ -124,7 +124,7 @@ def _sources(path: Path) -> list[Path]:
     if not path.exists() and any(character in path.name for character in "*?["):
         found = sorted(path.parent.glob(path.name))
         if not found:
-            raise InvalidInput(f"{path}: nothing has such a name", hint="quote the pattern, and look at its folder")
+            raise InvalidInput(f"{path}: no file matches", hint="quote the pattern, and check its folder")
         return found
     parts = sorted(part for suffix in _PARTS for part in path.glob(f"*{suffix}")) if path.is_dir() else []
     return parts or [path]
@@ -142,7 +142,7 @@ def _rows(path: Path, named: Mapping[str, str]) -> list[dict[str, str | int | No
             f"{path}: {error.strerror or error}", hint="name a CSV, TSV or Parquet file, shards or a folder"
         ) from error
     if not rows:
-        raise InvalidInput(f"{path}: no row in it", hint="is this the right file?")
+        raise InvalidInput(f"{path}: no rows", hint="is this the right file?")
     return rows
 
 

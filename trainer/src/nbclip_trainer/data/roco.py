@@ -1,4 +1,4 @@
-"""Folders as ROCO and ROCOv2 are handed out.
+"""Pairs from the folders of ROCO and ROCOv2, as they are distributed.
 
 ROCO (github.com/razorx89/roco-dataset), the folder of one split and kind, or one above with `SPLIT/radiology` in it:
 
@@ -51,7 +51,7 @@ def read_roco(folder: Path) -> Iterator[tuple[Path, int, Values]]:
     """File, line and values of each pair of a folder of either kind.
 
     Raises:
-        InvalidInput: the folder is of neither kind, or pictures or lines of it are missing.
+        InvalidInput: the folder is of neither kind, or images or lines of it are missing.
     """
     parts = [folder] if (folder / "captions.txt").is_file() else sorted(folder.glob("*/radiology/captions.txt"))
     tables = [name for name in SPLITS if (folder / f"{name}_captions.csv").is_file()]
@@ -72,9 +72,9 @@ def _version_1(folder: Path) -> Iterator[tuple[Path, int, Values]]:
     path = folder / "captions.txt"
     split = SPLITS.get(folder.absolute().parent.name)
     cuis = dict(_fields(folder / "cuis.txt")) if (folder / "cuis.txt").is_file() else {}
-    pictures = _first_folder(folder, "images")
+    images = _first_folder(folder, "images")
     for line, (image_id, caption) in enumerate(_fields(path), 1):
-        file = str(pictures / f"{image_id}.jpg")
+        file = str(images / f"{image_id}.jpg")
         yield path, line, {"image_id": image_id, "file": file, "caption": caption, "split": split, "cuis": cuis.get(image_id)}
 
 
@@ -92,14 +92,14 @@ def _fields(path: Path) -> Iterator[tuple[str, str]]:
 def _version_2(folder: Path, name: str) -> Iterator[tuple[Path, int, Values]]:
     path = folder / f"{name}_captions.csv"
     concepts, manual = (_concepts(folder / f"{name}_{kind}.csv") for kind in ("concepts", "concepts_manual"))
-    pictures = _first_folder(folder, f"{name}_images/{name}", f"{name}_images", name)
+    images = _first_folder(folder, f"{name}_images/{name}", f"{name}_images", name)
     for number, (image_id, caption) in enumerate(_table(path, "ID", "Caption"), 2):
         cuis = concepts.get(image_id, "").split(";")
         by_hand = manual.get(image_id, "").split(";")
         modality, organ = (_one(by_hand, classes) for classes in (MODALITIES, ORGANS))
         yield path, number, {
             "image_id": image_id,
-            "file": str(pictures / f"{image_id}.jpg"),
+            "file": str(images / f"{image_id}.jpg"),
             "caption": caption,
             "split": SPLITS[name],
             "cuis": " ".join(dict.fromkeys(filter(None, (*cuis, *by_hand)))),
@@ -132,5 +132,5 @@ def _one(cuis: list[str], classes: dict[str, str]) -> str | None:
 def _first_folder(folder: Path, *names: str) -> Path:
     found = next((folder / name for name in names if (folder / name).is_dir()), None)
     if found is None:
-        raise InvalidInput(f"{folder}: no folder of pictures: {', '.join(names)}", hint="unpack the pictures there, or link them")
+        raise InvalidInput(f"{folder}: no folder of images: {', '.join(names)}", hint="unpack the images there, or link them")
     return found.absolute()

@@ -1,6 +1,6 @@
 """WebDataset shards: tar files in which the members of one key (the name up to its first dot) are a pair.
 
-    00017.jpg   the picture, or any other of `PICTURES`
+    00017.jpg   the image, or any other of `IMAGE_SUFFIXES`
     00017.txt   its caption, or
     00017.json  `{"caption": …, "image_id": …, "split": …, …}`; without `image_id` the key is the id
 
@@ -24,7 +24,7 @@ from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.tables import SPLITS, Values
 
-PICTURES = frozenset({"jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "gif", "jp2"})
+IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "gif", "jp2"})
 _MEMBER = re.compile(r"(?P<shard>.+\.tar)#(?P<offset>\d+)\+(?P<size>\d+)")
 
 
@@ -43,8 +43,8 @@ def read_shard(path: Path) -> Iterator[tuple[int, Values]]:
         raise InvalidInput(f"{path}: {error}", hint="shards are whole, uncompressed tar files") from error
 
 
-def open_picture_file(path: Path) -> BinaryIO:
-    """A picture's bytes, from a file or from within a shard."""
+def open_image_file(path: Path) -> BinaryIO:
+    """An image's bytes, from a file or from within a shard."""
     match = _MEMBER.fullmatch(str(path))
     if match is None:
         return path.open("rb")
@@ -61,17 +61,17 @@ def _by_key(path: Path, members: list[tarfile.TarInfo]) -> dict[str, dict[str, t
         stem, _, suffix = name.partition(".")
         parts = pairs.setdefault(f"{folder}/{stem}" if folder else stem, {})
         if suffix.lower() in parts:
-            raise InvalidInput(f"{path}: {member.name} is there twice", hint="was the shard added to, or joined? write it anew")
+            raise InvalidInput(f"{path}: {member.name} occurs twice", hint="was the shard extended or joined? write it again")
         parts[suffix.lower()] = member
     return pairs
 
 
 def _pair(place: str, key: str, parts: dict[str, tarfile.TarInfo], path: Path, shard: tarfile.TarFile) -> Values:
-    pictures = [member for suffix, member in parts.items() if suffix in PICTURES]
-    if len(pictures) != 1:
+    images = [member for suffix, member in parts.items() if suffix in IMAGE_SUFFIXES]
+    if len(images) != 1:
         raise InvalidInput(
-            f"{place}: {len(pictures)} pictures among .{', .'.join(sorted(parts))}",
-            hint=f"a key has one picture (.{', .'.join(sorted(PICTURES))}) and a caption (.txt or .json)",
+            f"{place}: {len(images)} images among .{', .'.join(sorted(parts))}",
+            hint=f"a key has one image (.{', .'.join(sorted(IMAGE_SUFFIXES))}) and a caption (.txt or .json)",
         )
     if not {"json", "txt"} & parts.keys():
         raise InvalidInput(
@@ -82,7 +82,7 @@ def _pair(place: str, key: str, parts: dict[str, tarfile.TarInfo], path: Path, s
         values |= _json(place, _content(shard, parts["json"]))
     if "txt" in parts:
         values["caption"] = _text(place, _content(shard, parts["txt"]))
-    location = f"{path.absolute()}#{pictures[0].offset_data}+{pictures[0].size}"
+    location = f"{path.absolute()}#{images[0].offset_data}+{images[0].size}"
     return {"caption": None, **values, "file": location}
 
 
@@ -100,7 +100,7 @@ def _json(place: str, content: bytes) -> Values:
     try:
         values = json.loads(content)
     except ValueError as error:
-        raise InvalidInput(f"{place}: not JSON: {error}", hint="mend or drop the pair") from error
+        raise InvalidInput(f"{place}: not JSON: {error}", hint="fix or drop the pair") from error
     if not isinstance(values, dict):
         raise InvalidInput(f"{place}: the JSON is no object", hint='for example {"caption": "…"}')
     return {str(name): _as_text(value) for name, value in values.items() if not isinstance(value, dict)}
@@ -116,4 +116,4 @@ def _text(place: str, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{place}: not UTF-8 at byte {error.start}", hint="mend or drop the pair") from error
+        raise InvalidInput(f"{place}: not UTF-8 at byte {error.start}", hint="fix or drop the pair") from error

@@ -28,7 +28,7 @@ def read_csv(path: Path, named: Mapping[str, str]) -> Iterator[tuple[int, Values
             for row in reader:
                 if None in row or None in row.values():
                     raise InvalidInput(
-                        f"{path}:{reader.line_num}: the row has not as many fields as the header", hint="is a quote left open?"
+                        f"{path}:{reader.line_num}: the row and the header differ in fields", hint="is a quote left open?"
                     )
                 yield reader.line_num, _renamed(row, path.parent, named)
     except UnicodeDecodeError as error:
@@ -57,13 +57,13 @@ _LISTS = (pl.List, pl.Array)
 
 
 def _check_types(path: Path, schema: Mapping[str, pl.DataType], named: Mapping[str, str]) -> None:
-    """Refuses pictures inside the table, and captions that are several."""
+    """Refuses images inside the table, and captions that are several."""
     for name in REQUIRED:
         kind = schema[named[name]]
         if isinstance(kind, (*_NO_TEXT, *_LISTS)):
             raise InvalidInput(
                 f"{path}: column {named[name]} is {kind}, not text",
-                hint="pictures are read from files, not from within Parquet: write them out, or make shards (.tar)"
+                hint="images are read from files, not from within Parquet: write them out, or make shards (.tar)"
                 if isinstance(kind, _NO_TEXT)
                 else "a pair has one caption: explode the list",
             )

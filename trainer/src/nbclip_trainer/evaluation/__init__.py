@@ -1,1 +1,1 @@
-"""What a trained run retrieves: features, rankings, P@K and CUI@K with intervals, and the report that shows them."""
+"""What a trained run retrieves: features, rankings, P@K and CUI@K with intervals."""

@@ -1,6 +1,6 @@
 """Bootstrap intervals for a mean over queries, and for the paired difference of two rankers.
 
-Queries of one case are drawn together (cluster bootstrap: pictures of a case are no independent witnesses), and the
+Queries of one case are drawn together (cluster bootstrap: images of a case are no independent witnesses), and the
 statistic is macro: the mean over strata (classes) of the mean over a stratum's queries. Percentile intervals.
 
 Shape legend: M metrics, B resamples, Q queries, C clusters, S strata.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Float = npt.NDArray[np.float64]
+Float64 = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 FEWEST_CASES = 10
@@ -30,7 +30,7 @@ class Interval:
 
 
 def intervals(
-    value_MQ: Float, cluster_Q: Codes, stratum_Q: Codes, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+    value_MQ: Float64, cluster_Q: Codes, stratum_Q: Codes, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> list[Interval]:
     """Bootstrap intervals of macro means; for paired differences pass the differences of two rankers' values per query.
 
@@ -62,7 +62,7 @@ def intervals(
     return [Interval(float(value), float(low), float(high)) for value, (low, high) in zip(value_M, ends_M2, strict=True)]
 
 
-def _sums(value_MQ: Float, cluster_Q: Codes, stratum_Q: Codes) -> tuple[Float, Float]:
+def _sums(value_MQ: Float64, cluster_Q: Codes, stratum_Q: Codes) -> tuple[Float64, Float64]:
     """Sum and count of each metric's values of each cluster in each stratum, both [M, C, S]."""
     counted_MQ = ~np.isnan(value_MQ)
     counted_Q = counted_MQ.any(axis=0)
@@ -74,11 +74,11 @@ def _sums(value_MQ: Float, cluster_Q: Codes, stratum_Q: Codes) -> tuple[Float, F
     return np.moveaxis(sum_CSM, 2, 0), np.moveaxis(count_CSM, 2, 0)
 
 
-def _macro(weight_BC: Float, sum_MCS: Float, count_MCS: Float) -> Float:
+def _macro(weight_BC: Float64, sum_MCS: Float64, count_MCS: Float64) -> Float64:
     """Mean over strata of the weighted mean within, [M, B]; a stratum that a resample missed is left out of it."""
     count_MBS = weight_BC @ count_MCS
     drawn_MBS = count_MBS > 0
     mean_MBS = np.divide(weight_BC @ sum_MCS, count_MBS, out=np.zeros_like(count_MBS), where=drawn_MBS)
     strata_MB = drawn_MBS.sum(axis=2)
-    macro_MB: Float = np.divide(mean_MBS.sum(axis=2), strata_MB, out=np.full(strata_MB.shape, np.nan), where=strata_MB > 0)
+    macro_MB: Float64 = np.divide(mean_MBS.sum(axis=2), strata_MB, out=np.full(strata_MB.shape, np.nan), where=strata_MB > 0)
     return macro_MB

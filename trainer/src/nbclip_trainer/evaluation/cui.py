@@ -1,7 +1,7 @@
-"""The CUI@K family: do retrieved pictures show the query's concepts?
+"""The CUI@K family: do retrieved images show the query's concepts?
 
 The literature reports one "CUI@K" without a formula, so each reading has a name of its own. With C_q the query's concepts,
-C_r those of the picture at rank r, and K ranks:
+C_r those of the image at rank r, and K ranks:
 
     cui_precision@K   share of the K with C_q ∩ C_r not empty
     cui_overlap@K     mean of |C_q ∩ C_r| / |C_q|
@@ -24,18 +24,18 @@ import numpy.typing as npt
 
 from nbclip_trainer.evaluation.ranking import NOTHING
 
-Float = npt.NDArray[np.float64]
+Float64 = npt.NDArray[np.float64]
 Membership = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptSets:
-    """The concepts of each picture over one list of columns.
+    """The concepts of each image over one list of columns.
 
     Attributes:
         columns: the V distinct CUIs, sorted.
-        member: 1 where the picture has the concept, [G, V].
-        matched: 1 where the picture has the concept, an ancestor or a descendant of it, [G, V]; None without an ontology.
+        member: 1 where the image has the concept, [G, V].
+        matched: 1 where the image has the concept, an ancestor or a descendant of it, [G, V]; None without an ontology.
     """
 
     columns: tuple[str, ...]
@@ -44,12 +44,12 @@ class ConceptSets:
 
 
 def concept_sets(cuis: Sequence[Collection[str]], ancestors: Mapping[str, Collection[str]] | None = None) -> ConceptSets:
-    """Lays out each picture's CUIs as a row; `ancestors` maps a CUI to all its is_a ancestors, None if there is no ontology."""
-    columns = tuple(sorted({cui for picture in cuis for cui in picture}))
+    """Lays out each image's CUIs as a row; `ancestors` maps a CUI to all its is_a ancestors, None if there is no ontology."""
+    columns = tuple(sorted({cui for image in cuis for cui in image}))
     column_of = {cui: column for column, cui in enumerate(columns)}
     member_GV = np.zeros((len(cuis), len(columns)), np.float32)
-    for row, picture in enumerate(cuis):
-        member_GV[row, [column_of[cui] for cui in picture]] = 1
+    for row, image in enumerate(cuis):
+        member_GV[row, [column_of[cui] for cui in image]] = 1
     if ancestors is None:
         return ConceptSets(columns, member_GV, None)
     line_VV = np.eye(len(columns), dtype=np.float32)
@@ -65,7 +65,7 @@ def cui_figures(
     index_QK: npt.NDArray[np.int64],
     candidate_QG: npt.NDArray[np.bool_],
     ks: Sequence[int],
-) -> dict[str, Float]:
+) -> dict[str, Float64]:
     """The family per query, each [0, 1], [Q]; NaN for a query without concepts.
 
     Args:
@@ -81,7 +81,7 @@ def cui_figures(
     shared_QK = _at_ranks(shared_QG, index_QK)
     jaccard_QK = _at_ranks(_jaccard(query_QV, gallery), index_QK)
     onto_QK = None if gallery.matched is None else _at_ranks(query_QV @ gallery.matched.T, index_QK)
-    figures: dict[str, Float] = {}
+    figures: dict[str, Float64] = {}
     for k in ks:
         best_Q = _nan_where_zero(ideal_QG[:, :k].sum(axis=1))
         seen_QV = _union(gallery.member, index_QK[:, :k])
@@ -97,7 +97,7 @@ def cui_figures(
 
 def cui_chance(
     query_QV: Membership, gallery: ConceptSets, candidate_QG: npt.NDArray[np.bool_], ks: Sequence[int]
-) -> dict[str, Float]:
+) -> dict[str, Float64]:
     """Expectation of `cui_figures` over all orders of the candidates; arguments as there.
 
     Means over the candidates, but for coverage: a concept that d of n candidates have is missed by the first k with
@@ -112,7 +112,7 @@ def cui_chance(
     row, column = np.nonzero(query_QV)
     carriers = carriers_QV[row, column].astype(np.float64)
     ideal_QG = -np.sort(-np.where(candidate_QG, shared_QG, 0), axis=1)
-    figures: dict[str, Float] = {}
+    figures: dict[str, Float64] = {}
     for k in ks:
         filled_Q = np.minimum(n_Q, k) / k
         figures[f"cui_precision@{k}"] = _known(((shared_QG > 0) * allowed_QG).sum(axis=1) * filled_Q, size_Q)
@@ -127,7 +127,7 @@ def cui_chance(
     return figures
 
 
-def _missed(n: npt.NDArray[np.int64], carriers: Float, k: int) -> Float:
+def _missed(n: npt.NDArray[np.int64], carriers: Float64, k: int) -> Float64:
     """Probability that none of k drawn from n candidates carries a concept, elementwise."""
     missed = np.ones(len(n))
     for drawn in range(k):
@@ -136,29 +136,29 @@ def _missed(n: npt.NDArray[np.int64], carriers: Float, k: int) -> Float:
     return missed
 
 
-def _jaccard(query_QV: Membership, gallery: ConceptSets) -> Float:
+def _jaccard(query_QV: Membership, gallery: ConceptSets) -> Float64:
     shared_QG = query_QV @ gallery.member.T
     union_QG = query_QV.sum(axis=1)[:, None] + gallery.member.sum(axis=1)[None, :] - shared_QG
     return np.asarray(shared_QG / np.maximum(union_QG, 1), np.float64)
 
 
-def _at_ranks(value_QG: npt.NDArray[np.floating[Any]], index_QK: npt.NDArray[np.int64]) -> Float:
+def _at_ranks(value_QG: npt.NDArray[np.floating[Any]], index_QK: npt.NDArray[np.int64]) -> Float64:
     """Each query's values in the order of its ranking, 0 at empty ranks."""
     value_QK = np.take_along_axis(value_QG.astype(np.float64), index_QK, axis=1)
     return np.where(index_QK == NOTHING, 0.0, value_QK)
 
 
 def _union(member_GV: Membership, index_QK: npt.NDArray[np.int64]) -> Membership:
-    """The concepts that any retrieved picture has, [Q, V]."""
+    """The concepts that any retrieved image has, [Q, V]."""
     union_QV = np.zeros((len(index_QK), member_GV.shape[1]), np.float32)
     for index_Q in index_QK.T:
         np.maximum(union_QV, member_GV[index_Q] * (index_Q != NOTHING)[:, None], out=union_QV)
     return union_QV
 
 
-def _nan_where_zero(value_Q: npt.NDArray[np.floating[Any]]) -> Float:
+def _nan_where_zero(value_Q: npt.NDArray[np.floating[Any]]) -> Float64:
     return np.where(value_Q > 0, value_Q, np.nan).astype(np.float64)
 
 
-def _known(value_Q: Float, size_Q: Float) -> Float:
+def _known(value_Q: Float64, size_Q: Float64) -> Float64:
     return np.where(np.isnan(size_Q), np.nan, value_Q)

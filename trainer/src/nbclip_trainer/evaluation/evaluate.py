@@ -1,4 +1,4 @@
-"""Scores a run: encodes the labelled pictures, ranks them in every direction and writes figures with intervals."""
+"""Scores a run: encodes the labelled images, ranks them in every direction and writes figures with intervals."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import sources_of
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
-from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredPictures, class_sizes, read_pictures
+from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredImages, class_sizes, read_images
 from nbclip_trainer.evaluation.ontology import Ontology
-from nbclip_trainer.evaluation.scoring import Candidate, Features, score, scored_classes
+from nbclip_trainer.evaluation.scoring import Candidate, FeatureArray, score, scored_classes
 from nbclip_trainer.evaluation.summary import summarise
-from nbclip_trainer.models.building import load_run
-from nbclip_trainer.runs.results import ClassCount, DataFile, Evaluation, Protocol, Scored, write_scored
+from nbclip_trainer.runs.durable import sha256
+from nbclip_trainer.runs.results import ClassCount, DataFile, Evaluation, Scored, ScoringProtocol, write_scored
+from nbclip_trainer.trained.loading import load_run
 
-_PICTURE_COLUMNS = ("image_id", "file", "caption", "caption_source", "source", "licence", "attribution", "cuis", *CLASS_TASKS)
+_IMAGE_COLUMNS = ("image_id", "file", "caption", "caption_source", "source", "licence", "attribution", "cuis", *CLASS_TASKS)
 
 
 def evaluate_run(
@@ -28,7 +29,7 @@ def evaluate_run(
     data: Sequence[Path] = (),
     *,
     checkpoint: Literal["last", "best"] = "last",
-    protocol: Protocol | None = None,
+    protocol: ScoringProtocol | None = None,
     ontology: Ontology | None = None,
     device: str = "cpu",
     say: Callable[[str], None] = lambda stage: None,
@@ -39,9 +40,9 @@ def evaluate_run(
 
     Args:
         run_dir: a folder that `nbclip train` wrote.
-        data: files or folders with the labelled pictures, as `read_dataset` takes them; none: those the run was trained with.
+        data: files or folders with the labelled images, as `read_dataset` takes them; none: those the run was trained with.
         checkpoint: which of the run's checkpoints.
-        protocol: how to score; default `Protocol()`.
+        protocol: how to score; default `ScoringProtocol()`.
         ontology: is_a, for cui_onto@K; None leaves it out.
         device: where to encode and rank.
         say: told each stage as it begins.
@@ -52,41 +53,41 @@ def evaluate_run(
     Raises:
         NotFound: no run or checkpoint there.
         InvalidInput: no data, a missing or empty split, nothing labelled, classes all too small and no CUIs.
-        BadPicture: a picture can't be decoded; leaving it out would change the question.
+        BadImage: an image can't be decoded; leaving it out would change the question.
     """
-    protocol = protocol or Protocol()
+    protocol = protocol or ScoringProtocol()
     model, tokenizer, preprocess, config = load_run(run_dir, checkpoint, device=device)
     files = tuple(data) or config.data.files
     columns = config.data.columns.model_dump()
-    pictures = read_pictures(files, protocol.class_split, protocol.cui_splits, columns=columns)
-    _refuse_unscorable(pictures, protocol)
-    say(f"encoding {pictures.frame.height} pictures")
-    image = encode_images(model, preprocess, pictures.files, device=device, max_pixels=config.data.max_pixels)
+    images = read_images(files, protocol.class_split, protocol.cui_splits, columns=columns)
+    _refuse_unscorable(images, protocol)
+    say(f"encoding {images.frame.height} images")
+    image = encode_images(model, preprocess, images.files, device=device, max_pixels=config.data.max_pixels)
     texts = partial(encode_texts, model, tokenizer, device=device)
-    caption_ND = texts(pictures.frame["caption"].to_list())
-    ancestors = None if ontology is None else ontology.ancestors({cui for cuis in pictures.cuis for cui in cuis})
+    caption_ND = texts(images.frame["caption"].to_list())
+    ancestors = None if ontology is None else ontology.ancestors({cui for cuis in images.cuis for cui in cuis})
     say("ranking")
-    candidates = _candidates(image, caption_ND, texts, raw_pixels(pictures.files, config.data.max_pixels))
-    queries = pl.concat([score(one, pictures, protocol, ancestors=ancestors, device=device) for one in candidates])
+    candidates = _candidates(image, caption_ND, texts, raw_pixels(images.files, config.data.max_pixels))
+    queries = pl.concat([score(one, images, protocol, ancestors=ancestors, device=device) for one in candidates])
     say("drawing intervals")
     evaluation = Evaluation(
         run=run_dir.resolve().name,
         checkpoint=checkpoint,
         protocol=protocol,
         data=tuple(_data_file(path) for path in sources_of(files)),
-        class_pictures=len(pictures.class_rows),
-        cui_pictures=len(pictures.cui_rows),
-        without_cuis=pictures.without_cuis,
-        classes={task: _count(pictures, task, protocol) for task in CLASS_TASKS},
+        class_pictures=len(images.class_rows),
+        cui_pictures=len(images.cui_rows),
+        without_cuis=images.without_cuis,
+        classes={task: _count(images, task, protocol) for task in CLASS_TASKS},
         ontology="" if ontology is None else ontology.source,
         figures=tuple(summarise(queries, protocol)),
     )
     features = {"image": image.projected, "caption": caption_ND, "backbone": image.backbone}
-    return write_scored(run_dir, Scored(evaluation, queries, _picture_table(pictures), features))
+    return write_scored(run_dir, Scored(evaluation, queries, _image_table(images), features))
 
 
 def _candidates(
-    image: ImageFeatures, caption_ND: Features, texts: Callable[[Sequence[str]], Features], pixel_NP: Features
+    image: ImageFeatures, caption_ND: FeatureArray, texts: Callable[[Sequence[str]], FeatureArray], pixel_NP: FeatureArray
 ) -> list[Candidate]:
     return [
         Candidate("model", image.projected, caption_ND, texts, with_chance=True),
@@ -95,46 +96,41 @@ def _candidates(
     ]
 
 
-def _refuse_unscorable(pictures: ScoredPictures, protocol: Protocol) -> None:
-    if len(pictures.cui_rows) or any(scored_classes(pictures, task, protocol) for task in CLASS_TASKS):
+def _refuse_unscorable(images: ScoredImages, protocol: ScoringProtocol) -> None:
+    if len(images.cui_rows) or any(scored_classes(images, task, protocol) for task in CLASS_TASKS):
         return
-    largest = max((size for task in CLASS_TASKS for size in class_sizes(pictures, task).values()), default=0)
+    largest = max((size for task in CLASS_TASKS for size in class_sizes(images, task).values()), default=0)
     raise InvalidInput(
-        f"split {protocol.class_split!r} has no class of {protocol.minimum_class_size} pictures (the largest has {largest}), "
+        f"split {protocol.class_split!r} has no class of {protocol.minimum_class_size} images (the largest has {largest}), "
         "and no CUIs",
-        hint="lower --min-class-size, or bring more labelled pictures",
+        hint="lower --min-class-size, or bring more labelled images",
     )
 
 
-def _count(pictures: ScoredPictures, task: str, protocol: Protocol) -> ClassCount:
-    sizes, scored = class_sizes(pictures, task), set(scored_classes(pictures, task, protocol))
+def _count(images: ScoredImages, task: str, protocol: ScoringProtocol) -> ClassCount:
+    sizes, scored = class_sizes(images, task), set(scored_classes(images, task, protocol))
     return ClassCount(
         scored={name: size for name, size in sizes.most_common() if name in scored},
         too_small={name: size for name, size in sizes.most_common() if name not in scored},
-        unlabelled=len(pictures.class_rows) - sizes.total(),
+        unlabelled=len(images.class_rows) - sizes.total(),
     )
 
 
-def _picture_table(pictures: ScoredPictures) -> pl.DataFrame:
-    rows = pl.Series(range(pictures.frame.height), dtype=pl.Int64)
-    return pictures.frame.select(
-        *(pl.col(name).cast(pl.String) for name in _PICTURE_COLUMNS),
-        pl.Series("cui_list", [sorted(cuis) for cuis in pictures.cuis], dtype=pl.List(pl.String)),
-        pl.Series("case", pictures.case),
-        rows.is_in(pictures.class_rows.tolist()).alias("in_class_task"),
-        rows.is_in(pictures.cui_rows.tolist()).alias("in_cui_task"),
+def _image_table(images: ScoredImages) -> pl.DataFrame:
+    rows = pl.Series(range(images.frame.height), dtype=pl.Int64)
+    return images.frame.select(
+        *(pl.col(name).cast(pl.String) for name in _IMAGE_COLUMNS),
+        pl.Series("cui_list", [sorted(cuis) for cuis in images.cuis], dtype=pl.List(pl.String)),
+        pl.Series("case", images.case),
+        rows.is_in(images.class_rows.tolist()).alias("in_class_task"),
+        rows.is_in(images.cui_rows.tolist()).alias("in_cui_task"),
     )
 
 
 def _data_file(path: Path) -> DataFile:
     """A file and its digest; of a folder, the digest of all its tables'."""
     if not path.is_dir():
-        return DataFile(path=str(path.absolute()), sha256=_sha256(path))
+        return DataFile(path=str(path.absolute()), sha256=sha256(path))
     tables = sorted(file for suffix in ("csv", "txt") for file in path.glob(f"**/*.{suffix}"))
-    joined = "".join(f"{file.relative_to(path)} {_sha256(file)}\n" for file in tables)
+    joined = "".join(f"{file.relative_to(path)} {sha256(file)}\n" for file in tables)
     return DataFile(path=str(path.absolute()), sha256=hashlib.sha256(joined.encode()).hexdigest())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

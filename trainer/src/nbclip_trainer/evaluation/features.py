@@ -1,6 +1,6 @@
 """Image and text features of a model, after the projection into the joint space and before it.
 
-Shape legend: N pictures or texts, B of a batch, D dimensions of the joint space, E dimensions before the projection.
+Shape legend: N images or texts, B of a batch, D dimensions of the joint space, E dimensions before the projection.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nbclip_trainer.config import DataSettings
-from nbclip_trainer.data.pictures import open_picture
+from nbclip_trainer.data.decoding import open_image
+from nbclip_trainer.data.settings import MAX_PIXELS
 
-Float = npt.NDArray[np.float32]
+Float32 = npt.NDArray[np.float32]
 RAW_SIDE = 16
 _DECODERS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """L2-normalised float32 features of pictures.
+    """L2-normalised float32 features of images.
 
     Attributes:
         projected: in the joint space, [N, D]; cosines with texts mean something.
-        backbone: what the image tower projects, [N, E]; cosines among pictures only.
+        backbone: what the image tower projects, [N, E]; cosines among images only.
     """
 
-    projected: Float
-    backbone: Float
+    projected: Float32
+    backbone: Float32
 
 
 def encode_images(
@@ -48,12 +48,12 @@ def encode_images(
     *,
     batch_size: int = 128,
     device: str = "cpu",
-    max_pixels: int = DataSettings().max_pixels,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageFeatures:
-    """Encodes pictures in one pass, in eval mode and fp32.
+    """Encodes images in one pass, in eval mode and fp32.
 
     Raises:
-        BadPicture: a file can't be decoded.
+        BadImage: a file can't be decoded.
         InvalidInput: the image tower is of a kind whose projection is not known.
     """
     projected, backbone = [], []
@@ -73,7 +73,7 @@ def encode_texts(
     *,
     batch_size: int = 256,
     device: str = "cpu",
-) -> Float:
+) -> Float32:
     """Texts in the joint space: L2-normalised, float32, [N, D]."""
     encode: Any = model.encode_text
     with torch.inference_mode(), _in_eval_mode(model):
@@ -82,14 +82,14 @@ def encode_texts(
     return np.asarray(torch.cat(features).numpy())
 
 
-def raw_pixels(files: Sequence[Path], max_pixels: int = DataSettings().max_pixels) -> Float:
-    """The floor that a trained model must beat: each picture as 16 x 16 greys less their mean, [N, 256].
+def raw_pixels(files: Sequence[Path], max_pixels: int = MAX_PIXELS) -> Float32:
+    """The floor that a trained model must beat: each image as 16 x 16 greys less their mean, [N, 256].
 
-    L2-normalised, so that the cosine of two pictures is the correlation of their pixels; a flat picture is all zeros.
+    L2-normalised, so that the cosine of two images is the correlation of their pixels; a flat image is all zeros.
     """
 
     def pixels(file: Path) -> npt.NDArray[np.float64]:
-        grey = open_picture(file, max_pixels).convert("L").resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BOX)
+        grey = open_image(file, max_pixels).convert("L").resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BOX)
         return np.asarray(grey, np.float64).ravel()
 
     with ThreadPoolExecutor(_DECODERS) as pool:
@@ -158,8 +158,8 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _batches(files: Sequence[Path], preprocess: Callable[[Image.Image], Tensor], size: int, max_pixels: int) -> Iterator[Tensor]:
-    """Decoded pictures in order, float32, [B, 3, H, W]; Pillow decodes outside of Python's lock."""
+    """Decoded images in order, float32, [B, 3, H, W]; Pillow decodes outside of Python's lock."""
     with ThreadPoolExecutor(_DECODERS) as pool:
         for start in range(0, len(files), size):
             part = files[start : start + size]
-            yield torch.stack(list(pool.map(lambda file: preprocess(open_picture(file, max_pixels)), part)))
+            yield torch.stack(list(pool.map(lambda file: preprocess(open_image(file, max_pixels)), part)))

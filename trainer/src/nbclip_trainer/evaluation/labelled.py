@@ -1,4 +1,4 @@
-"""The labelled pictures that a run is scored on, and the texts that stand for classes."""
+"""The labelled images that a run is scored on, and the texts that stand for classes."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _ORGAN_TEXTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredPictures:
-    """All pictures that a protocol needs, in the order of their files.
+class ScoredImages:
+    """All images that a protocol needs, in the order of their files.
 
     Attributes:
         frame: the columns of `Dataset.frame`, and, null where the files lack them, `caption_source`, `source`, `licence`,
             `attribution`, `group`, `cuis` and the class columns.
-        case: code of each picture's case (`group`; a picture without one is its own case), int64.
-        cuis: the gold CUIs of each picture.
+        case: code of each image's case (`group`; an image without one is its own case), int64.
+        cuis: the gold CUIs of each image.
         class_rows: rows of the class tasks.
         cui_rows: rows of the CUI task: those with gold CUIs.
-        without_cuis: pictures of the CUI splits left out because they have none.
+        without_cuis: images of the CUI splits left out because they have none.
     """
 
     frame: pl.DataFrame
@@ -58,18 +58,18 @@ class ScoredPictures:
 
     @property
     def files(self) -> list[Path]:
-        """Absolute paths of the pictures."""
+        """Absolute paths of the images."""
         return Dataset(self.frame).files
 
 
-def read_pictures(
+def read_images(
     data: Sequence[Path],
     class_split: str,
     cui_splits: Sequence[str],
     *,
     columns: dict[str, str] | None = None,
-) -> ScoredPictures:
-    """Reads the pictures of the splits; those of a CUI split that have no CUIs and no class task are left out.
+) -> ScoredImages:
+    """Reads the images of the splits; those of a CUI split that have no CUIs and no class task are left out.
 
     Args:
         data: files or folders as `read_dataset` takes them.
@@ -95,7 +95,7 @@ def read_pictures(
             f"{_names(data)}: split {class_split!r} has no labels to score",
             hint=f"fill at least one of the columns {', '.join((*CLASS_TASKS, 'cuis'))}",
         )
-    return ScoredPictures(
+    return ScoredImages(
         frame=frame,
         case=codes(frame["group"].fill_null(pl.lit("picture ") + frame["image_id"]).to_list()),
         cuis=tuple(frozenset(filter(None, re.split(r"[\s;|,]+", cuis or ""))) for cuis in frame["cuis"]),
@@ -110,9 +110,9 @@ def codes(names: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.asarray(np.unique(np.asarray(names, dtype=str), return_inverse=True)[1], np.int64)
 
 
-def class_sizes(pictures: ScoredPictures, task: str) -> Counter[str]:
-    """How many pictures of the class split each class of a task has; unlabelled ones don't count."""
-    return Counter(pictures.frame[task][pictures.class_rows].drop_nulls().to_list())
+def class_sizes(images: ScoredImages, task: str) -> Counter[str]:
+    """How many images of the class split each class of a task has; unlabelled ones don't count."""
+    return Counter(images.frame[task][images.class_rows].drop_nulls().to_list())
 
 
 def class_text(task: str, name: str) -> str:

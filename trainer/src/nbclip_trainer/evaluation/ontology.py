@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import httpx2
-from nbclip.errors import InvalidInput, Unavailable
-from nbclip.schemas.concepts import ConceptOut
+from nbclip.client import Service
+from nbclip.errors import InvalidInput, NotFound
 from pydantic import TypeAdapter, ValidationError
 
 Ancestors = dict[str, frozenset[str]]
@@ -18,7 +17,7 @@ _FILE: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """Where is_a comes from, for the record, and how all ancestors of some concepts are had."""
+    """Where is_a comes from, for the record, and how to get all ancestors of some concepts."""
 
     source: str
     ancestors: Callable[[Iterable[str]], Ancestors]
@@ -30,9 +29,9 @@ def file_ontology(path: Path) -> Ontology:
     return Ontology(str(path), lambda cuis: ancestors)
 
 
-def service_ontology(client: httpx2.Client) -> Ontology:
+def service_ontology(service: Service) -> Ontology:
     """The ancestors that a service knows; asked for as `fetch_ancestors` says."""
-    return Ontology(f"the service at {client.base_url}", partial(fetch_ancestors, client))
+    return Ontology(f"the service at {service.url}", partial(fetch_ancestors, service))
 
 
 def read_ancestors(path: Path) -> Ancestors:
@@ -49,30 +48,22 @@ def read_ancestors(path: Path) -> Ancestors:
         raise InvalidInput(f"{path}: not a JSON object of CUI to list of CUIs", hint='{"C0024109": ["C0024115"]}') from error
 
 
-def fetch_ancestors(client: httpx2.Client, cuis: Iterable[str]) -> Ancestors:
-    """Asks `GET /concepts/{cui}` for each concept; one that the vocabulary lacks has no ancestors.
+def fetch_ancestors(service: Service, cuis: Iterable[str]) -> Ancestors:
+    """All is_a ancestors of each concept; one that the vocabulary lacks has none.
 
     Args:
-        client: with the service's address as `base_url`, and the key where it wants one.
-        cuis: concepts to ask for; asked for in sorted order.
+        service: where they are asked for.
+        cuis: concepts to ask for, in sorted order.
 
     Raises:
-        Unavailable: the service doesn't answer.
-        InvalidInput: it refuses, or what answers is no kg-service.
+        ServiceAway: the service doesn't answer.
+        NBClipError: it refuses.
     """
-    return {cui: _ancestors(client, cui) for cui in sorted(set(cuis))}
+    return {cui: _ancestors(service, cui) for cui in sorted(set(cuis))}
 
 
-def _ancestors(client: httpx2.Client, cui: str) -> frozenset[str]:
+def _ancestors(service: Service, cui: str) -> frozenset[str]:
     try:
-        response = client.get(f"/concepts/{cui}")
-    except httpx2.TransportError as error:
-        raise Unavailable(f"{client.base_url}: no answer: {error}", hint="start it with `kg-service serve`") from error
-    if response.status_code == httpx2.codes.NOT_FOUND:
+        return frozenset(above.cui for above in service.concept(cui).ancestors)
+    except NotFound:
         return frozenset()
-    if response.is_error:
-        raise InvalidInput(f"{response.url}: status {response.status_code}", hint="are address and key right?")
-    try:
-        return frozenset(concept.cui for concept in ConceptOut.model_validate_json(response.content).ancestors)
-    except ValidationError as error:
-        raise InvalidInput(f"{response.url}: not a concept", hint="is that a kg-service of this version?") from error

@@ -1,4 +1,4 @@
-"""Nearest pictures or captions of a gallery, best first, without the query's own case.
+"""Nearest images or captions of a gallery, best first, without the query's own case.
 
 Shape legend: Q queries, q queries of one chunk, G gallery items, D feature dimensions, K ranks.
 """
@@ -46,8 +46,8 @@ def rank(
 ) -> Iterator[Ranking]:
     """Ranks the gallery for each query by falling cosine, ties by rising gallery index.
 
-    A gallery item of the query's case is no candidate: pictures of one case are near-copies, and with them inside raw
-    pixels retrieve better than a trained model. An image's own picture is of its own case.
+    A gallery item of the query's case is no candidate: images of one case are near-copies, and with them inside raw
+    pixels retrieve better than a trained model. An image is of its own case.
 
     Args:
         query_QD: L2-normalised features, float32, [Q, D].

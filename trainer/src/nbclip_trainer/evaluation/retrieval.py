@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nbclip_trainer.evaluation.ranking import NOTHING
 
-Float = npt.NDArray[np.float64]
+Float64 = npt.NDArray[np.float64]
 
 
 def relevance(
@@ -23,29 +23,31 @@ def relevance(
     return np.asarray((gallery_class_G[index_QK] == query_class_Q[:, None]) & (index_QK != NOTHING))
 
 
-def precision_at(relevant_QK: npt.NDArray[np.bool_], k: int) -> Float:
+def precision_at(relevant_QK: npt.NDArray[np.bool_], k: int) -> Float64:
     """Relevant items among the first k, over k (also where fewer than k could be retrieved): [0, 1], [Q]."""
     return np.asarray(relevant_QK[:, :k].sum(axis=1) / k, np.float64)
 
 
-def average_precision(relevant_QK: npt.NDArray[np.bool_]) -> Float:
+def average_precision(relevant_QK: npt.NDArray[np.bool_]) -> Float64:
     """Mean of the precision at each relevant item's rank, over the whole ranking: [0, 1], [Q]; NaN without relevant items."""
     hits_QK = relevant_QK.cumsum(axis=1)
     precision_QK = hits_QK / np.arange(1, relevant_QK.shape[1] + 1)
     total_Q = relevant_QK.sum(axis=1)
     summed_Q = (precision_QK * relevant_QK).sum(axis=1)
-    mean_Q: Float = np.divide(summed_Q, total_Q, out=np.full(len(total_Q), np.nan), where=total_Q > 0)
+    mean_Q: Float64 = np.divide(summed_Q, total_Q, out=np.full(len(total_Q), np.nan), where=total_Q > 0)
     return mean_Q
 
 
-def class_figures(relevant_QK: npt.NDArray[np.bool_], ks: Sequence[int]) -> dict[str, Float]:
+def class_figures(relevant_QK: npt.NDArray[np.bool_], ks: Sequence[int]) -> dict[str, Float64]:
     """`P@K` for each k, and `mAP`, per query, of full rankings; NaN for a query without a relevant candidate."""
     answerable_Q = relevant_QK.any(axis=1)
     figures = {f"P@{k}": np.where(answerable_Q, precision_at(relevant_QK, k), np.nan) for k in ks}
     return {**figures, "mAP": average_precision(relevant_QK)}
 
 
-def chance_figures(relevant_Q: npt.NDArray[np.int64], candidates_Q: npt.NDArray[np.int64], ks: Sequence[int]) -> dict[str, Float]:
+def chance_figures(
+    relevant_Q: npt.NDArray[np.int64], candidates_Q: npt.NDArray[np.int64], ks: Sequence[int]
+) -> dict[str, Float64]:
     """Expectation of `class_figures` over all orders of the candidates.
 
     Args:

@@ -1,6 +1,6 @@
 """Rankings to figures per query: the class tasks and the CUI task, in every direction that a ranker has.
 
-Shape legend: N pictures, Q queries, G gallery, D feature dimensions.
+Shape legend: N images, Q queries, G gallery, D feature dimensions.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy.typing as npt
 import polars as pl
 
 from nbclip_trainer.evaluation.cui import ConceptSets, concept_sets, cui_chance, cui_figures
-from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredPictures, class_sizes, class_text, codes
+from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredImages, class_sizes, class_text, codes
 from nbclip_trainer.evaluation.ranking import rank
 from nbclip_trainer.evaluation.retrieval import chance_figures, class_figures, relevance
-from nbclip_trainer.runs.results import QUERY_COLUMNS, Direction, Protocol, Ranker
+from nbclip_trainer.runs.results import QUERY_COLUMNS, Direction, Ranker, ScoringProtocol
 
-Features = npt.NDArray[np.float32]
+FeatureArray = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Figures = dict[str, npt.NDArray[np.float64]]
+QueryFigures = dict[str, npt.NDArray[np.float64]]
 _NO_CASE = -1
 
 
@@ -30,16 +30,16 @@ class Candidate:
 
     Attributes:
         name: what the figures are of.
-        image: pictures, L2-normalised.
+        image: features of images, L2-normalised.
         caption: their captions in the same space.
         encode_texts: texts into the same space.
         with_chance: add the figures that chance has in each direction, under the name `chance`.
     """
 
     name: Ranker
-    image: Features
-    caption: Features | None = None
-    encode_texts: Callable[[Sequence[str]], Features] | None = None
+    image: FeatureArray
+    caption: FeatureArray | None = None
+    encode_texts: Callable[[Sequence[str]], FeatureArray] | None = None
     with_chance: bool = False
 
 
@@ -48,14 +48,14 @@ class Match:
     """One side asks, the other is ranked: features of the queries and of the gallery."""
 
     direction: Direction
-    query: Features
-    gallery: Features
+    query: FeatureArray
+    gallery: FeatureArray
 
 
 def score(
     candidate: Candidate,
-    pictures: ScoredPictures,
-    protocol: Protocol,
+    images: ScoredImages,
+    protocol: ScoringProtocol,
     *,
     ancestors: Mapping[str, Collection[str]] | None = None,
     device: str = "cpu",
@@ -63,17 +63,17 @@ def score(
     """Every figure of every query: the columns of `results.QUERY_COLUMNS`, `value` NaN where there is none."""
     parts: list[pl.DataFrame] = []
     for task in CLASS_TASKS:
-        parts += _class_task(task, candidate, pictures, protocol, device)
-    if len(pictures.cui_rows):
-        sets = concept_sets([pictures.cuis[row] for row in pictures.cui_rows], ancestors)
-        for match in _matches(candidate, pictures.cui_rows):
-            parts += _cui_task(match, candidate, sets, pictures, protocol, device)
+        parts += _class_task(task, candidate, images, protocol, device)
+    if len(images.cui_rows):
+        sets = concept_sets([images.cuis[row] for row in images.cui_rows], ancestors)
+        for match in _matches(candidate, images.cui_rows):
+            parts += _cui_task(match, candidate, sets, images, protocol, device)
     return pl.concat(parts)
 
 
-def scored_classes(pictures: ScoredPictures, task: str, protocol: Protocol) -> list[str]:
+def scored_classes(images: ScoredImages, task: str, protocol: ScoringProtocol) -> list[str]:
     """The classes of a task that are large enough to be asked for, sorted."""
-    return sorted(name for name, size in class_sizes(pictures, task).items() if size >= protocol.minimum_class_size)
+    return sorted(name for name, size in class_sizes(images, task).items() if size >= protocol.minimum_class_size)
 
 
 def _matches(candidate: Candidate, rows: Rows) -> Iterator[Match]:
@@ -86,17 +86,17 @@ def _matches(candidate: Candidate, rows: Rows) -> Iterator[Match]:
 
 
 def _class_task(
-    task: str, candidate: Candidate, pictures: ScoredPictures, protocol: Protocol, device: str
+    task: str, candidate: Candidate, images: ScoredImages, protocol: ScoringProtocol, device: str
 ) -> Iterator[pl.DataFrame]:
-    labels = pictures.frame[task]
-    rows = pictures.class_rows[labels[pictures.class_rows].is_not_null().to_numpy()]
-    names = scored_classes(pictures, task, protocol)
+    labels = images.frame[task]
+    rows = images.class_rows[labels[images.class_rows].is_not_null().to_numpy()]
+    names = scored_classes(images, task, protocol)
     if not names:
         return
     code_of = {name: code for code, name in enumerate(sorted(set(labels[rows])))}
     class_G = labels[rows].replace_strict(code_of, return_dtype=pl.Int64).to_numpy()
     asked = labels[rows].is_in(names).to_numpy()
-    case_G, queries = pictures.case[rows], _picture_queries(pictures, rows[asked], task)
+    case_G, queries = images.case[rows], _image_queries(images, rows[asked], task)
     for match in _matches(candidate, rows):
         query_ND = match.query[asked]
         found = _class_figures(query_ND, match.gallery, (case_G[asked], case_G), (class_G[asked], class_G), protocol, device)
@@ -112,9 +112,14 @@ def _class_task(
 
 
 def _class_figures(
-    query_QD: Features, gallery_GD: Features, case: tuple[Rows, Rows], classes: tuple[Rows, Rows], protocol: Protocol, device: str
-) -> tuple[Figures, Figures]:
-    """Figures of the queries, and those of chance; `case` and `classes` are the queries' and the gallery's codes."""
+    query_QD: FeatureArray,
+    gallery_GD: FeatureArray,
+    case: tuple[Rows, Rows],
+    classes: tuple[Rows, Rows],
+    protocol: ScoringProtocol,
+    device: str,
+) -> tuple[QueryFigures, QueryFigures]:
+    """QueryFigures of the queries, and those of chance; `case` and `classes` are the queries' and the gallery's codes."""
     found, chance = [], []
     for part in rank(query_QD, gallery_GD, *case, device=device):
         relevant_qG = relevance(part.index, classes[0][part.rows], classes[1])
@@ -123,8 +128,8 @@ def _class_figures(
     return _joined(found), _joined(chance)
 
 
-def _zero_shot(image_QD: Features, text_CD: Features, class_Q: Rows, class_C: Rows) -> tuple[Figures, Figures]:
-    """Whether the nearest of the classes' texts is the picture's own class, 1 or 0, and how often it is so by chance.
+def _zero_shot(image_QD: FeatureArray, text_CD: FeatureArray, class_Q: Rows, class_C: Rows) -> tuple[QueryFigures, QueryFigures]:
+    """Whether the nearest of the classes' texts is the image's own class, 1 or 0, and how often it is so by chance.
 
     The mean over classes of both is the balanced accuracy.
     """
@@ -133,9 +138,9 @@ def _zero_shot(image_QD: Features, text_CD: Features, class_Q: Rows, class_C: Ro
 
 
 def _cui_task(
-    match: Match, candidate: Candidate, sets: ConceptSets, pictures: ScoredPictures, protocol: Protocol, device: str
+    match: Match, candidate: Candidate, sets: ConceptSets, images: ScoredImages, protocol: ScoringProtocol, device: str
 ) -> Iterator[pl.DataFrame]:
-    case_G = pictures.case[pictures.cui_rows]
+    case_G = images.case[images.cui_rows]
     found, chance = [], []
     for part in rank(match.query, match.gallery, case_G, case_G, depth=max(protocol.cui_ks), device=device):
         outside_qG = case_G[part.rows][:, None] != case_G[None, :]
@@ -143,20 +148,20 @@ def _cui_task(
         found.append(cui_figures(query_qV, sets, part.index, outside_qG, protocol.cui_ks))
         if candidate.with_chance:
             chance.append(cui_chance(query_qV, sets, outside_qG, protocol.cui_ks))
-    queries = _picture_queries(pictures, pictures.cui_rows, None)
+    queries = _image_queries(images, images.cui_rows, None)
     yield from _frames((_joined(found), _joined(chance)), match.direction, "cui", queries, candidate)
 
 
-def _joined(parts: Sequence[Figures]) -> Figures:
+def _joined(parts: Sequence[QueryFigures]) -> QueryFigures:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def _picture_queries(pictures: ScoredPictures, rows: Rows, stratum: str | None) -> pl.DataFrame:
-    frame: pl.DataFrame = pictures.frame[rows.tolist()]
+def _image_queries(images: ScoredImages, rows: Rows, stratum: str | None) -> pl.DataFrame:
+    frame: pl.DataFrame = images.frame[rows.tolist()]
     return frame.select(
         pl.col("image_id").alias("query"),
         (pl.lit("") if stratum is None else pl.col(stratum)).alias("stratum"),
-        pl.Series("case", pictures.case[rows]),
+        pl.Series("case", images.case[rows]),
         pl.col("caption_source").cast(pl.String),
         pl.col("source").cast(pl.String),
     )
@@ -175,10 +180,10 @@ def _text_queries(texts: Sequence[str]) -> pl.DataFrame:
 
 
 def _frames(
-    figures: tuple[Figures, Figures], direction: Direction, task: str, queries: pl.DataFrame, candidate: Candidate
+    figures: tuple[QueryFigures, QueryFigures], direction: Direction, task: str, queries: pl.DataFrame, candidate: Candidate
 ) -> Iterator[pl.DataFrame]:
     """The figures of the candidate, and of chance where wanted, one row a query and metric."""
-    named: list[tuple[Ranker, Figures]] = [(candidate.name, figures[0])]
+    named: list[tuple[Ranker, QueryFigures]] = [(candidate.name, figures[0])]
     if candidate.with_chance:
         named.append(("chance", figures[1]))
     for ranker, values in named:

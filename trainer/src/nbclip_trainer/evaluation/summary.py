@@ -13,12 +13,12 @@ import polars as pl
 
 from nbclip_trainer.evaluation.bootstrap import Interval, intervals
 from nbclip_trainer.evaluation.labelled import codes
-from nbclip_trainer.runs.results import KEYS, Figure, Protocol
+from nbclip_trainer.runs.results import KEYS, Figure, ScoringProtocol
 
 _SUBSETS = ("caption_source", "source")
 
 
-def summarise(queries: pl.DataFrame, protocol: Protocol) -> list[Figure]:
+def summarise(queries: pl.DataFrame, protocol: ScoringProtocol) -> list[Figure]:
     """One figure for each ranker, direction, task, metric and subset of the queries.
 
     Args:
@@ -48,7 +48,7 @@ def _subsets(part: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
             yield from ((f"{column}={name}", part.filter(pl.col(column) == name)) for name in names)
 
 
-def _figures(key: tuple[str, str, str, str], chosen: pl.DataFrame, protocol: Protocol) -> list[Figure]:
+def _figures(key: tuple[str, str, str, str], chosen: pl.DataFrame, protocol: ScoringProtocol) -> list[Figure]:
     metrics = chosen["metric"].unique(maintain_order=True).to_list()
     value_MQ = chosen["value"].to_numpy().reshape(len(metrics), -1)
     first = chosen.head(value_MQ.shape[1])

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nbclip_trainer.config import TrainConfig
-from nbclip_trainer.presets import load_config
+from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.config.tree import TrainConfig
 
 TableName = Literal["table1", "table2"]
 Preset = Literal["mini", "paper"]
@@ -76,7 +76,7 @@ SIGMOID = Arm(
 )
 TABLES: dict[TableName, tuple[Arm, ...]] = {"table1": (NOISE, DK, DK_EK, CLIP), "table2": (CLIP, MSE, SIGMOID, DK_EK)}
 CAPTIONS: dict[TableName, str] = {"table1": "which knowledge makes the targets", "table2": "which loss takes them"}
-COMPARISONS: dict[TableName, tuple[tuple[Arm, Arm], ...]] = {
+PAIRS: dict[TableName, tuple[tuple[Arm, Arm], ...]] = {
     "table1": ((DK_EK, CLIP), (DK_EK, DK), (DK_EK, NOISE), (DK, CLIP), (NOISE, CLIP)),
     "table2": ((DK_EK, CLIP), (DK_EK, MSE), (DK_EK, SIGMOID), (MSE, CLIP), (SIGMOID, CLIP)),
 }

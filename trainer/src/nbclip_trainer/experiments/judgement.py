@@ -16,10 +16,10 @@ import polars as pl
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.evaluation.summary import differences, summarise
-from nbclip_trainer.experiments.arms import CLASS_KS, CLASS_TASKS, COMPARISONS, CUI_KS, TABLES, Arm, TableName
-from nbclip_trainer.experiments.runs import Plan
+from nbclip_trainer.experiments.arms import CLASS_KS, CLASS_TASKS, CUI_KS, PAIRS, TABLES, Arm, TableName
+from nbclip_trainer.experiments.plan import Plan
 from nbclip_trainer.runs.folder import read_facts
-from nbclip_trainer.runs.results import KEYS, Figure, Protocol, Scored, check_comparable, read_scored
+from nbclip_trainer.runs.results import KEYS, Figure, Scored, ScoringProtocol, check_comparable, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 
 CUI_METRIC = "cui_coverage"
@@ -72,7 +72,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ArmPair:
     """Two arms, column by column."""
 
     first: Arm
@@ -90,10 +90,10 @@ class ReproducedTable:
 
     name: TableName
     plan: Plan
-    protocol: Protocol
+    protocol: ScoringProtocol
     rows: tuple[ArmRow, ...]
     floors: dict[str, tuple[float | None, ...]]
-    comparisons: tuple[Comparison, ...]
+    pairs: tuple[ArmPair, ...]
     facts: dict[str, Any]
 
 
@@ -118,7 +118,7 @@ def read_table(name: TableName, plan: Plan) -> ReproducedTable:
         protocol=protocol,
         rows=tuple(_row(arm, plan, scored[arm], queries[arm], protocol) for arm in arms),
         floors={ranker: _values(first, ranker) for ranker in ("raw pixels", "chance")},
-        comparisons=tuple(_comparison(pair, scored, queries, protocol) for pair in COMPARISONS[name]),
+        pairs=tuple(_pair(pair, scored, queries, protocol) for pair in PAIRS[name]),
         facts=facts,
     )
 
@@ -149,7 +149,7 @@ def _asked(queries: pl.DataFrame) -> pl.DataFrame:
     return queries.filter((pl.col("ranker") == "model") & (pl.col("direction") == "image→image"))
 
 
-def _row(arm: Arm, plan: Plan, runs: Sequence[Scored], queries: pl.DataFrame, protocol: Protocol) -> ArmRow:
+def _row(arm: Arm, plan: Plan, runs: Sequence[Scored], queries: pl.DataFrame, protocol: ScoringProtocol) -> ArmRow:
     figures = _by_column(summarise(queries, protocol))
     by_seed = [_values(run, "model") for run in runs]
     entries = [
@@ -160,9 +160,9 @@ def _row(arm: Arm, plan: Plan, runs: Sequence[Scored], queries: pl.DataFrame, pr
     return ArmRow(arm, tuple(entries), tuple(_alarms(plan, records)), _diagnostics(records))
 
 
-def _comparison(
-    pair: tuple[Arm, Arm], scored: dict[Arm, list[Scored]], queries: dict[Arm, pl.DataFrame], protocol: Protocol
-) -> Comparison:
+def _pair(
+    pair: tuple[Arm, Arm], scored: dict[Arm, list[Scored]], queries: dict[Arm, pl.DataFrame], protocol: ScoringProtocol
+) -> ArmPair:
     first, second = pair
     found = _by_column(summarise(differences(queries[first], queries[second]), protocol))
     by_seed = [(_values(one, "model"), _values(other, "model")) for one, other in zip(scored[first], scored[second], strict=True)]
@@ -172,7 +172,7 @@ def _comparison(
         pairs = [(ours[place], theirs[place]) for ours, theirs in by_seed]
         seeds = tuple(mine - other for mine, other in pairs if mine is not None and other is not None)
         orders.append(Order(column, paper, found.get(column), seeds, judge(paper, found.get(column), seeds)))
-    return Comparison(first, second, tuple(orders))
+    return ArmPair(first, second, tuple(orders))
 
 
 def _values(run: Scored, ranker: str) -> tuple[float | None, ...]:

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from nbclip_trainer.experiments.arms import CAPTIONS, TableName
 from nbclip_trainer.experiments.judgement import COLUMNS, Entry, Order, ReproducedTable, Verdict, read_table
+from nbclip_trainer.experiments.plan import Plan
 from nbclip_trainer.experiments.plot import draw_orders
-from nbclip_trainer.experiments.runs import Plan
 from nbclip_trainer.runs.durable import replacing
 from nbclip_trainer.runs.results import Figure
 
@@ -105,11 +105,11 @@ def order_rows(table: ReproducedTable) -> list[list[str]]:
     """A row a comparison: in each column the mark, our difference and the paper's."""
     return [
         [
-            f"{comparison.first.title} − {comparison.second.title}",
-            *(_order(order) for order in comparison.orders),
-            *(str(comparison.count(verdict)) for verdict in (Verdict.HOLDS, Verdict.OPEN, Verdict.OPPOSITE)),
+            f"{pair.first.title} − {pair.second.title}",
+            *(_order(order) for order in pair.orders),
+            *(str(pair.count(verdict)) for verdict in (Verdict.HOLDS, Verdict.OPEN, Verdict.OPPOSITE)),
         ]
-        for comparison in table.comparisons
+        for pair in table.pairs
     ]
 
 
@@ -131,7 +131,7 @@ def notes(table: ReproducedTable) -> str:
         f"Image→image retrieval, mean of {len(table.plan.seeds)} seeds (lowest–highest). The query's own case is out of the "
         "gallery, and P@K is macro over classes. The paper does not say how its CUI@K counts; here it is cui_coverage@K, the "
         "share of a query's concepts that its K neighbours have together, which rises with K as the paper's does. The figures "
-        "are of another model, other pictures and other queries than the paper's: only orders can be compared."
+        "are of another model, other images and other queries than the paper's: only orders can be compared."
     )
 
 

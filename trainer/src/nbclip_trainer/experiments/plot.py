@@ -1,4 +1,4 @@
-"""The differences of a table's arms with their intervals, beside the paper's: one panel a comparison."""
+"""The differences of a table's arms with their intervals, beside the paper's: one panel a pair."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import io
 from pathlib import Path
 from typing import Literal
 
+import matplotlib.figure
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from nbclip_trainer.experiments.judgement import COLUMNS, Comparison, ReproducedTable, Verdict
+from nbclip_trainer.experiments.judgement import COLUMNS, ArmPair, ReproducedTable, Verdict
 
 _COLOURS = {Verdict.HOLDS: "#1f7a4d", Verdict.OPPOSITE: "#b3362b", Verdict.OPEN: "#8a867d"}
 _SHORT = {"cui": "CUI", "modality": "mod", "organ": "organ", "modality_organ": "mod-org"}
@@ -19,10 +19,10 @@ _SHORT = {"cui": "CUI", "modality": "mod", "organ": "organ", "modality_organ": "
 def draw_orders(table: ReproducedTable, path: Path | None, form: Literal["png", "svg"]) -> str:
     """Draws the plot to `path`, or, without one, returns it as an svg element."""
     with rc_context({"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": table.name}):
-        figure = Figure(figsize=(2.3 * len(table.comparisons) + 1, 3.6), layout="constrained")
-        panels = figure.subplots(1, len(table.comparisons), sharex=True, sharey=True, squeeze=False)[0]
-        for axes, comparison in zip(panels, table.comparisons, strict=True):
-            _draw(axes, comparison)
+        figure = matplotlib.figure.Figure(figsize=(2.3 * len(table.pairs) + 1, 3.6), layout="constrained")
+        panels = figure.subplots(1, len(table.pairs), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, pair in zip(panels, table.pairs, strict=True):
+            _draw(axes, pair)
         names = [f"{_SHORT[task]}@{metric.partition('@')[2]}" for task, metric in COLUMNS]
         panels[0].set_yticks(range(len(COLUMNS)), names)
         panels[0].invert_yaxis()
@@ -37,9 +37,9 @@ def draw_orders(table: ReproducedTable, path: Path | None, form: Literal["png", 
     return svg[svg.index("<svg") :]
 
 
-def _draw(axes: Axes, comparison: Comparison) -> None:
+def _draw(axes: Axes, pair: ArmPair) -> None:
     axes.axvline(0, color="#444", linewidth=0.8)
-    for row, order in enumerate(comparison.orders):
+    for row, order in enumerate(pair.orders):
         axes.plot(order.paper, row, marker="x", color="#2f62a8", markersize=4, linestyle="none")
         figure = order.difference
         if figure is None or figure.value is None:
@@ -48,6 +48,6 @@ def _draw(axes: Axes, comparison: Comparison) -> None:
         if figure.low is not None and figure.high is not None:
             axes.plot([100 * figure.low, 100 * figure.high], [row, row], color=colour, linewidth=1.6)
         axes.plot(100 * figure.value, row, marker="o", color=colour, markersize=4, linestyle="none")
-    axes.set_title(f"{comparison.first.title}\n− {comparison.second.title}", fontsize=8)
+    axes.set_title(f"{pair.first.title}\n− {pair.second.title}", fontsize=8)
     axes.grid(axis="x", linewidth=0.4)
     axes.spines[["top", "right", "left"]].set_visible(False)

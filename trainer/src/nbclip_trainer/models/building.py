@@ -1,4 +1,4 @@
-"""The image-text model, open_clip's, with its tokenizer and picture transform; and the model of a finished run."""
+"""The image-text model, open_clip's, with its tokenizer and its input."""
 
 from __future__ import annotations
 
@@ -8,79 +8,51 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import open_clip
 import torch
 from nbclip.errors import InvalidInput
-from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image
+from open_clip.transform import PreprocessCfg
 from torch import Tensor, nn
 
-from nbclip_trainer.config import Architecture, DeviceSettings, ModelSettings, TrainConfig
+from nbclip_trainer.models.settings import Architecture, ModelSettings
 from nbclip_trainer.parallel.normalisation import has_batch_norm, normalise_over_ranks
+from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import World
-from nbclip_trainer.runs import checkpoint as checkpoints
-from nbclip_trainer.runs.folder import read_config
 
 Tokenizer = Callable[[list[str]], Tensor]
 """Captions to token ids, int64, [N, context length]."""
-Preprocess = Callable[[Image.Image], Tensor]
-"""An RGB picture to float32, [3, H, W], normalised as the model wants it."""
 
 
 class ModelParts(NamedTuple):
-    """A model and what turns captions and pictures into its input.
+    """A model and what turns captions and images into its input.
 
-    `picture` holds size, resize mode, mean and standard deviation, as open_clip describes a model's input.
+    `preprocess` holds size, resize mode, mean and standard deviation, as open_clip describes a model's input.
     """
 
     model: nn.Module
     tokenizer: Tokenizer
-    picture: PreprocessCfg
+    preprocess: PreprocessCfg
 
 
-class LoadedRun(NamedTuple):
-    """The model of a run, in eval mode, and its settings."""
+def build_model(settings: ModelSettings, *, seed: int, with_bias: bool = False, load_weights: bool = True) -> ModelParts:
+    """A model with random or pretrained weights, exp(logit_scale) restarted as `model.logit_scale` says.
 
-    model: nn.Module
-    tokenizer: Tokenizer
-    preprocess: Preprocess
-    config: TrainConfig
-
-
-def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, device: str = "cpu") -> LoadedRun:
-    """Loads a run's weights; nothing but the run folder is read.
+    Forward returns a dict. Random weights follow from the seed; torch's random state is left as it was.
 
     Args:
-        run_dir: a folder that `nbclip train` wrote.
-        checkpoint: the newest sound checkpoint, or the one with the lowest validation loss.
-        device: where the model goes.
-
-    Raises:
-        NotFound: no run, or no such checkpoint, is there.
-        BrokenArtefact: no checkpoint is whole.
-    """
-    config = read_config(run_dir)
-    saved = checkpoints.load_checkpoint(run_dir, checkpoint)
-    parts = build_model(config, load_weights=False)
-    parts.model.load_state_dict(checkpoints.part(saved.tensors, "model"))
-    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, image_transform_v2(parts.picture, is_train=False), config)
-
-
-def build_model(config: TrainConfig, *, load_weights: bool = True) -> ModelParts:
-    """Builds the model with random or pretrained weights, exp(logit_scale) restarted as `model.logit_scale` says.
-
-    A sigmoid loss gets a `logit_bias`. Forward returns a dict. Random weights follow from `config.seed`; torch's random state
-    is left as it was.
+        settings: which model.
+        seed: of random weights.
+        with_bias: add a `logit_bias`, for losses that learn one.
+        load_weights: False: random weights, since others will be put in their place.
 
     Raises:
         InvalidInput: open_clip has no such model or weights.
     """
-    settings = config.model
-    bias = 0.0 if config.loss.name.startswith("sigmoid") else None
+    bias = 0.0 if with_bias else None
     with torch.random.fork_rng(devices=[]), _refusals_named(settings):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(seed)
         if settings.architecture is None:
             parts = _named(settings, bias, load_weights)
         else:
@@ -114,15 +86,15 @@ def _own(settings: ModelSettings, architecture: Architecture, bias: float | None
     model = open_clip.CLIP(**architecture.model_dump(), init_logit_bias=bias)
     if settings.pretrained and load_weights:
         open_clip.load_checkpoint(model, settings.pretrained)
-    picture = PreprocessCfg(size=architecture.vision_cfg.image_size, resize_mode=settings.resize)
-    open_clip.set_model_preprocess_cfg(model, asdict(picture))
-    return ModelParts(model, open_clip.SimpleTokenizer(context_length=architecture.text_cfg.context_length), picture)
+    preprocess = PreprocessCfg(size=architecture.vision_cfg.image_size, resize_mode=settings.resize)
+    open_clip.set_model_preprocess_cfg(model, asdict(preprocess))
+    return ModelParts(model, open_clip.SimpleTokenizer(context_length=architecture.text_cfg.context_length), preprocess)
 
 
 def _named(settings: ModelSettings, bias: float | None, load_weights: bool) -> ModelParts:
     if ":" not in settings.name and load_weights:
         _check_name(settings)
-    # Without weights a tag still says how pictures are prepared; a weights file does not, and may be gone.
+    # Without weights a tag still says how images are prepared; a weights file does not, and may be gone.
     known = settings.pretrained is not None and bool(open_clip.get_pretrained_cfg(settings.name, settings.pretrained))
     extra = {} if bias is None else {"init_logit_bias": bias}
     model, _, _ = open_clip.create_model_and_transforms(

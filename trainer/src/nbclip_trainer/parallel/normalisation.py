@@ -1,6 +1,6 @@
 """Batch normalisation over the global batch, so that ranks train the model that one process would train.
 
-Shape legend: B pictures of one rank, C channels, H and W their sides.
+Shape legend: B images of one rank, C channels, H and W their sides.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def normalise_over_ranks(model: nn.Module, world: World) -> nn.Module:
 
 
 class _GlobalBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose statistics in training are those of all ranks' pictures, of which each has equally many."""
+    """BatchNorm2d whose statistics in training are those of all ranks' images, of which each has equally many."""
 
     world: World
 

@@ -21,9 +21,9 @@ from torch import distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
-from nbclip_trainer.config import DeviceSettings
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.errors import RankLost
+from nbclip_trainer.parallel.settings import DeviceSettings
 
 _VARIABLES = (("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"))
 """torchrun's and srun's names for the same three numbers."""

@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 from nbclip.errors import InvalidInput
 
-from nbclip_trainer.config import TrainConfig, flattened
+from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.evaluation.summary import differences, summarise
-from nbclip_trainer.runs.folder import read_config, read_facts
+from nbclip_trainer.runs.folder import flattened, read_facts
 from nbclip_trainer.runs.results import Figure, Scored, check_comparable, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 
@@ -117,7 +118,7 @@ def _baseline(runs: Sequence[ComparedRun], folders: Sequence[Path], baseline: Pa
     if baseline is None:
         return next((run for run in runs if run.config.targets.knowledge == "identity"), runs[0])
     if baseline.resolve() not in folders:
-        raise InvalidInput(f"{baseline}: the baseline is none of the runs", hint="name it among them too")
+        raise InvalidInput(f"{baseline}: the baseline is not among the runs", hint="name it among them too")
     return runs[folders.index(baseline.resolve())]
 
 

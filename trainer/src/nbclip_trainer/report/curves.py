@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import matplotlib.figure
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nbclip_trainer.report.compared import ComparedRun
@@ -97,7 +97,7 @@ def draw_curves(runs: Sequence[ComparedRun]) -> list[Curve]:
 
 
 def _loss_note(runs: Sequence[ComparedRun]) -> str:
-    cross_entropies = any(run.config.loss.name in {"infonce", "sm"} for run in runs)
+    cross_entropies = any(run.config.loss.is_cross_entropy for run in runs)
     marks = "Upper rule: ln N, a model that knows nothing. Thin lines: entropy of the targets, the least a loss can be."
     return marks if cross_entropies else "Mean over a batch."
 
@@ -106,7 +106,7 @@ def _draw_loss(axes: Axes, runs: Sequence[ComparedRun]) -> None:
     for run in runs:
         steps, losses = _points(run, "train", "loss")
         axes.plot(steps, losses, **_line(run))
-        if run.config.loss.name not in {"infonce", "sm"}:
+        if not run.config.loss.is_cross_entropy:
             continue
         floor_steps, floors = _points(run, "diagnostics", "target_entropy")
         axes.plot(floor_steps, floors, color=_colour(run), linewidth=0.8, linestyle=_dash(run), alpha=0.8)
@@ -145,7 +145,7 @@ def _dash(run: ComparedRun) -> Any:
 def _drawn(name: str, draw: Callable[[Axes], None]) -> str:
     """An svg element; ids carry `name`, since a page has room for each id once."""
     with rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(3.9, 2.35), layout="constrained")
+        figure = matplotlib.figure.Figure(figsize=(3.9, 2.35), layout="constrained")
         axes = figure.subplots()
         draw(axes)
         axes.set_xlabel("step")

@@ -16,15 +16,16 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from nbclip_trainer.data.pictures import open_picture
+from nbclip_trainer.data.decoding import open_image
 from nbclip_trainer.evaluation.ranking import NOTHING, rank
 from nbclip_trainer.report.compared import ComparedRun, Comparison
 
 SHOWN = 5
 _SIDE = 128
 Mark = Literal["hit", "half", "miss", "query"]
-Verdict = tuple[Mark, str]
-Picture = dict[str, Any]
+Relevance = tuple[Mark, str]
+"""How well an image answers a query: the mark, and in words."""
+ImageRow = dict[str, Any]
 """A row of pictures.parquet."""
 
 
@@ -39,7 +40,7 @@ class Shown:
         label: modality and organ, as far as known.
         credit: source and licence, and whom to name.
         mark: how well it answers the query.
-        verdict: the mark in words; for a query its gold CUIs.
+        words: the mark in words; for a query its gold CUIs.
         score: cosine with the query; None for the query itself.
     """
 
@@ -49,7 +50,7 @@ class Shown:
     label: str
     credit: str
     mark: Mark
-    verdict: str
+    words: str
     score: float | None = None
 
 
@@ -69,22 +70,22 @@ def class_gallery(comparison: Comparison, queries: int = 6, seed: int = 0) -> li
     of one case is not asked for.
 
     Raises:
-        BadPicture: a picture is gone from where the evaluation found it.
+        BadImage: an image is gone from where the evaluation found it.
     """
-    table = comparison.baseline.scored.pictures.with_row_index("row")
+    table = comparison.baseline.scored.images.with_row_index("row")
     scored = comparison.baseline.scored.evaluation.classes["modality_organ"].scored
     pool = table.filter("in_class_task", pl.col("modality_organ").is_not_null())
     answerable = pl.col("case").n_unique().over("modality_organ") > 1
     asked = pool.filter(pl.col("modality_organ").is_in(list(scored)) & answerable)
     chosen = _spread(asked, "modality_organ", queries, seed)
-    return list(_answered(comparison, pool, chosen, _class_verdict))
+    return list(_answered(comparison, pool, chosen, _class_relevance))
 
 
 def cui_gallery(comparison: Comparison, queries: int = 4, seed: int = 0) -> list[Answered]:
     """Queries drawn from the pictures with gold CUIs; a picture that shares half of the query's CUIs is a hit, any a half."""
-    pool = comparison.baseline.scored.pictures.with_row_index("row").filter("in_cui_task")
+    pool = comparison.baseline.scored.images.with_row_index("row").filter("in_cui_task")
     asked = pool.filter(pl.col("cui_list").list.len() > 1)
-    return list(_answered(comparison, pool, _spread(asked, "modality", queries, seed), _cui_verdict))
+    return list(_answered(comparison, pool, _spread(asked, "modality", queries, seed), _cui_relevance))
 
 
 def _spread(pool: pl.DataFrame, column: str, wanted: int, seed: int) -> list[int]:
@@ -97,7 +98,7 @@ def _spread(pool: pl.DataFrame, column: str, wanted: int, seed: int) -> list[int
 
 
 def _answered(
-    comparison: Comparison, pool: pl.DataFrame, chosen: Sequence[int], verdict: Callable[[Picture, Picture], Verdict]
+    comparison: Comparison, pool: pl.DataFrame, chosen: Sequence[int], relevance: Callable[[ImageRow, ImageRow], Relevance]
 ) -> Iterator[Answered]:
     if not chosen:
         return
@@ -105,7 +106,7 @@ def _answered(
     rankings = [(run, list(_first(run, pool, chosen))) for run in comparison.runs]
     for place, query in enumerate(chosen):
         answers = [
-            (run, [_shown(table[row], verdict(table[query], table[row]), score) for row, score in found[place]])
+            (run, [_shown(table[row], relevance(table[query], table[row]), score) for row, score in found[place]])
             for run, found in rankings
         ]
         yield Answered(_shown(table[query], ("query", ", ".join(table[query]["cui_list"]))), answers)
@@ -113,14 +114,14 @@ def _answered(
 
 def _first(run: ComparedRun, pool: pl.DataFrame, chosen: Sequence[int]) -> Iterator[list[tuple[int, float]]]:
     """The first rows and cosines for each query."""
-    rows, case = pool["row"].to_numpy(), run.scored.pictures["case"].to_numpy()
+    rows, case = pool["row"].to_numpy(), run.scored.images["case"].to_numpy()
     image = run.scored.features["image"]
     for ranking in rank(image[list(chosen)], image[rows], case[list(chosen)], case[rows], depth=SHOWN):
         for index_K, score_K in zip(ranking.index, ranking.score, strict=True):
             yield [(int(rows[index]), float(score)) for index, score in zip(index_K, score_K, strict=True) if index != NOTHING]
 
 
-def _class_verdict(query: Picture, found: Picture) -> Verdict:
+def _class_relevance(query: ImageRow, found: ImageRow) -> Relevance:
     modality, organ = (query[name] == found[name] for name in ("modality", "organ"))
     if modality and organ:
         return "hit", "modality, organ"
@@ -129,20 +130,20 @@ def _class_verdict(query: Picture, found: Picture) -> Verdict:
     return "miss", "neither"
 
 
-def _cui_verdict(query: Picture, found: Picture) -> Verdict:
+def _cui_relevance(query: ImageRow, found: ImageRow) -> Relevance:
     wanted, shared = set(query["cui_list"]), set(query["cui_list"]) & set(found["cui_list"])
     mark: Mark = "miss" if not shared else "hit" if 2 * len(shared) >= len(wanted) else "half"
     return mark, f"shares {len(shared)} of {len(wanted)} CUIs" + (f": {', '.join(sorted(shared))}" if shared else "")
 
 
-def _shown(row: Picture, verdict: Verdict, score: float | None = None) -> Shown:
+def _shown(row: ImageRow, relevance: Relevance, score: float | None = None) -> Shown:
     label = " · ".join(str(row[name]).replace("_", " ") for name in ("modality", "organ") if row[name])
     credit = ". ".join(str(row[name]) for name in ("source", "licence", "attribution") if row[name])
-    return Shown(row["image_id"], _data_uri(Path(row["file"])), row["caption"], label, credit, *verdict, score)
+    return Shown(row["image_id"], _data_uri(Path(row["file"])), row["caption"], label, credit, *relevance, score)
 
 
 def _data_uri(path: Path) -> str:
-    picture = open_picture(path)
+    picture = open_image(path)
     picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=80)

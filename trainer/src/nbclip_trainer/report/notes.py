@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from nbclip_trainer.config import config_hash
+from nbclip_trainer.config.tree import config_hash
 from nbclip_trainer.evaluation.bootstrap import FEWEST_CASES
 from nbclip_trainer.report.compared import Comparison
-from nbclip_trainer.report.tables import TASK_NAMES, caption_sources
+from nbclip_trainer.report.figure_tables import TASK_NAMES, caption_sources
 
 
 def honest_notes(comparison: Comparison) -> list[str]:

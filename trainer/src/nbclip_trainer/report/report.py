@@ -13,9 +13,7 @@ from nbclip.errors import InvalidInput
 
 from nbclip_trainer.report.compared import Comparison, compare, differing_settings
 from nbclip_trainer.report.curves import draw_curves
-from nbclip_trainer.report.gallery import Answered, class_gallery, cui_gallery
-from nbclip_trainer.report.notes import alarms, honest_notes
-from nbclip_trainer.report.tables import (
+from nbclip_trainer.report.figure_tables import (
     TASK_NAMES,
     calibrations,
     class_tables,
@@ -24,8 +22,10 @@ from nbclip_trainer.report.tables import (
     middle_k,
     standings,
     subset_tables,
-    verdicts,
+    tallies,
 )
+from nbclip_trainer.report.gallery import Answered, class_gallery, cui_gallery
+from nbclip_trainer.report.notes import alarms, honest_notes
 from nbclip_trainer.runs.durable import replacing
 
 _LARGEST_NUMBER_OF_RUNS = 6
@@ -82,7 +82,7 @@ def _context(comparison: Comparison, seed: int) -> dict[str, Any]:
         "task_names": TASK_NAMES,
         "standings": standings(comparison),
         "middle_k": middle_k(comparison),
-        "verdicts": verdicts(comparison),
+        "tallies": tallies(comparison),
         "settings": differing_settings(comparison.runs),
         "curves": [(curve, Markup(curve.svg)) for curve in draw_curves(comparison.runs)],  # noqa: S704  # nosec B704
         "alarms": alarms(comparison),

@@ -1,6 +1,6 @@
 """Where figures go beside the run's own files: TensorBoard always, Weights & Biases and MLflow where `log.boards` names them.
 
-A run that is resumed goes on with its runs there: their ids lie in `boards.json` of its folder.
+A resumed run continues its runs there: their ids lie in `boards.json` of its folder.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import uuid
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from nbclip.errors import InvalidInput
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from nbclip_trainer.config import TrainConfig, flattened
 from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.folder import flattened
+from nbclip_trainer.runs.settings import BoardName, LogSettings
 
 _log = logging.getLogger(__name__)
-BoardName = Literal["wandb", "mlflow"]
 _HINTS: dict[BoardName, str] = {
     "wandb": "`wandb login`, or WANDB_MODE=offline",
     "mlflow": "MLFLOW_TRACKING_URI=http://HOST:PORT names a server that is reached from here",
@@ -31,7 +31,7 @@ Figures = Mapping[str, float]
 
 
 class Board(Protocol):
-    """Shows figures while a run goes on."""
+    """Shows figures during a run."""
 
     def add(self, step: int, figures: Figures) -> None:
         """Adds what held after `step` optimizer steps."""
@@ -42,26 +42,32 @@ class Board(Protocol):
         ...
 
 
-def check_boards(config: TrainConfig) -> None:
+def check_boards(log: LogSettings) -> None:
     """Raises InvalidInput if a board of `log.boards` is not installed: before the data are read."""
-    for name in config.log.boards:
+    for name in log.boards:
         if find_spec(name) is None:
             raise InvalidInput(
                 f"log.boards={name}: not installed", hint=f"uv pip install 'nbclip-trainer[{name}]', or leave it out"
             )
 
 
-def open_boards(run_dir: Path, config: TrainConfig, first_step: int) -> list[Board]:
+def open_boards(run_dir: Path, log: LogSettings, settings: Mapping[str, Any], first_step: int) -> list[Board]:
     """TensorBoard, and the boards of `log.boards`.
+
+    Args:
+        run_dir: the run's folder.
+        log: which boards, in which project.
+        settings: the run's whole tree, which the boards show.
+        first_step: steps that are done; what TensorBoard has of later ones is dropped.
 
     Raises:
         InvalidInput: one does not let us in.
     """
     boards: list[Board] = [_TensorBoard(run_dir, first_step)]
-    opened: dict[BoardName, Callable[[Path, TrainConfig], Board]] = {"wandb": _WeightsAndBiases, "mlflow": _MLflow}
-    for name in config.log.boards:
+    opened: dict[BoardName, Callable[[Path, str, Mapping[str, Any]], Board]] = {"wandb": _WeightsAndBiases, "mlflow": _MLflow}
+    for name in log.boards:
         try:
-            boards.append(opened[name](run_dir, config))
+            boards.append(opened[name](run_dir, log.project, settings))
         except Exception as error:
             raise InvalidInput(f"log.boards={name}: {' '.join(str(error).split())}", hint=_HINTS[name]) from error
     return boards
@@ -82,16 +88,16 @@ class _TensorBoard:
 class _WeightsAndBiases:
     """Sends from a process of its own, and keeps what it can't send in the run's folder; `WANDB_MODE=offline` sends nothing."""
 
-    def __init__(self, run_dir: Path, config: TrainConfig) -> None:
+    def __init__(self, run_dir: Path, project: str, settings: Mapping[str, Any]) -> None:
         import wandb
 
         self._run = wandb.init(
-            project=config.log.project,
+            project=project,
             name=run_dir.name,
             id=_board_id(run_dir, "wandb", lambda: uuid.uuid4().hex),
             resume="allow",
             dir=run_dir,
-            config=config.model_dump(mode="json"),
+            config=dict(settings),
             settings=wandb.Settings(console="off"),
         )
         # Our own axis: its default one only grows, and a resumed run repeats the steps after its checkpoint.
@@ -107,21 +113,20 @@ class _WeightsAndBiases:
 class _MLflow:
     """Sends from a thread to the server that `MLFLOW_TRACKING_URI` names."""
 
-    def __init__(self, run_dir: Path, config: TrainConfig) -> None:
+    def __init__(self, run_dir: Path, project: str, settings: Mapping[str, Any]) -> None:
         from mlflow import MlflowClient
 
         self._client = MlflowClient()
-        self._id = _board_id(run_dir, "mlflow", lambda: self._created(run_dir, config))
+        self._id = _board_id(run_dir, "mlflow", lambda: self._created(run_dir, project, settings))
         self._last: Any = None
 
-    def _created(self, run_dir: Path, config: TrainConfig) -> str:
+    def _created(self, run_dir: Path, project: str, settings: Mapping[str, Any]) -> str:
         from mlflow.entities import Param
 
-        found = self._client.get_experiment_by_name(config.log.project)
-        experiment = found.experiment_id if found else self._client.create_experiment(config.log.project)
+        found = self._client.get_experiment_by_name(project)
+        experiment = found.experiment_id if found else self._client.create_experiment(project)
         run: str = self._client.create_run(experiment, run_name=run_dir.name).info.run_id
-        settings = flattened(config.model_dump(mode="json"))
-        self._client.log_batch(run, params=[Param(key, str(value)) for key, value in settings])
+        self._client.log_batch(run, params=[Param(key, str(value)) for key, value in flattened(settings)])
         return run
 
     def add(self, step: int, figures: Figures) -> None:

@@ -6,7 +6,6 @@ appear whole or not at all, so that a run that is killed at any moment leaves th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -20,7 +19,7 @@ from nbclip.errors import BrokenArtefact, NotFound
 from safetensors import SafetensorError
 from torch import Tensor
 
-from nbclip_trainer.runs.durable import remove_unfinished, replacing
+from nbclip_trainer.runs.durable import remove_unfinished, replacing, sha256
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint, *, keep: int) -> None
     record = folder / f"step-{checkpoint.step:08d}.json"
     with replacing(record.with_suffix(".safetensors")) as path:
         safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}, path)
-        digest = _sha256(path)
+        digest = sha256(path)
     with replacing(record) as path:
         path.write_text(json.dumps({"step": checkpoint.step, "sha256": digest, **checkpoint.state}), encoding="utf-8")
     _prune(folder, keep)
@@ -74,7 +73,7 @@ def load_checkpoint(run_dir: Path, which: Literal["last", "best"] = "last") -> C
             return _read(record)
         except BrokenArtefact as error:
             _log.warning("%s; trying the one before", error.message)
-    raise BrokenArtefact(f"{run_dir}: none of {len(records)} checkpoints is whole", hint="train anew, or restore the folder")
+    raise BrokenArtefact(f"{run_dir}: none of {len(records)} checkpoints is whole", hint="train again, or restore the folder")
 
 
 def has_checkpoint(run_dir: Path) -> bool:
@@ -86,7 +85,7 @@ def _read(record: Path) -> Checkpoint:
     tensors = record.with_suffix(".safetensors")
     try:
         state = json.loads(record.read_text(encoding="utf-8"))
-        if _sha256(tensors) != state.pop("sha256"):
+        if sha256(tensors) != state.pop("sha256"):
             raise BrokenArtefact(f"{tensors}: damaged, its SHA-256 is not the one written down")
         return Checkpoint(state.pop("step"), safetensors.torch.load_file(tensors), state)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -121,8 +120,3 @@ def _prune(folder: Path, keep: int) -> None:
     for tensors in folder.glob("*.safetensors"):
         if not tensors.with_suffix(".json").exists():
             tensors.unlink()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

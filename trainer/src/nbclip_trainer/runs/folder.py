@@ -1,6 +1,6 @@
-"""A run's folder: its settings, what it was made with, and the lock that keeps a second process out.
+"""A run's folder: what it was made with, and the lock that keeps a second process out.
 
-config.yaml       the resolved settings
+config.yaml       the resolved settings (`config.saved`)
 run.json          versions, git commit, snapshot, data counts
 metrics.jsonl     one record a line, `kind` train | diagnostics | valid | alarm
 tensorboard/      the same for TensorBoard
@@ -19,11 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from nbclip.errors import BrokenArtefact, Conflict, NotFound
 
-from nbclip_trainer.config import TrainConfig, flattened, shape_of, to_yaml
-from nbclip_trainer.presets import check_config
 from nbclip_trainer.runs.durable import replacing
 
 _DISTRIBUTIONS = ("nbclip-trainer", "nbclip", "torch", "open_clip_torch", "numpy", "pillow", "safetensors")
@@ -45,28 +42,13 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def read_config(run_dir: Path) -> TrainConfig:
-    """The settings a run was started with.
-
-    Raises:
-        NotFound: the folder holds no run.
-    """
-    return check_config(yaml.safe_load(_read(run_dir / "config.yaml")))
-
-
 def read_facts(run_dir: Path) -> dict[str, Any]:
     """`run.json`; NotFound where the folder holds no run, BrokenArtefact where it is not JSON."""
     path = run_dir / "run.json"
     try:
-        return dict(json.loads(_read(path)))
+        return dict(json.loads(read_text(path)))
     except ValueError as error:
-        raise BrokenArtefact(f"{path}: not JSON", hint="restore it or train anew") from error
-
-
-def write_config(run_dir: Path, config: TrainConfig) -> None:
-    """Writes the resolved settings."""
-    with replacing(run_dir / "config.yaml") as path:
-        path.write_text(to_yaml(config), encoding="utf-8")
+        raise BrokenArtefact(f"{path}: not JSON", hint="restore it or train again") from error
 
 
 def write_facts(run_dir: Path, facts: Mapping[str, Any]) -> None:
@@ -75,18 +57,13 @@ def write_facts(run_dir: Path, facts: Mapping[str, Any]) -> None:
         path.write_text(json.dumps({**facts, "versions": versions(), "git": git_commit()}, indent=2), encoding="utf-8")
 
 
-def check_same_shape(run_dir: Path, config: TrainConfig) -> None:
-    """Refuses to go on with settings that would have trained other weights; raises Conflict naming the first of them."""
-    _check_equal(run_dir, shape_of(read_config(run_dir)), shape_of(config))
-
-
 def check_same_data(run_dir: Path, facts: Mapping[str, Any]) -> None:
-    """Refuses to go on with other pairs than those of `run.json`; raises Conflict."""
-    _check_equal(run_dir, same_data(read_facts(run_dir)["data"]), same_data(facts["data"]))
+    """Raises Conflict if the pairs are not those of `run.json`."""
+    check_equal(run_dir, same_data(read_facts(run_dir)["data"]), same_data(facts["data"]))
 
 
 def same_data(data_facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Count and digest of each split; which pictures were left out is said by paths, which may change."""
+    """Count and digest of each split; which images were left out is said by paths, which may change."""
     return {split: counts and {key: counts[key] for key in ("pairs", "sha256")} for split, counts in data_facts.items()}
 
 
@@ -105,7 +82,17 @@ def git_commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def _check_equal(run_dir: Path, tree_before: Mapping[str, Any], tree_now: Mapping[str, Any]) -> None:
+def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Pairs of dotted key and leaf."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def check_equal(run_dir: Path, tree_before: Mapping[str, Any], tree_now: Mapping[str, Any]) -> None:
+    """Refuses to go on where two trees of settings or facts differ; raises Conflict naming the first of them."""
     before, now = dict(flattened(tree_before)), dict(flattened(tree_now))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
@@ -115,7 +102,8 @@ def _check_equal(run_dir: Path, tree_before: Mapping[str, Any], tree_now: Mappin
         )
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A file of the folder; raises NotFound where there is none, as in a folder without a run."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -2,8 +2,8 @@
 
 metrics.json      `Evaluation`: how it was scored, on what, and every figure with its interval
 queries.parquet   one row a query and metric, for paired comparison of runs; columns below
-features.npz      `image` and `caption` in the joint space and `backbone` before the projection, float32, rows as in pictures
-pictures.parquet  id, file, caption, labels, CUIs, licence of each picture, and its place in the class and the CUI task
+features.npz      `image` and `caption` in the joint space and `backbone` before the projection, float32, rows as in images
+pictures.parquet  id, file, caption, labels, CUIs, licence of each image, and its place in the class and the CUI task
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nbclip_trainer.runs.durable import replacing
 
 Direction = Literal["image→image", "caption→image", "image→caption", "text→image", "image→text"]
 Ranker = Literal["model", "backbone", "raw pixels", "chance"]
-Float = npt.NDArray[np.float32]
+Float32 = npt.NDArray[np.float32]
 
 KEYS = ("ranker", "direction", "task", "metric", "query")
 QUERY_COLUMNS = (*KEYS, "stratum", "case", "caption_source", "source", "value")
@@ -35,11 +35,11 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Protocol(Record):
+class ScoringProtocol(Record):
     """How a run is scored. Runs are compared under equal protocols only."""
 
-    class_split: str = Field("retrieval", description="pictures of P@K and mAP")
-    cui_splits: tuple[str, ...] = Field(("retrieval",), description="pictures of CUI@K; not the train split")
+    class_split: str = Field("retrieval", description="images of P@K and mAP")
+    cui_splits: tuple[str, ...] = Field(("retrieval",), description="images of CUI@K; not the train split")
     class_ks: tuple[int, ...] = Field((5, 10, 30), min_length=1, description="K of P@K")
     cui_ks: tuple[int, ...] = Field((5, 10, 50), min_length=1, description="K of CUI@K")
     minimum_class_size: int = Field(30, ge=2, description="smaller classes are distractors, never queries")
@@ -76,7 +76,7 @@ class DataFile(Record):
 
 
 class ClassCount(Record):
-    """A class task's pictures: classes scored, classes under the minimum, pictures without a label."""
+    """A class task's images: classes scored, classes under the minimum, images without a label."""
 
     scored: dict[str, int]
     too_small: dict[str, int]
@@ -89,11 +89,11 @@ class Evaluation(Record):
     format: Literal[1] = 1
     run: str
     checkpoint: str
-    protocol: Protocol
+    protocol: ScoringProtocol
     data: tuple[DataFile, ...]
     class_pictures: int
     cui_pictures: int
-    without_cuis: int = Field(description="pictures of the CUI splits left out because they have no CUIs")
+    without_cuis: int = Field(description="images of the CUI splits left out because they have no CUIs")
     classes: dict[str, ClassCount]
     ontology: str = Field(description="where is_a came from; empty: cui_onto was left out")
     figures: tuple[Figure, ...]
@@ -105,8 +105,8 @@ class Scored:
 
     evaluation: Evaluation
     queries: pl.DataFrame
-    pictures: pl.DataFrame
-    features: dict[str, Float]
+    images: pl.DataFrame
+    features: dict[str, Float32]
 
 
 def write_scored(run_dir: Path, scored: Scored) -> Path:
@@ -116,7 +116,7 @@ def write_scored(run_dir: Path, scored: Scored) -> Path:
     with replacing(folder / "queries.parquet") as path:
         scored.queries.write_parquet(path)
     with replacing(folder / "pictures.parquet") as path:
-        scored.pictures.write_parquet(path)
+        scored.images.write_parquet(path)
     with replacing(folder / "features.npz") as path, path.open("wb") as file:
         np.savez(file, **scored.features)  # type: ignore[arg-type]  # no feature is called allow_pickle
     with replacing(folder / "metrics.json") as path:

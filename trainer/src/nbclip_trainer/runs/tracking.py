@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from nbclip_trainer.config import TrainConfig
 from nbclip_trainer.runs.boards import open_boards
 from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.settings import LogSettings
 
 Kind = Literal["train", "diagnostics", "valid", "alarm"]
 
@@ -19,12 +19,12 @@ Kind = Literal["train", "diagnostics", "valid", "alarm"]
 class Tracker:
     """Writes records; owns the files. Records after `first_step`, of a run that was cut off, are dropped."""
 
-    def __init__(self, run_dir: Path, config: TrainConfig, first_step: int = 0) -> None:
+    def __init__(self, run_dir: Path, log: LogSettings, settings: Mapping[str, Any], first_step: int = 0) -> None:
         path = run_dir / "metrics.jsonl"
         with replacing(path) as kept:
             lines = (json.dumps(record) for record in read_metrics(run_dir) if record["step"] <= first_step)
             kept.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        self._boards = open_boards(run_dir, config, first_step)
+        self._boards = open_boards(run_dir, log, settings, first_step)
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, kind: Kind, step: int, figures: Mapping[str, float | int | str]) -> None:

@@ -13,8 +13,8 @@ from nbclip.ids import caption_key, caption_sha256
 from nbclip.targets import build_targets, duplicate_mask, hard_targets
 from torch import Tensor
 
-from nbclip_trainer.config import TargetSettings
 from nbclip_trainer.targets.multiply import similarity_on
+from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.targets.source import Answer
 
 

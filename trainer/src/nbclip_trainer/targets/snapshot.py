@@ -12,7 +12,7 @@ from nbclip.errors import InvalidInput, UnknownImages
 from nbclip.vectors import VectorBatch, take_vectors
 from safetensors import SafetensorError, safe_open
 
-from nbclip_trainer.config import TargetSettings
+from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.targets.source import Coverage
 
 _HINT = "write it with: kg-service snapshot embeddings FILE"

@@ -6,11 +6,10 @@ Shape legend: R rows (one rank's pairs), C columns (the global batch).
 from __future__ import annotations
 
 import torch
+from nbclip.losses import Cosines, diagonal, entropy
 from nbclip.schemas.targets import TargetParameters
 from torch import Tensor
 
-from nbclip_trainer.losses.cosines import Cosines, diagonal
-from nbclip_trainer.losses.cross_entropy import entropy
 from nbclip_trainer.targets.rows import Targets
 
 COLLAPSED_SPREAD = 0.01
@@ -31,7 +30,7 @@ def diagnose(cosine: Cosines, scale: Tensor, targets: Targets) -> dict[str, floa
         `cosine_mean`, theirs, and `positive_cosine`, of the pairs; `logit_scale`, exp(logit_scale).
     """
     cosine_RC = cosine.image_text
-    own_RC = diagonal(targets.own, cosine_RC.shape[1])
+    own_RC = diagonal(cosine_RC, targets.own)
     others = cosine_RC[~own_RC]
     mean_entropy = entropy(targets.rows).mean()
     sample_RC = ~own_RC[:_LARGEST_SAMPLE, :_LARGEST_SAMPLE]

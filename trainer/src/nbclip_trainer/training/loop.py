@@ -15,20 +15,21 @@ from nbclip.errors import Conflict, NBClipError
 from rich.console import Console
 from torch import Tensor
 
-from nbclip_trainer.config import TrainConfig
+from nbclip_trainer.config.saved import check_same_shape, write_config
+from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.errors import RankLost
+from nbclip_trainer.optimisation.schedule import warmup_steps
 from nbclip_trainer.parallel.collectives import from_first, sum_over_ranks
 from nbclip_trainer.parallel.world import World, alone, lost_ranks_named
 from nbclip_trainer.runs.boards import check_boards
 from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
-from nbclip_trainer.runs.folder import check_same_data, check_same_shape, locked, read_facts, write_config, write_facts
+from nbclip_trainer.runs.folder import check_same_data, locked, read_facts, write_facts
 from nbclip_trainer.runs.tracking import Tracker
 from nbclip_trainer.targets.prefetch import Prefetched
 from nbclip_trainer.targets.source import Answer
 from nbclip_trainer.training.diagnostics import alarms, diagnose
 from nbclip_trainer.training.display import Display
-from nbclip_trainer.training.optimisation import warmup_steps
 from nbclip_trainer.training.session import Session, build_session, capture, restore
 from nbclip_trainer.training.step import StepResult, train_step, validation_loss
 
@@ -58,7 +59,7 @@ def train(
     console: Console | None = None,
     world: World | None = None,
 ) -> Outcome:
-    """Trains a model into a run folder, or goes on where a checkpoint left off.
+    """Trains a model into a run folder, or continues from a checkpoint.
 
     Args:
         config: all settings.
@@ -66,7 +67,7 @@ def train(
         resume: continue the newest checkpoint, or start if there is none; without it a folder that has one is refused.
         stop: when set on any rank, the run ends with a checkpoint after the step it is in.
         console: where progress is shown; None: nowhere.
-        world: this rank's place, of `distributed.joined`; None: a single process.
+        world: this rank's place, of `parallel.world.joined`; None: a single process.
 
     Raises:
         Conflict: the folder has a run already, one of other settings, or another process trains there.
@@ -76,7 +77,7 @@ def train(
         NBClipError: wrong data, settings or answers.
     """
     world = world or alone(config.device)
-    check_boards(config)
+    check_boards(config.log)
     with lost_ranks_named(), locked(run_dir) if world.leads else nullcontext():
         checkpoint, pinned = from_first(_begin(config, run_dir, resume) if world.leads else (None, None), world)
         session = build_session(config, world=world, resumed=checkpoint is not None, snapshot=pinned)
@@ -98,7 +99,7 @@ def _begin(config: TrainConfig, run_dir: Path, resume: bool) -> tuple[Checkpoint
         write_config(run_dir, config)
         return None, None
     if not resume:
-        raise Conflict(f"{run_dir}: has a run already", hint="--resume goes on with it; or choose another --run")
+        raise Conflict(f"{run_dir} already has a run", hint="--resume continues it; or choose another --run")
     check_same_shape(run_dir, config)
     return load_checkpoint(run_dir), read_facts(run_dir)["targets"].get("snapshot")
 
@@ -116,7 +117,8 @@ def _recorders(
 ) -> Iterator[tuple[Tracker | None, Display]]:
     """What keeps the figures, on rank 0, and what shows them."""
     shown = console if console is not None and session.world.leads else Console(quiet=True)
-    keeping = Tracker(run_dir, session.config, first_step) if session.world.leads else nullcontext()
+    config = session.config
+    keeping = Tracker(run_dir, config.log, config.model_dump(mode="json"), first_step) if session.world.leads else nullcontext()
     with keeping as tracker, Display(shown, session.plan.steps, first_step) as display:
         display.line(_announcement(session, first_step))
         yield tracker, display
@@ -135,7 +137,7 @@ def _announcement(session: Session, first_step: int) -> str:
 class _Inputs(NamedTuple):
     """What a step takes, and the seconds that it was waited for."""
 
-    pictures: Tensor
+    images: Tensor
     matrix: Answer
     data_wait: float
     target_wait: float
@@ -152,23 +154,23 @@ class _Run:
 
     def go(self, stop: threading.Event) -> Outcome:
         session, world, first = self._session, self._session.world, self._done
-        pictures = session.train.pictures.training(world.share(batch) for batch in session.plan.batches(first))
+        images = session.train.images.training(world.share(batch) for batch in session.plan.batches(first))
         with Prefetched(session.matrices(session.plan.batches(first)), session.config.service.prefetch) as matrices:
             for batch in session.plan.batches(first):
                 started = time.perf_counter()
-                inputs = self._agreed_inputs(pictures, matrices, stop)
+                inputs = self._agreed_inputs(images, matrices, stop)
                 if inputs is None:
                     break
                 self._take(batch, inputs, started)
         self._save()
         return Outcome(self._done, session.plan.steps, self._valid_loss)
 
-    def _agreed_inputs(self, pictures: Iterator[Tensor], matrices: Iterator[Answer], stop: threading.Event) -> _Inputs | None:
+    def _agreed_inputs(self, images: Iterator[Tensor], matrices: Iterator[Answer], stop: threading.Event) -> _Inputs | None:
         """The next step's inputs; None where a rank was told to stop. All ranks take a step or none does."""
         world = self._session.world
         stopping = self._done > self._first and stop.is_set()
         try:
-            inputs = None if stopping else _awaited(pictures, matrices)
+            inputs = None if stopping else _awaited(images, matrices)
         except NBClipError:
             sum_over_ranks([False, True], world)
             self._save()
@@ -176,12 +178,12 @@ class _Run:
         stopped, failed = sum_over_ranks([stopping, False], world)
         if failed:
             self._save()
-            raise RankLost("another rank has no pictures or targets for the next step", hint="its own message says why")
+            raise RankLost("another rank has no images or targets for the next step", hint="its own message says why")
         return None if stopped else inputs
 
     def _take(self, batch: PlannedBatch, inputs: _Inputs, started: float) -> None:
         """One step with all that may follow it: records, validation, a checkpoint."""
-        result = train_step(self._session, batch, inputs.pictures, inputs.matrix)
+        result = train_step(self._session, batch, inputs.images, inputs.matrix)
         self._done = batch.step + 1
         seconds = time.perf_counter() - started
         waits = {"data_wait": inputs.data_wait, "target_wait": inputs.target_wait, "seconds": seconds}
@@ -232,9 +234,9 @@ class _Run:
             self._saved = self._done
 
 
-def _awaited(pictures: Iterator[Tensor], matrices: Iterator[Answer]) -> _Inputs:
+def _awaited(images: Iterator[Tensor], matrices: Iterator[Answer]) -> _Inputs:
     started = time.perf_counter()
-    picture = next(pictures)
-    has_pictures = time.perf_counter()
+    images_BCHW = next(images)
+    has_images = time.perf_counter()
     matrix = next(matrices)
-    return _Inputs(picture, matrix, has_pictures - started, time.perf_counter() - has_pictures)
+    return _Inputs(images_BCHW, matrix, has_images - started, time.perf_counter() - has_images)

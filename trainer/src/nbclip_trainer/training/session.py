@@ -14,22 +14,21 @@ import torch
 from nbclip.errors import InvalidInput
 from torch import Tensor
 
-from nbclip_trainer.config import TrainConfig, config_hash
+from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.dataset import Dataset, read_dataset
-from nbclip_trainer.data.pictures import Pictures, load_pictures
+from nbclip_trainer.data.images import Images
+from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
+from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.targets.rows import caption_keys
-from nbclip_trainer.targets.service import ServiceSource, connect
-from nbclip_trainer.targets.snapshot import SnapshotSource
-from nbclip_trainer.targets.source import Answer, IdentitySource, NoiseSource, TargetSource
-from nbclip_trainer.training.optimisation import build_optimizer, optimizer_tensors, restore_optimizer
+from nbclip_trainer.targets.source import Answer, TargetSource
+from nbclip_trainer.training.sources import open_source
 
-_MULTIPLIED_FROM = 1_024
 _log = logging.getLogger(__name__)
 
 
@@ -38,15 +37,15 @@ class Pairs:
     """A split, ready to be trained on.
 
     Attributes:
-        dataset: N pairs whose pictures can be decoded.
-        pictures: theirs.
+        dataset: N pairs whose images can be decoded.
+        images: theirs.
         tokens: token ids of the captions, int32, [N, context length].
         keys: `caption_keys` of the captions, int64, [N].
-        bad: `file:line: reason` of the pictures left out.
+        bad: `file:line: reason` of the images left out.
     """
 
     dataset: Dataset
-    pictures: Pictures
+    images: Images
     tokens: Tensor
     keys: Tensor
     bad: list[str]
@@ -98,14 +97,9 @@ def build_session(
     train = whole.of_split(config.data.train_split)
     valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
     with ExitStack() as undo:
-        source, coverage = _source(config, snapshot, train, world)
+        source, coverage = open_source(config, snapshot, train, world)
         undo.callback(source.close)
-        # Rank 0's weights go to all, so the others need not read or download them.
-        parts = build_model(config, load_weights=world.leads and not resumed)
-        # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
-        parts.model.to(world.device).to(memory_format=torch.channels_last)
-        parts = parts._replace(model=prepared(parts.model, config.device, world))
-        copy_from_first(parts.model, world)
+        parts = _model(config, world, resumed=resumed)
         train_pairs = _pairs(train, parts, config)
         valid_pairs = None if valid is None else _pairs(valid, parts, config)
         data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
@@ -153,48 +147,27 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
         torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"])
 
 
+def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
+    # Rank 0's weights go to all, so the others need not read or download them.
+    load_weights = world.leads and not resumed
+    parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights)
+    # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
+    parts.model.to(world.device).to(memory_format=torch.channels_last)
+    parts = parts._replace(model=prepared(parts.model, config.device, world))
+    copy_from_first(parts.model, world)
+    return parts
+
+
 def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig) -> Pairs:
-    loaded = load_pictures(dataset, parts.picture, config)
+    loaded = load_images(dataset, parts.preprocess, config.data, config.augmentation, config.seed)
     for bad in loaded.bad:
         _log.warning("left out: %s", bad)
     captions = loaded.dataset.captions
-    return Pairs(loaded.dataset, loaded.pictures, parts.tokenizer(captions).int(), caption_keys(captions), loaded.bad)
-
-
-def _source(config: TrainConfig, snapshot: str | None, train: Dataset, world: World) -> tuple[TargetSource, dict[str, Any]]:
-    """This rank's source and its facts. Rank 0 pins the snapshot and looks all images up in it; the others take its word."""
-    with ExitStack() as undo:
-        facts: dict[str, Any] = {}
-        if world.leads:
-            source = _connected(config, snapshot, world.device)
-            undo.callback(source.close)
-            facts = _checked_coverage(source, train, config)
-        facts = from_first(facts, world)
-        if not world.leads:
-            source = _connected(config, facts.get("snapshot"), world.device)
-        undo.pop_all()
-    return source, facts
-
-
-def _connected(config: TrainConfig, snapshot: str | None, device: torch.device) -> TargetSource:
-    targets = config.targets
-    if targets.from_snapshot:
-        pinned = targets.model_copy(update={"snapshot": snapshot or targets.snapshot, "mode": _mode(config, device)})
-        return SnapshotSource(targets.file, pinned) if targets.file is not None else connect(config.service, pinned)
-    if targets.knowledge == "noise":
-        return NoiseSource(config.seed, targets.noise == "per_step")
-    return IdentitySource()
-
-
-def _mode(config: TrainConfig, device: torch.device) -> str:
-    """Vectors where a GPU multiplies them faster than the matrix travels."""
-    if config.targets.mode != "auto":
-        return config.targets.mode
-    return "representations" if device.type == "cuda" and config.batch_size >= _MULTIPLIED_FROM else "matrix"
+    return Pairs(loaded.dataset, loaded.images, parts.tokenizer(captions).int(), caption_keys(captions), loaded.bad)
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:
-    """Ranks that left out other pictures would plan other batches."""
+    """Ranks that left out other images would plan other batches."""
     own = same_data(data_facts)
     same = from_first(own, world) == own
     if on_any_rank(not same, world):
@@ -202,32 +175,6 @@ def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:
             f"{'another' if same else 'this'} rank reads other pairs than rank 0",
             hint="every rank needs the same files at data.files",
         )
-
-
-def _checked_coverage(source: TargetSource, train: Dataset, config: TrainConfig) -> dict[str, Any]:
-    """Refuses a snapshot that lacks training images: better now than in the middle of an epoch."""
-    if not isinstance(source, ServiceSource | SnapshotSource):
-        return {}
-    snapshot = source.snapshot if isinstance(source, SnapshotSource) else source.snapshot.id
-    coverage = source.coverage(train.ids)
-    if coverage.unknown:
-        raise InvalidInput(
-            f"snapshot {snapshot:.12} lacks {len(coverage.unknown)} of {len(train)} training images: "
-            f"{', '.join(coverage.unknown[:20])}",
-            hint="kg-service ingest them, then kg-service snapshot publish",
-        )
-    facts = {"snapshot": snapshot, "without_knowledge": coverage.without_knowledge}
-    if isinstance(source, SnapshotSource):
-        return facts
-    manifest = source.snapshot.manifest
-    if manifest.split != config.data.train_split:
-        _log.warning(
-            "snapshot %.12s was published of split %r, not of %r: its statistics saw pictures that are not trained on",
-            source.snapshot.id,
-            manifest.split,
-            config.data.train_split,
-        )
-    return {**facts, "vocabulary": manifest.vocabulary, "variants": manifest.variants}
 
 
 def _counts(pairs: Pairs | None) -> dict[str, Any] | None:

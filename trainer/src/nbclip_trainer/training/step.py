@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from nbclip.losses import Cosines, cosines, starting_bias
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nbclip_trainer.data.planner import PlannedBatch
+from nbclip_trainer.data.seeds import mixed
 from nbclip_trainer.errors import NonFiniteLoss
-from nbclip_trainer.losses import compute_loss
-from nbclip_trainer.losses.cosines import Cosines, cosines
-from nbclip_trainer.losses.sigmoid import starting_bias
+from nbclip_trainer.losses.loss import LossInput
+from nbclip_trainer.optimisation.optimizer import hold_logit_scale
+from nbclip_trainer.optimisation.schedule import learning_rate_factor, set_learning_rates
 from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks, sum_over_ranks
 from nbclip_trainer.parallel.world import World, autocast
-from nbclip_trainer.seeds import mixed
 from nbclip_trainer.targets.rows import Targets, target_rows
 from nbclip_trainer.targets.source import Answer
 from nbclip_trainer.training.gradient_cache import Features, encode
-from nbclip_trainer.training.optimisation import hold_logit_scale, learning_rate_factor, set_learning_rates
 from nbclip_trainer.training.session import Pairs, Session
 
 _LOWEST_LOSS_SCALE = 1.0
@@ -41,13 +41,13 @@ class StepResult:
     targets: Targets
 
 
-def train_step(session: Session, batch: PlannedBatch, pictures: Tensor, answer: Answer) -> StepResult:
+def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: Answer) -> StepResult:
     """Takes one optimizer step; every rank of a run takes it at once, and all end with the same weights.
 
     Args:
         session: model and optimizer, changed in place.
         batch: the global batch.
-        pictures: this rank's, float32, [R, 3, H, W].
+        images: this rank's, float32, [R, 3, H, W].
         answer: similarities of this rank's rows to the batch, [R, N], or the batch's vectors.
 
     Returns:
@@ -61,14 +61,14 @@ def train_step(session: Session, batch: PlannedBatch, pictures: Tensor, answer: 
     factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
     set_learning_rates(session.optimizer, factor)
     targets = _targets(session, batch, answer)
-    features = _encode(session, batch, pictures)
+    features = _encode(session, batch, images)
     image_RD, text_RD = features.image.float(), features.text.float()
     cosine = cosines(image_RD, text_RD, *_all_features(image_RD, text_RD, world))
     scale, bias = _scale_and_bias(model)
     if bias is not None and batch.step == 0:
         with torch.no_grad():
-            bias.fill_(mean_over_ranks([starting_bias(cosine, scale, targets).item()], world)[0])
-    losses = compute_loss(cosine, scale, bias, targets, session.config.loss)
+            bias.fill_(mean_over_ranks([starting_bias(cosine, scale, targets.own).item()], world)[0])
+    losses = session.config.loss.compute(LossInput(cosine, scale, bias, targets))
     means = mean_over_ranks([value.item() for value in losses.values()], world)
     figures = dict(zip(losses, means, strict=True))
     _check_finite("loss", figures["loss"], session, batch)
@@ -96,16 +96,16 @@ def validation_loss(session: Session, pairs: Pairs) -> float:
     batches = [range(start, start + size) for start in range(0, len(pairs.dataset) - size + 1, size)]
     own = range(world.rank, len(batches), world.ranks)
     losses = [0.0] * len(batches)
-    for number, pictures in zip(own, pairs.pictures.plain(batches[number] for number in own), strict=True):
-        image_ND, text_ND = _forward(session, pictures, pairs.tokens[list(batches[number])])
-        cosine, (scale, _) = cosines(image_ND, text_ND, image_ND, text_ND), _scale_and_bias(model)
+    for number, images in zip(own, pairs.images.plain(batches[number] for number in own), strict=True):
+        image_ND, text_ND = _forward(session, images, pairs.tokens[list(batches[number])])
+        cosine, (scale, _) = cosines(image_ND, text_ND), _scale_and_bias(model)
         own_N = torch.arange(size, device=world.device)
         both = (functional.cross_entropy(scale * cosine_NN, own_N) for cosine_NN in (cosine.image_text, cosine.text_image))
         losses[number] = sum(loss.item() for loss in both) / 2
     return sum(sum_over_ranks(losses, world)) / len(losses)
 
 
-def _encode(session: Session, batch: PlannedBatch, pictures: Tensor) -> Features:
+def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:
     """This rank's features. What the towers draw follows from seed, step, rank and chunk, so that it can be drawn again."""
     config, world = session.config, session.world
     tokens = session.train.tokens[world.own(batch.rows)]
@@ -115,17 +115,17 @@ def _encode(session: Session, batch: PlannedBatch, pictures: Tensor) -> Features
         torch.default_generator.manual_seed(seed)
         if world.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        return _forward(session, pictures[chunk], tokens[chunk])
+        return _forward(session, images[chunk], tokens[chunk])
 
     return encode(forward, len(tokens), config.device.chunk_size)
 
 
-def _forward(session: Session, pictures: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(session: Session, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """L2-normalised image and text features, in whatever precision the towers compute."""
     device = session.world.device
-    pictures = pictures.to(device, memory_format=torch.channels_last, non_blocking=True)
+    images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
     with autocast(session.world, session.config.device):
-        out = session.parts.model(pictures, tokens.long().to(device, non_blocking=True))
+        out = session.parts.model(images, tokens.long().to(device, non_blocking=True))
     return out["image_features"], out["text_features"]
 
 
@@ -179,5 +179,5 @@ def _check_finite(what: str, value: float, session: Session, batch: PlannedBatch
     ids = [session.train.dataset.ids[row] for row in batch.rows]
     raise NonFiniteLoss(
         f"step {batch.step + 1}: {what} is {value}, nothing was applied; its images: {', '.join(ids)}",
-        hint="lower optim.lr, look at the pictures, or resume with device.precision=fp32",
+        hint="lower optim.lr, look at the images, or resume with device.precision=fp32",
     )

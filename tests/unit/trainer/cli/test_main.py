@@ -1,0 +1,182 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import polars as pl
+import pytest
+from nbclip_trainer.cli.main import main
+from nbclip_trainer.config.reading import preset_names
+from nbclip_trainer.config.saved import read_config
+
+
+@pytest.fixture
+def nbclip(monkeypatch, capsys):
+    """Runs the command in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nbclip", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+def sets(overrides):
+    return [part for override in overrides for part in ("--set", override)]
+
+
+def test_presets_are_listed_and_shown_in_full(nbclip, tmp_path):
+    code, out, _ = nbclip("presets")
+    assert code == 0
+    assert all(name in out for name in preset_names())
+    code, out, _ = nbclip("presets", "tiny-nbclip")
+    (tmp_path / "mine.yaml").write_text(out)
+    assert nbclip("presets", tmp_path / "mine.yaml")[1] == out
+
+
+def test_a_run_prints_its_folder_and_progress_apart(nbclip, small, tmp_path):
+    code, out, err = nbclip("train", "--preset", "tiny-clip", "--run", tmp_path / "run", *sets(small()))
+    assert code == 0
+    assert out.strip() == str(tmp_path / "run")
+    assert err.startswith("nbclip-tiny, 24 pairs, 6 steps in 2 epochs, cpu; infonce, targets identity\n")
+    assert "epoch 2/2  step 6  validation loss" in err
+
+
+def test_data_given_by_option_are_known_from_anywhere(nbclip, small, write_pairs, tmp_path, monkeypatch):
+    path = write_pairs()
+    monkeypatch.chdir(path.parent)
+    overrides = [override for override in small() if not override.startswith("data.files")]
+    code, _, _ = nbclip("train", "-p", "tiny-clip", "--data", path.name, "--run", tmp_path / "run", *sets(overrides))
+    assert code == 0
+    assert read_config(tmp_path / "run").data.files == (path,)
+
+
+def test_resuming_needs_no_preset(nbclip, small, tmp_path):
+    nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "run", *sets(small()))
+    assert nbclip("train", "--run", tmp_path / "run")[0] == 2
+    assert nbclip("train", "--resume", "--run", tmp_path / "run")[0] == 0
+    code, _, err = nbclip("train", "--resume", "--run", tmp_path / "none")
+    assert (code, "no --preset given" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "tiny-cilp"], "error: no preset 'tiny-cilp'"),
+        (["--preset", "tiny-clip"], "error: no data given"),
+        (["--preset", "tiny-clip", "--data", "none.csv"], "none.csv: No such file"),
+        (["--preset", "tiny-clip", "--set", "epoch=1"], "error: unknown key 'epoch', did you mean 'epochs'?"),
+        (["--preset", "tiny-clip", "--set", "epochs=0"], "error: epochs=0: should be greater than or equal to 1"),
+        (["--preset", "tiny-clip", "--set", "device.name=gpu"], "error: device.name='gpu'"),
+    ],
+)
+def test_wrong_input_is_one_line_a_hint_and_status_2(nbclip, tmp_path, arguments, message):
+    code, out, err = nbclip("train", "--run", tmp_path / "run", *arguments)
+    assert code == 2
+    assert message in err
+    assert "hint: " in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_brackets_in_a_message_are_shown_as_they_are(nbclip, tmp_path):
+    (tmp_path / "a.csv").write_text("image_id,file,caption\n[bold]x[/bold],none.png,one\n[bold]x[/bold],none.png,one\n")
+    assert "image_id '[bold]x[/bold]' was already at" in nbclip("validate", "--data", tmp_path / "a.csv")[2]
+
+
+def test_a_service_away_at_the_start_is_status_75(nbclip, small, tmp_path, service):
+    service.stop()
+    overrides = sets(small("service.give_up_after=0.5"))
+    code, _, err = nbclip("train", "-p", "tiny-nbclip", "--run", tmp_path / "run", "--service", service.url, *overrides)
+    assert code == 75
+    assert service.url in err
+
+
+def test_validate_counts_splits_or_shows_the_first_bad_rows(nbclip, write_pairs):
+    path = write_pairs()
+    code, out, _ = nbclip("validate", "--data", path)
+    assert (code, out.strip()) == (0, "32 pairs, all good: 24 train, 8 valid")
+    for row in (3, 5, 9):
+        (path.parent / f"{row}.png").write_bytes(b"x")
+    code, _, err = nbclip("validate", "--data", path, "--show", "2")
+    assert code == 2
+    assert "3 of 32 images can't be decoded" in err
+    assert f"{path}:5: " in err
+    assert f"{path}:7: " in err
+    assert "and 1 more" in err
+
+
+def test_a_run_is_evaluated_and_reported(nbclip, small, write_pairs, tmp_path):
+    path = write_pairs(train=120)
+    frame = pl.read_csv(path)
+    frame.with_columns(modality=pl.col("caption").str.split(" ").list.last()).write_csv(path)
+    nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "run", *sets(small("epochs=1", data=path)))
+    code, out, _ = nbclip("evaluate", tmp_path / "run", "--split", "train", "--checkpoint", "best", "--device", "cpu")
+    assert code == 0
+    evaluation = json.loads(Path(out.strip()).read_text())
+    assert evaluation["checkpoint"] == "best"
+    assert evaluation["class_pictures"] == 120
+    code, out, _ = nbclip("report", tmp_path / "run", "--out", tmp_path / "report.html")
+    assert (code, out.strip()) == (0, str(tmp_path / "report.html"))
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_a_folder_without_a_run_is_refused(nbclip, tmp_path, command):
+    code, _, err = nbclip(command, tmp_path)
+    assert code == 2
+    assert str(tmp_path) in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["train", "--help"], "nbclip train --preset tiny-nbclip"), (["presets", "tiny-nbclip"], "knowledge: dk_ek")],
+)
+def test_help_and_presets_do_not_wait_for_torch(arguments, said):
+    code = f"""if True:
+        import sys
+        from nbclip_trainer.cli.main import main
+        sys.argv = ["nbclip", *{arguments}]
+        try:
+            main()
+        except SystemExit:
+            print("torch" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said in done.stdout
+    assert done.stdout.rstrip().endswith("False")
+
+
+def test_help_lists_the_walk_first_and_in_its_order(nbclip):
+    _, out, _ = nbclip("--help")
+    commands = [line.split()[1] for line in out.splitlines() if line.startswith("│ ") and line[2].islower()]
+    assert commands == ["train", "evaluate", "report", "export", "presets", "validate", "reproduce"]
+
+
+def test_the_version_is_that_of_the_distribution(nbclip):
+    assert nbclip("--version")[:2] == (0, f"nbclip {version('nbclip-trainer')}\n")
+
+
+def test_ctrl_c_ends_with_a_checkpoint_and_status_130(nbclip, small, tmp_path):
+    def interrupt():
+        while not list((tmp_path / "run").glob("checkpoints/*.json")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    before = signal.getsignal(signal.SIGINT)
+    code, _, err = nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "run", *sets(small("epochs=2000")))
+    assert code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    newest = max((tmp_path / "run" / "checkpoints").glob("*.json"))
+    assert f"stopped after step {json.loads(newest.read_text())['step']} of 6000" in err
+    assert f"nbclip train --resume --run {tmp_path / 'run'}" in err

@@ -1,0 +1,1 @@
+"""The command `nbclip`: a file for each part of the walk."""

@@ -1,0 +1,76 @@
+"""The tree of a run's settings, one section for each room; `reading` reads it from files.
+
+`service`, `log`, `checkpoint`, `device` and the place of the data may change when a run is resumed; everything else shapes the
+weights and may not (`shape_of`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Self
+
+import yaml
+from nbclip.schemas.base import Strict
+from pydantic import Field, model_validator
+
+from nbclip_trainer.data.settings import AugmentationSettings, DataSettings
+from nbclip_trainer.losses.infonce import InfoNCE
+from nbclip_trainer.losses.table import ChosenLoss
+from nbclip_trainer.models.settings import ModelSettings
+from nbclip_trainer.optimisation.settings import OptimisationSettings
+from nbclip_trainer.parallel.settings import DeviceSettings
+from nbclip_trainer.runs.settings import CheckpointSettings, LogSettings
+from nbclip_trainer.targets.settings import ServiceSettings, TargetSettings
+
+_FREE_ON_RESUME: dict[str, Any] = {
+    **dict.fromkeys(("description", "service", "log", "checkpoint", "device"), True),
+    # Where the files lie is free; that they hold the same pairs is checked by their digest.
+    "data": {"files", "columns", "workers"},
+    # Where a snapshot's similarities are multiplied; which snapshot it is, is checked by its id.
+    "targets": {"mode", "file"},
+}
+
+
+class TrainConfig(Strict):
+    """All settings of one run."""
+
+    description: str = ""
+    seed: int = Field(42, ge=0)
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(128, ge=2, description="pairs of a step over all processes: the in-batch negatives of the loss")
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    targets: TargetSettings = TargetSettings()
+    loss: ChosenLoss = InfoNCE()
+    optim: OptimisationSettings = OptimisationSettings()
+    service: ServiceSettings = ServiceSettings()
+    log: LogSettings = LogSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    device: DeviceSettings = DeviceSettings()
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Self:
+        if self.targets.knowledge != "identity" and not self.loss.takes_knowledge:
+            raise ValueError(f"loss.name={self.loss.name} takes no knowledge; use loss.name=sm, or targets.knowledge=identity")
+        if self.augmentation.kind == "affine" and self.data.pictures != "memory":
+            raise ValueError("augmentation.kind=affine works on data.pictures=memory; use open_clip for disk")
+        if self.augmentation.kind == "open_clip" and self.data.pictures != "disk":
+            raise ValueError("augmentation.kind=open_clip works on data.pictures=disk; use affine for memory")
+        return self
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The whole resolved tree as YAML, readable by `load_config`."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def shape_of(config: TrainConfig) -> dict[str, Any]:
+    """The settings that shape the weights: what a resumed run must share with the run it continues."""
+    return config.model_dump(mode="json", exclude=_FREE_ON_RESUME)
+
+
+def config_hash(config: TrainConfig) -> str:
+    """SHA-256 (hexadecimal) of `shape_of` in canonical JSON."""
+    return hashlib.sha256(json.dumps(shape_of(config), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,47 @@
+"""Where pairs come from, and how their images are changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from nbclip.schemas.base import Strict
+from pydantic import Field
+
+MAX_PIXELS = 100_000_000
+
+
+class Columns(Strict):
+    """The files' names of the columns."""
+
+    image_id: str = "image_id"
+    file: str = "file"
+    caption: str = "caption"
+    split: str = "split"
+
+
+class DataSettings(Strict):
+    """Where pairs come from."""
+
+    files: tuple[Path, ...] = Field((), description="tables, shards (.tar), folders of these or of ROCO; * stands for any")
+    columns: Columns = Columns()
+    train_split: str | None = "train"
+    valid_split: str | None = Field("valid", description="null: no validation loss")
+    pictures: Literal["memory", "disk"] = Field("disk", description="images. memory: decode once; disk: decode at each use")
+    check: Literal["decode", "headers"] = Field(
+        "decode", description="of `disk`, before the first step: decode all images once, or read what begins their files"
+    )
+    workers: int = Field(4, ge=0, description="decoding processes of `disk`, decoding threads of the first pass")
+    max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is refused undecoded")
+    max_bad_share: float = Field(0.01, ge=0, le=1, description="stop if a greater share of images can't be decoded")
+
+
+class AugmentationSettings(Strict):
+    """Random changes of a training image; no flip, as left and right mean something in the body."""
+
+    kind: Literal["none", "affine", "open_clip"] = Field("open_clip", description="affine: on batches in memory, below")
+    scale: tuple[float, float] = (0.85, 1.15)
+    shift: float = Field(0.06, ge=0, le=1, description="share of the side")
+    degrees: float = Field(7.0, ge=0, le=180)
+    gamma: tuple[float, float] = (0.8, 1.25)
+    contrast: tuple[float, float] = (0.85, 1.15)

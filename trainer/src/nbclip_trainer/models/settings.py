@@ -1,0 +1,46 @@
+"""What is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nbclip.schemas.base import Strict
+from pydantic import Field
+
+
+class Vision(Strict):
+    """open_clip's `CLIPVisionCfg`: four `layers` make a ModifiedResNet, one number a vision transformer."""
+
+    image_size: int = Field(224, ge=32)
+    layers: tuple[int, int, int, int] | int = 12
+    width: int = Field(768, ge=1)
+    head_width: int = Field(64, ge=1)
+    patch_size: int = Field(16, ge=1)
+
+
+class Text(Strict):
+    """open_clip's `CLIPTextCfg`."""
+
+    context_length: int = Field(77, ge=4)
+    vocab_size: int = 49408
+    width: int = Field(512, ge=1)
+    heads: int = Field(8, ge=1)
+    layers: int = Field(12, ge=1)
+
+
+class Architecture(Strict):
+    """A model that open_clip has no name for."""
+
+    embed_dim: int = Field(512, ge=1)
+    vision_cfg: Vision = Vision()
+    text_cfg: Text = Text()
+
+
+class ModelSettings(Strict):
+    """What is trained."""
+
+    name: str = Field("ViT-B-16-quickgelu", description="an open_clip name, `local-dir:PATH`, or any word beside `architecture`")
+    architecture: Architecture | None = Field(None, description="build this instead of looking `name` up")
+    pretrained: str | None = Field(None, description="open_clip tag such as `openai`, or a weights file; null: from scratch")
+    resize: Literal["shortest", "longest", "squash"] = Field("shortest", description="how an image becomes a square")
+    logit_scale: float | None = Field(1 / 0.07, ge=1, le=100, description="initial exp(logit_scale); null: the weights' own")

@@ -1,0 +1,21 @@
+"""What computes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nbclip.schemas.base import Strict
+from pydantic import Field
+
+
+class DeviceSettings(Strict):
+    """What computes."""
+
+    name: str = Field("auto", description="auto, cpu, cuda, cuda:1 …")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of the towers; auto: bf16 on a GPU, else fp32"
+    )
+    chunk_size: int | None = Field(None, ge=1, description="pairs whose activations a process holds at once; null: all its pairs")
+    grad_checkpointing: bool = Field(False, description="recompute activations of transformer layers: less memory, more time")
+    compile: bool = Field(False, description="torch.compile; needs a C++ compiler, pays on a GPU")
+    threads: int | None = Field(None, ge=1, description="null: torch's choice")

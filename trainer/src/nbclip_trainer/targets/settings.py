@@ -1,0 +1,89 @@
+"""Where similarities come from, how they become target rows, and how the service is reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from nbclip.schemas.base import Strict
+from nbclip.schemas.targets import TargetParameters
+from pydantic import Field, model_validator
+
+
+class TargetSchedule(Strict):
+    """Where targets go while a run trains: linearly, from the values of `targets`; null stays as it is."""
+
+    neighbour_mass: float | None = Field(None, ge=0, le=1)
+    effective_neighbours: float | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=1e-4, le=1e4)
+    over: float = Field(1.0, gt=0, le=1, description="share of all steps after which these values are reached")
+
+
+class TargetSettings(TargetParameters):
+    """Where similarities come from and how they become target rows."""
+
+    knowledge: Literal["identity", "noise", "dk", "dk_ek"] = Field("identity", description="identity: one-hot, which is CLIP")
+    noise: Literal["service", "per_image", "per_step"] = Field(
+        "service", description="service: only images with CUIs have it, as in dk_ek; the others are drawn here, for all images"
+    )
+    representation: str = "hybrid"
+    snapshot: str | None = Field(None, description="null: the newest at the run's start")
+    mode: Literal["auto", "matrix", "representations", "snapshot"] = Field(
+        "auto",
+        description="matrix: the service multiplies; representations: this device does; snapshot: this device, with the "
+        "vectors of targets.file; auto: matrix, and representations on a GPU for 1,024 pairs and more",
+    )
+    file: Path | None = Field(None, description="snapshot: what `kg-service snapshot embeddings FILE` wrote")
+    duplicates: Literal["positive", "ignore"] = Field("positive", description="pairs with the same caption")
+    schedule: TargetSchedule = TargetSchedule()
+
+    def parameters(self, done: float = 0.0) -> TargetParameters:
+        """The part that `build_targets` takes, when a share `done` of all steps is done."""
+        values = self.model_dump(include=set(TargetParameters.model_fields))
+        share = min(done / self.schedule.over, 1.0)
+        return TargetParameters(**values | {name: _between(values[name], end, share) for name, end in self.scheduled.items()})
+
+    @property
+    def scheduled(self) -> dict[str, float]:
+        """What changes while the run trains, and its last value."""
+        return self.schedule.model_dump(exclude={"over"}, exclude_none=True)
+
+    @property
+    def needs_service(self) -> bool:
+        """Whether similarities come over HTTP."""
+        return self.from_snapshot and self.mode != "snapshot"
+
+    @property
+    def from_snapshot(self) -> bool:
+        """Whether similarities come from a snapshot of the graph, by the service or by a file."""
+        return self.knowledge in {"dk", "dk_ek"} or (self.knowledge == "noise" and self.noise == "service")
+
+    @model_validator(mode="after")
+    def _file_is_for_snapshot(self) -> Self:
+        if (self.mode == "snapshot") != (self.file is not None):
+            raise ValueError("targets.mode=snapshot and targets.file=FILE belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_has_a_start(self) -> Self:
+        if "temperature" in self.scheduled and self.temperature is None:
+            raise ValueError("targets.schedule.temperature needs targets.temperature to begin at")
+        if "effective_neighbours" in self.scheduled and self.temperature is not None:
+            raise ValueError("targets.schedule.effective_neighbours says nothing where targets.temperature is given")
+        if self.scheduled and self.form == "paper-literal" and set(self.scheduled) != {"temperature"}:
+            raise ValueError("targets.form=paper-literal has a temperature alone")
+        return self
+
+
+class ServiceSettings(Strict):
+    """How the knowledge-graph service is reached."""
+
+    url: str | None = None
+    key_file: Path | None = Field(None, description="file with the bearer key; else the variable NBCLIP_SERVICE_KEY")
+    give_up_after: float = Field(600.0, gt=0, description="seconds to retry before the run stops with a checkpoint")
+    prefetch: int = Field(4, ge=1, description="steps to ask for targets ahead")
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """On the straight line from `start` to `end`, and never an ulp outside."""
+    return min(max((1 - share) * start + share * end, min(start, end)), max(start, end))

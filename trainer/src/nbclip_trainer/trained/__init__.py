@@ -1,0 +1,1 @@
+"""What a run leaves: its model, loaded again or exported."""

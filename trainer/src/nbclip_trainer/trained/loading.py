@@ -1,0 +1,48 @@
+"""The model of a run, from its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from open_clip.transform import image_transform_v2
+from PIL import Image
+from torch import Tensor, nn
+
+from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.config.tree import TrainConfig
+from nbclip_trainer.models.building import Tokenizer, build_model
+from nbclip_trainer.runs.checkpoint import load_checkpoint, part
+
+Preprocess = Callable[[Image.Image], Tensor]
+"""An RGB image to float32, [3, H, W], normalised as the model wants it."""
+
+
+class LoadedRun(NamedTuple):
+    """The model of a run, in eval mode, and its settings."""
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    preprocess: Preprocess
+    config: TrainConfig
+
+
+def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, device: str = "cpu") -> LoadedRun:
+    """A run's model with its weights; nothing but the run folder is read.
+
+    Args:
+        run_dir: a folder that `nbclip train` wrote.
+        checkpoint: the newest sound checkpoint, or the one with the lowest validation loss.
+        device: where the model goes.
+
+    Raises:
+        NotFound: no run, or no such checkpoint, is there.
+        BrokenArtefact: no checkpoint is whole.
+    """
+    config = read_config(run_dir)
+    saved = load_checkpoint(run_dir, checkpoint)
+    parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=False)
+    parts.model.load_state_dict(part(saved.tensors, "model"))
+    transform = image_transform_v2(parts.preprocess, is_train=False)
+    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, transform, config)

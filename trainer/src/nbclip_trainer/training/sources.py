@@ -1,0 +1,91 @@
+"""Where a run's similarities come from, as its settings say, and what is known of its images there."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from nbclip.errors import InvalidInput
+
+from nbclip_trainer.config.tree import TrainConfig
+from nbclip_trainer.data.dataset import Dataset
+from nbclip_trainer.parallel.collectives import from_first
+from nbclip_trainer.parallel.world import World
+from nbclip_trainer.targets.service import ServiceSource, connect
+from nbclip_trainer.targets.snapshot import SnapshotSource
+from nbclip_trainer.targets.source import IdentitySource, NoiseSource, TargetSource
+
+_MULTIPLIED_FROM = 1_024
+_log = logging.getLogger(__name__)
+
+
+def open_source(config: TrainConfig, snapshot: str | None, train: Dataset, world: World) -> tuple[TargetSource, dict[str, Any]]:
+    """This rank's source of similarities, and its facts.
+
+    Rank 0 pins the snapshot and looks all images up in it; the others take its word.
+
+    Args:
+        config: the run's settings.
+        snapshot: the one that a resumed run is bound to.
+        train: the training pairs.
+        world: this rank's place.
+
+    Raises:
+        NBClipError: no service, no such snapshot, or one that lacks training images.
+    """
+    with ExitStack() as undo:
+        facts: dict[str, Any] = {}
+        if world.leads:
+            source = _connected(config, snapshot, world.device)
+            undo.callback(source.close)
+            facts = _checked_coverage(source, train, config)
+        facts = from_first(facts, world)
+        if not world.leads:
+            source = _connected(config, facts.get("snapshot"), world.device)
+        undo.pop_all()
+    return source, facts
+
+
+def _connected(config: TrainConfig, snapshot: str | None, device: torch.device) -> TargetSource:
+    targets = config.targets
+    if targets.from_snapshot:
+        pinned = targets.model_copy(update={"snapshot": snapshot or targets.snapshot, "mode": _mode(config, device)})
+        return SnapshotSource(targets.file, pinned) if targets.file is not None else connect(config.service, pinned)
+    if targets.knowledge == "noise":
+        return NoiseSource(config.seed, targets.noise == "per_step")
+    return IdentitySource()
+
+
+def _mode(config: TrainConfig, device: torch.device) -> str:
+    """Vectors where a GPU multiplies them faster than the matrix travels."""
+    if config.targets.mode != "auto":
+        return config.targets.mode
+    return "representations" if device.type == "cuda" and config.batch_size >= _MULTIPLIED_FROM else "matrix"
+
+
+def _checked_coverage(source: TargetSource, train: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """Refuses a snapshot that lacks training images: better now than in the middle of an epoch."""
+    if not isinstance(source, ServiceSource | SnapshotSource):
+        return {}
+    snapshot = source.snapshot if isinstance(source, SnapshotSource) else source.snapshot.id
+    coverage = source.coverage(train.ids)
+    if coverage.unknown:
+        raise InvalidInput(
+            f"snapshot {snapshot:.12} lacks {len(coverage.unknown)} of {len(train)} training images: "
+            f"{', '.join(coverage.unknown[:20])}",
+            hint="kg-service ingest them, then kg-service snapshot publish",
+        )
+    facts = {"snapshot": snapshot, "without_knowledge": coverage.without_knowledge}
+    if isinstance(source, SnapshotSource):
+        return facts
+    manifest = source.snapshot.manifest
+    if manifest.split != config.data.train_split:
+        _log.warning(
+            "snapshot %.12s was published of split %r, not of %r: its statistics saw images that are not trained on",
+            source.snapshot.id,
+            manifest.split,
+            config.data.train_split,
+        )
+    return {**facts, "vocabulary": manifest.vocabulary, "variants": manifest.variants}
