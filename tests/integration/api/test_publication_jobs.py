@@ -9,7 +9,7 @@ from kg_service.jobs.publishing import order_publication, publish_waiting
 from kg_service.jobs.receiving import receiving
 from kg_service.jobs.spool import all_jobs, cancel, pending, read_job
 from kg_service.snapshot import SnapshotFolder
-from kg_service.storage.durable import locked
+from kg_service.storage.locks import locked
 from nbclip.errors import Conflict, Unavailable
 from support.deaths import deaths_of
 from support.service import Service, run
@@ -126,9 +126,9 @@ def test_a_publication_whose_process_always_dies_is_given_up(jobs):
     assert "died 5 times" in read_job(jobs, job.id).progress.error
 
 
-def test_one_that_another_process_is_at_is_left_to_it(jobs):
+def test_a_folder_that_another_process_publishes_from_is_left_to_it(jobs):
     job = order_publication(jobs, ORDER)
-    with locked(job.folder, 0), pytest.raises(Unavailable):
+    with locked(jobs, 0, name=".publishing.lock"), pytest.raises(Unavailable):
         publish_waiting(jobs, lambda *_: "f" * 64, never)
     assert read_job(jobs, job.id).state == "queued"
 
@@ -197,4 +197,4 @@ def test_a_service_that_is_killed_at_work_publishes_after_its_start(data, vocabu
         assert service.client.get("/readyz?for=targets").status_code == 200
     code, said, _, _ = run("snapshot", "verify", "--data", data, settings=settings)
     assert (code, said.count("whole")) == (0, 2)
-    assert {path.name for path in (data / "snapshots").iterdir()} == {"CURRENT", first, done["snapshot"]}
+    assert {path.name for path in (data / "snapshots").iterdir()} == {".lock", "CURRENT", first, done["snapshot"]}

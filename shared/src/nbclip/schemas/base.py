@@ -11,10 +11,14 @@ WITHOUT_NUL = r"^[^\x00]*$"
 """NUL ends a text for other programs, which would see half of it."""
 
 
-class Request(BaseModel):
-    """What a client sends. An unknown field is refused: a misspelt option must never be ignored."""
+class Strict(BaseModel):
+    """An unknown field is refused: a misspelt option must never be ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Request(Strict):
+    """What a client sends."""
 
 
 class Answer(BaseModel):
