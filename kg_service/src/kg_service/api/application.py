@@ -108,6 +108,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for name, error in (await run_in_threadpool(wiring.local_failures)).items():
         structlog.get_logger().warning("not ready", part=name, reason=str(error))
     upkeep = Upkeep(wiring.settings)
+    app.state.upkeep_failure = upkeep.failure
     upkeep.start()
     yield
     await run_in_threadpool(upkeep.close)

@@ -1,4 +1,4 @@
-"""Who asks: `Authorization: Bearer KEY`, scopes as dependencies of routes."""
+"""Authentication: `Authorization: Bearer KEY`, with scopes as dependencies of routes."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class FailedKeys:
 
 
 class Guard:
-    """Decides on requests. Where no keys file was named and none is there, everybody may do everything, which
-    `refuse_open_bind` keeps on this machine; once there was one, a key is needed, whatever becomes of the file."""
+    """Admits requests. If no keys file is named and none exists, everybody may do everything, which
+    `refuse_open_bind` limits to this machine; once a keys file existed, a key is always needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.keys_path

@@ -14,15 +14,19 @@ from kg_service.api.problems import InvalidBody, UnsupportedMediaType, invalid_b
 Model = TypeVar("Model", bound=BaseModel)
 
 
-async def _json_body(request: Request) -> bytes:
-    """The body. A page of another site can't send this type unasked, which protects a service without keys."""
+async def json_body(request: Request) -> bytes:
+    """The body. A page of another site can't send this type unasked, which protects a service without keys.
+
+    Raises:
+        UnsupportedMediaType: it is not said to be JSON.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"Content-Type {media_type!r:.80}", hint="send application/json")
     return await request.body()
 
 
-JsonBody = Annotated[bytes, Depends(_json_body)]
+JsonBody = Annotated[bytes, Depends(json_body)]
 
 
 def parse(model: type[Model], body: bytes, check: Callable[[Any], None]) -> Model:

@@ -33,19 +33,19 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class NotAcceptable(InvalidInput):
-    """406: no form of the answer is one that the client takes."""
+    """406: the client accepts no form of the answer."""
 
     code, title, status = "not-acceptable", "No such form of the answer", 406
 
 
 class UnsupportedMediaType(InvalidInput):
-    """415: the body is of a type that is not read."""
+    """415: the body has an unsupported type."""
 
     code, title, status = "unsupported-media-type", "Body of a type that is not read", 415
 
 
 class BodyTooLarge(LimitExceeded):
-    """413: the body has more bytes than are read."""
+    """413: the body is too large."""
 
 
 class BodyTimeout(InvalidInput):
@@ -128,7 +128,7 @@ def _without_own_paths(body: Problem, settings: Settings) -> Problem:
 
 
 def internal_problem(request_id: str, settings: Settings) -> Response:
-    """500, with nothing of what happened: the log has it under the request id."""
+    """A 500 without details: the log has them under the request id."""
     return problem(NBClipError("unexpected error", hint="the service's log has it under this request id"), request_id, settings)
 
 

@@ -49,7 +49,7 @@ def serve(settings: Settings) -> None:
 
 
 def _refuse_wrong_login(settings: Settings) -> None:
-    """A wrong login will not mend itself; a store that is away may come, and targets are answered without it."""
+    """Raises WrongCredentials: a wrong login never fixes itself, whereas an absent store may come back."""
     try:
         probe(settings.store_url, user=settings.store_user, password=settings.store_password.get_secret_value())
     except WrongCredentials:
@@ -68,7 +68,7 @@ class GracefulServer(uvicorn.Server):
         self._stop_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins the stop; a second signal, or Ctrl-C, goes on without the drain."""
+        """Begins to stop; a second signal, or Ctrl-C, skips the drain."""
         drain_s = self._settings.drain_s if sig == signal.SIGTERM and self._stop_at is None else 0.0
         if self._stop_at is None:
             self._end_in_time()
@@ -107,7 +107,7 @@ def _port(sockets: list[socket.socket] | None) -> int:
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[list[socket.socket] | None]:
-    """The bound socket, so that an address that can't be had is one line; a unix socket is left to uvicorn."""
+    """The bound socket, so that a taken address is a one-line error; uvicorn binds unix sockets."""
     if settings.uds:
         yield None
         return

@@ -1,4 +1,4 @@
-"""The parts that the service stands on, opened when they are first needed and kept; what can't be opened is tried again."""
+"""The parts of a data folder, opened when first needed and kept; what can't be opened is tried again."""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ def order_publication(jobs: Path, order: PublishOrder) -> Job:
                 (scratch / order.file_name).touch()
                 install(scratch, target)
         except OSError as error:
-            raise Unavailable(f"the job can't be kept: {error.strerror or error}", hint="make room in the data folder") from error
+            raise Unavailable(
+                f"the job can't be kept: {error.strerror or error}", hint="free disk space in the data folder"
+            ) from error
     return read_job(jobs, target.name)
 
 
@@ -85,7 +87,7 @@ def _take(job: Job, publish: Publish) -> None:
         put_off(job, error)
         raise
     except OSError as error:
-        full = Unavailable(f"the snapshot can't be written: {error.strerror or error}", hint="make room in the data folder")
+        full = Unavailable(f"the snapshot can't be written: {error.strerror or error}", hint="free disk space in the data folder")
         put_off(job, full)
         raise full from error
     except NBClipError as error:

@@ -70,7 +70,9 @@ def receiving(jobs: Path, order: IngestOrder) -> Iterator[Spooled]:
         with new_folder(jobs) as scratch, Spooled(jobs, scratch, order) as spooled:
             yield spooled
     except OSError as error:
-        raise Unavailable(f"the body can't be kept: {error.strerror or error}", hint="make room in the data folder") from error
+        raise Unavailable(
+            f"the body can't be kept: {error.strerror or error}", hint="free disk space in the data folder"
+        ) from error
 
 
 def _restarted(job: Job, body: Path) -> Job:

@@ -18,7 +18,7 @@ _DAY_S = 86_400.0
 def tidy(jobs: Path, *, failed_days: float, ended: int) -> None:
     """Removes bodies of jobs that failed over `failed_days` days ago, and jobs that ended before the last `ended` ones.
 
-    A job without its body is still listed; sent again it goes on from where it was.
+    A job without its body is still listed; sent again, it resumes.
     """
     if not jobs.is_dir():
         return

@@ -1,4 +1,4 @@
-"""Works on the bulk ingests that wait, one after another, each from where it was left.
+"""Works on waiting bulk ingests, one after another, each from where it stopped.
 
 A transaction is acknowledged by `progress.json`, written after it is durable. A process that is killed between the two leaves
 rows that are sent again: they are `unchanged` then, and nothing is lost or doubled.

@@ -71,7 +71,7 @@ PairKind = Literal["cooccurrence", "learned"]
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """What brings the similarity of two images, the left with L concepts, the right with R: the sum of both parts.
+    """The parts of two images' similarity, the left with L concepts, the right with R; both kinds add up.
 
     Attributes:
         meeting: concepts that both images' vectors weigh, theirs or above theirs; [T].

@@ -17,7 +17,7 @@ def prune(snapshots: SnapshotFolder, keep: int) -> list[str]:
     """The ids of the snapshots that were removed: all but the last published, the `keep` newest others, and what these stand on.
 
     Damaged ones go too, but for the last published and what it stands on, and do not count among those kept.
-    A process that has one open goes on with it; whoever asks for one anew, such as a training that is resumed, is told `Gone`.
+    A process that has one open keeps it; a later request for it, such as by a resumed training run, gets `Gone`.
 
     Raises:
         Unavailable: another process appends for longer than some seconds.

@@ -37,7 +37,7 @@ class ExplainedImage(Answer):
 
 
 class CommonAncestor(ConceptRef):
-    """A concept of both images or above theirs, with no other such concept below it; concepts that both have are not listed."""
+    """A lowest common ancestor of the images' concepts; concepts that both have are not listed."""
 
     steps: int = Field(description="is_a steps from the nearest concept of image_id; 0: it has this concept")
     other_steps: int = Field(description="the same from other_id")

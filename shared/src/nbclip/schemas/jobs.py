@@ -28,14 +28,14 @@ class JobOut(Answer):
     created_at: str = Field(description="ISO 8601, UTC")
     fraction: float | None = Field(None, description="share that is done, of bytes or of stages; null where it is not known")
     seconds: float = Field(description="of work so far")
-    eta_seconds: float | None = Field(None, description="what is left, at the rate so far; null where that is not known")
-    error: str = Field("", description="why it failed, or waits")
+    eta_seconds: float | None = Field(None, description="time left at the rate so far; null if unknown")
+    error: str = Field("", description="why it failed or is waiting")
     hint: str = ""
-    rows: int = Field(0, description="rows that are done, good and bad")
+    rows: int = Field(0, description="rows done, good and bad")
     counts: dict[Outcome, int] = Field({})
     bad_rows: int = 0
     problems: list[JobProblem] = Field([], description="the first bad rows and rejected images")
-    bytes_read: int = Field(0, description="of the body as it came")
+    bytes_read: int = Field(0, description="of the body as sent")
     bytes_total: int = 0
     rows_per_second: float | None = None
     stage: str = Field("", description="what a publication is at, such as `fitting hybrid`")

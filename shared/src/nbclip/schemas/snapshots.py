@@ -14,7 +14,7 @@ class PublishRequest(Request):
     """`POST /snapshots`: freeze the graph, or the part of it that one dataset or split has; or append what is new in it."""
 
     dataset: str | None = None
-    split: str | None = Field(None, description="targets of a training run come from its train split only")
+    split: str | None = Field(None, description="targets for training must come from the train split only")
     append: bool = Field(
         False, description="add images that the current snapshot lacks, of its dataset and split, by its frozen tables"
     )
@@ -33,12 +33,12 @@ class SnapshotFile(Answer):
 
 
 class Appended(Answer):
-    """On what an appended snapshot stands: images that came later, embedded by the tables of a published one."""
+    """What an appended snapshot builds on: later images, embedded with the tables of a published one."""
 
     base: SnapshotId = Field(description="the published snapshot: its images, concepts and frozen tables")
-    earlier: list[SnapshotId] = Field(description="appended snapshots whose own images it has too, oldest first")
-    images: int = Field(description="appended to the base in all")
-    own: int = Field(description="of those, in this snapshot's own files")
+    earlier: list[SnapshotId] = Field(description="appended snapshots whose images it includes, oldest first")
+    images: int = Field(description="appended to the base in total")
+    own: int = Field(description="of those, the ones in this snapshot's own files")
 
 
 class SnapshotManifest(Answer):
@@ -63,13 +63,13 @@ class SnapshotManifest(Answer):
 
 
 class AppendCounts(Answer):
-    """What came of an append, and how far the graph has gone on beside it: publishing anew takes everything up."""
+    """What an append added, and what only publishing again would pick up."""
 
-    appended: int = Field(description="images that are new in the snapshot")
-    without_vector: int = Field(description="of those, without a concept that the base knows")
-    concepts_left_out: int = Field(description="concepts of new images that the base does not know")
-    replaced: int = Field(description="images that keep their former vector, and have another caption or concepts in the graph")
-    deleted: int = Field(description="images that are in the snapshot, and no longer in this part of the graph")
+    appended: int = Field(description="images added to the snapshot")
+    without_vector: int = Field(description="of those, the ones without a concept the base knows")
+    concepts_left_out: int = Field(description="concepts of new images that the base lacks")
+    replaced: int = Field(description="images whose caption or concepts changed in the graph; they keep their vector")
+    deleted: int = Field(description="images in the snapshot that the graph no longer has")
     elsewhere: int = Field(
         0, description="images of the graph in other datasets or splits than the snapshot's; counted where nothing was appended"
     )

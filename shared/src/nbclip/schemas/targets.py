@@ -31,13 +31,13 @@ class TargetParameters(Request):
     form: Literal["recommended", "paper-literal"] = Field(
         "recommended", description="recommended keeps the diagonal apart; paper-literal is softmax(S/τ) with the diagonal inside"
     )
-    neighbour_mass: float = Field(0.3, ge=0, le=1, description="m: share of a row's mass given to its neighbours")
+    neighbour_mass: float = Field(0.3, ge=0, le=1, description="m: share of a row's mass that goes to neighbours")
     effective_neighbours: float = Field(
         8.0, ge=1, le=MAX_BATCH, description="exp(entropy) of the neighbours' part; solves τ per row"
     )
-    temperature: float | None = Field(None, ge=1e-4, le=1e4, description="τ, if it is to be fixed instead of solved per row")
+    temperature: float | None = Field(None, ge=1e-4, le=1e4, description="fixed τ, instead of solving it for each row")
     top_k: int | None = Field(None, ge=1, description="keep each row's k most similar neighbours only")
-    floor: float = Field(0.1, ge=-1, le=1, description="a row whose largest similarity is below stays one-hot")
+    floor: float = Field(0.1, ge=-1, le=1, description="a row whose largest similarity is lower stays one-hot")
 
 
 _SHAPES = frozenset(("neighbour_mass", "effective_neighbours", "top_k", "floor"))
@@ -67,10 +67,6 @@ class TargetsRequest(TargetParameters):
         if self.form == "paper-literal" and (given := sorted(_SHAPES & self.model_fields_set)):
             raise ValueError(f"{', '.join(given)}: no part of paper-literal, which is softmax(S/τ); leave it out")
         return self
-
-    def parameters(self) -> TargetParameters:
-        """The part that shapes targets."""
-        return TargetParameters(**self.model_dump(include=set(TargetParameters.model_fields)))
 
 
 class RepresentationsRequest(Request):

@@ -296,7 +296,7 @@ def test_the_snapshots_that_it_stands_on_are_checked_and_named(tmp_path):
         path.write_bytes(content)
     (tmp_path / first).rename(tmp_path / "aside")
     for look in (SnapshotFolder(tmp_path).open, SnapshotFolder(tmp_path).verify):
-        with pytest.raises(BrokenArtefact, match=f"{last} stands on {first}, which is not held"):
+        with pytest.raises(BrokenArtefact, match=f"{last} builds on {first}, which is missing"):
             look(last)
 
 

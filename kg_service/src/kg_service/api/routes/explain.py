@@ -28,7 +28,7 @@ EXAMPLES: dict[str, Any] = {
     openapi_extra=accepts(ExplainRequest, EXAMPLES),
 )
 def explain_pair(wiring: WiringOf, body: JsonBody) -> Response:
-    """What brings the similarity of two images: concepts that both have, ancestors, concepts that occur together.
+    """Why two images are similar: shared concepts, ancestors, and concepts that occur together.
 
     The shares add up to the number that `POST /v1/targets` gives for the two with output `similarity`. Asks the snapshot alone.
     """

@@ -46,7 +46,7 @@ def put_images(wiring: WiringOf, body: JsonBody) -> Response:
     The same id with the same content is `unchanged`; with other content it is `rejected`, or with `on_conflict: "replace"`
     `replaced`.
 
-    Targets know them once the graph is published or appended (`POST /v1/snapshots`), which the service does by itself where
+    Targets include them once the graph is published or appended (`POST /v1/snapshots`), which the service does by itself where
     `KG_APPEND_EVERY_S` says so.
     """
     request = parse(ImagesRequest, body, lambda values: check_items(values, "items", wiring.settings.max_items))
@@ -79,7 +79,7 @@ def list_images(
     dependencies=asking_graph("read"),
 )
 def get_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
-    """One image with what its caption says."""
+    """One image, with the concepts of its caption."""
     node = wiring.store.image(check_image_id(image_id))
     if node is None:
         raise _unknown(image_id)
@@ -95,7 +95,7 @@ def get_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
 def delete_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     """Removes an image from the graph; snapshots that hold it stay as they are.
 
-    Sent again after an answer that was lost, it may say 404: then the image is gone.
+    A repeated request may answer 404: the image is already removed.
     """
     if not wiring.store.delete_image(check_image_id(image_id)):
         raise _unknown(image_id)

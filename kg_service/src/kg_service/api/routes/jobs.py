@@ -66,16 +66,18 @@ JobIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["
 async def ingest_file(
     request: Request,
     wiring: WiringOf,
-    on_conflict: Annotated[OnConflict, Query(description="what happens to an image stored with other content")] = "reject",
-    dataset: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows that name none")] = None,
-    split: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows that name none")] = None,
-    relink: Annotated[bool, Query(description="link all captions, of rows that bring CUIs too")] = False,
+    on_conflict: Annotated[
+        OnConflict, Query(description="what to do with an image that is stored with different content")
+    ] = "reject",
+    dataset: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows without one")] = None,
+    split: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows without one")] = None,
+    relink: Annotated[bool, Query(description="link every caption, even if its row has CUIs")] = False,
     column: Annotated[list[str] | None, Query(description="FIELD=COLUMN of a table, such as image_id=ID")] = None,
 ) -> Response:
-    """Keeps a file of captions on disk, answers, and ingests it behind: `GET` what Location names.
+    """Stores a file of captions, answers, and ingests it in the background; `Location` is the job.
 
     NDJSON (one item of `POST /v1/images` a line), CSV or TSV with a header; gzip by Content-Encoding. A table without header as
-    ROCO has it is `text/tab-separated-values; header=absent`. Bad rows are counted and named by line, and end nothing. A service
+    ROCO has it is `text/tab-separated-values; header=absent`. Bad rows are counted and named by line, and stop nothing. A service
     that is killed goes on by itself. The body that came last, sent again with the same options, is the same job until it is
     done, and goes on if it failed or was cancelled; otherwise it is a new job, whose rows are `unchanged` where they are stored.
     """

@@ -36,7 +36,7 @@ def list_neighbours(
 ) -> Response:
     """The k images of a snapshot with the largest similarity, equal ones by id, with the concepts that both have.
 
-    Fewer where fewer are similar at all (above 1e-6, which rounding may leave of 0).
+    Fewer if fewer are similar at all (above 1e-6; rounding may leave that much of 0).
 
     The similarities are those of `POST /v1/targets`, up to float32 rounding. Asks the snapshot alone.
     """

@@ -92,7 +92,7 @@ def _degraded(wiring: Wiring) -> str | None:
     dependencies=[Depends(require("read"))],
 )
 def info(request: Request, wiring: WiringOf) -> Response:
-    """Versions, limits, counts: what a client needs to fit in."""
+    """Versions, limits and counts, for clients."""
     settings = wiring.settings
     scheme, separator, _ = settings.store_url.partition("://")
     return answer(
@@ -111,7 +111,7 @@ def info(request: Request, wiring: WiringOf) -> Response:
 
 
 def _counts(request: Request, wiring: Wiring) -> dict[str, int]:
-    """Of the graph; empty while the store does not answer, which a client of targets need not care for."""
+    """Counts of the graph; empty while the store does not answer, since targets don't need it."""
     try:
         with request.app.state.graph_places.take():
             return asdict(wiring.store.counts())

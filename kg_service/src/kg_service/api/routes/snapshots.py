@@ -131,7 +131,7 @@ def _room_on_disk() -> Iterator[None]:
         yield
     except OSError as error:
         raise Unavailable(
-            f"the snapshot can't be written: {error.strerror or error}", hint="make room in the data folder"
+            f"the snapshot can't be written: {error.strerror or error}", hint="free disk space in the data folder"
         ) from error
 
 
