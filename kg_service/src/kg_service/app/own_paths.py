@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from nbclip.errors import InvalidInput
 
 from kg_service.config import Settings
 from kg_service.linking.linkers import linker_settings, paths_of
@@ -21,9 +23,17 @@ def without_own_paths(text: str, settings: Settings) -> str:
 def _folders(settings: Settings) -> set[Path]:
     scheme, separator, rest = settings.store_url.partition("://")
     store = Path(rest if separator else scheme).expanduser()
-    files = [store, settings.vocabulary_folder, settings.keys_path, *paths_of(linker_settings(settings)).values()]
+    files = [store, settings.vocabulary_folder, settings.keys_path, *_linker_files(settings)]
     named = [settings.data, Path.home(), *(file.parent for file in files)]
     return {folder for each in named for folder in _forms(each) if len(folder.parts) > 1}
+
+
+def _linker_files(settings: Settings) -> Iterable[Path]:
+    """None where the settings of the linker are the fault that is told."""
+    try:
+        return paths_of(linker_settings(settings)).values()
+    except InvalidInput:
+        return ()
 
 
 def _forms(path: Path) -> Iterator[Path]:

@@ -15,7 +15,6 @@ from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings
 from kg_service.linking.model import Linker
 from kg_service.linking.semantic_groups import groups_of
-from kg_service.linking.settings import LinkerSettings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 
@@ -58,14 +57,14 @@ class Wiring:
         """The linker over the vocabulary."""
         with self._lock:
             if self._linker is None:
-                self._linker = _present(self._build_linker, linker_settings(self.settings))
+                self._linker = _present(self._build_linker, self.settings)
             return self._linker
 
-    def _build_linker(self, settings: LinkerSettings) -> Linker:
+    def _build_linker(self, settings: Settings) -> Linker:
         # A second of libraries that targets need not wait for.
         from kg_service.linking.builder import build_linker
 
-        return build_linker(self.settings.linker, self.vocabulary, settings)
+        return build_linker(settings.linker, self.vocabulary, linker_settings(settings))
 
     def checks(self) -> dict[str, Callable[[], object]]:
         """Of each part one that raises where it can't be used; that of the store asks it something."""
