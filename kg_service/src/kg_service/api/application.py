@@ -30,6 +30,7 @@ from kg_service.api.routes.neo4j_browser import neo4j_browser
 from kg_service.api.serving import metrics
 from kg_service.api.serving.limits import Gate, Places
 from kg_service.api.serving.request_log import RequestLog
+from kg_service.api.work_route import Shortcut
 from kg_service.app.upkeep import Upkeep
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/neo4j-browser", neo4j_browser())
     handle_errors(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]
+    app.add_middleware(Shortcut, routes=(*targets.router.routes, *representations.router.routes), prefixes=("", "/v1"))
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(RequestLog, metrics=app.state.metrics, settings=settings)
     return app

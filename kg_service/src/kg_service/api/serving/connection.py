@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import structlog
@@ -28,10 +27,7 @@ class PartsResponse(Response):
 
     Attributes:
         length: bytes of the body.
-        held: left when the client has taken the answer, or is gone.
     """
-
-    held: ExitStack | None = None
 
     def __init__(self, parts: Sequence[Part], media_type: str, headers: Mapping[str, str]) -> None:
         self.length = sum(len(part) for part in parts)
@@ -40,10 +36,6 @@ class PartsResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
-        with self.held or nullcontext():
-            await self._send(send)
-
-    async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for number, part in enumerate(self._parts, 1):
             await send({"type": "http.response.body", "body": part, "more_body": number < len(self._parts)})
