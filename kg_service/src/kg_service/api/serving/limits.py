@@ -46,7 +46,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        check_host(headers.get("host", ""), self._settings.trusted_hosts)
+        hosts = headers.getlist("host")
+        check_host(hosts[0] if len(hosts) == 1 else "", self._settings.trusted_hosts)
         bounds = self._bulk if scope["method"] == "POST" and scope["path"].endswith(BULK) else self._usual
         check_body_bytes(_declared_bytes(headers.get("content-length", "")), bounds.limit)
         with ExitStack() as held:
