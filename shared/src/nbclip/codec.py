@@ -20,6 +20,7 @@ from nbclip.schemas.targets import MatrixDtype
 
 MEDIA_TYPE = "application/vnd.safetensors"
 _KINDS = {"F32": np.float32, "F16": np.float16, "U8": np.uint8, "I32": np.int32, "I64": np.int64}
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
 _DTYPES: dict[MatrixDtype, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
@@ -107,7 +108,7 @@ def _parts(tensors: Mapping[str, tuple[npt.NDArray[Any], str]], metadata: Mappin
     for name, (array, code) in tensors.items():
         start, end = end, end + array.nbytes
         header[name] = {"dtype": code, "shape": array.shape, "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = _as_json(header).encode()
     text += b" " * (-len(text) % 8)
     # An empty array's memory can't be looked at as bytes.
     bodies = [array.data.cast("B") for array, _ in tensors.values() if array.size]

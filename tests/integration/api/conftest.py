@@ -19,6 +19,8 @@ from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip.schemas.images import ImageItem
 from starlette.testclient import TestClient
+from support.service import Service
+from support.tcp import free_port
 
 RRF = Path(__file__).parents[3] / "examples" / "vocabulary"
 CAPTIONS = {
@@ -91,6 +93,19 @@ def reader(published, vocabulary_folder):
     app = create_app(load_settings(data=published, vocabulary=vocabulary_folder))
     with TestClient(app, base_url="http://localhost") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def over_tcp(published, vocabulary_folder):
+    """Starts the service as a process that listens on a port, with these settings; for tests that store nothing."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings):
+            named = {f"KG_{name.upper()}": str(value) for name, value in settings.items()}
+            running = Service(published, {"KG_VOCABULARY": str(vocabulary_folder), **named}, port=free_port())
+            return stack.enter_context(contextlib.closing(running))
+
+        yield start
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[3]
 PACKAGES = {"shared": "nbclip", "kg_service": "kg_service", "trainer": "nbclip_trainer"}
 PRIVATE = {
-    "kg_service/api/serving": {"h11", "uvicorn"},
+    "kg_service/api/serving": {"uvicorn"},
     "kg_service/linking/scispacy/knowledge": {"scikit-learn"},
 }
 """Where attributes that begin with `_` are taken from what others made, and whose they are."""

@@ -33,6 +33,7 @@ from kg_service.api.routes.neo4j_browser import neo4j_browser
 from kg_service.api.serving import metrics
 from kg_service.api.serving.limits import Gate, Places
 from kg_service.api.serving.request_log import RequestLog
+from kg_service.api.work_route import Shortcut
 from kg_service.app.sweep import sweep
 from kg_service.app.upkeep import Upkeep
 from kg_service.app.wiring import Wiring
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     _include_routes(app)
     handle_errors(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]
+    app.add_middleware(Shortcut, routes=(*targets.router.routes, *representations.router.routes), prefixes=(f"/{API}", ""))
     app.add_middleware(HeadAsGet)
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(RequestLog, metrics=app.state.metrics, settings=settings)

@@ -20,8 +20,8 @@ from nbclip.errors import InvalidInput, NBClipError
 from threadpoolctl import threadpool_limits
 
 from kg_service.api.application import create_app
-from kg_service.api.serving.connection import Protocol
 from kg_service.api.serving.connection_limits import connection_limits
+from kg_service.api.serving.protocol import Protocol
 from kg_service.app.keys import refuse_open_bind
 from kg_service.app.settings import check_settings, unknown_variables
 from kg_service.config import Settings
@@ -128,7 +128,6 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         **place,
-        # On h11 and not httptools: it alone bounds the size of a request's headers.
         http=functools.partial(Protocol, limits=connection_limits(settings)),  # type: ignore[arg-type]
         ws="none",
         log_config=None,

@@ -1,12 +1,12 @@
-"""Routes that a training step waits for: key, body, work place, answer, and nothing that the framework looks up on the way.
+"""Routes that a training step waits for: key, body, work place, answer, and nothing that a framework looks up on the way.
 
-FastAPI solves a tree of dependencies for each request, which takes longer than the similarities of a small batch. A route of this
-class is in the schema like any other, and its endpoint gets what it needs from here.
+FastAPI finds the route, enters its stacks and solves its dependencies anew for each request, which takes longer than the
+similarities of a small batch. A route of this class is in the schema as any other, and `Shortcut` goes to it past all that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,10 +14,12 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kg_service.api.auth import require
 from kg_service.api.body import json_body
+from kg_service.api.paths import path_in_app
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.app.wiring import Wiring
 from kg_service.snapshot import Snapshot, SnapshotFolder
@@ -31,16 +33,71 @@ class WorkRequest(Request):
         held: what is entered here is left when the client has taken the answer, or is gone.
     """
 
-    def __init__(self, scope: Scope, content: bytes, held: ExitStack) -> None:
-        super().__init__(scope)
-        self.content = content
-        self.held = held
+    content: bytes
+    held: ExitStack
 
     @property
     def wiring(self) -> Wiring:
         """What the service stands on."""
         wiring: Wiring = self.app.state.wiring
         return wiring
+
+
+class WorkRoute(APIRoute):
+    """A route whose endpoint is `async (WorkRequest) -> PartsResponse`, and whose only dependencies are `require`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._keys = [each.dependency for each in self.dependencies if isinstance(each.dependency, require)]
+        if len(self._keys) < len(self.dependencies):
+            raise TypeError(f"{self.path} asks for more than a key, which a WorkRoute does not solve")
+
+    async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers: first the key, then the body, then a work place, held until the client has taken the answer."""
+        request = WorkRequest(scope, receive)
+        for key in self._keys:
+            await key(request)
+        request.content = await json_body(request)
+        with ExitStack() as request.held:
+            request.held.enter_context(request.app.state.places.take())
+            response: PartsResponse = await self.endpoint(request)
+            await response(scope, receive, send)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The same for FastAPI, which sends what a route returns."""
+
+        async def later(_: Request) -> Response:
+            return _Later(self.work)
+
+        return later
+
+
+class _Later(Response):
+    """All that there is to do, done when the answer is asked for."""
+
+    def __init__(self, work: ASGIApp) -> None:
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._work(scope, receive, send)
+
+
+class Shortcut:
+    """ASGI middleware: hands what is sent to a WorkRoute's path straight to it."""
+
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute], prefixes: Sequence[str]) -> None:
+        self._app = app
+        works = [route for route in routes if isinstance(route, WorkRoute) and route.methods == {"POST"}]
+        self._works = {f"{prefix}{route.path}": route for route in works for prefix in prefixes}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the route, or as the application."""
+        route = self._works.get(path_in_app(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if route is None:
+            await self._app(scope, receive, send)
+        else:
+            scope["route"] = route
+            await route.work(scope, receive, send)
 
 
 async def with_snapshot(
@@ -52,30 +109,3 @@ async def with_snapshot(
     """
     opened = snapshots.opened(wanted) if small else None
     return work(opened) if opened else await run_in_threadpool(lambda: work(snapshots.open(wanted)))
-
-
-class WorkRoute(APIRoute):
-    """A route whose endpoint is `async (WorkRequest) -> PartsResponse`, and whose only dependencies are `require`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers: first the key, then the body, then a work place, held until the client has taken the answer."""
-        keys, work = _keys(self), self.endpoint
-
-        async def answer(request: Request) -> Response:
-            for key in keys:
-                await key(request)
-            content = await json_body(request)
-            with ExitStack() as held:
-                held.enter_context(request.app.state.places.take())
-                response: PartsResponse = await work(WorkRequest(request.scope, content, held))
-                response.held = held.pop_all()
-            return response
-
-        return answer
-
-
-def _keys(route: APIRoute) -> Sequence[require]:
-    keys = [each.dependency for each in route.dependencies]
-    if not all(isinstance(key, require) for key in keys):
-        raise TypeError(f"{route.path} asks for more than a key, which a WorkRoute does not solve")
-    return [key for key in keys if isinstance(key, require)]

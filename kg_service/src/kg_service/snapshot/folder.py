@@ -31,6 +31,7 @@ class SnapshotFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._damage = Damage(path)
+        self._pointer: tuple[tuple[int, int, int], str] | None = None
         self._open = OpenOnce(self._open_checked, most=4)
         self._open_base = OpenOnce(self._base, most=8)
         self.segment = OpenOnce(self._segment, most=32)
@@ -55,7 +56,15 @@ class SnapshotFolder:
     def published_last(self) -> str | None:
         """The id that the last publication, append or compaction wrote down, whole or damaged; None before the first."""
         pointer = self.path / CURRENT
-        return pointer.read_text().strip() if pointer.exists() else None
+        try:
+            status = pointer.stat()
+        except FileNotFoundError:
+            return None
+        # Each request asks, and the pointer is another file whenever it names another snapshot.
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if self._pointer is None or self._pointer[0] != stamp:
+            self._pointer = stamp, pointer.read_text().strip()
+        return self._pointer[1]
 
     def open(self, wanted: str | None = None) -> Snapshot:
         """The snapshot of this id, or the current one: what was published last or, where that is damaged, the newest whole one

@@ -38,6 +38,8 @@ class Gate:
         self._app = app
         self._settings = settings
         self._bodies = Places(settings.max_concurrent * settings.max_body_bytes, "large bodies")
+        self._usual = Bounds(settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s)
+        self._bulk = Bounds(settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s, in_memory=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes what is within the limits."""
@@ -45,8 +47,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        check_host(headers.get("host", ""), self._settings.trusted_hosts)
-        bounds = _body_bounds(scope, self._settings)
+        hosts = headers.getlist("host")
+        check_host(hosts[0] if len(hosts) == 1 else "", self._settings.trusted_hosts)
+        bounds = self._bulk if scope["method"] == "POST" and path_in_app(scope) in BULK else self._usual
         check_body_bytes(_declared_bytes(headers.get("content-length", "")), bounds.limit)
         with ExitStack() as held:
             hold = partial(_hold, held, self._bodies) if bounds.in_memory else None
@@ -68,12 +71,6 @@ class Bounds:
     timeout_s: float
     pause_s: float
     in_memory: bool = True
-
-
-def _body_bounds(scope: Scope, settings: Settings) -> Bounds:
-    if scope["method"] == "POST" and path_in_app(scope) in BULK:
-        return Bounds(settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s, in_memory=False)
-    return Bounds(settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s)
 
 
 def _hold(held: ExitStack, bodies: Places, count: int) -> None:

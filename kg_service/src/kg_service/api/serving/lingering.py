@@ -21,6 +21,9 @@ class LingeringTransport:
         transport: of the connection.
         loop: the event loop.
         still_sends: whether the client may send more of what is no longer read; if not, `close` is the transport's own.
+
+    Attributes:
+        sent: bytes that were handed over to be sent.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, still_sends: Callable[[], bool]) -> None:
@@ -29,9 +32,16 @@ class LingeringTransport:
         self._still_sends = still_sends
         self._end: asyncio.TimerHandle | None = None
         self._dropped = 0
+        self.sent = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """As the transport's; nothing once it is closing."""
+        if not self.is_closing():
+            self.sent += len(data)
+            self._transport.write(data)
 
     @property
     def lingers(self) -> bool:

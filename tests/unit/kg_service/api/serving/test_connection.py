@@ -2,8 +2,9 @@ import asyncio
 
 import numpy as np
 import pytest
-from kg_service.api.serving.connection import PartsResponse, Protocol, until_taken
+from kg_service.api.serving.connection import PartsResponse, until_taken
 from kg_service.api.serving.connection_limits import connection_limits
+from kg_service.api.serving.protocol import Protocol
 from kg_service.config import Settings
 from starlette.responses import Response
 from uvicorn import Config
@@ -164,7 +165,7 @@ def test_a_large_answer_is_watched_from_when_it_waits(connect):
     made, transport, loop = connect(Response(b""), Settings(send_timeout_s=LATER))
     transport.waiting = 0
     loop.pass_time(LATER)
-    made.conn.sent += 1 << 20
+    made._lingering.sent += 1 << 20
     transport.waiting = 1 << 20
     made.pause_writing()
     loop.pass_time(LATER)

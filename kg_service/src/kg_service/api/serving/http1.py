@@ -1,0 +1,169 @@
+"""HTTP/1.1 as it comes: uvicorn's protocol on httptools, with bounded heads, without upgrades, and refusals that are problems.
+
+httptools (llhttp) is strict on framing: what has two lengths, a length and chunks, or a stray line end is no request.
+"""
+
+from __future__ import annotations
+
+import uuid
+from http import HTTPStatus
+from typing import Any, Literal
+
+import httptools
+from nbclip.errors import InvalidInput, LimitExceeded, NBClipError
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from kg_service.api.problems import problem
+from kg_service.config import Settings
+
+HEAD_BYTES = 64 << 10
+"""That a request's line and headers may have, or its trailers."""
+_PIPELINED_AT_MOST = 16
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class Malformed(InvalidInput):
+    """400: what came is no request by HTTP/1.1."""
+
+    code, title, status = "malformed-request", "No request by HTTP/1.1", 400
+
+
+class HeadTooLarge(LimitExceeded):
+    """431: the request's line and headers have more bytes than are read."""
+
+    code, title, status = "head-too-large", "Request line and headers too large", 431
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's, for one connection.
+
+    Attributes:
+        settings: of the service.
+        within: the part of a request that is being read; empty between two requests.
+        refused: why what came is no request, once something such came.
+    """
+
+    def __init__(self, *arguments: Any, settings: Settings, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.settings = settings
+        self.within: Literal["", "head", "body"] = ""
+        self.refused: NBClipError | None = None
+        self._head_bytes = self._barren_bytes = 0
+        self._keeps_alive = True
+        self._upgrades = self._reads_on = self._came_on = False
+
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's; bytes that go on without an end of head or trailers are refused before there is one."""
+        self._unset_keepalive_if_required()
+        self._came_on = False
+        try:
+            self._feed(data)
+            self._barren_bytes = 0 if self._came_on else self._barren_bytes + len(data)
+            if self.within and self._barren_bytes > HEAD_BYTES:
+                raise self._too_large()
+        except (httptools.HttpParserError, HeadTooLarge):
+            self.send_400_response("no request by HTTP/1.1 came")
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_on(data[upgrade.args[0] :])
+
+    def _read_on(self, data: bytes) -> None:
+        """Reads a request that would switch to another protocol to its end: a server may ignore that (RFC 9110, 7.8), and must
+        not ignore the body that some clients send with it. The parser does, so another one begins at the body."""
+        framing = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] in _FRAMING)
+        self.parser = httptools.HttpRequestParser(self)
+        self._reads_on = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+        self._reads_on = False
+        self._feed(data)
+
+    def on_message_begin(self) -> None:
+        """As uvicorn's."""
+        if not self._reads_on:
+            super().on_message_begin()
+            self.within, self._head_bytes, self._came_on = "head", 0, True
+
+    def on_url(self, url: bytes) -> None:
+        """As uvicorn's; raises HeadTooLarge."""
+        if not self._reads_on:
+            super().on_url(url)
+            self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As uvicorn's, without trailers; raises HeadTooLarge, or Malformed for a coding that is not undone."""
+        if self.within == "head" and not self._reads_on:
+            super().on_header(name, value)
+            self._count(len(name) + len(value))
+            if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                self.refused = Malformed(f"Transfer-Encoding {value!r:.80}", hint="send chunked, or with Content-Length")
+                raise self.refused
+
+    def _count(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > HEAD_BYTES:
+            raise self._too_large()
+
+    def _too_large(self) -> NBClipError:
+        self.refused = HeadTooLarge("the request's line and headers are too long", hint=f"{HEAD_BYTES} bytes are read")
+        return self.refused
+
+    def on_headers_complete(self) -> None:
+        """As uvicorn's; an answer that does not wait for the whole body is the connection's last."""
+        if not self._reads_on:
+            self.within, self._came_on = "body", True
+            self._upgrades = self.parser.should_upgrade()
+            super().on_headers_complete()
+            self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+            if len(self.pipeline) > _PIPELINED_AT_MOST:
+                self.refused = Malformed("too many requests at once", hint="wait for answers")
+                raise self.refused
+
+    def on_body(self, body: bytes) -> None:
+        """As uvicorn's."""
+        super().on_body(body)
+        self._came_on = True
+
+    def on_message_complete(self) -> None:
+        """As uvicorn's; after an answer that has not begun yet the connection goes on."""
+        if self._upgrades:
+            self._upgrades = False
+            return
+        super().on_message_complete()
+        self.within, self._came_on = "", True
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = self._keeps_alive
+
+    def shutdown(self) -> None:
+        """As uvicorn's."""
+        super().shutdown()
+        self._keeps_alive = False
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn's, with a problem; where an answer has begun, or others are waited for, it ends the connection alone."""
+        self.logger.warning(msg)
+        self.refused = self.refused or Malformed(
+            "what came is no request by HTTP/1.1", hint="is a proxy in between, or is TLS spoken to a plain port?"
+        )
+        if not self.is_idle():
+            if self.cycle.response_started or self.pipeline:
+                self.transport.abort()
+                return
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(_as_last_answer(self.refused, self.settings))
+        self.transport.close()
+
+
+def _as_last_answer(error: NBClipError, settings: Settings) -> bytes:
+    """The problem as HTTP/1.1."""
+    response = problem(error, uuid.uuid4().hex, settings)
+    line = b"HTTP/1.1 %d %s\r\n" % (error.status, HTTPStatus(error.status).phrase.encode())
+    headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+    return line + headers + b"connection: close\r\n\r\n" + bytes(response.body)
