@@ -24,7 +24,6 @@ def damaged(data):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/readyz", 200),
         ("GET", "/readyz?for=targets", 503),
         ("POST", "/targets", 500),
         ("GET", "/snapshots/{}/embeddings", 500),
@@ -37,7 +36,7 @@ def test_a_damaged_file_is_named_from_the_data_folder_on_and_in_full_in_the_log(
     capsys.readouterr()
     answer = client.request(method, path.format(damaged.name), json={"image_ids": ["effusion"]} if method == "POST" else None)
     assert answer.status_code == status
-    assert f"snapshots/{damaged.name}/{DAMAGED} is not the file" in answer.text
+    assert f"snapshots/{damaged.name}/{DAMAGED} " in answer.text
     assert str(data) not in answer.text
     assert str(damaged / DAMAGED) in capsys.readouterr().out
 
