@@ -57,7 +57,7 @@ def test_a_part_that_fails_keeps_no_other_from_its_work(upkeep, tmp_path, monkey
     seen = threading.Event()
     monkeypatch.setattr(upkeep._snapshots, "current", seen.set)
     (tmp_path / "jobs").mkdir()
-    monkeypatch.setattr("kg_service.app.upkeep.has_work", lambda jobs: (jobs / "none").stat())
+    monkeypatch.setattr("kg_service.app.upkeep.has_work", lambda jobs, kind: (jobs / "none").stat())
     upkeep.start()
     assert seen.wait(20)
     turned(upkeep)
@@ -67,7 +67,7 @@ def test_a_part_that_fails_keeps_no_other_from_its_work(upkeep, tmp_path, monkey
 def test_a_turn_that_does_not_end_is_said(upkeep, monkeypatch):
     begun, let_go = threading.Event(), threading.Event()
 
-    def hang(_):
+    def hang(*_):
         begun.set()
         let_go.wait(60)
 
