@@ -69,6 +69,7 @@ ROWS = (
             f"{_SERVICE}/app/test_keys.py",
             f"{_TRAINER}/runs/test_checkpoint.py",
             f"{_API}/test_jobs.py",
+            f"{_API}/test_publication_jobs.py",
             f"{_FAULTS}/test_commands_killed.py",
             "-k",
             "dying_at_any_write or killed_at_any_place or is_killed_leaves",

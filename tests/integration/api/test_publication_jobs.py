@@ -144,13 +144,14 @@ def test_kinds_do_not_wait_for_each_other(jobs):
     assert (pending(jobs, "publish"), len(all_jobs(jobs))) == ([], 2)
 
 
-def test_dying_at_any_write_leaves_no_order_or_a_whole_one(tmp_path):
+def test_dying_at_any_write_leaves_no_order_or_a_whole_one(tmp_path, record_property):
     found = []
     for call in deaths_of(lambda call: lambda: order_publication(tmp_path / str(call), ORDER)):
         found.append(len(pending(tmp_path / str(call), "publish")))
         assert order_publication(tmp_path / str(call), ORDER).order == ORDER
         assert len(all_jobs(tmp_path / str(call))) == 1
     assert set(found) == {0, 1}
+    record_property("deaths", len(found))
 
 
 def test_who_may_not_publish_may_not_cancel_a_publication(service, keys, data, problem):

@@ -1,7 +1,9 @@
 """A process that is killed while it keeps a bulk ingest, writes down how far it is, ends or removes it: all of it or nothing."""
 
 import pytest
-from kg_service.jobs.spool import Order, Progress, all_jobs, cancel, read_job, receiving
+from kg_service.jobs.model import IngestOrder, Progress
+from kg_service.jobs.receiving import receiving
+from kg_service.jobs.spool import all_jobs, cancel, read_job
 from kg_service.jobs.tidying import tidy
 from kg_service.storage.sweeping import sweep
 from support.deaths import deaths_of
@@ -10,7 +12,7 @@ BODY = b"image_id,caption\na,Pneumothorax.\n"
 
 
 def keep(jobs):
-    with receiving(jobs, Order(format="csv")) as spooled:
+    with receiving(jobs, IngestOrder(format="csv")) as spooled:
         spooled.write(BODY)
         return spooled.keep()
 

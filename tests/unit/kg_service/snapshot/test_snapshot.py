@@ -8,7 +8,7 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
 from kg_service.snapshot import SnapshotFolder, answer_targets, embeddings_parts
 from kg_service.snapshot.publication import publish
-from nbclip.errors import BrokenArtefact, Gone, InvalidId, InvalidInput, Unavailable, UnknownImages
+from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidId, InvalidInput, Unavailable, UnknownImages
 from nbclip.schemas.targets import TargetsRequest
 from support.small_graphs import GraphOnly
 
@@ -185,7 +185,7 @@ def test_an_empty_graph_is_not_published(tmp_path, five_images, field):
             five_images, attribute_indices=np.zeros(0, np.int32), attribute_indptr=np.zeros(6, np.int64)
         ),
     }[field]
-    with pytest.raises(InvalidInput):
+    with pytest.raises(Conflict):
         publish(GraphOnly(empty), tmp_path, vocabulary={})
     assert list(tmp_path.iterdir()) == []
 
