@@ -105,7 +105,7 @@ class KnowledgeService:
         matrix = self.matrix(request.image_ids, columns, request.snapshot)
         if request.output == "targets":
             own = np.array([columns.index(image_id) for image_id in request.image_ids])
-            rows = build_targets(matrix.values, own, matrix.has_knowledge, request.parameters())
+            rows = build_targets(matrix.values, own, matrix.has_knowledge, request)
             matrix = replace(matrix, output="targets", values=rows)
         return self.send(handler, 200, {"content-type": codec.MEDIA_TYPE}, codec.encode(matrix, request.dtype))
 
