@@ -198,4 +198,4 @@ def test_a_service_that_is_killed_at_work_publishes_after_its_start(data, vocabu
         assert service.client.get("/readyz?for=targets").status_code == 200
     code, said, _, _ = run("snapshot", "verify", "--data", data, settings=settings)
     assert (code, said.count("whole")) == (0, 2)
-    assert {path.name for path in (data / "snapshots").iterdir()} == {"CURRENT", first, done["snapshot"]}
+    assert {path.name for path in (data / "snapshots").iterdir()} == {".lock", "CURRENT", first, done["snapshot"]}

@@ -188,7 +188,7 @@ def test_one_that_nothing_needs_is_deleted(service, data, problem):
     assert held(client) == [anew]
     problem(client.delete(f"/v1/snapshots/{base}"), 410, "gone")
     problem(client.delete("/v1/snapshots/latest"), 422, "invalid-id")
-    assert sorted(path.name for path in (data / "snapshots").iterdir()) == sorted(["CURRENT", anew])
+    assert sorted(path.name for path in (data / "snapshots").iterdir()) == sorted([".lock", "CURRENT", anew])
 
 
 def test_a_damaged_snapshot_is_not_served(service, data, problem):
