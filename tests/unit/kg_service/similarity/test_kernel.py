@@ -62,14 +62,6 @@ def test_one_row_against_all_images_is_a_row_of_the_matrix(batch):
         assert values[row] == 1
 
 
-@settings(max_examples=50, deadline=None)
-@given(batches())
-def test_knowledge_is_a_vector_that_is_held(batch):
-    vectors, _, columns = batch
-    whole = np.hstack((vectors.sparse.toarray(), vectors.dense))
-    assert has_knowledge(vectors, columns).tolist() == [column >= 0 and bool(whole[column].any()) for column in columns]
-
-
 @settings(max_examples=150, deadline=None)
 @given(batches(), st.data())
 def test_a_tail_changes_no_bit(batch, data):
