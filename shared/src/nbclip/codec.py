@@ -7,7 +7,8 @@ A body holds the matrix under the name of its output (`targets` or `similarity`,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -20,6 +21,10 @@ from nbclip.schemas.targets import MatrixDtype
 
 MEDIA_TYPE = "application/vnd.safetensors"
 _KINDS = {"F32": np.float32, "F16": np.float16, "U8": np.uint8, "I32": np.int32, "I64": np.int64}
+Bytes = npt.NDArray[np.uint8]
+Layout = Mapping[str, tuple[npt.DTypeLike, tuple[int, ...]]]
+"""Dtype and shape of each array of a file, by name."""
+_ALIGNED = 64
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
 _DTYPES: dict[MatrixDtype, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
@@ -34,6 +39,7 @@ class TargetMatrix:
         has_knowledge: bool, [C], False where the image has no usable CUI.
         unknown: bool, [C], True where the snapshot does not hold the image.
         metadata: snapshot, knowledge, representation, parameters (JSON).
+        body: what `encode` gives for the dtype of `values`, where the arrays are views of it; None where they are not.
     """
 
     output: Literal["targets", "similarity"]
@@ -41,6 +47,28 @@ class TargetMatrix:
     has_knowledge: npt.NDArray[np.bool_]
     unknown: npt.NDArray[np.bool_]
     metadata: dict[str, str]
+    body: memoryview | None = None
+
+
+def blank_matrix(
+    output: Literal["targets", "similarity"],
+    shape: tuple[int, int],
+    dtype: Literal["float32", "float16"],
+    metadata: Mapping[str, str],
+    allocate: Callable[[int], Bytes],
+) -> TargetMatrix:
+    """A matrix to be filled in place, in the very bytes that are to be sent.
+
+    Args:
+        output: what it is to hold.
+        shape: rows and columns.
+        dtype: of `values`.
+        metadata: as that of a matrix.
+        allocate: gives so many bytes, uninitialised.
+    """
+    layout: Layout = {output: (dtype, shape), "has_knowledge": (np.bool_, shape[1:]), "unknown": (np.bool_, shape[1:])}
+    body, arrays = blank_body(layout, metadata, allocate)
+    return TargetMatrix(output, arrays[output], arrays["has_knowledge"], arrays["unknown"], dict(metadata), body)
 
 
 def encode(matrix: TargetMatrix, dtype: MatrixDtype = "float32") -> bytes:
@@ -50,6 +78,8 @@ def encode(matrix: TargetMatrix, dtype: MatrixDtype = "float32") -> bytes:
 
 def encode_parts(matrix: TargetMatrix, dtype: MatrixDtype = "float32") -> list[bytes | memoryview]:
     """What `encode` joins: `values` are not copied where they are of `dtype` already."""
+    if matrix.body is not None and matrix.values.dtype == dtype:
+        return [matrix.body]
     tensors = {
         matrix.output: (_rounded(matrix.values, dtype), _DTYPES[dtype]),
         "has_knowledge": (matrix.has_knowledge.astype(np.uint8), "U8"),
@@ -65,7 +95,7 @@ def write_tensors(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str
 
 def tensor_parts(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
     """What `write_tensors` joins: the header, and each array's own memory."""
-    return _parts({name: (np.ascontiguousarray(array), _code(array)) for name, array in tensors.items()}, metadata)
+    return _parts({name: (np.ascontiguousarray(array), _code(array.dtype)) for name, array in tensors.items()}, metadata)
 
 
 def decode(body: bytes) -> TargetMatrix:
@@ -101,22 +131,50 @@ def read_tensors(body: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, st
         raise InvalidInput(f"not a safetensors file: {error}", hint="is the URL that of a kg-service of this version?") from error
 
 
+def blank_body(
+    layout: Layout, metadata: Mapping[str, str], allocate: Callable[[int], Bytes]
+) -> tuple[memoryview, dict[str, npt.NDArray[Any]]]:
+    """A safetensors file whose header is written, and its arrays by name, to be filled in place; bool for uint8.
+
+    The first array lies at a multiple of 64 in memory, where vector registers load it at once.
+    """
+    kinds = {name: (np.dtype(kind), shape) for name, (kind, shape) in layout.items()}
+    sizes = {name: kind.itemsize * math.prod(shape) for name, (kind, shape) in kinds.items()}
+    header = _header({name: (_code(kind), shape, sizes[name]) for name, (kind, shape) in kinds.items()}, metadata)
+    memory = allocate(len(header) + sum(sizes.values()) + _ALIGNED)
+    at = -(memory.__array_interface__["data"][0] + len(header)) % _ALIGNED
+    body = memory[at : at + len(header) + sum(sizes.values())]
+    body[: len(header)] = np.frombuffer(header, np.uint8)
+    arrays, at = {}, len(header)
+    for name, (kind, shape) in kinds.items():
+        arrays[name] = body[at : at + sizes[name]].view(kind).reshape(shape)
+        at += sizes[name]
+    return body.data, arrays
+
+
 def _parts(tensors: Mapping[str, tuple[npt.NDArray[Any], str]], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
-    """The format's own layout: length, header, data. Its library orders metadata by chance, which changes the bytes."""
+    header = _header({name: (code, array.shape, array.nbytes) for name, (array, code) in tensors.items()}, metadata)
+    # An empty array's memory can't be looked at as bytes.
+    return [header, *(array.data.cast("B") for array, _ in tensors.values() if array.size)]
+
+
+def _header(tensors: Mapping[str, tuple[str, tuple[int, ...], int]], metadata: Mapping[str, str]) -> bytes:
+    """The format's own layout: length, header, data. Its library orders metadata by chance, which changes the bytes.
+
+    `tensors` are codes, shapes and bytes.
+    """
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     end = 0
-    for name, (array, code) in tensors.items():
-        start, end = end, end + array.nbytes
-        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": [start, end]}
+    for name, (code, shape, size) in tensors.items():
+        start, end = end, end + size
+        header[name] = {"dtype": code, "shape": shape, "data_offsets": [start, end]}
     text = _as_json(header).encode()
     text += b" " * (-len(text) % 8)
-    # An empty array's memory can't be looked at as bytes.
-    bodies = [array.data.cast("B") for array, _ in tensors.values() if array.size]
-    return [len(text).to_bytes(8, "little") + text, *bodies]
+    return len(text).to_bytes(8, "little") + text
 
 
-def _code(array: npt.NDArray[Any]) -> str:
-    return f"{array.dtype.kind.upper()}{8 * array.dtype.itemsize}"
+def _code(kind: np.dtype[Any]) -> str:
+    return "U8" if kind == np.bool_ else f"{kind.kind.upper()}{8 * kind.itemsize}"
 
 
 def _rounded(array: npt.NDArray[np.floating[Any]], dtype: MatrixDtype) -> npt.NDArray[Any]:

@@ -14,6 +14,7 @@ from nbclip.errors import InvalidId
 MAX_IMAGE_ID_BYTES = 512
 _CUI = re.compile(r"C[0-9]{7}")
 _CONTROL_OR_SURROGATE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_PRINTABLE_ASCII = bytes(range(32, 127))
 _SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,10 +37,11 @@ def check_image_id(value: str) -> str:
 def are_plain_image_ids(values: Sequence[Any]) -> bool:
     """Whether all are surely image ids, by one look at them together; False: each has to be looked at."""
     try:
-        # No printable character is a control character or a surrogate.
-        printable = "".join(values).isprintable()
+        text = "".join(values)
     except TypeError:
         return False
+    # No printable character is a control character or a surrogate.
+    printable = not text.encode().translate(None, _PRINTABLE_ASCII) if text.isascii() else text.isprintable()
     lengths = set(map(len, values))
     return printable and 0 not in lengths and max(lengths, default=0) <= MAX_IMAGE_ID_BYTES // 4
 

@@ -8,14 +8,14 @@ Shape legend: C images, A columns of the sparse part, d dense dimensions, P entr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from nbclip.codec import read_tensors, write_tensors
+from nbclip.codec import Bytes, Layout, blank_body, read_tensors, write_tensors
 from nbclip.errors import InvalidInput
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float16]
@@ -36,6 +36,7 @@ class VectorBatch:
         has_knowledge: bool, [C], False where the image has no vector.
         unknown: bool, [C], True where the snapshot does not hold the image.
         metadata: snapshot, knowledge, representation.
+        body: what `encode_vectors` gives for the dtype of the values, where the arrays are views of it; None where they are not.
     """
 
     indptr: npt.NDArray[np.int32]
@@ -46,9 +47,42 @@ class VectorBatch:
     has_knowledge: npt.NDArray[np.bool_]
     unknown: npt.NDArray[np.bool_]
     metadata: Mapping[str, str]
+    body: memoryview | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
+
+
+def blank_vectors(
+    images: int,
+    entries: int,
+    shape: tuple[int, int],
+    dtype: Literal["float32", "float16"],
+    metadata: Mapping[str, str],
+    allocate: Callable[[int], Bytes],
+) -> VectorBatch:
+    """A batch to be filled in place, in the very bytes that are to be sent.
+
+    Args:
+        images: C.
+        entries: P.
+        shape: A and d.
+        dtype: of the values.
+        metadata: as that of a batch.
+        allocate: gives so many bytes, uninitialised.
+    """
+    columns, dimensions = shape
+    layout: Layout = {
+        "sparse_indptr": (np.int32, (images + 1,)),
+        "sparse_indices": (np.int32, (entries,)),
+        "sparse_data": (dtype, (entries,)),
+        "dense": (dtype, (images, dimensions)),
+        "has_knowledge": (np.bool_, (images,)),
+        "unknown": (np.bool_, (images,)),
+    }
+    body, arrays = blank_body(layout, {**metadata, "columns": str(columns)}, allocate)
+    indptr, indices, data, dense, known_C, unknown_C = arrays.values()
+    return VectorBatch(indptr, indices, data, dense, columns, known_C, unknown_C, metadata, body)
 
 
 def take_vectors(
@@ -78,8 +112,10 @@ def take_vectors(
     return VectorBatch(new_indptr, *entries, dense_Cd, columns, has_knowledge_C, unknown_C, metadata)
 
 
-def encode_vectors(batch: VectorBatch, dtype: str = "float32") -> bytes:
+def encode_vectors(batch: VectorBatch, dtype: str = "float32") -> bytes | memoryview:
     """Serialises to safetensors with float32 or float16 values; equal batches give equal bytes."""
+    if batch.body is not None and batch.data.dtype == dtype:
+        return batch.body
     tensors = {
         "sparse_indptr": batch.indptr,
         "sparse_indices": batch.indices,

@@ -78,3 +78,17 @@ def test_the_librarys_own_reader_finds_tensors_as_they_were(kind, shape):
         "flipped": array.T.tolist(),
     }
     assert read["one"].dtype == kind
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("output", ["targets", "similarity"])
+def test_what_is_filled_in_place_is_the_body_that_is_encoded(output, dtype):
+    values = np.random.default_rng(0).random((3, 7)).astype(dtype)
+    flags = np.arange(7) % 2 == 0, np.arange(7) == 1
+    metadata = {"snapshot": "ü" * 5, "knowledge": "dk"}
+    blank = codec.blank_matrix(output, (3, 7), dtype, metadata, lambda count: np.full(count, 255, np.uint8))
+    blank.values[:], blank.has_knowledge[:], blank.unknown[:] = values, *flags
+    plain = TargetMatrix(output, values, *flags, metadata)
+    assert bytes(codec.encode_parts(blank, dtype)[0]) == codec.encode(plain, dtype)
+    assert blank.values.__array_interface__["data"][0] % 64 == 0
+    assert codec.encode(blank, "bfloat16") == codec.encode(plain, "bfloat16")

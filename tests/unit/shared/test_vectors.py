@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nbclip.errors import InvalidInput
-from nbclip.vectors import VectorBatch, decode_vectors, encode_vectors, take_vectors
+from nbclip.vectors import VectorBatch, blank_vectors, decode_vectors, encode_vectors, take_vectors
 from safetensors.numpy import load
 from scipy import sparse
 
@@ -61,3 +61,18 @@ def test_a_matrix_is_no_batch_of_vectors():
     body = encode_vectors(VectorBatch(whole_numbers, whole_numbers[:0], values, values[:, None], 0, flags, flags, {}))
     with pytest.raises(InvalidInput, match="columns"):
         decode_vectors(body.replace(b'"columns"', b'"colours"'))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_what_is_filled_in_place_is_the_body_that_is_encoded(dtype):
+    generator = np.random.default_rng(0)
+    exact = sparse.random(9, 30, 0.3, "csr", np.float32, 0)
+    known, unknown = generator.random(9) < 0.5, generator.random(9) < 0.5
+    arrays = exact.indptr, exact.indices, exact.data.astype(dtype), generator.random((9, 4)).astype(dtype)
+    plain = VectorBatch(*arrays, 30, known, unknown, {"snapshot": "s"})
+    blank = blank_vectors(9, exact.nnz, (30, 4), dtype, {"snapshot": "s"}, lambda count: np.full(count, 255, np.uint8))
+    for name in ("indptr", "indices", "data", "dense", "has_knowledge", "unknown"):
+        getattr(blank, name)[:] = getattr(plain, name)
+    assert bytes(encode_vectors(blank, dtype)) == encode_vectors(plain, dtype)
+    assert encode_vectors(blank, dtype) is blank.body
+    assert np.array_equal(decode_vectors(bytes(blank.body)).dense, plain.dense)

@@ -38,6 +38,11 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return leased.reshape(shape)
 
 
+def empty_bytes(count: int) -> npt.NDArray[np.uint8]:
+    """So many bytes, as `empty` gives them."""
+    return empty((count,), np.uint8)
+
+
 def _end_lease(free: list[bytearray], buffer: bytearray) -> None:
     if len(free) < _KEPT_EACH:
         free.append(buffer)

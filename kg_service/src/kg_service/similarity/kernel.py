@@ -19,22 +19,23 @@ from scipy.linalg.blas import ssyrk
 
 from kg_service.representations.model import ImageVectors, read_only
 from kg_service.similarity.buffers import empty
-
-Rows = npt.NDArray[np.int64]
-"""Rows of a snapshot; one below zero is an image that the snapshot does not hold, equal numbers are equal images."""
+from kg_service.similarity.rows import Rows, Table, arrays_of, take_rows
 
 _FREQUENT_SHARE = 0.15
 _TILE = 32
 _compiled = numba.njit(nogil=True, cache=True)
 
 
-def similarity(vectors: ImageVectors, rows_R: Rows, columns_C: Rows) -> npt.NDArray[np.float32]:
+def similarity(
+    vectors: ImageVectors, rows_R: Rows, columns_C: Rows, out_RC: npt.NDArray[np.floating[Any]] | None = None
+) -> npt.NDArray[np.float32]:
     """S: cosine of the image vectors, 0 where either has none, exactly 1 where row and column are the same image.
 
     Args:
         vectors: unit or zero vectors of N images.
         rows_R: which of them are the rows, [R]; below zero: none, such an image is similar to itself alone.
         columns_C: which of them are the columns, [C]; the same object as `rows_R` where they are the same.
+        out_RC: where S is put, float32, C order; None: into memory of its own.
 
     Returns:
         float32 in [-1, 1], [R, C]; symmetric to the bit where rows and columns are the same.
@@ -51,7 +52,7 @@ def similarity(vectors: ImageVectors, rows_R: Rows, columns_C: Rows) -> npt.NDAr
     dense_CF = _dense_part(dense, *csr, column_at_C, start_A, frequent)
     dense_RF = dense_CF if square else _dense_part(dense, *csr, row_at_R, start_A, frequent)
     # Of a square batch BLAS fills what is the upper half in C order, and the lower half is mirrored at the end.
-    sim_RC = empty((len(rows_R), len(columns_C)), np.float32)
+    sim_RC = empty((len(rows_R), len(columns_C)), np.float32) if out_RC is None else out_RC
     if square:
         ssyrk(1.0, dense_CF.T, beta=0.0, c=sim_RC.T, trans=1, lower=1, overwrite_c=1)
     else:
@@ -73,36 +74,16 @@ def similarity_to_all(vectors: ImageVectors, row: int) -> npt.NDArray[np.float32
     weight_A[indices[start:end]] = data[start:end]
     sim_N, first = np.empty(len(vectors), np.float32), 0
     for table in vectors.tables():
-        _multiply_all(*_arrays(table), weight_A, read_only(dense[at[0]]), sim_N[first : first + len(table)])
+        _multiply_all(*arrays_of(table), weight_A, read_only(dense[at[0]]), sim_N[first : first + len(table)])
         first += len(table)
     sim_N[row] = 1.0
     return sim_N
 
 
-def has_knowledge(vectors: ImageVectors, columns_C: Rows) -> npt.NDArray[np.bool_]:
-    """h: bool, [C], False where the image has no vector or the snapshot does not hold it."""
-    if vectors.tail is not None:
-        first, tail = vectors.tables()
-        later_C = columns_C >= len(first)
-        joined_C = np.empty(len(columns_C), np.bool_)
-        joined_C[~later_C] = has_knowledge(first, columns_C[~later_C])
-        joined_C[later_C] = has_knowledge(tail, columns_C[later_C] - len(first))
-        return joined_C
-    known_C = np.empty(len(columns_C), np.bool_)
-    _has_vector(*_arrays(vectors), read_only(columns_C), known_C)
-    return known_C
-
-
-def to_float16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
-    """Values in [-1, 1], rounded to nearest even, any shape: as numpy does it, several times as fast."""
-    bits = empty((values.size,), np.uint16)
-    flat = np.ascontiguousarray(values).reshape(-1)
-    _round_to_float16(read_only(flat), read_only(flat.view(np.uint32)), bits)
-    return bits.view(np.float16).reshape(values.shape)
-
-
-Table = tuple[Any, Any, Any, Any]
-"""indptr, indices and data of a CSR matrix, and the dense part beside it."""
+def fill_float16(values: npt.NDArray[np.float32], out: npt.NDArray[np.floating[Any]]) -> None:
+    """Values in [-1, 1], rounded to nearest even: as numpy does it, several times as fast. Both in C order, of one shape."""
+    flat = values.reshape(-1)
+    _round_to_float16(read_only(flat), read_only(flat.view(np.uint32)), out.reshape(-1).view(np.uint16))
 
 
 def batch_table(vectors: ImageVectors, *sides: Rows) -> tuple[Table, list[Rows]]:
@@ -112,67 +93,10 @@ def batch_table(vectors: ImageVectors, *sides: Rows) -> tuple[Table, list[Rows]]
     zero are not held: they stay so, or have no vector in the copy.
     """
     if vectors.tail is None:
-        return _arrays(vectors), list(sides)
+        return arrays_of(vectors), list(sides)
     starts = np.cumsum([0, *map(len, sides)])
     table = take_rows(vectors, sides[0] if len(sides) == 1 else np.concatenate(sides))
     return table, [np.arange(start, end) for start, end in pairwise(starts)]
-
-
-def take_rows(vectors: ImageVectors, rows_R: Rows) -> Table:
-    """The vectors of some rows, in order, as a table of their own; zero where a row is below zero."""
-    tables = vectors.tables()
-    # Where there is no tail no row is in it.
-    indptr, indices, data, dense = map(read_only, _gather(*_arrays(tables[0]), *_arrays(tables[-1]), read_only(rows_R)))
-    return indptr, indices, data, dense
-
-
-def _arrays(vectors: ImageVectors) -> Table:
-    exact = vectors.sparse
-    return read_only(exact.indptr), read_only(exact.indices), read_only(exact.data), read_only(vectors.dense)
-
-
-@_compiled
-def _has_vector(indptr, indices, data, dense_Nd, rows_C, known_C):  # type: ignore[no-untyped-def]
-    for c in range(len(rows_C)):
-        row = rows_C[c]
-        known = row >= 0 and indptr[row + 1] > indptr[row]
-        if row >= 0 and not known:
-            for k in range(dense_Nd.shape[1]):
-                known |= dense_Nd[row, k] != 0
-        known_C[c] = known
-
-
-@_compiled
-def _gather(indptr, indices, data, dense_Nd, tail_indptr, tail_indices, tail_data, tail_Td, rows_R):  # type: ignore[no-untyped-def]
-    """The vectors of some rows of two tables, the second's from N on, in order; zero where a row is below zero."""
-    images, width = dense_Nd.shape
-    new_indptr = np.zeros(len(rows_R) + 1, np.int32)
-    for r in range(len(rows_R)):
-        row = rows_R[r]
-        count = 0
-        if row >= images:
-            count = tail_indptr[row - images + 1] - tail_indptr[row - images]
-        elif row >= 0:
-            count = indptr[row + 1] - indptr[row]
-        new_indptr[r + 1] = new_indptr[r] + count
-    new_indices, new_data = np.empty(new_indptr[-1], np.int32), np.empty(new_indptr[-1], np.float32)
-    dense_Rd = np.zeros((len(rows_R), width), np.float32)
-    for r in range(len(rows_R)):
-        row, place = rows_R[r], new_indptr[r]
-        if row >= images:
-            row -= images
-            for at in range(tail_indptr[row], tail_indptr[row + 1]):
-                new_indices[place], new_data[place] = tail_indices[at], tail_data[at]
-                place += 1
-            for k in range(width):
-                dense_Rd[r, k] = tail_Td[row, k]
-        elif row >= 0:
-            for at in range(indptr[row], indptr[row + 1]):
-                new_indices[place], new_data[place] = indices[at], data[at]
-                place += 1
-            for k in range(width):
-                dense_Rd[r, k] = dense_Nd[row, k]
-    return new_indptr, new_indices, new_data, dense_Rd
 
 
 @_compiled

@@ -9,12 +9,14 @@ from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
-from nbclip.codec import TargetMatrix, tensor_parts
+from nbclip.codec import TargetMatrix, blank_matrix, tensor_parts
 from nbclip.errors import InvalidInput, UnknownImages
 from nbclip.schemas.targets import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
-from nbclip.vectors import VectorBatch
+from nbclip.vectors import VectorBatch, blank_vectors
 
-from kg_service.similarity.kernel import Rows, has_knowledge, similarity, take_rows, to_float16
+from kg_service.similarity.buffers import empty_bytes
+from kg_service.similarity.kernel import fill_float16, similarity
+from kg_service.similarity.rows import Rows, entries_of, fill_rows, has_knowledge
 from kg_service.similarity.target_rows import to_target_rows
 from kg_service.snapshot.opened import Snapshot
 from kg_service.snapshot.segment import join_vectors, joined_ids
@@ -37,23 +39,25 @@ def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
     """
     rows_R, columns_C = _rows(snapshot, request)
     vectors = snapshot.vectors(request.representation, request.knowledge)
-    values_RC = similarity(vectors, rows_R, columns_C)
-    has_knowledge_C = has_knowledge(vectors, columns_C)
+    matrix = _blank(snapshot, request, (len(rows_R), len(columns_C)))
+    matrix.has_knowledge[:], matrix.unknown[:] = has_knowledge(vectors, columns_C), columns_C < 0
+    values_RC = similarity(vectors, rows_R, columns_C, matrix.values if matrix.values.dtype == np.float32 else None)
     if request.output == "targets":
         own_R = _own_columns(request, rows_R, columns_C)
-        to_target_rows(values_RC, own_R, _caption_keys(snapshot, columns_C), has_knowledge_C, request)
-    return TargetMatrix(
-        output=request.output,
-        values=to_float16(values_RC) if request.dtype == "float16" else values_RC,
-        has_knowledge=has_knowledge_C,
-        unknown=columns_C < 0,
-        metadata={
-            "snapshot": snapshot.id,
-            "knowledge": request.knowledge,
-            "representation": request.representation,
-            "parameters": request.model_dump_json(include=_PARAMETERS),
-        },
-    )
+        to_target_rows(values_RC, own_R, _caption_keys(snapshot, columns_C), matrix.has_knowledge, request)
+    if matrix.values.dtype == np.float16:
+        fill_float16(values_RC, matrix.values)
+    return matrix
+
+
+def _blank(snapshot: Snapshot, request: TargetsRequest, shape: tuple[int, int]) -> TargetMatrix:
+    """A matrix to be filled; of float32 for bfloat16, which numpy lacks."""
+    metadata = _metadata(snapshot, request) | {"parameters": request.model_dump_json(include=_PARAMETERS)}
+    return blank_matrix(request.output, shape, "float16" if request.dtype == "float16" else "float32", metadata, empty_bytes)
+
+
+def _metadata(snapshot: Snapshot, request: TargetsRequest | RepresentationsRequest) -> dict[str, str]:
+    return {"snapshot": snapshot.id, "knowledge": request.knowledge, "representation": request.representation}
 
 
 def answer_representations(snapshot: Snapshot, request: RepresentationsRequest) -> VectorBatch:
@@ -68,9 +72,18 @@ def answer_representations(snapshot: Snapshot, request: RepresentationsRequest) 
         unknown = {request.image_ids[at] for at in np.flatnonzero(rows_C < 0).tolist()}
         raise unknown_images(unknown, _OR_FLAG)
     vectors = snapshot.vectors(request.representation, request.knowledge)
-    metadata = {"snapshot": snapshot.id, "knowledge": request.knowledge, "representation": request.representation}
-    columns = vectors.sparse.shape[1]
-    return VectorBatch(*take_rows(vectors, rows_C), columns, has_knowledge(vectors, rows_C), rows_C < 0, metadata)
+    shape = vectors.sparse.shape[1], vectors.dense.shape[1]
+    entries, metadata = entries_of(vectors, rows_C), _metadata(snapshot, request)
+    batch = blank_vectors(len(rows_C), entries, shape, request.dtype, metadata, empty_bytes)
+    batch.has_knowledge[:], batch.unknown[:] = has_knowledge(vectors, rows_C), rows_C < 0
+    if request.dtype == "float32":
+        fill_rows(vectors, rows_C, batch.indptr, batch.indices, batch.data, batch.dense)
+    else:
+        data, dense = np.empty(entries, np.float32), np.empty((len(rows_C), shape[1]), np.float32)
+        fill_rows(vectors, rows_C, batch.indptr, batch.indices, data, dense)
+        fill_float16(data, batch.data)
+        fill_float16(dense, batch.dense)
+    return batch
 
 
 def embeddings_parts(snapshot: Snapshot, knowledge: Knowledge, representation: str) -> list[bytes | memoryview]:

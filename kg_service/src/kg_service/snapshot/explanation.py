@@ -19,7 +19,8 @@ from nbclip.schemas.explanations import CommonAncestor, Contribution, Contributi
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.representations.model import Contributions, Positions, other_version
-from kg_service.similarity.kernel import Rows, has_knowledge, similarity
+from kg_service.similarity.kernel import similarity
+from kg_service.similarity.rows import Rows, has_knowledge
 from kg_service.snapshot.ancestry import nearest_common_ancestors
 from kg_service.snapshot.answer import unknown_images
 from kg_service.snapshot.opened import Snapshot

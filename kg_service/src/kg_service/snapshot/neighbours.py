@@ -14,7 +14,8 @@ from nbclip.schemas.concepts import ConceptRef
 from nbclip.schemas.explanations import Neighbour, NeighboursResponse
 from nbclip.schemas.targets import Knowledge
 
-from kg_service.similarity.kernel import Rows, has_knowledge, similarity_to_all
+from kg_service.similarity.kernel import similarity_to_all
+from kg_service.similarity.rows import Rows, has_knowledge
 from kg_service.snapshot.explanation import NameOf
 from kg_service.snapshot.opened import Snapshot
 
