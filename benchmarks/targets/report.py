@@ -26,7 +26,7 @@ _MAIN = ("nCG@10", "nCG@50")
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedInterval:
     """A method's mean less the default's, with its 95 % interval."""
 
     difference: float
@@ -44,7 +44,7 @@ class Row:
     method: Method
     figures: Figures
     recovered: dict[str, tuple[float, float]]
-    against_default: dict[str, Comparison]
+    against_default: dict[str, PairedInterval]
 
 
 @dataclass(frozen=True, slots=True)

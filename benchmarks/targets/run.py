@@ -21,7 +21,7 @@ from halves import Trial, concept_groups, trial
 from measures import paired_interval
 from methods import ABLATIONS, DEFAULT, LEARNED, METHODS, ROBUST, Method
 from recovery import CLASSES, Recovery
-from report import Comparison, Report, Row, render, write_report
+from report import PairedInterval, Report, Row, render, write_report
 from trials import Figures, damaged, figures, graphs_of
 
 _SEEDS: dict[Part, tuple[int, ...]] = {"choose": (0, 1), "report": (100, 101)}
@@ -85,9 +85,9 @@ class _Recovered:
         return self.recovery.precision(method.embed, self.graph)
 
 
-def _compare(found: Figures, default: Figures, articles: npt.NDArray[np.int64]) -> dict[str, Comparison]:
+def _compare(found: Figures, default: Figures, articles: npt.NDArray[np.int64]) -> dict[str, PairedInterval]:
     return {
-        measure: Comparison(*paired_interval(values, default.by_image[measure], articles))
+        measure: PairedInterval(*paired_interval(values, default.by_image[measure], articles))
         for measure, values in found.by_image.items()
     }
 

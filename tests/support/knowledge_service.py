@@ -80,7 +80,7 @@ class KnowledgeService:
             return self.send(handler, *self.troubles.popleft())
         if self.key is not None and handler.headers.get("authorization") != f"Bearer {self.key}":
             return self.problem(handler, 401, "a valid key is needed")
-        path = handler.path if self.api is None else handler.path.removeprefix(f"/{self.api}")
+        path = handler.path if self.api is None else handler.path.removeprefix("/v1")
         match path:
             case "/info":
                 return self.send(handler, 200, {"content-type": "application/json"}, json.dumps(self.info()).encode())

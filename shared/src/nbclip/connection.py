@@ -14,10 +14,12 @@ import stamina
 from pydantic import BaseModel, ValidationError
 
 from nbclip import codec, errors
-from nbclip.errors import InvalidInput, NBClipError, ServiceAway
+from nbclip.errors import InvalidInput, NBClipError, NotFound, ServiceAway
 from nbclip.schemas.service import Problem
 
 KEY_VARIABLE = "NBCLIP_SERVICE_KEY"
+_VERSION = "/v1"
+"""What paths of this version begin with; those of 0.1.0 had no version."""
 _LONGEST_PAUSE = 30.0
 _PATIENCE_AT_START = 30.0
 _SECONDS_BETWEEN_WARNINGS = 10.0
@@ -40,10 +42,9 @@ Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class _Greeting(BaseModel):
-    """What decides how to go on, of the answer to `GET /info`. In 0.1.0 paths had no version, and `api` was missing."""
+    """What decides how to go on, of the answer to `GET /info`."""
 
     version: str
-    api: str | None = None
     snapshot: str | None
 
 
@@ -82,11 +83,19 @@ class Connection:
         self._retry = _patient_for(min(give_up_after, _PATIENCE_AT_START))
         with ExitStack() as undo:
             self._client = undo.enter_context(_client(url, key))
-            greeting = self.read(_Greeting, "/info")
+            greeting = self._greeted()
             undo.pop_all()
         self._version, self.current = greeting.version, greeting.snapshot
-        self._prefix = "/v1" if greeting.api == "v1" else ""
         self._retry = _patient_for(give_up_after)
+
+    def _greeted(self) -> _Greeting:
+        """What the service says of itself, by the paths of this version where it has them; 0.1.0 has the bare ones alone."""
+        self._prefix = _VERSION
+        try:
+            return self.read(_Greeting, "/info")
+        except NotFound:
+            self._prefix = ""
+            return self.read(_Greeting, "/info")
 
     @property
     def url(self) -> str:

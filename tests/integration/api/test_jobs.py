@@ -18,8 +18,8 @@ from kg_service.ingest.pipeline import ingest_file
 from kg_service.jobs import spool
 from kg_service.jobs.model import IngestOrder
 from kg_service.jobs.receiving import receiving
+from kg_service.jobs.retention import tidy
 from kg_service.jobs.spool import read_job
-from kg_service.jobs.tidying import tidy
 from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
 from kg_service.storage.locks import locked

@@ -63,12 +63,12 @@ def test_vectors_multiply_to_the_similarities(service, opened):
     np.testing.assert_allclose(product, client.targets(ids, output="similarity").values, atol=1e-6)
 
 
-@pytest.mark.parametrize(("api", "path"), [(None, "/targets"), ("v1", "/v1/targets"), ("v2", "/targets")])
+@pytest.mark.parametrize(("api", "path"), [(None, "/targets"), ("v1", "/v1/targets"), ("v2", "/v1/targets")])
 def test_paths_have_a_version_where_the_service_has_one_that_is_known(service, opened, api, path):
-    """A service of a later version still has the bare paths."""
+    """A service of a later version still has the paths of this one, and its bare paths are those of its newest."""
     service.api = api
     opened().targets(["a1"])
-    assert service.paths[0] == "/info"
+    assert service.paths[0] == "/v1/info"
     assert service.paths[-1] == path
 
 

@@ -11,13 +11,12 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.auth import Guard
-from kg_service.api.head import HeadAsGet
+from kg_service.api.head_requests import HeadAsGet
 from kg_service.api.openapi import schema_of
 from kg_service.api.paths import API, UnderPrefix
 from kg_service.api.problems import handle_errors
 from kg_service.api.routes import (
     concepts,
-    entrance,
     explain,
     images,
     jobs,
@@ -25,6 +24,7 @@ from kg_service.api.routes import (
     neighbours,
     page,
     representations,
+    root,
     service,
     snapshots,
     targets,
@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.cells = Places(2 * settings.max_cells, "matrix cells")
     app.state.publishing = Places(1, "publications")
     app.state.stopping = False
-    app.state.upkeep_failure = _no_failure
+    app.state.upkeep_failure = app.state.upkeep_trouble = _no_failure
     _include_routes(app)
     handle_errors(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]
@@ -91,7 +91,7 @@ def _include_routes(app: FastAPI) -> None:
         if room in (jobs, snapshots):
             app.include_router(room.former, include_in_schema=False)
         app.include_router(room.router, include_in_schema=False)
-    for router in (service.probes, metrics.router, page.router, entrance.router):
+    for router in (service.probes, metrics.router, page.router, root.router):
         app.include_router(router)
     app.mount("/neo4j-browser", neo4j_browser())
 
@@ -110,7 +110,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for name, error in (await run_in_threadpool(wiring.local_failures)).items():
         structlog.get_logger().warning("not ready", part=name, reason=str(error))
     upkeep = Upkeep(wiring.settings)
-    app.state.upkeep_failure = upkeep.failure
+    app.state.upkeep_failure, app.state.upkeep_trouble = upkeep.failure, upkeep.trouble
     upkeep.start()
     yield
     await run_in_threadpool(upkeep.close)

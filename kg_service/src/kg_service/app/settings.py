@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kg_service.config import PREFIX, Settings, Variable, own_variables, variables_of
 from kg_service.linking.linkers import LINKERS, linker_kind, linker_settings
-from kg_service.representations.chosen import representations_of
+from kg_service.representations.from_settings import representations_of
 from kg_service.representations.methods import METHODS, method_named
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -25,9 +25,10 @@ from kg_service.app.logging import configure_logging
 from kg_service.app.sweep import sweep
 from kg_service.app.wiring import open_graph
 from kg_service.config import Settings
+from kg_service.jobs.attempts import give_back_attempt
 from kg_service.jobs.model import PublishOrder
+from kg_service.jobs.retention import tidy
 from kg_service.jobs.spool import has_work, reasons_kept
-from kg_service.jobs.tidying import tidy
 from kg_service.linking.linkers import linker_settings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import open_vocabulary
@@ -39,6 +40,8 @@ _LOOKS_EVERY_S = 1.0
 _BEGINS_EVERY_S = 3.0
 """At most so often, should the graph store be away."""
 _TIDIES_EVERY_S = 3_600.0
+_JOBS = frozenset(("bulk ingest", "publication"))
+"""The parts of a turn that what was acknowledged waits for."""
 _LATE_S = 60.0
 """A turn takes milliseconds, a tidying of full folders seconds."""
 _NICENESS = 10
@@ -73,15 +76,24 @@ class Upkeep:
             self._thread.join()
         for process in (self._ingest, self._publish, self._append, self._compact):
             process.kill()
+        # A stop is no death that a publication is to blame for.
+        give_back_attempt(self._settings.jobs_folder, "publish")
 
     def failure(self) -> str | None:
-        """Why upkeep does not do its work, or None: it has ended, does not turn, or a part of its last turn failed."""
+        """Why jobs are not worked on, or None: upkeep has ended, does not turn, or could not begin one in its last turn."""
         late_s = time.monotonic() - self._turned_at
         if not self._thread.is_alive():
             return "its thread does not run"
         if late_s > _LATE_S:
             return f"no turn for {late_s:.0f} s"
-        return "; ".join(f"{part}: {reason}" for part, reason in sorted(self._failures.items())) or None
+        return self._failed(_JOBS)
+
+    def trouble(self) -> str | None:
+        """What else failed in the last turn, such as an append: it is tried again, and jobs are worked on."""
+        return self._failed(self._failures.keys() - _JOBS)
+
+    def _failed(self, parts: Collection[str]) -> str | None:
+        return "; ".join(f"{part}: {self._failures[part]}" for part in sorted(parts) if part in self._failures) or None
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOKS_EVERY_S):
@@ -140,21 +152,20 @@ class Upkeep:
             self._append.start()
 
     def _compact_if_due(self) -> None:
-        if self._settings.compact_after and self._compact.idle() and self._is_due():
+        """Compacts the current snapshot if a large share of its images was appended; looks at each once."""
+        if not (self._settings.compact_after and self._compact.idle()):
+            return
+        current = self._snapshots.current()
+        if current is None or current == self._seen:
+            return
+        manifest = self._snapshots.manifest(current)
+        if manifest.appended is not None and manifest.appended.images >= self._settings.compact_after * manifest.images:
             self._compact.start()
+        self._seen = current
 
     def _tidy(self) -> None:
         settings = self._settings
         tidy(settings.jobs_folder, failed_days=settings.keep_failed_days, ended=settings.keep_jobs)
-
-    def _is_due(self) -> bool:
-        """Whether the current snapshot has a large share of appended images; True once for each."""
-        current = self._snapshots.current()
-        if current is None or current == self._seen:
-            return False
-        self._seen = current
-        manifest = self._snapshots.manifest(current)
-        return manifest.appended is not None and manifest.appended.images >= self._settings.compact_after * manifest.images
 
 
 class _Process:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import structlog
 
-from kg_service.jobs.model import Job, Progress
-from kg_service.jobs.spool import read_job
+from kg_service.jobs.model import Job, Kind, Progress
+from kg_service.jobs.spool import pending, read_job
 
 _ATTEMPTS = 5
 """Processes that may die at one place of a job before it is given up."""
@@ -19,6 +21,13 @@ def begin(job: Job) -> bool:
         return False
     job.save(begun.model_copy(update={"attempts": begun.attempts + 1}))
     return True
+
+
+def give_back_attempt(jobs: Path, kind: Kind) -> None:
+    """Uncounts the attempts that were ended on purpose."""
+    for job in pending(jobs, kind):
+        if job.progress and job.progress.attempts:
+            job.save(job.progress.model_copy(update={"attempts": job.progress.attempts - 1}))
 
 
 def fail(job: Job, error: str, hint: str) -> None:

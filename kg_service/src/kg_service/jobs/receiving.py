@@ -17,7 +17,8 @@ from nbclip.errors import Unavailable
 
 from kg_service.jobs.model import CANCELLED, ORDER, IngestOrder, Job, Received
 from kg_service.jobs.spool import all_jobs, keeping, read_job
-from kg_service.storage.replacement import install, sync
+from kg_service.storage.flushing import sync
+from kg_service.storage.replacement import install
 from kg_service.storage.scratch import new_folder
 
 

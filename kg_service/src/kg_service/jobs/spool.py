@@ -11,7 +11,8 @@ from nbclip.errors import BrokenArtefact, Conflict, NBClipError, NotFound
 from pydantic import ValidationError
 
 from kg_service.jobs.model import CANCELLED, ORDER, PROGRESS, UNDONE, Job, Kind, Progress, Received
-from kg_service.storage.replacement import remove_folder, sync
+from kg_service.storage.flushing import sync
+from kg_service.storage.replacement import remove_folder
 
 _ID_DIGITS = 64
 keeping = threading.Lock()

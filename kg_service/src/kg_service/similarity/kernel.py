@@ -19,7 +19,7 @@ from scipy.linalg.blas import ssyrk
 
 from kg_service.representations.model import ImageVectors, read_only
 from kg_service.similarity.buffers import empty
-from kg_service.similarity.rows import Rows, Table, arrays_of, take_rows
+from kg_service.similarity.rows import Rows, VectorTable, arrays_of, take_rows
 
 _FREQUENT_SHARE = 0.15
 _TILE = 32
@@ -86,7 +86,7 @@ def fill_float16(values: npt.NDArray[np.float32], out: npt.NDArray[np.floating[A
     _round_to_float16(read_only(flat), read_only(flat.view(np.uint32)), out.reshape(-1).view(np.uint16))
 
 
-def batch_table(vectors: ImageVectors, *sides: Rows) -> tuple[Table, list[Rows]]:
+def batch_table(vectors: ImageVectors, *sides: Rows) -> tuple[VectorTable, list[Rows]]:
     """One table that holds all rows of a batch's sides, and where in it the rows of each side are.
 
     It is the vectors' own where they have no tail; otherwise a copy of these rows, for the kernel reads one table. Rows below

@@ -15,7 +15,7 @@ from kg_service.representations.model import ImageVectors, read_only
 
 Rows = npt.NDArray[np.int64]
 """Rows of a snapshot; one below zero is an image that the snapshot does not hold, equal numbers are equal images."""
-Table = tuple[Any, Any, Any, Any]
+VectorTable = tuple[Any, Any, Any, Any]
 """indptr, indices and data of a CSR matrix, and the dense part beside it."""
 _LINE = 16
 """Numbers of four bytes in a cache line."""
@@ -36,7 +36,7 @@ def has_knowledge(vectors: ImageVectors, columns_C: Rows) -> npt.NDArray[np.bool
     return known_C
 
 
-def arrays_of(vectors: ImageVectors) -> Table:
+def arrays_of(vectors: ImageVectors) -> VectorTable:
     """A table as the kernels take it."""
     exact = vectors.sparse
     return read_only(exact.indptr), read_only(exact.indices), read_only(exact.data), read_only(vectors.dense)
@@ -66,7 +66,7 @@ def fill_rows(vectors: ImageVectors, rows_R: Rows, indptr: Any, indices: Any, da
     _gather(table, tail, wanted_R, indptr, indices, data, dense)
 
 
-def take_rows(vectors: ImageVectors, rows_R: Rows) -> Table:
+def take_rows(vectors: ImageVectors, rows_R: Rows) -> VectorTable:
     """What `fill_rows` fills, in a new table."""
     entries = entries_of(vectors, rows_R)
     indptr, indices, data = np.empty(len(rows_R) + 1, np.int32), np.empty(entries, np.int32), np.empty(entries, np.float32)

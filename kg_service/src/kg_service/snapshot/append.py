@@ -25,8 +25,8 @@ from nbclip.schemas.snapshots import AppendCounts
 from scipy import sparse
 
 from kg_service.graph.store import Graph, GraphStore
+from kg_service.representations.from_cards import method_of, representations_of_cards
 from kg_service.representations.model import FittedRepresentation, other_version
-from kg_service.representations.restored import method_of, representations_of_cards
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
 from kg_service.snapshot.manifest import Appended, Manifest
 from kg_service.snapshot.mark import Mark, read_mark, write_mark

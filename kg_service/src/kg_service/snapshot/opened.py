@@ -49,7 +49,7 @@ class Base:
         """The representation that gave the image vectors; made of its tables when it is first asked for."""
         if variant not in self._fitted:
             # The methods' own libraries: images that are held have their vectors without them.
-            from kg_service.representations.restored import restore
+            from kg_service.representations.from_cards import restore
 
             tables = open_snapshot_arrays(self.folder, self.manifest.files, f"{'.'.join(variant)}.t.")
             self._fitted[variant] = restore(self.manifest.variants["/".join(variant)], self.cuis, tables)

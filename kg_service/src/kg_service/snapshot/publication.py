@@ -17,9 +17,9 @@ from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidInput, NotFound
 from threadpoolctl import threadpool_limits
 
 from kg_service.graph.store import Graph, GraphStore
-from kg_service.representations.chosen import with_control
+from kg_service.representations.from_cards import method_of
+from kg_service.representations.from_settings import with_control
 from kg_service.representations.model import Card, FittedRepresentation, Representation
-from kg_service.representations.restored import method_of
 from kg_service.representations.weights import attribute_matrix
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
 from kg_service.snapshot.manifest import Manifest, encoded, id_of

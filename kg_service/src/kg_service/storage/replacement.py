@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from kg_service.storage.exchange import exchange
+from kg_service.storage.flushing import sync
 from kg_service.storage.scratch import CONTENT, FORMER, new_file, new_folder
 
 
@@ -79,12 +80,3 @@ def sync_all(folder: Path) -> None:
     for file in sorted(folder.rglob("*")):
         sync(file)
     sync(folder)
-
-
-def sync(path: Path) -> None:
-    """Flushes a file's or folder's content to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

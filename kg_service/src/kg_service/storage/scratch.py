@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from kg_service.storage.flushing import make_folder
+
 PREFIX = ".kg-new."
 LOCK, CONTENT, FORMER, ELSEWHERE = "lock", "content", "former", "elsewhere"
 
@@ -25,7 +27,7 @@ LOCK, CONTENT, FORMER, ELSEWHERE = "lock", "content", "former", "elsewhere"
 @contextmanager
 def new_folder(parent: Path) -> Iterator[Path]:
     """An empty folder inside `parent`, which is made if missing; whatever is left of it at the end is removed."""
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     with new_place(parent) as place:
         content = place / CONTENT
         content.mkdir()

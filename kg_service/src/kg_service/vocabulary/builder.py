@@ -22,7 +22,7 @@ from kg_service.vocabulary.hierarchy import adjacency, cycle_edges
 from kg_service.vocabulary.model import BuildReport, Edge, VocabularyFilters
 from kg_service.vocabulary.pairs import pack, recoded, unpack
 from kg_service.vocabulary.release import Release, read_release
-from kg_service.vocabulary.rrf import BadRows, Progress
+from kg_service.vocabulary.rrf import BadRows, OnBytes
 from kg_service.vocabulary.threads import map_in_order
 from kg_service.vocabulary.words import WordFiles, Words, words_of
 
@@ -39,7 +39,7 @@ def build_vocabulary(
     release: str = "",
     licence: str = "",
     max_bad_rows: int = 10_000,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
 ) -> BuildReport:
     """Compiles MRCONSO, MRREL, MRSTY and, where it is there, MRRANK (`.RRF` or `.RRF.gz`) of `rrf_dir` into `out_dir`.
 
@@ -99,7 +99,7 @@ def _release_of(rrf_dir: Path) -> str:
 
 
 def _compile(
-    release: Release, folder: Path, filters: VocabularyFilters, progress: Progress | None
+    release: Release, folder: Path, filters: VocabularyFilters, progress: OnBytes | None
 ) -> tuple[dict[str, Any], tuple[Edge, ...]]:
     found, term_types = sorted(release.sabs.values()), sorted(release.ttys.values())
     sources = [sab for sab in dict.fromkeys(filters.sources) if sab in found] or found
@@ -114,7 +114,7 @@ def _compile(
 
 
 def _write_names(
-    release: Release, precedence: Precedence, folder: Path, filters: VocabularyFilters, progress: Progress | None
+    release: Release, precedence: Precedence, folder: Path, filters: VocabularyFilters, progress: OnBytes | None
 ) -> tuple[Int32s, int, int]:
     """Writes the names, in order of concept and key, the concepts and the words.
 

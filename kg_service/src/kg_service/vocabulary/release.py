@@ -22,7 +22,7 @@ from kg_service.vocabulary.rrf import (
     MRSTY,
     BadRows,
     Layout,
-    Progress,
+    OnBytes,
     Select,
     cui_numbers,
     find_rrf,
@@ -63,7 +63,7 @@ _HAS_PART = ("has_part", "has_regional_part", "has_constitutional_part")
 
 
 def read_release(
-    release: Release, directory: Path, filters: VocabularyFilters, bad_rows: BadRows, progress: Progress | None
+    release: Release, directory: Path, filters: VocabularyFilters, bad_rows: BadRows, progress: OnBytes | None
 ) -> list[Path]:
     """Streams the files of `directory` into `release` and returns their paths.
 

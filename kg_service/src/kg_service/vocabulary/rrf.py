@@ -23,7 +23,7 @@ from pyarrow import csv
 from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.threads import map_in_order
 
-Progress = Callable[[str, int, int], None]
+OnBytes = Callable[[str, int, int], None]
 """Called with a stage (a file's name, or what is made), how much of it is done (bytes of a file), and how much there is."""
 Select = Callable[[pa.Table], pa.Table]
 """Takes rows out of a table, or columns; it runs in any thread."""
@@ -97,7 +97,7 @@ def read_rrf(
     layout: Layout,
     keep: tuple[str, ...],
     bad_rows: BadRows,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
     select: Select = lambda rows: rows,
 ) -> Iterator[pa.Table]:
     """Streams what `select` makes of the columns `keep` of a file, tables of strings in order; bad rows go to `bad_rows`.
@@ -124,7 +124,7 @@ def _read_block(
     return len(rows), reasons, select(_parse(block, layout, keep)) if block else None
 
 
-def _line_blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
+def _line_blocks(path: Path, progress: OnBytes | None) -> Iterator[bytes]:
     """Whole lines, about 8 MiB at a time, each ending in one newline."""
     carry = b""
     for chunk in _chunks(path, progress):
@@ -139,7 +139,7 @@ def _line_blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
         yield carry.removesuffix(b"\r") + b"\n"
 
 
-def _chunks(path: Path, progress: Progress | None) -> Iterator[bytes]:
+def _chunks(path: Path, progress: OnBytes | None) -> Iterator[bytes]:
     size = path.stat().st_size
     unpacked = 0
     try:

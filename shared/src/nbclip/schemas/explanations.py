@@ -21,7 +21,7 @@ class ExplainRequest(Request):
 
     image_id: ImageId
     other_id: ImageId
-    snapshot: SnapshotId | None = Field(None, description="default: the newest")
+    snapshot: SnapshotId | None = Field(None, description="default: the current one")
     knowledge: Knowledge = "dk_ek"
     representation: RepresentationName = DEFAULT_REPRESENTATION
     limit: int = Field(

@@ -49,7 +49,7 @@ class TargetsRequest(TargetParameters):
 
     image_ids: BatchIds = Field(description="R row ids")
     column_ids: BatchIds | None = Field(None, description="C column ids; default: image_ids")
-    snapshot: SnapshotId | None = Field(None, description="default: the newest")
+    snapshot: SnapshotId | None = Field(None, description="default: the current one")
     knowledge: Knowledge = "dk_ek"
     representation: RepresentationName = DEFAULT_REPRESENTATION
     output: Literal["targets", "similarity"] = "targets"
@@ -73,7 +73,7 @@ class RepresentationsRequest(Request):
     """`POST /representations`: image vectors of a batch, for a trainer that multiplies them on its own device."""
 
     image_ids: BatchIds = Field(description="C ids")
-    snapshot: SnapshotId | None = Field(None, description="default: the newest")
+    snapshot: SnapshotId | None = Field(None, description="default: the current one")
     knowledge: Knowledge = "dk_ek"
     representation: RepresentationName = DEFAULT_REPRESENTATION
     dtype: Literal["float32", "float16"] = Field("float32", description="float16 moves a similarity by up to .001")

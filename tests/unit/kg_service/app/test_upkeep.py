@@ -42,14 +42,15 @@ def test_an_error_that_nobody_foresaw_is_logged_once_and_goes_when_its_cause_goe
     with structlog.testing.capture_logs() as logged:
         upkeep.start()
         turned(upkeep)
-        assert upkeep.failure().startswith("compaction: UnicodeDecodeError: ")
+        assert upkeep.failure() is None
+        assert upkeep.trouble().startswith("compaction: UnicodeDecodeError: ")
         turned(upkeep)
     (line,) = [line for line in logged if line["event"].startswith("upkeep failed")]
-    assert (line["part"], line["reason"]) == ("compaction", upkeep.failure().removeprefix("compaction: "))
+    assert (line["part"], line["reason"]) == ("compaction", upkeep.trouble().removeprefix("compaction: "))
     assert isinstance(line["exc_info"], UnicodeDecodeError)
     pointer.unlink()
     turned(upkeep)
-    assert upkeep.failure() is None
+    assert upkeep.trouble() is None
 
 
 def test_a_part_that_fails_keeps_no_other_from_its_work(upkeep, tmp_path, monkeypatch):
@@ -62,6 +63,7 @@ def test_a_part_that_fails_keeps_no_other_from_its_work(upkeep, tmp_path, monkey
     assert seen.wait(20)
     turned(upkeep)
     assert upkeep.failure().startswith("bulk ingest: [Errno 2]")
+    assert upkeep.trouble() is None
 
 
 def test_a_turn_that_does_not_end_is_said(upkeep, monkeypatch):

@@ -3,8 +3,8 @@
 import pytest
 from kg_service.jobs.model import IngestOrder, Progress
 from kg_service.jobs.receiving import receiving
+from kg_service.jobs.retention import tidy
 from kg_service.jobs.spool import all_jobs, cancel, read_job
-from kg_service.jobs.tidying import tidy
 from kg_service.storage.sweeping import sweep
 from support.deaths import deaths_of
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kg_service.config import load_settings, variables_of, with_settings
 from kg_service.errors import MissingExtra
-from kg_service.representations.chosen import representations_of, with_control
+from kg_service.representations.from_cards import representations_of_cards, restore
+from kg_service.representations.from_settings import representations_of, with_control
 from kg_service.representations.methods import METHODS, method_named, require
-from kg_service.representations.restored import representations_of_cards, restore
 from kg_service.representations.weights import attribute_matrix
 from kg_service.similarity.kernel import has_knowledge, similarity
 from nbclip.errors import InvalidInput

@@ -27,7 +27,7 @@ class TargetSettings(TargetParameters):
         "service", description="service: only images with CUIs have it, as in dk_ek; the others are drawn here, for all images"
     )
     representation: str = "hybrid"
-    snapshot: str | None = Field(None, description="null: the newest at the run's start")
+    snapshot: str | None = Field(None, description="null: the current one at the run's start")
     mode: Literal["auto", "matrix", "representations", "snapshot"] = Field(
         "auto",
         description="matrix: the service multiplies; representations: this device does; snapshot: this device, with the "

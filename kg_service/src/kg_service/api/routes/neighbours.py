@@ -30,7 +30,7 @@ def list_neighbours(
     wiring: WiringOf,
     image_id: ImageIdPath,
     k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many", examples=[2])] = 10,
-    snapshot: Annotated[str | None, Query(description="default: the newest")] = None,
+    snapshot: Annotated[str | None, Query(description="default: the current one")] = None,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",
     representation: Annotated[RepresentationName, Query()] = DEFAULT_REPRESENTATION,
 ) -> Response:

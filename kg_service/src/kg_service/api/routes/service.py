@@ -14,6 +14,7 @@ from kg_service.api.body import answer
 from kg_service.api.dependencies import WiringOf
 from kg_service.api.paths import API
 from kg_service.api.problems import KEYED, NotReady, described
+from kg_service.app.own_paths import without_own_paths
 from kg_service.app.readiness import ABILITIES, abilities, failures, needed
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
@@ -42,7 +43,7 @@ def readyz(
     Without a question it is ready once captions can be sent, with which everything begins. Whoever needs targets asks
     `?for=targets`, for which a snapshot is enough: they are answered while the graph store is away.
 
-    `degraded`: the snapshot that was published last is damaged, and a former one is served.
+    `degraded`: the snapshot that was published last is damaged, and a former one is served; or upkeep, such as an append, fails.
     """
     if request.app.state.stopping:
         raise NotReady([{"where": "service", "message": "stopping"}])
@@ -51,8 +52,10 @@ def readyz(
     can = abilities(asked, failed, wiring.settings)
     if not all(can[each].ready for each in wanted or ("ingest",)):
         raise NotReady([{"where": part, "message": str(error)} for part, error in failed.items()])
-    degraded = _degraded(wiring) if "targets" in can and can["targets"].ready else None
-    ready = Readiness(status="ready", can=can, degraded=degraded)
+    degraded = "; ".join(
+        filter(None, (_degraded(wiring) if "targets" in can and can["targets"].ready else None, _trouble(request)))
+    )
+    ready = Readiness(status="ready", can=can, degraded=degraded or None)
     return Response(ready.model_dump_json(exclude_defaults=True), media_type="application/json")
 
 
@@ -78,6 +81,11 @@ def _ask_upkeep(request: Request) -> None:
     reason = request.app.state.upkeep_failure()
     if reason:
         raise Unavailable(f"jobs are not worked on: {reason}", hint="the service's log says why")
+
+
+def _trouble(request: Request) -> str | None:
+    trouble: str | None = request.app.state.upkeep_trouble()
+    return without_own_paths(trouble, request.app.state.wiring.settings) if trouble else None
 
 
 def _degraded(wiring: Wiring) -> str | None:

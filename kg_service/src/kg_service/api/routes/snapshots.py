@@ -77,9 +77,10 @@ async def publish_snapshot(
     jobs, order = wiring.settings.jobs_folder, PublishOrder(kind="publish", dataset=wanted.dataset, split=wanted.split)
     job = await run_in_threadpool(order_publication, jobs, order)
     asked = _WAIT.search(prefer)
-    applied = {"Preference-Applied": f"wait={asked[1]}"} if asked else {}
+    wait_s = min(int(asked[1]), _LONGEST_WAIT_S) if asked else 0
+    applied = {"Preference-Applied": f"wait={wait_s}"} if asked else {}
     if asked:
-        job = await _once_over(job, min(int(asked[1]), _LONGEST_WAIT_S))
+        job = await _once_over(job, wait_s)
     if job.state == "done" and job.progress and job.progress.snapshot:
         return await run_in_threadpool(_made, request, wiring, job.progress.snapshot, None, applied)
     return answer(job_out(job, wiring.settings), 202, {"Location": beside(request, f"/jobs/{job.id}"), **applied})

@@ -89,7 +89,7 @@ class Candidates:
     score: Floats
 
 
-class Reader:
+class CandidateReader:
     """Reads runs of words as concepts."""
 
     def __init__(self, vocabulary: Vocabulary, index: NameIndex, settings: DictionarySettings) -> None:

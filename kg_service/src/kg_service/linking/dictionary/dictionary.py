@@ -17,7 +17,16 @@ from nbclip.schemas.linking import Assertion
 
 from kg_service.linking.assertion import assess
 from kg_service.linking.dictionary.abbreviations import Definition, find_definitions, find_uses
-from kg_service.linking.dictionary.candidates import CONFIRMED, LEARNED, RULES, Bools, Candidates, Floats, Reader, wanted_concepts
+from kg_service.linking.dictionary.candidates import (
+    CONFIRMED,
+    LEARNED,
+    RULES,
+    Bools,
+    CandidateReader,
+    Candidates,
+    Floats,
+    wanted_concepts,
+)
 from kg_service.linking.dictionary.name_index import NameIndex
 from kg_service.linking.dictionary.prior import Prior, open_prior
 from kg_service.linking.dictionary.prior_reader import PriorReader
@@ -82,7 +91,7 @@ class DictionaryLinker:
         self._index = index
         self._settings = settings
         self._nested = settings.nested == "all"
-        self._reader = Reader(vocabulary, index, settings)
+        self._reader = CandidateReader(vocabulary, index, settings)
         self._wanted = wanted_concepts(vocabulary, settings.semantic_types)
         self._prior = _read_prior(prior or _open_prior(vocabulary, settings), vocabulary)
         self._distinct = settings.nested == "distinct" and not (self._prior and self._prior.flat)
