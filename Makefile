@@ -48,7 +48,7 @@ test: setup setup-scispacy  ## every test, in two processes: TESTERS=4 for more;
 secrets:  ## what docker compose up needs first: a password and keys, into secrets/
 	sh deploy/secrets.sh
 
-test-compose: setup  ## builds and starts the whole product in Docker, asks it, restarts Neo4j under it, takes it down
+test-compose: setup  ## build, start, query and stop the whole product in Docker
 	$(RUN) pytest tests/compose
 
 check: setup  ## lint, format, types, import contracts, security
@@ -66,11 +66,11 @@ sbom: $(UV)  ## the bill of materials of what is installed, CycloneDX, into sbom
 	$(UV) export --quiet --locked --all-packages --no-dev --format cyclonedx1.5 --output-file sbom.cdx.json
 	$(UV) export --quiet --locked --package nbclip-kg-service --extra scispacy --format cyclonedx1.5 --output-file sbom-scispacy.cdx.json
 
-format: setup  ## format and mend what can be mended
+format: setup  ## format, and fix what can be fixed
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-bench-stores: setup  ## the embedded store and Neo4j beside each other
+bench-stores: setup  ## compare the embedded store and Neo4j
 	$(RUN) python benchmarks/stores/run.py $(ARGS)
 
 bench-linking: setup setup-scispacy  ## our linker and its peers on public corpora, into docs/linking.md
@@ -85,13 +85,13 @@ bench-targets: setup  ## every representation on the half-split test, into docs/
 bench-transe: setup  ## TransE beside pykeen's on a small graph: scores, loss, hits@10
 	$(RUN) python benchmarks/targets/transe_peer.py $(ARGS)
 
-bench-training: setup  ## a training step with soft targets, without, and of open_clip's own trainer
+bench-training: setup  ## compare training steps: with soft targets, without, and open_clip's own trainer
 	$(RUN) --with braceexpand --with pandas --with webdataset python benchmarks/training/run.py $(ARGS)
 
 bench-serving: setup  ## /targets: its arithmetic, its way over a socket, Cypher and GDS
 	$(RUN) python benchmarks/serving/run.py $(ARGS)
 
-bench: setup  ## the service's goals, met or not, beside scipy, torch, Cypher and GDS in one run, into docs/performance.md
+bench: setup  ## measure serving against its goals and peers, into docs/performance.md
 	$(RUN) python benchmarks/serving/run.py --report $(ARGS)
 
 bench-growth: setup  ## serving over 10,000, 100,000 and 1,000,000 images, into docs/performance.md
@@ -103,7 +103,7 @@ soak: setup  ## ten minutes of load with an ingest beside it: no error, memory l
 nightly: setup  ## every row of docs/reliability.md with its full counts, two to three hours; ARGS="--rows R3,R9" for some
 	$(RUN) python benchmarks/reliability/nightly.py $(ARGS)
 
-lock: $(UV)  ## resolve uv.lock anew
+lock: $(UV)  ## resolve uv.lock again
 	$(UV) lock --upgrade
 
 clean:  ## remove what the demo and the tools wrote

@@ -6,6 +6,13 @@ stopped=
 trap 'stopped=yes' TERM INT
 run=/runs/$RUN
 service="--service http://kg-service:8080 --key-file /run/secrets/trainer_key"
+# A healthy service takes captions; targets need a snapshot too, which somebody may be publishing.
+ready="import urllib.request as web; web.urlopen('http://kg-service:8080/readyz?for=targets', timeout=12)"
+for attempt in 1 2 3 4 5 6 7 8 9 10 11 12; do
+  python -c "$ready" 2>/dev/null && break
+  echo "the service has no targets yet" >&2
+  sleep 10
+done
 pairs=
 for file in $CAPTIONS; do
   pairs="$pairs --data /pairs/$file"

@@ -27,7 +27,7 @@ step "start the service"
 kg-service serve >"$out/service.log" 2>&1 &
 trap 'kill $! 2>/dev/null; wait' EXIT
 for _ in $(seq 60); do
-  curl -sf "$service/readyz" >/dev/null && break
+  curl -sf "$service/readyz?for=targets" >/dev/null && break
   kill -0 $! 2>/dev/null || { echo "error: the service did not start: see $out/service.log" >&2; exit 1; }
   sleep 0.5
 done

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
-pytest_plugins = ["support.neo4j.fixtures"]
+pytest_plugins = ["support.browser", "support.neo4j.fixtures"]
 
 USES_NEO4J = re.compile(r"tests/(contract|integration/neo4j|support/neo4j)/|test_copy_and_export")
 

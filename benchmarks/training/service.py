@@ -50,7 +50,7 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/readyz"):
+            with urllib.request.urlopen(f"{url}/readyz?for=targets"):
                 return
         except OSError:
             time.sleep(0.1)

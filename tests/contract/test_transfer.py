@@ -183,7 +183,7 @@ def test_the_files_of_an_empty_graph_have_their_columns(store, tmp_path):
 def test_a_folder_that_holds_something_is_left_alone(new_embedded, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with closing(new_embedded(nasty_graph())) as store, pytest.raises(Conflict, match="out holds something already"):
+    with closing(new_embedded(nasty_graph())) as store, pytest.raises(Conflict, match="out is not empty"):
         export_parquet(store, tmp_path / "out")
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 

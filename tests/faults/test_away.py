@@ -18,6 +18,7 @@ def test_a_service_that_starts_without_its_store_answers_targets_and_takes_the_s
     assert service.client.get("/livez").status_code == 200
     ready = service.client.get("/readyz")
     assert (ready.status_code, [error["where"] for error in ready.json()["errors"]]) == (503, ["store"])
+    assert service.client.get("/readyz?for=targets").status_code == 200
     answer = targets(service)
     assert answer.status_code == 200
     refused = upsert(service, items[:10])

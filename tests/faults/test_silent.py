@@ -29,7 +29,6 @@ def test_every_route_answers_in_time_while_the_store_is_silent(
         "GET /images": lambda: service.client.get("/images"),
         "GET /images/id": lambda: service.client.get(f"/images/{items[1].image_id}"),
         "DELETE /images/id": lambda: service.client.delete(f"/images/{items[0].image_id}"),
-        "GET /concepts/cui": lambda: service.client.get("/concepts/C0032285"),
         "POST /snapshots": lambda: service.client.post("/snapshots", json={}),
         "GET /readyz": lambda: service.client.get("/readyz"),
     }
@@ -42,6 +41,7 @@ def test_every_route_answers_in_time_while_the_store_is_silent(
                 asked = {name: pool.submit(timed, ask) for name, ask in routes.items()}
                 while not all(each.done() for each in asked.values()):
                     assert targets(service).content == answer.content
+                    assert service.client.get("/readyz?for=targets").status_code == 200
                     time.sleep(0.2)
             for name, each in asked.items():
                 given, seconds = each.result()
@@ -49,6 +49,9 @@ def test_every_route_answers_in_time_while_the_store_is_silent(
                 assert (name, given.status_code) == (name, 503), given.text
                 assert "retry-after" in given.headers, name
                 assert seconds < ANSWERS_WITHIN_S, name
+        concept, seconds = timed(lambda: service.client.get("/v1/concepts/C0032285"))
+        assert (concept.status_code, concept.json()["image_count"]) == (200, None)
+        assert seconds < ANSWERS_WITHIN_S
         own_neo4j.resume()
         record_property("longest recovery, s", eventually(lambda: service.client.get("/readyz").status_code == 200, 10))
     record_property("silences of 30 s", TIMES)

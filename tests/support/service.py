@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,12 +52,30 @@ class Service:
         """What it wrote to standard error."""
         return self._log.read_text()
 
+    def kill(self, *, with_children: bool) -> None:
+        """Kills it as the system would, with the processes that work for it or without."""
+        doomed = _children(self.process.pid) if with_children else []
+        self.process.kill()
+        for child in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self.process.wait()
+
     def close(self) -> None:
         """Ends it."""
         self.client.close()
         self.process.kill()
         self.process.wait()
         self._folder.cleanup()
+
+
+def _children(process: int) -> list[int]:
+    """Processes that a process has started, and theirs."""
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *_children(child)]
+    return found
 
 
 def run(*arguments: object, settings: Mapping[str, str], timeout_s: float = 120) -> tuple[int, str, str, float]:

@@ -37,7 +37,7 @@ List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
-    """What can be set of the service. Lists are written with commas."""
+    """Every setting of the service. Lists are separated by commas."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
@@ -45,13 +45,13 @@ class Settings(BaseSettings):
     store: str = Field(
         "", description="graph store, `embedded:///PATH` or `neo4j://HOST:PORT`; empty: graph.sqlite in the data folder"
     )
-    store_user: str = Field("neo4j", description="login of a Neo4j server; empty for a server without")
+    store_user: str = Field("neo4j", description="user name for a Neo4j server; empty if it has no logins")
     store_password: SecretStr = Field(SecretStr(""), description="its password")
     vocabulary: Path | None = Field(None, description="compiled vocabulary; default: vocabulary/ in the data folder")
-    show_names: bool = Field(True, description="answer with the vocabulary's names; off: CUIs only, for licensed sources")
+    show_names: bool = Field(True, description="answer with the vocabulary's names; false: CUIs only, for licensed sources")
 
     linker: str = Field("dictionary", description="what finds concepts in captions")
-    linker_workers: int = Field(1, ge=1, le=256, description="processes that `ingest` links in")
+    linker_workers: int = Field(1, ge=1, le=256, description="processes in which `ingest` links captions")
     semantic_types: List = Field((), description="TUIs; only concepts with one of them are linked; empty: all")
 
     representations: List = Field((DEFAULT_REPRESENTATION,), min_length=1, description="what snapshots hold, beside `noise`")
@@ -59,48 +59,51 @@ class Settings(BaseSettings):
     append_every_s: float = Field(
         0,
         ge=0,
-        description="seconds between appends of what is new in the graph to the current snapshot, while serving; 0: never",
+        description="seconds between appends of new images to the current snapshot, while serving; 0: never",
     )
     compact_after: float = Field(
-        0.2, ge=0, le=1, description="share of appended images at which a service publishes the current snapshot anew; 0: never"
+        0.2, ge=0, le=1, description="share of appended images at which the service publishes again; 0: never"
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; any but loopback needs a key")
+    host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs a key")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0: any free one")
     uds: Path | None = Field(None, description="unix socket to listen on instead")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="path under which a proxy shows the service, such as `/kg`, whether or not the proxy takes it away",
+    )
     trusted_hosts: List = Field(
-        ("localhost", "127.0.0.1", "[::1]"), description="names in Host that are answered, such as `*.example.org`; `*`: all"
+        ("localhost", "127.0.0.1", "[::1]"), description="accepted names in the Host header, such as `*.example.org`; `*`: all"
     )
     keys_file: Path | None = Field(None, description="keys (`kg-service keys add`); default: keys.json in the data folder")
     log_format: Literal["console", "json"] = Field("console", description="`console` or `json`")
 
     max_rows: int = Field(4_096, ge=1, le=MAX_BATCH, description="R, rows of a matrix")
     max_columns: int = Field(65_536, ge=1, le=MAX_BATCH, description="C, columns of a matrix")
-    max_cells: int = Field(1 << 24, ge=1, description="R × C; those in work or being sent at one time may be twice as many")
+    max_cells: int = Field(1 << 24, ge=1, description="R × C; twice as many may be in work or being sent at one time")
     max_json_cells: int = Field(1 << 16, ge=1, description="R × C of a matrix in JSON")
-    max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="images or captions of one request")
+    max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="images or captions in one request")
     max_body_bytes: int = Field(4 << 20, ge=1_024, description="bytes of a request's body")
-    max_job_bytes: int = Field(4 << 30, ge=1_024, description="bytes of the body of `POST /jobs/ingest`, as it comes")
-    max_concurrent: int = Field(32, ge=1, description="requests in work or being answered at one time; one more is answered 429")
-    max_graph_requests: int = Field(8, ge=1, description="of those, requests that wait for the graph store")
-    max_failed_keys: int = Field(60, ge=1, description="wrong keys of one address in a minute before it is answered 429")
-    body_timeout_s: float = Field(10, gt=0, description="seconds in which a body must have arrived")
+    max_job_bytes: int = Field(4 << 30, ge=1_024, description="bytes of the body of `POST /v1/jobs/ingest`, as it comes")
+    max_concurrent: int = Field(32, ge=1, description="requests in work at one time; a further one is answered 429")
+    max_graph_requests: int = Field(8, ge=1, description="how many of those may wait for the graph store")
+    max_failed_keys: int = Field(60, ge=1, description="wrong keys from one address in a minute before it is answered 429")
+    body_timeout_s: float = Field(10, gt=0, description="seconds in which a body must arrive")
     send_timeout_s: float = Field(
-        60, gt=0, description="seconds in which a client must have taken some of its answer, or the connection is closed"
+        60, gt=0, description="seconds in which a client must read some of its answer, or the connection is closed"
     )
-    keep_failed_days: float = Field(
-        7, ge=0, description="days that the body of a bulk ingest that failed is kept, so that it can be looked at"
-    )
-    keep_jobs: int = Field(1_000, ge=1, description="bulk ingests that have ended of which `GET /jobs` still knows")
-    job_timeout_s: float = Field(3_600, gt=0, description="seconds in which the body of `POST /jobs/ingest` must have arrived")
-    job_pause_s: float = Field(30, gt=0, description="seconds after which such a body is given up if no byte of it comes")
-    head_timeout_s: float = Field(10, gt=0, description="seconds in which a request's head must have arrived, once it has begun")
+    keep_failed_days: float = Field(7, ge=0, description="days to keep the body of a failed bulk ingest")
+    keep_jobs: int = Field(1_000, ge=1, description="jobs that have ended of which `GET /v1/jobs` still knows")
+    job_timeout_s: float = Field(3_600, gt=0, description="seconds in which the body of `POST /v1/jobs/ingest` must have arrived")
+    job_pause_s: float = Field(30, gt=0, description="seconds without a byte after which such a body is given up")
+    head_timeout_s: float = Field(10, gt=0, description="seconds in which a request's head must arrive, once it has begun")
     max_connections: int = Field(
-        1_024, ge=1, description="open connections, at most the limit of descriptors less 256; one more is answered 503"
+        1_024, ge=1, description="open connections, at most the descriptor limit less 256; a further one is answered 503"
     )
-    keep_alive_s: int = Field(620, ge=1, description="seconds that an idle connection is kept; longer than a training step")
-    drain_s: float = Field(1, ge=0, le=10, description="seconds after SIGTERM in which /readyz says 503 and all else is answered")
-    stop_s: int = Field(20, ge=1, description="seconds after SIGTERM in which the process has ended")
+    keep_alive_s: int = Field(620, ge=1, description="seconds to keep an idle connection; longer than a training step")
+    drain_s: float = Field(1, ge=0, le=10, description="seconds after SIGTERM in which only /readyz says 503")
+    stop_s: int = Field(20, ge=1, description="seconds after SIGTERM at which the process has ended")
 
     _others: dict[str, Any] = PrivateAttr(default_factory=lambda: _other_variables())
 
@@ -154,7 +157,7 @@ class Variable(NamedTuple):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Reads the settings; an override that is None leaves the setting as it is.
+    """The settings; an override that is None changes nothing.
 
     Raises:
         InvalidInput: naming the first variable with an unusable value.

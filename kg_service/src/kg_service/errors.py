@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from nbclip.errors import InvalidInput, Unavailable
+from nbclip.errors import NBClipError, Unavailable
 
 
-class MissingExtra(InvalidInput):
-    """A heavy optional library is not installed."""
+class MissingExtra(NBClipError):
+    """A heavy optional library is not installed: this service does not do it (501), wrong input for who set it (exit 2)."""
 
-    code, title = "missing-extra", "An optional part is not installed"
+    code, title, status, exit_code = "missing-extra", "An optional part is not installed", 501, 2
 
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the extra '{extra}'", hint=f"install it: uv pip install 'nbclip-kg-service[{extra}]'")
+
+
+class OtherVersion(NBClipError):
+    """What another version of this program made does not do for what is asked of it (409), until it is made anew (exit 2)."""
+
+    code, title, status, exit_code = "other-version", "Made by another version", 409, 2
 
 
 class WrongCredentials(Unavailable):

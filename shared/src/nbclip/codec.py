@@ -77,7 +77,7 @@ def decode(body: bytes) -> TargetMatrix:
     output = "targets" if "targets" in arrays else "similarity"
     missing = {output, "has_knowledge", "unknown"} - arrays.keys()
     if missing:
-        raise InvalidInput(f"the safetensors body lacks {sorted(missing)}", hint="is the service of this version?")
+        raise InvalidInput(f"the safetensors body lacks {sorted(missing)}", hint="do service and trainer have the same version?")
     return TargetMatrix(
         output=cast(Literal["targets", "similarity"], output),
         values=arrays[output].astype(np.float32, copy=False),

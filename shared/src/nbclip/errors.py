@@ -25,7 +25,7 @@ from typing import ClassVar
 
 
 class NBClipError(Exception):
-    """Root of every expected error: one line that says what and where, and one that says how to mend it."""
+    """Root of every expected error: one line that says what and where, and one that says how to fix it."""
 
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"

@@ -157,7 +157,8 @@ def test_requests_that_wait_for_the_graph_leave_places_to_targets(service, probl
     client = service(max_graph_requests=1)
     targets = b'{"image_ids": ["effusion", "fracture"]}'
     with client.app.state.graph_places.take():
-        for path in ("/images", "/images/effusion", "/concepts/C0032227"):
+        assert client.get("/concepts/C0032227").json()["image_count"] is None
+        for path in ("/images", "/images/effusion"):
             problem(client.get(path), 429, "busy")
         assert send(client, "/targets", targets).status_code == 200
         assert client.get("/concepts", params={"q": "effusion"}).status_code == 200

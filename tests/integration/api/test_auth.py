@@ -8,10 +8,11 @@ from kg_service.config import Settings
 from nbclip.errors import Unauthorized
 from starlette.routing import Mount
 
-OPEN = {"GET /livez", "GET /readyz", "GET /ui", "GET /docs", "GET /docs/oauth2-redirect", "GET /openapi.json"}
+OPEN = {f"GET {path}" for path in ("/", "/livez", "/readyz", "/ui", "/docs", "/openapi.json")}
+FILES = {"GET /docs/{name}"}
 BROWSER = {f"GET /neo4j-browser/{file}" for file in ("guide.md", "style.grass", "queries.zip")}
 """Served by an application of their own, mounted; they hold nothing of the graph."""
-SCOPES = {
+FORMER = {
     "POST /images": "ingest",
     "GET /images": "read",
     "GET /images/{image_id:path}": "read",
@@ -32,6 +33,13 @@ SCOPES = {
     "GET /snapshots/{snapshot_id}": "read",
     "GET /snapshots/{snapshot_id}/embeddings": "read",
     "GET /info": "read",
+}
+"""What 0.1.0 had."""
+LATER = {"POST /jobs/{job_id}/cancel": "ingest", "DELETE /snapshots/{snapshot_id}": "admin"}
+SCOPES = {
+    **FORMER,
+    **LATER,
+    **{route.replace(" /", " /v1/"): scope for route, scope in (FORMER | LATER).items()},
     "GET /metrics": "read",
 }
 
@@ -52,7 +60,7 @@ def request(client, route, headers):
 
 def test_the_table_has_every_route(tmp_path):
     app = create_app(Settings(data=tmp_path))
-    assert routes(app) == OPEN | SCOPES.keys()
+    assert routes(app) == OPEN | FILES | SCOPES.keys()
     assert [route.path for route in app.routes if isinstance(route, Mount)] == ["/neo4j-browser"]
 
 

@@ -23,7 +23,7 @@ def test_a_search_finds_by_beginnings_of_words(reader):
     found = reader.get("/concepts", params={"q": "pleur eff", "limit": 5}).json()["concepts"]
     assert {"cui": "C0032227", "name": "Pleural Effusion"} in found
     assert len(found) <= 5
-    assert reader.get("/concepts", params={"q": "zzzz"}).json() == {"concepts": []}
+    assert reader.get("/concepts", params={"q": "zzzz"}).json() == {"concepts": [], "next_cursor": None}
 
 
 @pytest.mark.parametrize(

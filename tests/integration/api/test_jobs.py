@@ -10,12 +10,15 @@ import signal
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from kg_service.graph import open_store
 from kg_service.ingest.pipeline import ingest_file
 from kg_service.jobs import spool
-from kg_service.jobs.spool import Order, read_job, receiving
+from kg_service.jobs.model import IngestOrder
+from kg_service.jobs.receiving import receiving
+from kg_service.jobs.spool import read_job
 from kg_service.jobs.tidying import tidy
 from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
@@ -26,6 +29,7 @@ from nbclip.errors import Unavailable
 from support.deaths import in_child
 from support.waiting import eventually
 
+RECORDED_JOBS = Path(__file__).parents[2] / "compatibility" / "0.1.0" / "data" / "jobs"
 CSV = {"content-type": "text/csv"}
 ROWS = [(f"job-{number}", f"Chest CT with pleural effusion, case {number}.") for number in range(40)]
 
@@ -69,7 +73,7 @@ def store(tmp_path):
 
 
 def keep(jobs, body, order=None):
-    with receiving(jobs, order or Order(format="csv")) as spooled:
+    with receiving(jobs, order or IngestOrder(format="csv")) as spooled:
         spooled.write(body)
         return spooled.keep()
 
@@ -131,8 +135,18 @@ def test_bad_rows_are_counted_and_named_by_line_and_end_nothing(jobs, store, lin
 def test_other_options_are_another_job(jobs):
     plain = keep(jobs, table(ROWS))
     assert keep(jobs, table(ROWS)).id == plain.id
-    others = [Order(format="csv", split="train"), Order(format="csv", on_conflict="replace"), Order(format="csv", relink=True)]
+    others = [
+        IngestOrder(format="csv", split="train"),
+        IngestOrder(format="csv", on_conflict="replace"),
+        IngestOrder(format="csv", relink=True),
+    ]
     assert len({plain.id, *(keep(jobs, table(ROWS), order).id for order in others)}) == 4
+
+
+def test_the_name_of_a_job_is_what_it_was_in_0_1_0(jobs):
+    waiting = "6c6ae053ff618a39767fc36f77107eca2f4b4c2ff6e21f75069dc690e201b0f4"
+    recorded = read_job(RECORDED_JOBS, waiting)
+    assert keep(jobs, recorded.body.read_bytes(), recorded.order).id == waiting
 
 
 def test_a_body_that_is_no_table_fails_with_a_reason_and_a_better_one_is_another_job(client, ended):
@@ -221,7 +235,7 @@ def stored(store, image_id):
 
 
 def test_a_body_that_comes_again_after_others_or_deletions_is_stored_again(jobs, store, linking):
-    replacing = Order(format="csv", on_conflict="replace")
+    replacing = IngestOrder(format="csv", on_conflict="replace")
     first, second = (table([("a", caption)]) for caption in ("Pneumothorax.", "Pleural effusion."))
 
     def send(*bodies):
@@ -245,7 +259,7 @@ def test_a_body_that_comes_again_after_others_or_deletions_is_stored_again(jobs,
 
 def test_a_bomb_fails_and_holds_up_nobody(jobs, store, linking):
     bomb = gzip.compress(b"image_id,caption\n" + (b"a" * (1 << 19) + b"\n") * 160)
-    job, other = keep(jobs, bomb, Order(format="csv", packed=True)), keep(jobs, table(ROWS))
+    job, other = keep(jobs, bomb, IngestOrder(format="csv", packed=True)), keep(jobs, table(ROWS))
     work(jobs, store, *linking)
     failed = read_job(jobs, job.id).progress
     assert (failed.state, "times as long as packed" in failed.error) == ("failed", True)
@@ -267,7 +281,7 @@ def test_nul_is_never_stored(client, ended, where):
 def test_upkeep_outlives_what_it_meets(service, monkeypatch):
     met = []
 
-    def no_descriptor(_):
+    def no_descriptor(*_):
         met.append(1)
         if len(met) < 3:
             raise OSError(24, "Too many open files")
@@ -312,10 +326,40 @@ def test_a_service_tidies_when_it_starts(service, data, store, linking):
     eventually(lambda: not job.body.exists(), 30)
 
 
+def test_a_job_that_is_removed_in_work_ends_its_worker_in_peace(jobs, store, linking):
+    job = keep(jobs, table(ROWS))
+
+    class RemovedByOther:
+        """A linker during whose second batch somebody cancels and removes the job."""
+
+        name, batches = linking[0].name, 0
+
+        def link(self, captions):
+            self.batches += 1
+            if self.batches == 2:
+                spool.cancel(job)
+                spool.remove(job)
+            return linking[0].link(captions)
+
+    work(jobs, store, RemovedByOther(), linking[1], batch_size=10)
+    assert (spool.all_jobs(jobs), list(jobs.iterdir())) == ([], [])
+
+
+def test_why_a_queue_stands_still_is_told_in_what_waits(service, data, tmp_path, vocabulary_folder):
+    vocabulary = tmp_path / "vocabulary"
+    client = service(vocabulary=vocabulary)
+    job = client.post("/v1/jobs/ingest", content=table(ROWS[:1]), headers=CSV).json()["id"]
+    eventually(lambda: "no vocabulary" in client.get(f"/v1/jobs/{job}").json()["error"], 60)
+    vocabulary.symlink_to(vocabulary_folder)
+    eventually(lambda: client.get(f"/v1/jobs/{job}").json()["state"] == "done", 60)
+    assert client.get(f"/v1/jobs/{job}").json()["error"] == ""
+
+
 def test_cancelling_what_has_ended_changes_nothing(client, ended):
     job = client.post("/jobs/ingest", content=table(ROWS[:1]), headers=CSV).json()
     assert ended(job["id"])["state"] == "done"
     assert client.delete(f"/jobs/{job['id']}").json()["state"] == "done"
+    assert client.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "done"
 
 
 def test_a_store_that_is_away_leaves_the_job_waiting_with_the_reason(jobs, store, linking):
@@ -386,7 +430,7 @@ def test_what_is_not_asked_rightly_is_refused_and_leaves_nothing(client, data, h
     answer = client.post("/jobs/ingest", content=b"image_id,caption\n", headers=headers, params=params)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    assert client.get("/jobs").json() == {"jobs": []}
+    assert client.get("/jobs").json() == {"jobs": [], "next_cursor": None}
     assert not list((data / "jobs").glob("*")) if (data / "jobs").exists() else True
 
 
@@ -404,7 +448,7 @@ def test_a_body_over_the_limit_is_refused_as_it_arrives(service, data):
     }
 
 
-@pytest.mark.parametrize("job_id", ["0" * 64, "..", "a/b", "x", "%2e%2e%2fsnapshots"])
+@pytest.mark.parametrize("job_id", ["0" * 64, "%2e%2e", "a/b", "x", "%2e%2e%2fsnapshots"])
 def test_a_job_that_is_not_there_is_not_found(client, job_id):
     for method in ("GET", "DELETE"):
         assert client.request(method, f"/jobs/{job_id}").status_code in (404, 405)
@@ -432,7 +476,7 @@ def test_killed_at_any_place_it_goes_on_and_stores_each_row_once(jobs, linking, 
                 os.kill(os.getpid(), signal.SIGKILL)
 
     job, path = keep(jobs, table(ROWS)), str(jobs.parent / "graph.sqlite")
-    monkeypatch.setattr("kg_service.jobs.work._ATTEMPTS", 1_000)
+    monkeypatch.setattr("kg_service.jobs.attempts._ATTEMPTS", 1_000)
 
     def worked(number):
         with closing(open_store(path)) as opened:
@@ -464,5 +508,5 @@ def test_a_disk_without_room_refuses_the_body_and_keeps_nothing(client, data, mo
     answer = client.post("/jobs/ingest", content=table(ROWS), headers=CSV)
     monkeypatch.undo()
     assert (answer.status_code, answer.json()["detail"]) == (503, "the body can't be kept: No space left on device")
-    assert client.get("/jobs").json() == {"jobs": []}
+    assert client.get("/jobs").json() == {"jobs": [], "next_cursor": None}
     assert [path.name for path in (data / "jobs").iterdir() if path.name != ".lock"] == []

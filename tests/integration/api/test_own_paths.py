@@ -3,7 +3,8 @@
 import pytest
 from kg_service.app.own_paths import without_own_paths
 from kg_service.config import Settings
-from kg_service.jobs.spool import Order, Progress, receiving
+from kg_service.jobs.model import IngestOrder, Progress
+from kg_service.jobs.receiving import receiving
 
 DAMAGED = "images.id_bytes.npy"
 
@@ -21,7 +22,13 @@ def damaged(data):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/readyz", 503), ("POST", "/targets", 500), ("GET", "/snapshots/{}/embeddings", 500)]
+    ("method", "path", "status"),
+    [
+        ("GET", "/readyz", 200),
+        ("GET", "/readyz?for=targets", 503),
+        ("POST", "/targets", 500),
+        ("GET", "/snapshots/{}/embeddings", 500),
+    ],
 )
 def test_a_damaged_file_is_named_from_the_data_folder_on_and_in_full_in_the_log(
     service, data, damaged, capsys, method, path, status
@@ -44,7 +51,7 @@ def test_a_damaged_graph_and_a_vocabulary_elsewhere_are_too(service, data, tmp_p
 
 
 def test_a_damaged_job_is_named_by_its_folder(service, data):
-    with receiving(data / "jobs", Order(format="csv")) as spooled:
+    with receiving(data / "jobs", IngestOrder(format="csv")) as spooled:
         spooled.write(b"image_id,caption\n")
         job = spooled.keep()
     (job.folder / "order.json").write_text("{}")
@@ -55,7 +62,7 @@ def test_a_damaged_job_is_named_by_its_folder(service, data):
 
 
 def test_why_a_job_failed_names_no_folder(service, data):
-    with receiving(data / "jobs", Order(format="csv")) as spooled:
+    with receiving(data / "jobs", IngestOrder(format="csv")) as spooled:
         spooled.write(b"image_id,caption\n")
         job = spooled.keep()
     job.save(Progress(state="failed", error=f"{data}/graph.sqlite is damaged", hint=f"move {data}/graph.sqlite away"))

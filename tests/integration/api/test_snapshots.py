@@ -173,12 +173,30 @@ def test_the_command_appends_and_says_what_it_left(service, command, data):
     assert "10 images (2 appended)" in out
 
 
+def test_one_that_nothing_needs_is_deleted(service, data, problem):
+    client = service(compact_after=0)
+    (base,) = held(client)
+    client.post("/images", json={"items": NEW[:1]})
+    appended = client.post("/snapshots", json={"append": True}).json()["id"]
+    assert appended in problem(client.delete(f"/v1/snapshots/{appended}"), 409, "conflict")["detail"]
+    assert appended in problem(client.delete(f"/v1/snapshots/{base}"), 409, "conflict")["detail"]
+    assert len(held(client)) == 2
+    anew = client.post("/snapshots", json={}).json()["id"]
+    problem(client.delete(f"/v1/snapshots/{base}"), 409, "conflict")
+    for each in (appended, base):
+        assert client.delete(f"/v1/snapshots/{each}").status_code == 204
+    assert held(client) == [anew]
+    problem(client.delete(f"/v1/snapshots/{base}"), 410, "gone")
+    problem(client.delete("/v1/snapshots/latest"), 422, "invalid-id")
+    assert sorted(path.name for path in (data / "snapshots").iterdir()) == sorted(["CURRENT", anew])
+
+
 def test_a_damaged_snapshot_is_not_served(service, data, problem):
     (folder,) = [path for path in (data / "snapshots").iterdir() if path.is_dir()]
     file = folder / "graph.cuis.npy"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     client = service()
-    assert client.get("/readyz").status_code == 503
+    assert client.get("/readyz?for=targets").status_code == 503
     problem(client.post("/targets", json={"image_ids": ["effusion"]}), 500, "broken-artefact")
 
 

@@ -75,7 +75,7 @@ def test_an_empty_graph_can_be_exported(tmp_path):
 
 
 def test_a_folder_that_holds_something_is_left_alone(source, tmp_path):
-    with pytest.raises(Conflict, match="holds something already"):
+    with pytest.raises(Conflict, match="is not empty"):
         export_neo4j_admin(source, tmp_path)
 
 

@@ -380,7 +380,7 @@ def test_a_source_that_is_only_read_is_left_as_it_is(opened, empty_neo4j, cypher
     assert cypher("SHOW CONSTRAINTS YIELD name") == []
     assert cypher("MATCH (n) RETURN labels(n), properties(n) ORDER BY elementId(n)") == nodes
     for refused in (lambda store: store.write(batch()), lambda store: store.delete_image("a"), lambda store: store.read_graph()):
-        with pytest.raises(InvalidInput, match="was opened to be read"):
+        with pytest.raises(InvalidInput, match="was opened read-only"):
             refused(opened(read_only=True))
 
 

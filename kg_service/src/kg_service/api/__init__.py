@@ -1,0 +1,1 @@
+"""HTTP alone: routes, authentication, problems, and what bounds requests."""

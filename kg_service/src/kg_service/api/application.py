@@ -11,10 +11,13 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.auth import Guard
+from kg_service.api.head import HeadAsGet
 from kg_service.api.openapi import schema_of
+from kg_service.api.paths import API, UnderPrefix
 from kg_service.api.problems import handle_errors
 from kg_service.api.routes import (
     concepts,
+    entrance,
     explain,
     images,
     jobs,
@@ -36,8 +39,10 @@ from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
 
 _DESCRIPTION = """
-Captions to UMLS concepts to a graph to soft targets. The walk: `POST /images`, `POST /snapshots`, `POST /targets`.
+Captions to UMLS concepts to a graph to soft targets. The walk: `POST /v1/images`, `POST /v1/snapshots`, `POST /v1/targets`.
 Every error is `application/problem+json` with a stable `type`, a `hint` and the request id.
+Requests with a field that this version does not know are refused; answers may get more fields, which clients ignore.
+Paths without `/v1` are aliases of the newest version.
 """
 
 
@@ -49,7 +54,10 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
+        root_path=settings.root_path,
+        docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings = settings
     app.state.wiring = Wiring(settings)
@@ -62,15 +70,33 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.cells = Places(2 * settings.max_cells, "matrix cells")
     app.state.publishing = Places(1, "publications")
     app.state.stopping = False
-    # Looked through in this order: what each training step asks comes first, neighbours before images, whose paths take slashes.
-    for room in (targets, representations, neighbours, images, jobs, link, concepts, explain, snapshots, service, metrics, page):
-        app.include_router(room.router)
-    app.mount("/neo4j-browser", neo4j_browser())
+    app.state.upkeep_failure = _no_failure
+    _include_routes(app)
     handle_errors(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(RequestLog, metrics=app.state.metrics, settings=settings)
+    app.add_middleware(UnderPrefix)
     return app
+
+
+def _include_routes(app: FastAPI) -> None:
+    """Each route as `/v1/…`, and without a version, as 0.1.0 had it."""
+    # Looked through in this order: what each training step asks comes first, neighbours before images, whose paths take slashes.
+    for room in (targets, representations, neighbours, images, jobs, link, concepts, explain, snapshots, service):
+        app.include_router(room.router, prefix=f"/{API}")
+        if room in (jobs, snapshots):
+            app.include_router(room.former, include_in_schema=False)
+        app.include_router(room.router, include_in_schema=False)
+    for router in (service.probes, metrics.router, page.router, entrance.router):
+        app.include_router(router)
+    app.mount("/neo4j-browser", neo4j_browser())
+
+
+def _no_failure() -> str | None:
+    """Nothing is known to be wrong with upkeep."""
+    return None
 
 
 @asynccontextmanager
@@ -79,9 +105,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(sweep, wiring.settings)
     # Without asking the store, which may keep us waiting, and without the linker, whose libraries take a second: targets need
     # neither, readiness asks both.
-    for name, error in (await run_in_threadpool(wiring.local_failures, ("store", "vocabulary", "snapshot"))).items():
+    for name, error in (await run_in_threadpool(wiring.local_failures)).items():
         structlog.get_logger().warning("not ready", part=name, reason=str(error))
     upkeep = Upkeep(wiring.settings)
+    app.state.upkeep_failure = upkeep.failure
     upkeep.start()
     yield
     await run_in_threadpool(upkeep.close)

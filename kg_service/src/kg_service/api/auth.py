@@ -1,4 +1,4 @@
-"""Who asks: `Authorization: Bearer KEY`, scopes as dependencies of routes."""
+"""Authentication: `Authorization: Bearer KEY`, with scopes as dependencies of routes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.security import HTTPBearer
 from nbclip.errors import BrokenArtefact, Busy, Forbidden, Unauthorized, Unavailable
 
-from kg_service.app.keys import Keyring, Scope
+from kg_service.app.keys import Key, Keyring, Scope
 from kg_service.config import Settings
 
 _KEYLESS = "local"
@@ -40,13 +40,18 @@ class FailedKeys:
 
 
 class Guard:
-    """Decides on requests. Where no keys file was named and none is there, everybody may do everything, which
-    `refuse_open_bind` keeps on this machine; once there was one, a key is needed, whatever becomes of the file."""
+    """Admits requests. If no keys file is named and none exists, everybody may do everything, which
+    `refuse_open_bind` limits to this machine; once a keys file existed, a key is always needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.keys_path
         self._keyring = Keyring(self._path) if settings.keys_file or self._path.exists() else None
         self._failed = FailedKeys(settings.max_failed_keys)
+
+    def check(self) -> None:
+        """Raises Unavailable if keys can't be checked now."""
+        if self._keyring is not None:
+            self._find(self._keyring, "")
 
     def admit(self, secret: str | None, scope: Scope, address: str) -> str:
         """The name of the key that may do this.
@@ -63,17 +68,28 @@ class Guard:
             return _KEYLESS
         if secret is None:
             raise Unauthorized("no key", hint="send Authorization: Bearer KEY")
-        try:
-            key = self._keyring.find(secret)
-        except BrokenArtefact as error:
-            structlog.get_logger().error("keys file unreadable", reason=str(error))
-            raise Unavailable("keys can't be checked now", hint="the service's log says why") from error
+        key = self._find(self._keyring, secret)
         if key is None:
             self._failed.note(address)
             raise Unauthorized("wrong key", hint="kg-service keys list shows the names of the keys")
         if not key.allows(scope):
             raise Forbidden(f"the key {key.name} lacks the scope {scope}", hint=f"kg-service keys add NAME --scope {scope}")
         return key.name
+
+    def _find(self, keyring: Keyring, secret: str) -> Key | None:
+        try:
+            return keyring.find(secret)
+        except BrokenArtefact as error:
+            structlog.get_logger().error("keys file unreadable", reason=str(error))
+            raise Unavailable("keys can't be checked now", hint="the service's log says why") from error
+
+
+def demand(request: Request, scope: Scope) -> None:
+    """Notes the name of the request's key for the log; raises as `Guard.admit`."""
+    guard: Guard = request.app.state.guard
+    address = request.client.host if request.client else "unix socket"
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    request.state.key_name = guard.admit(secret.strip() or None if scheme.lower() == "bearer" else None, scope, address)
 
 
 class require(HTTPBearer):  # noqa: N801 - it reads as a function where it is used
@@ -84,8 +100,5 @@ class require(HTTPBearer):  # noqa: N801 - it reads as a function where it is us
         self._scope = scope
 
     async def __call__(self, request: Request) -> None:  # type: ignore[override]
-        """Notes the key's name for the log; raises as `Guard.admit`."""
-        guard: Guard = request.app.state.guard
-        address = request.client.host if request.client else "unix socket"
-        credentials = await super().__call__(request)
-        request.state.key_name = guard.admit(credentials.credentials if credentials else None, self._scope, address)
+        """As `demand`."""
+        demand(request, self._scope)

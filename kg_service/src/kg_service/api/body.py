@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
@@ -14,15 +14,19 @@ from kg_service.api.problems import InvalidBody, UnsupportedMediaType, invalid_b
 Model = TypeVar("Model", bound=BaseModel)
 
 
-async def _json_body(request: Request) -> bytes:
-    """The body. A page of another site can't send this type unasked, which protects a service without keys."""
+async def json_body(request: Request) -> bytes:
+    """The body. A page of another site can't send this type unasked, which protects a service without keys.
+
+    Raises:
+        UnsupportedMediaType: it is not said to be JSON.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"Content-Type {media_type!r:.80}", hint="send application/json")
     return await request.body()
 
 
-JsonBody = Annotated[bytes, Depends(_json_body)]
+JsonBody = Annotated[bytes, Depends(json_body)]
 
 
 def parse(model: type[Model], body: bytes, check: Callable[[Any], None]) -> Model:
@@ -42,8 +46,17 @@ def parse(model: type[Model], body: bytes, check: Callable[[Any], None]) -> Mode
         raise invalid_body(error, "body") from error
 
 
+_accepted: list[type[BaseModel]] = []
+
+
+def accepted() -> Sequence[type[BaseModel]]:
+    """The models of all bodies that routes parse themselves, whose definitions the framework therefore does not know."""
+    return tuple(_accepted)
+
+
 def accepts(model: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
     """OpenAPI of a body, for `openapi_extra=`."""
+    _accepted.append(model)
     content = {
         "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
         "examples": {name: {"value": value} for name, value in examples.items()},

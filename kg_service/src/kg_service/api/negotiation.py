@@ -1,4 +1,4 @@
-"""Which form of an answer the client takes (RFC 9110, Accept)."""
+"""Content negotiation: which form of an answer the client accepts (RFC 9110)."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from nbclip.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauth
 from nbclip.schemas.service import Problem
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from kg_service.app.own_paths import without_own_paths
 from kg_service.config import Settings
@@ -26,22 +27,25 @@ KEYED = (400, 401, 403, 429, 503)
 """What every route that needs a key may answer."""
 BODY = (408, 413, 415, 422)
 """What every route with a body may answer besides."""
+SNAPSHOT = (409, 410, 501)
+"""What every route that reads a snapshot may answer besides: another version made it, it is not held, an extra is missing."""
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class NotAcceptable(InvalidInput):
-    """406: no form of the answer is one that the client takes."""
+    """406: the client accepts no form of the answer."""
 
     code, title, status = "not-acceptable", "No such form of the answer", 406
 
 
 class UnsupportedMediaType(InvalidInput):
-    """415: the body is of a type that is not read."""
+    """415: the body has an unsupported type."""
 
     code, title, status = "unsupported-media-type", "Body of a type that is not read", 415
 
 
 class BodyTooLarge(LimitExceeded):
-    """413: the body has more bytes than are read."""
+    """413: the body is too large."""
 
 
 class BodyTimeout(InvalidInput):
@@ -67,7 +71,7 @@ class InvalidBody(InvalidInput):
 
 
 class NotReady(Unavailable):
-    """503: the parts named in `errors` can't be used yet."""
+    """503: the parts named in `errors` can't be used now."""
 
     def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
         super().__init__(f"not ready: {', '.join(error['where'] for error in errors)}", hint="kg-service doctor says what to do")
@@ -124,7 +128,7 @@ def _without_own_paths(body: Problem, settings: Settings) -> Problem:
 
 
 def internal_problem(request_id: str, settings: Settings) -> Response:
-    """500, with nothing of what happened: the log has it under the request id."""
+    """A 500 without details: the log has them under the request id."""
     return problem(NBClipError("unexpected error", hint="the service's log has it under this request id"), request_id, settings)
 
 
@@ -142,22 +146,31 @@ async def _answer(request: Request, error: Exception) -> Response:
         case RequestValidationError():
             return problem(invalid_body(error), request_id, settings)
         case HTTPException():
-            return _of_framework(error, f"{request.method} {request.url.path!r:.200}", request_id)
+            return _of_framework(error, request)
     raise error
 
 
-def _of_framework(error: HTTPException, what: str, request_id: str) -> Response:
+def _of_framework(error: HTTPException, request: Request) -> Response:
     """No such route (404), or not by this method (405)."""
-    status = HTTPStatus(error.status_code)
+    status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request) or [headers.get("Allow", "")])
     body = Problem(
         type=_TYPE + status.phrase.lower().replace(" ", "-"),
         title=status.phrase,
         status=status,
-        detail=f"{what}: {error.detail}",
+        detail=f"{request.method} {request.url.path!r:.200}: {error.detail}",
         hint="/docs lists what there is",
-        request_id=request_id,
+        request_id=request.state.request_id,
     )
-    return Response(body.model_dump_json(), error.status_code, error.headers, MEDIA_TYPE)
+    return Response(body.model_dump_json(), error.status_code, headers, MEDIA_TYPE)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods of this path: of all its routes, while the framework names those of the first one."""
+    routes, scope = request.app.router.routes, dict(request.scope)
+    found = [each for each in _METHODS if any(route.matches({**scope, "method": each})[0] == Match.FULL for route in routes)]
+    return [*found, "HEAD"] if "GET" in found else found
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -49,7 +49,7 @@ def serve(settings: Settings) -> None:
 
 
 def _refuse_wrong_login(settings: Settings) -> None:
-    """A wrong login will not mend itself; a store that is away may come, and targets are answered without it."""
+    """Raises WrongCredentials: a wrong login never fixes itself, whereas an absent store may come back."""
     try:
         probe(settings.store_url, user=settings.store_user, password=settings.store_password.get_secret_value())
     except WrongCredentials:
@@ -68,12 +68,20 @@ class GracefulServer(uvicorn.Server):
         self._stop_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins the stop; a second signal, or Ctrl-C, goes on without the drain."""
+        """Begins to stop; a second signal, or Ctrl-C, skips the drain."""
         drain_s = self._settings.drain_s if sig == signal.SIGTERM and self._stop_at is None else 0.0
         if self._stop_at is None:
             self._end_in_time()
         self._stop_at = time.monotonic() + drain_s
         self._app.state.stopping = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; says where it listens."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            settings = self._settings
+            address = f"unix:{settings.uds}" if settings.uds else f"http://{settings.host}:{_port(sockets) or settings.port}"
+            structlog.get_logger().info("serving", address=address, documentation=f"{settings.root_path}/docs")
 
     async def on_tick(self, counter: int) -> bool:
         """As uvicorn's, ten times a second; ends the main loop once the drain is over."""
@@ -92,9 +100,14 @@ class GracefulServer(uvicorn.Server):
         timer.start()
 
 
+def _port(sockets: list[socket.socket] | None) -> int:
+    """The port that was bound, which the settings may have left open; 0 for a unix socket."""
+    return int(sockets[0].getsockname()[1]) if sockets else 0
+
+
 @contextmanager
 def _listening(settings: Settings) -> Iterator[list[socket.socket] | None]:
-    """The bound socket, so that an address that can't be had is one line; a unix socket is left to uvicorn."""
+    """The bound socket, so that a taken address is a one-line error; uvicorn binds unix sockets."""
     if settings.uds:
         yield None
         return

@@ -1,0 +1,1 @@
+"""What the command and the API share: wiring, keys, upkeep, the doctor."""

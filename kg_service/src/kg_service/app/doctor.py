@@ -1,4 +1,4 @@
-"""What is there and what is missing, in the order in which it is made."""
+"""What exists and what is missing, in the order of the walk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Looks at every part of a data folder, and makes nothing."""
+    """Findings on every part of a data folder; creates nothing."""
     wiring = Wiring(settings)
     looks: dict[str, Callable[[Wiring], str]] = {
         "settings": _settings,
@@ -53,7 +53,9 @@ def _settings(wiring: Wiring) -> str:
     check_settings(wiring.settings)
     unknown = unknown_variables(wiring.settings)
     if unknown:
-        raise InvalidInput(f"no such setting: {', '.join(unknown)}", hint="unset or correct them; kg-service settings lists all")
+        raise InvalidInput(
+            f"no such setting: {', '.join(unknown)}", hint="unset or correct them; kg-service settings lists all settings"
+        )
     return f"data in {wiring.settings.data}"
 
 

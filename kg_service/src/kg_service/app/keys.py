@@ -1,4 +1,4 @@
-"""Keys: who may do what. A key is shown once; its SHA-256 is what the file holds."""
+"""Keys: who may do what. A key is shown once; the file holds its SHA-256."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.config import Settings
+from kg_service.storage.locks import locked
 from kg_service.storage.replacement import write_file
 
 Scope = Literal["read", "ingest", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "nbkg_"
+_PATIENCE_S = 10.0
+"""For another command that writes keys, which takes milliseconds."""
 
 
 class Key(BaseModel):
@@ -100,10 +103,8 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     Raises:
         Conflict: the file has a key of this name.
         InvalidInput: the name or the scopes can't be used.
+        Unavailable: another command holds the file.
     """
-    held = read_keys(path) if path.exists() else ()
-    if name in {key.name for key in held}:
-        raise Conflict(f"{path} has a key called {name}", hint="choose another name; both are valid at once")
     secret = _PREFIX + secrets.token_urlsafe(32)
     try:
         key = Key.model_validate({"name": name, "scopes": scopes, "sha256": _digest(secret)})
@@ -113,7 +114,12 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
             hint=f"a name of letters, digits, . _ -; scopes: {', '.join(SCOPES)}",
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, _KeyFile(keys=(*held, key)).model_dump_json(indent=1).encode() + b"\n")
+    # Read and written under one lock: of two commands at once neither loses the other's key.
+    with locked(path.parent, _PATIENCE_S, name=f".{path.name}.lock"):
+        held = read_keys(path) if path.exists() else ()
+        if name in {key.name for key in held}:
+            raise Conflict(f"{path} has a key called {name}", hint="choose another name; both are valid at once")
+        _write_keys(path, (*held, key))
     return secret
 
 
@@ -125,12 +131,24 @@ def remove_key(path: Path, name: str) -> None:
     Raises:
         NotFound: the file has no key of this name.
         BrokenArtefact: it is no keys file.
+        Unavailable: another command holds the file.
     """
-    held = read_keys(path) if path.exists() else ()
-    kept = tuple(key for key in held if key.name != name)
-    if len(kept) == len(held):
-        raise NotFound(f"{path} has no key called {name!r:.80}", hint="kg-service keys list")
-    write_file(path, _KeyFile(keys=kept).model_dump_json(indent=1).encode() + b"\n")
+    if not path.exists():
+        raise _no_such_key(path, name)
+    with locked(path.parent, _PATIENCE_S, name=f".{path.name}.lock"):
+        held = read_keys(path)
+        kept = tuple(key for key in held if key.name != name)
+        if len(kept) == len(held):
+            raise _no_such_key(path, name)
+        _write_keys(path, kept)
+
+
+def _no_such_key(path: Path, name: str) -> NotFound:
+    return NotFound(f"{path} has no key called {name!r:.80}", hint="kg-service keys list")
+
+
+def _write_keys(path: Path, keys: tuple[Key, ...]) -> None:
+    write_file(path, _KeyFile(keys=keys).model_dump_json(indent=1).encode() + b"\n")
 
 
 def refuse_open_bind(settings: Settings) -> None:

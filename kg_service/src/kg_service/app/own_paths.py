@@ -1,4 +1,4 @@
-"""Where this machine keeps things is for the log, not for who asks: answers name files from the folders of the settings on."""
+"""Answers without this machine's paths: they name files relative to the folders of the settings; only the log has the rest."""
 
 from __future__ import annotations
 

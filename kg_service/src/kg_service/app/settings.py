@@ -22,7 +22,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def unknown_variables(settings: Settings) -> list[str]:
-    """`KG_…` variables that set nothing: misspelt, or of another program."""
+    """`KG_…` variables that set nothing: misspelt, or another program's."""
     known = {variable.key for variable in _all()}
     return sorted(f"{PREFIX}{name}".upper() for name in settings.others if name not in known)
 

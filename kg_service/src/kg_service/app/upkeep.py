@@ -1,10 +1,10 @@
-"""What the service does by itself: bulk ingests, appending what is new in the graph to the current snapshot, compacting that, and
-once an hour removing what is no longer needed of old bulk ingests.
+"""What the service does by itself: jobs (bulk ingests and publications), appending what is new in the graph to the current
+snapshot, compacting that, and once an hour removing what is no longer needed of old jobs.
 
 All but the last are off the serving process: each runs in a process of its own, at a low priority, that opens the graph store by
 itself and may be killed at any moment: a snapshot appears whole or not at all, and an ingest goes on where it was. A new current
 snapshot is taken up as one that the command published is. What fails is logged, and tried again after the next append or at the
-next turn.
+next turn; nothing that a turn meets ends upkeep, and `Upkeep.failure` says what it can't do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
 
 import structlog
 from nbclip.errors import NBClipError, Unavailable
@@ -24,16 +25,22 @@ from kg_service.app.logging import configure_logging
 from kg_service.app.sweep import sweep
 from kg_service.app.wiring import open_graph
 from kg_service.config import Settings
-from kg_service.jobs.spool import has_work
+from kg_service.jobs.model import PublishOrder
+from kg_service.jobs.spool import has_work, reasons_kept
 from kg_service.jobs.tidying import tidy
 from kg_service.linking.linkers import linker_settings
 from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import open_vocabulary
 
+if TYPE_CHECKING:
+    from kg_service.snapshot.publication import OnStage  # brings what serving does not need
+
 _LOOKS_EVERY_S = 1.0
-_INGESTS_EVERY_S = 3.0
+_BEGINS_EVERY_S = 3.0
 """At most so often, should the graph store be away."""
 _TIDIES_EVERY_S = 3_600.0
+_LATE_S = 60.0
+"""A turn takes milliseconds, a tidying of full folders seconds."""
 _NICENESS = 10
 
 
@@ -44,11 +51,14 @@ class Upkeep:
         self._settings = settings
         self._snapshots = SnapshotFolder(settings.snapshots_folder)
         self._ingest = _Process("bulk ingest", ingest_now, settings)
+        self._publish = _Process("publication", publish_now, settings)
         self._append = _Process("append", append_now, settings)
         self._compact = _Process("compaction", compact_now, settings)
-        self._next_ingest = self._next_tidying = 0.0
+        self._next_ingest = self._next_publication = self._next_tidying = 0.0
         self._next_append = time.monotonic() + settings.append_every_s
         self._seen: str | None = None
+        self._failures: dict[str, str] = {}
+        self._turned_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -61,28 +71,75 @@ class Upkeep:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        for process in (self._ingest, self._append, self._compact):
+        for process in (self._ingest, self._publish, self._append, self._compact):
             process.kill()
+
+    def failure(self) -> str | None:
+        """Why upkeep does not do its work, or None: it has ended, does not turn, or a part of its last turn failed."""
+        late_s = time.monotonic() - self._turned_at
+        if not self._thread.is_alive():
+            return "its thread does not run"
+        if late_s > _LATE_S:
+            return f"no turn for {late_s:.0f} s"
+        return "; ".join(f"{part}: {reason}" for part, reason in sorted(self._failures.items())) or None
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOKS_EVERY_S):
-            try:
-                self._look()
-            except (NBClipError, OSError, RuntimeError) as error:
-                # Whatever it was, such as no descriptor being left: jobs that were acknowledged are looked for again.
-                structlog.get_logger().warning("upkeep failed, and goes on at its next turn", reason=str(error))
+            self._turn()
 
-    def _look(self) -> None:
-        """Begins what there is to do."""
-        if self._ingest.idle() and time.monotonic() >= self._next_ingest and has_work(self._settings.jobs_folder):
-            self._next_ingest = time.monotonic() + _INGESTS_EVERY_S
+    def _turn(self) -> None:
+        """Begins what there is to do. Each part is on its own: one that fails keeps none of the others from its work."""
+        parts = {
+            "bulk ingest": self._ingest_if_due,
+            "publication": self._publish_if_due,
+            "tidying": self._tidy_if_due,
+            "append": self._append_if_due,
+            "compaction": self._compact_if_due,
+        }
+        for part, look in parts.items():
+            try:
+                look()
+            except Exception as error:  # noqa: BLE001 - jobs that were acknowledged are looked for again, whatever it was
+                self._note(part, error)
+            else:
+                self._failures.pop(part, None)
+        self._turned_at = time.monotonic()
+
+    def _note(self, part: str, error: Exception) -> None:
+        """Logs it once for each reason: a part that fails fails again in a second."""
+        foreseen = isinstance(error, NBClipError | OSError)
+        reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        if self._failures.get(part) != reason:
+            structlog.get_logger().warning(
+                "upkeep failed, and tries again at its next turn", part=part, reason=reason, exc_info=None if foreseen else error
+            )
+        self._failures[part] = reason
+
+    def _ingest_if_due(self) -> None:
+        if self._ingest.idle() and time.monotonic() >= self._next_ingest and has_work(self._settings.jobs_folder, "ingest"):
+            self._next_ingest = time.monotonic() + _BEGINS_EVERY_S
             self._ingest.start()
+
+    def _publish_if_due(self) -> None:
+        if (
+            self._publish.idle()
+            and time.monotonic() >= self._next_publication
+            and has_work(self._settings.jobs_folder, "publish")
+        ):
+            self._next_publication = time.monotonic() + _BEGINS_EVERY_S
+            self._publish.start()
+
+    def _tidy_if_due(self) -> None:
         if time.monotonic() >= self._next_tidying:
-            self._next_tidying = time.monotonic() + _TIDIES_EVERY_S
             self._tidy()
+            self._next_tidying = time.monotonic() + _TIDIES_EVERY_S
+
+    def _append_if_due(self) -> None:
         if self._settings.append_every_s and time.monotonic() >= self._next_append and self._append.idle():
             self._next_append = time.monotonic() + self._settings.append_every_s
             self._append.start()
+
+    def _compact_if_due(self) -> None:
         if self._settings.compact_after and self._compact.idle() and self._is_due():
             self._compact.start()
 
@@ -119,7 +176,7 @@ class _Process:
             return self._process is None
         code, self._process = self._process.exitcode, None
         if code:
-            structlog.get_logger().warning(f"{self._name} failed", status=code, hint="the log above says why, if it could")
+            structlog.get_logger().warning(f"{self._name} failed", status=code, hint="the log above may say why")
         return True
 
     def kill(self) -> None:
@@ -134,10 +191,31 @@ def ingest_now(settings: Settings) -> None:
     from kg_service.linking.builder import build_linker
     from kg_service.snapshot.vocabulary_check import warn_before_ingest
 
-    with closing(open_graph(settings, bulk=True)) as store:
-        vocabulary = open_vocabulary(settings.vocabulary_folder)
+    jobs = settings.jobs_folder
+    with ExitStack() as opened:
+        with reasons_kept(jobs, "ingest"):
+            store = opened.enter_context(closing(open_graph(settings, bulk=True)))
+            vocabulary = open_vocabulary(settings.vocabulary_folder)
+            linker = build_linker(settings.linker, vocabulary, linker_settings(settings))
         warn_before_ingest(SnapshotFolder(settings.snapshots_folder), vocabulary)
-        work(settings.jobs_folder, store, build_linker(settings.linker, vocabulary, linker_settings(settings)), vocabulary)
+        work(jobs, store, linker, vocabulary)
+
+
+def publish_now(settings: Settings) -> None:
+    """All publications that wait. One that is cancelled ends the process, which leaves nothing behind; the next goes on."""
+    from kg_service.app.publication import publish_part
+    from kg_service.jobs.publishing import publish_waiting
+
+    jobs = settings.jobs_folder
+    with ExitStack() as opened:
+        with reasons_kept(jobs, "publish"):
+            store = opened.enter_context(closing(open_graph(settings, bulk=True)))
+            vocabulary = open_vocabulary(settings.vocabulary_folder)
+
+        def publish(order: PublishOrder, on_stage: OnStage) -> str:
+            return publish_part(store, vocabulary, settings, dataset=order.dataset, split=order.split, on_stage=on_stage)
+
+        publish_waiting(jobs, publish, on_cancel=lambda: os._exit(0))
 
 
 def append_now(settings: Settings) -> None:
@@ -168,5 +246,5 @@ def _run(name: str, work: Callable[[Settings], None], settings: Settings) -> Non
         structlog.get_logger().warning(f"{name} failed", reason=error.message, hint=error.hint)
         raise SystemExit(error.exit_code) from error
     except OSError as error:
-        structlog.get_logger().warning(f"{name} failed", reason=str(error), hint="make room in the data folder")
+        structlog.get_logger().warning(f"{name} failed", reason=str(error), hint="free disk space in the data folder")
         raise SystemExit(Unavailable.exit_code) from error

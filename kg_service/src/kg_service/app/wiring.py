@@ -1,13 +1,14 @@
-"""The parts that the service stands on, opened when they are first needed and kept; what can't be opened is tried again."""
+"""The parts of a data folder, opened when first needed and kept; what can't be opened is tried again."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
-from nbclip.errors import NBClipError, NotFound, Unavailable
+from nbclip.errors import InvalidInput, NBClipError, NotFound, Unavailable
 
+from kg_service.app.readiness import failures
 from kg_service.config import Settings
 from kg_service.graph import open_store
 from kg_service.graph.store import GraphStore
@@ -20,7 +21,6 @@ from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 
 Part = TypeVar("Part")
 Place = TypeVar("Place")
-_LOCAL = ("store", "vocabulary", "linker", "snapshot")
 
 
 class Wiring:
@@ -42,7 +42,7 @@ class Wiring:
         """The graph."""
         with self._lock:
             if self._store is None:
-                self._store = open_graph(self.settings)
+                self._store = _present(open_graph, self.settings)
             return self._store
 
     @property
@@ -67,28 +67,18 @@ class Wiring:
 
         return build_linker(self.settings.linker, self.vocabulary, settings)
 
-    def failures(self) -> dict[str, NBClipError]:
-        """Why wiring can't be used, by part; runs a real query on the store. Empty: ready."""
-        return self.local_failures() | self._failures({"store": lambda: self.store.check()})
-
-    def local_failures(self, names: Sequence[str] = _LOCAL) -> dict[str, NBClipError]:
-        """As `failures`, without asking the store; opens what the service stands on, or the parts that are named."""
-        checks: dict[str, Callable[[], object]] = {
-            "store": lambda: self.store,
+    def checks(self) -> dict[str, Callable[[], object]]:
+        """Of each part one that raises where it can't be used; that of the store asks it something."""
+        return {
+            "store": lambda: self.store.check(),
             "vocabulary": lambda: self.vocabulary,
             "linker": lambda: self.linker,
             "snapshot": lambda: self.snapshots.open(),
         }
-        return self._failures({name: checks[name] for name in names})
 
-    def _failures(self, checks: Mapping[str, Callable[[], object]]) -> dict[str, NBClipError]:
-        failures = {}
-        for name, check in checks.items():
-            try:
-                check()
-            except NBClipError as error:
-                failures[name] = error
-        return failures
+    def local_failures(self) -> dict[str, NBClipError]:
+        """Why store, vocabulary or snapshot can't be opened, by part; the store is not asked anything."""
+        return failures({**self.checks(), "store": lambda: self.store}, ("store", "vocabulary", "snapshot"))
 
     def name_of(self, cui: str) -> str:
         """The concept's preferred name; empty where names are switched off or the vocabulary does not have it."""
@@ -119,8 +109,8 @@ def open_graph(settings: Settings, url: str = "", *, bulk: bool = False, read_on
 
 
 def _present(open_part: Callable[[Place], Part], place: Place) -> Part:
-    """What is not there yet is not for the client to mend: Unavailable (503), not NotFound (404)."""
+    """What is not there yet, or set wrongly, is not for the client to mend: Unavailable (503), not NotFound or InvalidInput."""
     try:
         return open_part(place)
-    except NotFound as error:
+    except (NotFound, InvalidInput) as error:
         raise Unavailable(error.message, hint=error.hint) from error

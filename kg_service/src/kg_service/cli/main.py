@@ -222,6 +222,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     uds: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
+    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy shows the service, such as /kg.")] = None,
     log_format: Annotated[Literal["console", "json"] | None, typer.Option(help="Log format.")] = None,
 ) -> None:
     """Serve targets over REST until SIGTERM; `/docs` on the service shows every route.
@@ -232,7 +233,7 @@ def serve(
 
     settings = load_settings(
         data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior, keys_file=keys_file, host=host,
-        port=port, uds=uds, log_format=log_format,
+        port=port, uds=uds, root_path=root_path, log_format=log_format,
     )  # fmt: skip
     configure_logging(settings.log_format)
     run(settings)

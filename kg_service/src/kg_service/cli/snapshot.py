@@ -38,10 +38,9 @@ def publish_snapshot(
 
     Targets for training must come from the training split alone: `kg-service snapshot publish --split train`
     """
+    from kg_service.app.publication import publish_part
     from kg_service.app.wiring import open_graph
-    from kg_service.representations.chosen import representations_of
     from kg_service.snapshot import SnapshotFolder
-    from kg_service.snapshot.publication import publish
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(
@@ -51,18 +50,9 @@ def publish_snapshot(
         representations=tuple(representation or ()) or None,
         **_parameters(parameter or ()),
     )
-    representations = representations_of(settings)
     known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
-        new_id = publish(
-            graph,
-            settings.snapshots_folder,
-            vocabulary=known.describe(),
-            hierarchy=known,
-            representations=representations,
-            dataset=dataset,
-            split=split,
-        )
+        new_id = publish_part(graph, known, settings, dataset=dataset, split=split)
     manifest = SnapshotFolder(settings.snapshots_folder).manifest(new_id)
     stderr().print(
         f"{manifest.images} images ({manifest.images_with_knowledge} with a concept), {manifest.concepts} concepts, "

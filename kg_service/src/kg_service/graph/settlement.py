@@ -1,4 +1,4 @@
-"""What becomes of a batch's images, given what is stored: the part of a write that is the same in every store."""
+"""The outcome of a batch's images, given what is stored: the part of a write that every store shares."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Settlement:
 
 
 def settle(images: Iterable[ImageNode], stored: Mapping[str, ImageNode], on_conflict: OnConflict) -> Settlement:
-    """Decides image by image, in order, so that an id which stands twice meets what its first row left.
+    """The settlement of a batch, decided image by image, in order, so that an id given twice meets what its first row left.
 
     Args:
         images: the batch's images.

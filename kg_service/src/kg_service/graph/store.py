@@ -177,7 +177,7 @@ class GraphStore(Protocol):
     def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
         """The images that were added since a graph was read, with their own concepts, without is_a; it reads no others.
 
-        None where images were replaced or deleted since, or where `since` is not a former state of this store: the whole
+        None if images were replaced or deleted since, or if `since` is not a former state of this store: the whole
         graph says what changed.
         """
 

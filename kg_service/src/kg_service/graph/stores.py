@@ -55,7 +55,7 @@ def probe(url: str, *, user: str, password: str) -> None:
 
 
 def require_store(url: str) -> None:
-    """Raises NotFound where `url` names a file that is not there, which `open_store` would make."""
+    """Raises NotFound if `url` names a file that does not exist, which `open_store` would create."""
     path = _kind_of(url).file(url)
     if path is not None and not path.exists():
         raise NotFound(f"no graph store at {path}", hint="correct the path, or fill one: kg-service ingest FILE")

@@ -1,0 +1,1 @@
+"""Files of captions to the graph: read, link, write."""

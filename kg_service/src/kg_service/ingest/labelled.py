@@ -1,11 +1,11 @@
 """Files of labelled captions, for fitting and scoring a linker.
 
-    csv, tsv    columns caption and cuis; other columns are of no concern. An empty cell says that no concept is there
+    csv, tsv    columns caption and cuis; other columns are ignored. An empty cell says that there is no concept
     roco        `ID<TAB>caption` with a companion file of CUIs (`ReadOptions.cuis`); csv and tsv may have one too
     ndjson      `{"caption": …, "cuis": [CUI, …]}` or `{"caption": …, "spans": [[start, end, [CUI, …]], …]}`; start and end are
                 code points, end exclusive. A span without a CUI is not judged. `text` may stand for `caption`
 
-A row that can't be used is yielded as a BadRow, and reading goes on behind it.
+A row that can't be used is yielded as a BadRow, and reading continues after it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kg_service.vocabulary.model import BadRow
 
 
 class _Label(BaseModel):
-    """A line of NDJSON. Fields of other programs are let be; `cuis` besides spans must be those of the spans."""
+    """A line of NDJSON. Unknown fields are ignored; `cuis` beside spans must match them."""
 
     model_config = ConfigDict(extra="ignore")
 

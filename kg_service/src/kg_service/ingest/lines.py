@@ -1,4 +1,4 @@
-"""Physical lines of a text file, plain or gzip; damage is named by line and never ends the reading."""
+"""Physical lines of a text file, plain or gzip; damage is reported by line and never stops the reading."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class TextFile:
         packed = self._stream is not self._raw and self.size > 0
         if packed and self._unpacked > max(_FREE_BYTES, MAX_RATIO * self.size):
             raise InvalidInput(
-                f"{self.path}:{number}: over {MAX_RATIO} times as long as packed", hint="send it plain if it is no bomb"
+                f"{self.path}:{number}: over {MAX_RATIO} times as long as packed", hint="send it unpacked if this is intended"
             )
 
     def _without_mark(self, content: bytes) -> bytes:

@@ -119,7 +119,7 @@ def ingest_file(
         batch_size: rows of one transaction.
         on_progress: called after every transaction with the report so far.
         on_problem: called for every bad row and rejected image.
-        before: what an earlier call had done when it ended; its rows are passed over, and the report goes on from there.
+        before: what an earlier call had done when it ended; its rows are skipped, and the report continues from there.
 
     Raises:
         InvalidInput: the file can't be read as a whole; what was stored before stays.

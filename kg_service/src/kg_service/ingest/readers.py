@@ -4,7 +4,7 @@
     roco        `ID<TAB>caption`, no header, no quoting
     ndjson      one `ImageItem` a line
 
-A row that can't be used is yielded as a BadRow, and reading goes on behind it.
+A row that can't be used is yielded as a BadRow, and reading continues after it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Bulk work that is kept on disk before it is acknowledged."""

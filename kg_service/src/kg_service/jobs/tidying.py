@@ -1,4 +1,4 @@
-"""What is no longer needed of bulk ingests goes from the disk."""
+"""What is no longer needed of jobs goes from the disk."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import structlog
+from nbclip.errors import Conflict, NotFound
 
-from kg_service.jobs.spool import Job, all_jobs, keeping, read_job
-from kg_service.storage.replacement import remove_folder
+from kg_service.jobs.model import Job
+from kg_service.jobs.spool import all_jobs, keeping, read_job, remove
 
 _DAY_S = 86_400.0
 
@@ -17,30 +18,25 @@ _DAY_S = 86_400.0
 def tidy(jobs: Path, *, failed_days: float, ended: int) -> None:
     """Removes bodies of jobs that failed over `failed_days` days ago, and jobs that ended before the last `ended` ones.
 
-    A job without its body is still listed; sent again it goes on from where it was.
+    A job without its body is still listed; sent again, it resumes.
     """
     if not jobs.is_dir():
         return
     now = time.time()
-    over = [job for job in all_jobs(jobs) if job.state in ("done", "failed", "cancelled")]
+    over = [job for job in all_jobs(jobs) if job.is_over]
     for job in over:
         if job.body.exists() and (job.state != "failed" or now - _ended_at(job) > failed_days * _DAY_S):
             _remove_body(job)
     for job in sorted(over, key=_ended_at)[: max(0, len(over) - ended)]:
-        _remove(job)
+        with suppress(Conflict, NotFound):  # it goes on, or somebody was faster
+            remove(job)
 
 
 def _remove_body(job: Job) -> None:
     with keeping:
         if read_job(job.folder.parent, job.id).state == job.state:
             job.body.unlink(missing_ok=True)
-            structlog.get_logger().info("body of a bulk ingest removed", job=job.id[:12], state=job.state)
-
-
-def _remove(job: Job) -> None:
-    with keeping:
-        if read_job(job.folder.parent, job.id).state == job.state:
-            remove_folder(job.folder)
+            structlog.get_logger().info("body of a job removed", job=job.id[:12], state=job.state)
 
 
 def _ended_at(job: Job) -> float:

@@ -1,0 +1,1 @@
+"""Captions to mentions of concepts: the contract, assertion, and the linkers."""

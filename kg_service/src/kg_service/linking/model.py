@@ -18,7 +18,7 @@ class LinkCandidate(NamedTuple):
 
 
 class Mention(NamedTuple):
-    """A span of a caption and the concept it was linked to. A tuple, for captions have a million of them.
+    """A span of a caption and the concept it was linked to. A tuple, because captions have a million of them.
 
     Attributes:
         cui: the concept.

@@ -1,4 +1,4 @@
-"""A linker in several processes: the same mentions in the same order, sooner.
+"""A linker in several processes: the same mentions in the same order, faster.
 
 Each process maps the same vocabulary and index into memory, so the pages are shared. Processes are spawned, not forked: in them
 no thread of the parent holds a lock. What they send back is packed: taking apart a pickle of mentions costs as much as linking.

@@ -25,9 +25,9 @@ class LinkerSettings:
     """
 
     semantic_types: tuple[str, ...] = ()
-    min_score: Annotated[float, Field(ge=0, le=1, description="mentions below are left out")] = 0.75
+    min_score: Annotated[float, Field(ge=0, le=1, description="mentions with a lower score are dropped")] = 0.75
     nested: Annotated[
         Nested,
         Field(description="mentions inside longer ones: `all`, `distinct` (of another semantic group, or anatomy) or `none`"),
     ] = "distinct"
-    candidates: Annotated[int, Field(ge=0, le=100, description="losing concepts that a mention keeps")] = 5
+    candidates: Annotated[int, Field(ge=0, le=100, description="concepts that lost, kept with each mention")] = 5

@@ -1,0 +1,1 @@
+"""The graph to image vectors: one file a method."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from nbclip.errors import InvalidInput
 from nbclip.schemas.targets import Knowledge
 from scipy import sparse
 
+from kg_service.errors import OtherVersion
 from kg_service.graph.store import Graph
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ PairKind = Literal["cooccurrence", "learned"]
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """What brings the similarity of two images, the left with L concepts, the right with R: the sum of both parts.
+    """The parts of two images' similarity, the left with L concepts, the right with R; both kinds add up.
 
     Attributes:
         meeting: concepts that both images' vectors weigh, theirs or above theirs; [T].
@@ -155,6 +155,6 @@ def of_card(parameters: type[MethodParameters], card: Card) -> MethodParameters:
     return parameters(**{field.name: card[field.name] for field in fields(parameters)})
 
 
-def other_version(why: str) -> InvalidInput:
+def other_version(why: str) -> OtherVersion:
     """The error of a snapshot that can be served, but neither explained nor appended to. It is not damaged."""
-    return InvalidInput(f"the snapshot was made by another version: {why}", hint="publish again: kg-service snapshot publish")
+    return OtherVersion(f"the snapshot was made by another version: {why}", hint="publish again: kg-service snapshot publish")

@@ -33,7 +33,7 @@ def restore(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedRepresen
     """The fitted representation.
 
     Raises:
-        InvalidInput: the card is of a method, or of a form of it, that this version does not know.
+        OtherVersion: the card is of a method, or of a form of it, that this version does not know.
     """
     method = method_of(card)
     try:
@@ -46,7 +46,7 @@ def representations_of_cards(cards: Mapping[str, Card]) -> dict[str, Representat
     """What a snapshot was fitted with, by name; its cards are named `<representation>/<knowledge>`.
 
     Raises:
-        InvalidInput: a card is of a method, or of a form of it, that this version does not know.
+        OtherVersion: a card is of a method, or of a form of it, that this version does not know.
         MissingExtra: one needs what is not installed.
     """
     found: dict[str, Representation] = {}

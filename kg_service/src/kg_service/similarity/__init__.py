@@ -1,0 +1,1 @@
+"""Image vectors to similarities: the kernel and its memory."""

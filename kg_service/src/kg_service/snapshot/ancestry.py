@@ -1,4 +1,4 @@
-"""What stands above concepts over is_a, from a snapshot's graph alone."""
+"""Ancestors of concepts over is_a, from a snapshot's graph alone."""
 
 from __future__ import annotations
 

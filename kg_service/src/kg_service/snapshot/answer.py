@@ -12,15 +12,15 @@ import numpy.typing as npt
 from nbclip.codec import TargetMatrix, tensor_parts
 from nbclip.errors import InvalidInput, UnknownImages
 from nbclip.schemas.targets import Knowledge, RepresentationsRequest, TargetParameters, TargetsRequest
-from nbclip.targets import build_targets, duplicate_mask
 from nbclip.vectors import VectorBatch
 
 from kg_service.similarity.kernel import Rows, has_knowledge, similarity, take_rows, to_float16
+from kg_service.similarity.target_rows import to_target_rows
 from kg_service.snapshot.opened import Snapshot
 from kg_service.snapshot.segment import join_vectors, joined_ids
 
 _NAMED_AT_MOST = 20
-_CELLS_AT_ONCE = 1 << 17
+_PARAMETERS = set(TargetParameters.model_fields)
 _OR_FLAG = ", or ask with on_unknown 'flag'"
 
 
@@ -40,9 +40,8 @@ def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
     values_RC = similarity(vectors, rows_R, columns_C)
     has_knowledge_C = has_knowledge(vectors, columns_C)
     if request.output == "targets":
-        duplicate_RC = duplicate_mask(*(_caption_keys(snapshot, rows) for rows in (rows_R, columns_C)))
         own_R = _own_columns(request, rows_R, columns_C)
-        _to_targets(values_RC, own_R, has_knowledge_C, request.parameters(), duplicate_RC)
+        to_target_rows(values_RC, own_R, _caption_keys(snapshot, columns_C), has_knowledge_C, request)
     return TargetMatrix(
         output=request.output,
         values=to_float16(values_RC) if request.dtype == "float16" else values_RC,
@@ -52,7 +51,7 @@ def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
             "snapshot": snapshot.id,
             "knowledge": request.knowledge,
             "representation": request.representation,
-            "parameters": request.parameters().model_dump_json(),
+            "parameters": request.model_dump_json(include=_PARAMETERS),
         },
     )
 
@@ -104,22 +103,6 @@ def unknown_images(unknown: Collection[str], way_out: str = "") -> UnknownImages
         f"{len(unknown)} images are not in the snapshot: {named}{', …' if len(unknown) > _NAMED_AT_MOST else ''}",
         hint=f"ingest them, then kg-service snapshot append, or publish{way_out}",
     )
-
-
-def _to_targets(
-    values_RC: npt.NDArray[np.float32],
-    own_R: npt.NDArray[np.int64],
-    has_knowledge_C: npt.NDArray[np.bool_],
-    parameters: TargetParameters,
-    duplicate_RC: npt.NDArray[np.bool_],
-) -> None:
-    """Similarities to target rows, in place: as many rows at a time as stay in a core's own memory."""
-    size = max(1, _CELLS_AT_ONCE // len(has_knowledge_C))
-    for start in range(0, len(own_R), size):
-        block = slice(start, start + size)
-        values_RC[block] = build_targets(
-            values_RC[block], own_R[block], has_knowledge_C, parameters, duplicate_RC=duplicate_RC[block]
-        )
 
 
 def _rows(snapshot: Snapshot, request: TargetsRequest) -> tuple[Rows, Rows]:

@@ -1,6 +1,6 @@
-"""New images into serving without fitting anew: embedded by the frozen tables of a published snapshot, beside its own images.
+"""Appends new images to a published snapshot without refitting: its frozen tables embed them, beside its own images.
 
-An appended snapshot is immutable and named by its content as every other. It has files of its own for its images, and names the
+An appended snapshot is immutable and named by its content like every other. It has files of its own for its images, and names the
 snapshots that have the rest: the published one that it stands on, and earlier appended ones. A new segment takes in those before
 it that are less than twice its size, so there are few, each image is written few times, and no list grows long.
 
@@ -54,7 +54,7 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
     Raises:
         Unavailable: nothing is published yet; or another process appends for longer than some seconds.
         BrokenArtefact: the current snapshot is damaged, and no other is whole.
-        InvalidInput: another version of this program made it, whose vectors this one would not give.
+        OtherVersion: another version of this program made it, whose vectors this one would not give.
     """
     snapshots.open()  # where nothing is published there is no folder to lock
     with locked(snapshots.path, _PATIENCE_S):
@@ -77,7 +77,7 @@ def compact(
 ) -> str | None:
     """Publishes the current snapshot's part of the graph anew, by the same representations, and makes it the current one.
 
-    Appends go on meanwhile: what they brought is appended to the new one before it becomes current, so nothing that was
+    Appends continue meanwhile: their images are appended to the new one before it becomes current, so nothing that was
     served is missed.
 
     Returns:
@@ -99,7 +99,7 @@ def compact(
     )
     with made as new, locked(snapshots.path, PATIENCE_S):
         if base_id(snapshots) != base:
-            structlog.get_logger().warning("compacted in vain: another snapshot was published meanwhile", snapshot=new.id)
+            structlog.get_logger().warning("compaction dropped: another snapshot was published meanwhile", snapshot=new.id)
             return None
         new.install()
         new_id, _ = _append_new(store, snapshots, snapshots.open(new.id))
@@ -158,7 +158,7 @@ def append_graph(
         write_mark(snapshots.path / new_id, Mark(graph.revision, tuple(linkers), counts.replaced, counts.deleted))
     stale = counts.replaced + counts.deleted
     structlog.get_logger().info(
-        "images appended", snapshot=new_id, **counts.model_dump(), **({"hint": "publish anew to take them up"} if stale else {})
+        "images appended", snapshot=new_id, **counts.model_dump(), **({"hint": "publish again to pick them up"} if stale else {})
     )
     return new_id, counts
 
@@ -180,7 +180,7 @@ def embed_segment(
         indices: where their concepts stand in the snapshot's CUIs, ascending for each image; int32, [P].
 
     Raises:
-        InvalidInput: another version of this program made the snapshot, whose vectors this one would not give.
+        OtherVersion: another version of this program made the snapshot, whose vectors this one would not give.
     """
     has_NM = _matrix(indptr, indices, len(snapshot.base.graph["cuis"]))
     vectors = {}

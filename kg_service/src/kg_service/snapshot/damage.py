@@ -1,4 +1,4 @@
-"""Which snapshots were found damaged, so that one is looked at again only when its files are others."""
+"""Snapshots found damaged, so that one is checked again only when its files change."""
 
 from __future__ import annotations
 

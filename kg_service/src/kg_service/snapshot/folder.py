@@ -5,7 +5,6 @@ Every file's digest is checked when a snapshot is opened.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +14,7 @@ from nbclip.ids import check_snapshot_id, is_snapshot_id
 
 from kg_service.snapshot.damage import Damage
 from kg_service.snapshot.manifest import REPUBLISH, Manifest, decoded, stands_on
+from kg_service.snapshot.once import OpenOnce
 from kg_service.snapshot.opened import Base, Snapshot
 from kg_service.snapshot.segment import Segment, joined, load_segment, open_snapshot_arrays
 from kg_service.storage.artefact import MANIFEST, check_files
@@ -31,9 +31,9 @@ class SnapshotFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._damage = Damage(path)
-        self._open = functools.lru_cache(maxsize=4)(self._open_checked)
-        self._open_base = functools.lru_cache(maxsize=8)(self._base)
-        self.segment = functools.lru_cache(maxsize=32)(self._segment)
+        self._open = OpenOnce(self._open_checked, most=4)
+        self._open_base = OpenOnce(self._base, most=8)
+        self.segment = OpenOnce(self._segment, most=32)
 
     def ids(self) -> list[str]:
         """Held snapshots, the one that was published last first, then by age, the newest first."""
@@ -78,6 +78,10 @@ class SnapshotFolder:
             if former is None:
                 raise
             return former
+
+    def opened(self, wanted: str | None = None) -> Snapshot | None:
+        """What `open` gives, if it was opened before: at once, without a look at its files."""
+        return self._open.get(wanted or self.published_last() or "")
 
     def _former(self, damaged: str) -> Snapshot | None:
         """The newest whole snapshot but this one, of the same dataset and split as far as its manifest says."""
@@ -163,7 +167,7 @@ class SnapshotFolder:
             return look(other)
         except (Gone, NotFound) as error:
             raise BrokenArtefact(
-                f"snapshot {wanted} stands on {other}, which is not held", hint="publish anew: kg-service snapshot publish"
+                f"snapshot {wanted} builds on {other}, which is missing", hint="publish again: kg-service snapshot publish"
             ) from error
 
     def _open_checked(self, chosen: str) -> Snapshot:

@@ -1,4 +1,4 @@
-"""Which state of a graph store a snapshot has: with it, an append reads what was added since, and not the whole graph.
+"""The state of the graph store that a snapshot covers, so that an append reads only what was added since.
 
 A mark lies beside a snapshot's files and is no part of it: the same content has the same id, whichever store it was read from.
 Where there is none, or the store does not know that state, the whole graph is read.

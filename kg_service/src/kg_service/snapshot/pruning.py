@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nbclip.errors import BrokenArtefact, Gone, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, Gone, NotFound
+from nbclip.ids import check_snapshot_id
 
 from kg_service.snapshot.folder import SnapshotFolder
 from kg_service.snapshot.manifest import stands_on
@@ -16,7 +17,7 @@ def prune(snapshots: SnapshotFolder, keep: int) -> list[str]:
     """The ids of the snapshots that were removed: all but the last published, the `keep` newest others, and what these stand on.
 
     Damaged ones go too, but for the last published and what it stands on, and do not count among those kept.
-    A process that has one open goes on with it; whoever asks for one anew, such as a training that is resumed, is told `Gone`.
+    A process that has one open keeps it; a later request for it, such as by a resumed training run, gets `Gone`.
 
     Raises:
         Unavailable: another process appends for longer than some seconds.
@@ -36,6 +37,27 @@ def prune(snapshots: SnapshotFolder, keep: int) -> list[str]:
         for each in removed:
             remove_folder(snapshots.path / each)
     return removed
+
+
+def remove(snapshots: SnapshotFolder, wanted: str) -> None:
+    """Removes one snapshot; whoever has it open goes on with it.
+
+    Raises:
+        NotFound: nothing is held at all.
+        Gone: this one is not held.
+        Conflict: it was published last, or another stands on it.
+        Unavailable: another process appends for longer than some seconds.
+    """
+    path = snapshots.path / check_snapshot_id(wanted)
+    if not path.is_dir():
+        snapshots.manifest(wanted)  # says that it is not held
+    with locked(snapshots.path, _PATIENCE_S):
+        if wanted == snapshots.published_last():
+            raise Conflict(f"{wanted} is the current snapshot", hint="publish another one first")
+        for other in snapshots.ids():
+            if wanted in _needs(snapshots, other):
+                raise Conflict(f"{other} stands on {wanted}", hint=f"remove {other} first, or publish anew")
+        remove_folder(path)
 
 
 def _is_damaged(snapshots: SnapshotFolder, wanted: str) -> bool:

@@ -6,14 +6,14 @@ import functools
 import importlib.metadata
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import structlog
-from nbclip.errors import BrokenArtefact, Gone, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidInput, NotFound
 from threadpoolctl import threadpool_limits
 
 from kg_service.graph.store import Graph, GraphStore
@@ -38,6 +38,12 @@ version_of = functools.cache(importlib.metadata.version)
 VERSIONED = ("nbclip-kg-service", "numpy", "scipy")
 PATIENCE_S = 300.0
 """For the snapshots' folder, once hours may have gone into fitting: an append that reads the whole graph takes a while."""
+OnStage = Callable[[str, float], None]
+"""Is told what begins, and which share of the stages is done."""
+
+
+def _silent(stage: str, fraction: float) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ def publish(
     dataset: str | None = None,
     split: str | None = None,
     hierarchy: Vocabulary | None = None,
+    on_stage: OnStage = _silent,
 ) -> str:
     """Freezes the graph, or the part that one dataset or split has, and makes it the current snapshot.
 
@@ -85,17 +92,21 @@ def publish(
         dataset: only images of this dataset.
         split: only images of this split.
         hierarchy: the vocabulary, to warn where the graph's is_a are not those of it.
+        on_stage: is told of reading the graph, of fitting each representation, and of writing.
 
     Returns:
         The snapshot's id.
 
     Raises:
-        InvalidInput: there is no such image, or none that has a concept.
+        InvalidInput: the graph has no image of this part.
+        Conflict: it has none at all, or none with a concept.
         MissingExtra: a representation needs what is not installed.
         Unavailable: another process appends, compacts or prunes for longer than some minutes.
     """
     part = {"dataset": dataset, "split": split}
-    made = prepared(store, folder, vocabulary=vocabulary, representations=representations, hierarchy=hierarchy, **part)
+    made = prepared(
+        store, folder, vocabulary=vocabulary, representations=representations, hierarchy=hierarchy, on_stage=on_stage, **part
+    )
     with made as new, locked(folder, PATIENCE_S):
         new.install()
         write_file(folder / CURRENT, new.id.encode())
@@ -114,14 +125,16 @@ def prepared(
     dataset: str | None = None,
     split: str | None = None,
     hierarchy: Vocabulary | None = None,
+    on_stage: OnStage = _silent,
 ) -> Iterator[Prepared]:
     """As `publish`, up to where the snapshots' folder has to be held."""
+    on_stage("reading the graph", 0)
     graph = store.read_graph(dataset=dataset, split=split)
     _refuse_empty(graph, dataset, split)
     if hierarchy is not None:
         warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
     with new_folder(folder) as scratch:
-        manifest = _write(scratch, graph, vocabulary, representations, dataset=dataset, split=split)
+        manifest = _write(scratch, graph, vocabulary, representations, on_stage, dataset=dataset, split=split)
         new_id = write_manifest(scratch, manifest)
         mark = Mark(graph.revision, graph.linkers) if graph.revision else None
         yield Prepared(new_id, manifest, scratch, folder, mark, _is_whole(folder, new_id))
@@ -132,6 +145,7 @@ def _write(
     graph: Graph,
     vocabulary: Mapping[str, str],
     representations: Mapping[str, Representation] | None,
+    on_stage: OnStage,
     *,
     dataset: str | None,
     split: str | None,
@@ -142,7 +156,7 @@ def _write(
         images = image_arrays(graph.image_ids, graph.caption_sha256)
         save_arrays(scratch, {f"images.{name}": array for name, array in images.items()})
         _write_graph(scratch, graph)
-        variants = _fit(graph, with_control(representations))
+        variants = _fit(graph, with_control(representations), on_stage)
         cards, with_knowledge = _write_variants(scratch, graph, variants)
         return Manifest(
             vocabulary=dict(vocabulary),
@@ -197,11 +211,13 @@ def _is_whole(folder: Path, held: str) -> bool:
 
 def _refuse_empty(graph: Graph, dataset: str | None, split: str | None) -> None:
     chosen = " and ".join(f"{name} {value!r}" for name, value in (("dataset", dataset), ("split", split)) if value)
+    hint = "ingest captions first: kg-service ingest FILE"
+    if not graph.image_ids and chosen:
+        raise InvalidInput(f"the graph holds no image of {chosen}", hint=hint)
     if not graph.image_ids:
-        what = f"no image of {chosen}" if chosen else "no image"
-        raise InvalidInput(f"the graph holds {what}", hint="ingest captions first: kg-service ingest FILE")
+        raise Conflict("the graph holds no image", hint=hint)
     if not len(graph.attribute_indices):
-        raise InvalidInput("no image has a concept", hint="look at what the linker finds: kg-service link 'a caption'")
+        raise Conflict("no image has a concept", hint="look at what the linker finds: kg-service link 'a caption'")
 
 
 def _write_graph(folder: Path, graph: Graph) -> None:
@@ -214,13 +230,16 @@ def _write_graph(folder: Path, graph: Graph) -> None:
     save_arrays(folder, arrays)
 
 
-def _fit(graph: Graph, representations: Mapping[str, Representation]) -> dict[Variant, FittedRepresentation]:
+def _fit(graph: Graph, representations: Mapping[str, Representation], on_stage: OnStage) -> dict[Variant, FittedRepresentation]:
     """Every form of every representation. How long it took is logged: in the manifest it would give each snapshot another id."""
     fitted: dict[Variant, FittedRepresentation] = {}
-    for name, representation in representations.items():
+    stages = len(representations) + 2
+    for number, (name, representation) in enumerate(representations.items(), 1):
+        on_stage(f"fitting {name}", number / stages)
         began = time.perf_counter()
         fitted |= {(name, knowledge): form for knowledge, form in representation.variants(graph).items()}
         structlog.get_logger().info("representation fitted", representation=name, seconds=round(time.perf_counter() - began, 1))
+    on_stage("writing", 1 - 1 / stages)
     return fitted
 
 

@@ -1,4 +1,4 @@
-"""What a snapshot keeps of some images: ids, caption keys, concepts, vectors. A published snapshot has one segment; images that
+"""A segment of a snapshot: ids, caption keys, concepts, vectors. A published snapshot has one segment; images that
 are appended to it are in further ones.
 
 Shape legend: N images, C concepts' positions, S segments.

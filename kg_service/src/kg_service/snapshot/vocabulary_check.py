@@ -1,4 +1,4 @@
-"""Whether a graph's is_a are those of a vocabulary: a graph keeps the edges of every vocabulary that it was ingested with."""
+"""Whether a graph's is_a edges match a vocabulary: a graph keeps the edges of every vocabulary it was ingested with."""
 
 from __future__ import annotations
 

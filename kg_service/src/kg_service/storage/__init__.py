@@ -1,0 +1,1 @@
+"""How anything reaches the disk: durable replacement, locks, artefacts."""

@@ -1,0 +1,1 @@
+"""RRF files to a memory-mapped vocabulary."""

@@ -1,4 +1,4 @@
-"""Texts that repeat, such as SABs and TTYs, as numbers."""
+"""Repeated texts, such as SABs and TTYs, as numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the vocabulary is made with and made of: filters, report, and the small rows it answers with."""
+"""The vocabulary's filters, build report, and the small rows it answers with."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What came of a build.
+    """The result of a build.
 
     Attributes:
         release: the release's name.

@@ -1,4 +1,4 @@
-"""Reads the files of a release: what passes the filters, as numbers and files that `builder` makes the vocabulary of."""
+"""Reads the files of a release: what passes the filters, in the form that `builder` compiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work in several threads that is taken up in order, with few pieces in flight."""
+"""An ordered map over several threads, with few pieces in flight."""
 
 from __future__ import annotations
 

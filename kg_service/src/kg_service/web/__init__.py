@@ -1,0 +1,1 @@
+"""The inspection page, and files for Neo4j Browser."""

@@ -1,4 +1,4 @@
-"""What Neo4j Browser takes for this graph: a guide in Markdown, a style, and the queries as saved scripts."""
+"""For Neo4j Browser: a guide in Markdown, a style, and the queries as saved scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inspection page, one file that asks nothing of any other server, and the policy that holds browsers to that."""
+"""The inspection page, one file that loads nothing from other servers, and the policy that enforces this."""
 
 from __future__ import annotations
 

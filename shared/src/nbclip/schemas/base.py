@@ -1,4 +1,4 @@
-"""What all wire families share: strict models, and the limits of several of them."""
+"""What all wire families share: how strictly each direction is read, and the limits of several of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ from pydantic import BaseModel, ConfigDict
 
 MAX_ITEMS = 1_000
 MAX_CAPTION_CHARACTERS = 20_000
+NEXT_CURSOR = "pass as `cursor` for the next page; null at the end"
 WITHOUT_NUL = r"^[^\x00]*$"
 """NUL ends a text for other programs, which would see half of it."""
 
 
 class Strict(BaseModel):
-    """A body that names an unknown field is refused: a misspelt option must never be ignored."""
+    """An unknown field is refused: a misspelt option must never be ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Request(Strict):
+    """What a client sends."""
+
+
+class Answer(BaseModel):
+    """What the service answers. An unknown field is ignored: a client reads answers of later versions."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)

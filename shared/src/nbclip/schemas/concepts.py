@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from nbclip.ids import Cui
-from nbclip.schemas.base import Strict
+from nbclip.schemas.base import NEXT_CURSOR, Answer
 
 
-class ConceptRef(Strict):
+class ConceptRef(Answer):
     cui: Cui
     name: str
 
@@ -19,8 +19,11 @@ class ConceptOut(ConceptRef):
     parents: list[ConceptRef]
     children: list[ConceptRef]
     ancestors: list[ConceptRef]
-    image_count: int = Field(description="images of the store with a present attribute of this concept")
+    image_count: int | None = Field(
+        description="images of the store with a present attribute of this concept; null while the store does not answer"
+    )
 
 
-class ConceptPage(Strict):
+class ConceptPage(Answer):
     concepts: list[ConceptRef]
+    next_cursor: str | None = Field(None, description=NEXT_CURSOR)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from nbclip.ids import ImageId, SnapshotId
-from nbclip.schemas.base import Strict
+from nbclip.schemas.base import Answer, Request
 from nbclip.schemas.concepts import ConceptRef
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, RepresentationName
 
@@ -16,7 +16,7 @@ MAX_NEIGHBOURS = 100
 ContributionKind = Literal["concept", "ancestor", "cooccurrence", "learned", "rest", "unexplained"]
 
 
-class ExplainRequest(Strict):
+class ExplainRequest(Request):
     """`POST /explain`: why are two images as similar as they are?"""
 
     image_id: ImageId
@@ -29,7 +29,7 @@ class ExplainRequest(Strict):
     )
 
 
-class ExplainedImage(Strict):
+class ExplainedImage(Answer):
     """One of the two, with its present concepts in the snapshot."""
 
     image_id: str
@@ -37,13 +37,13 @@ class ExplainedImage(Strict):
 
 
 class CommonAncestor(ConceptRef):
-    """A concept of both images or above theirs, with no other such concept below it; concepts that both have are not listed."""
+    """A lowest common ancestor of the images' concepts; concepts that both have are not listed."""
 
     steps: int = Field(description="is_a steps from the nearest concept of image_id; 0: it has this concept")
     other_steps: int = Field(description="the same from other_id")
 
 
-class Contribution(Strict):
+class Contribution(Answer):
     """A part of the similarity, by what brings it."""
 
     kind: ContributionKind = Field(
@@ -57,7 +57,7 @@ class Contribution(Strict):
     count: int = Field(1, description="how many a row `rest` adds up")
 
 
-class ExplainResponse(Strict):
+class ExplainResponse(Answer):
     similarity: float = Field(description="what `/targets` gives for these two with output 'similarity'")
     additive: bool = Field(description="false where concepts do not bring all of it; the row `unexplained` has what they don't")
     notes: list[str] = Field(description="in words: how to read it, and what is special about this pair")
@@ -72,14 +72,14 @@ class ExplainResponse(Strict):
     representation: str
 
 
-class Neighbour(Strict):
+class Neighbour(Answer):
     image_id: str
     similarity: float
     same_caption: bool = Field(description="a duplicate: `/targets` counts it as a full positive")
     shared: list[ConceptRef] = Field(description="concepts that both images have")
 
 
-class NeighboursResponse(Strict):
+class NeighboursResponse(Answer):
     image_id: str
     has_knowledge: bool = Field(description="false where the image has no usable CUI, and so no neighbour")
     neighbours: list[Neighbour] = Field(description="largest similarity first, equal ones in the snapshot's order, by image id")

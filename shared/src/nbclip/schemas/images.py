@@ -7,13 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from nbclip.ids import Cui, ImageId
-from nbclip.schemas.base import MAX_CAPTION_CHARACTERS, MAX_ITEMS, WITHOUT_NUL, Strict
+from nbclip.schemas.base import MAX_CAPTION_CHARACTERS, MAX_ITEMS, NEXT_CURSOR, WITHOUT_NUL, Answer, Request
 from nbclip.schemas.linking import Assertion
 
 Outcome = Literal["created", "unchanged", "replaced", "rejected"]
 
 
-class ImageItem(Strict):
+class ImageItem(Request):
     """One image of `POST /images`; `cuis` given are used as they are, otherwise the caption is linked."""
 
     image_id: ImageId
@@ -23,12 +23,12 @@ class ImageItem(Strict):
     split: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
 
 
-class ImagesRequest(Strict):
+class ImagesRequest(Request):
     items: list[ImageItem] = Field(min_length=1, max_length=MAX_ITEMS)
     on_conflict: Literal["reject", "replace"] = "reject"
 
 
-class ItemOutcome(Strict):
+class ItemOutcome(Answer):
     image_id: str
     outcome: Outcome
     cuis: list[Cui] = Field([])
@@ -36,12 +36,12 @@ class ItemOutcome(Strict):
     reason: str | None = None
 
 
-class ImagesResponse(Strict):
+class ImagesResponse(Answer):
     results: list[ItemOutcome]
     counts: dict[Outcome, int]
 
 
-class Attribute(Strict):
+class Attribute(Answer):
     """A `has_attribute` edge: the concept, and where in the caption and why."""
 
     cui: Cui
@@ -56,7 +56,7 @@ class Attribute(Strict):
     linker: str = "given"
 
 
-class ImageOut(Strict):
+class ImageOut(Answer):
     image_id: str
     caption: str
     caption_sha256: str
@@ -66,6 +66,6 @@ class ImageOut(Strict):
     attributes: list[Attribute]
 
 
-class ImagePage(Strict):
+class ImagePage(Answer):
     images: list[ImageOut]
-    next_cursor: str | None = Field(None, description="pass as `cursor` for the next page; null at the end")
+    next_cursor: str | None = Field(None, description=NEXT_CURSOR)

@@ -7,22 +7,22 @@ from typing import Literal
 from pydantic import Field
 
 from nbclip.ids import Cui
-from nbclip.schemas.base import MAX_ITEMS, Strict
+from nbclip.schemas.base import MAX_ITEMS, Answer, Request
 
 Assertion = Literal["present", "absent", "uncertain"]
 
 
-class LinkRequest(Strict):
+class LinkRequest(Request):
     captions: list[str] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
-class Candidate(Strict):
+class Candidate(Answer):
     cui: Cui
     name: str
     score: float
 
 
-class MentionOut(Strict):
+class MentionOut(Answer):
     cui: Cui
     name: str
     groups: list[str] = Field([], description="UMLS semantic groups of the concept, such as DISO")
@@ -35,11 +35,11 @@ class MentionOut(Strict):
     candidates: list[Candidate] = Field([], description="the concepts that lost, best first")
 
 
-class LinkedCaptionOut(Strict):
+class LinkedCaptionOut(Answer):
     caption: str
     mentions: list[MentionOut]
 
 
-class LinkResponse(Strict):
+class LinkResponse(Answer):
     linker: str
     results: list[LinkedCaptionOut]

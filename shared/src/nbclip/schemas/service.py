@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from typing import Literal
 
-from nbclip.schemas.base import Strict
+from pydantic import Field
+
+from nbclip.schemas.base import Answer
+
+Ability = Literal["ingest", "link", "targets"]
 
 
-class Info(Strict):
+class Entrance(Answer):
+    """`GET /`: where everything is."""
+
     name: str
     version: str
+    api: str = Field(description="the newest version of the API, which its paths begin with")
+    links: dict[str, str] = Field(description="what has no version: documentation, page, probes")
+    routes: dict[str, str] = Field(description="method and path of each route, and what it does")
+
+
+class Info(Answer):
+    name: str
+    version: str
+    api: str = Field("", description="the newest version of the API, which its paths begin with; empty before there were any")
     vocabulary: dict[str, str]
     store: str
     linker: str
@@ -18,12 +33,36 @@ class Info(Strict):
     counts: dict[str, int]
 
 
-class ProblemItem(BaseModel):
+class Live(Answer):
+    """`GET /livez`."""
+
+    status: str
+
+
+class AbilityOut(Answer):
+    """Whether one kind of work can be done now."""
+
+    ready: bool
+    reason: str = Field("", description="why not")
+    hint: str = Field("", description="the way out")
+
+
+class Readiness(Answer):
+    """`GET /readyz`: it can take work, and which."""
+
+    status: str
+    can: dict[str, AbilityOut] = Field(
+        {}, description="`ingest` (captions, by `/images` and as bulk), `link` and `targets`; later versions may have more"
+    )
+    degraded: str | None = Field(None, description="the current snapshot is damaged, and a former one is served")
+
+
+class ProblemItem(Answer):
     where: str
     message: str
 
 
-class Problem(BaseModel):
+class Problem(Answer):
     """RFC 9457 problem details."""
 
     type: str
@@ -32,4 +71,4 @@ class Problem(BaseModel):
     detail: str
     hint: str = ""
     request_id: str = ""
-    errors: list[ProblemItem] = []
+    errors: list[ProblemItem] = Field([])

@@ -7,14 +7,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from nbclip.ids import SnapshotId
-from nbclip.schemas.base import Strict
+from nbclip.schemas.base import NEXT_CURSOR, Answer, Request
 
 
-class PublishRequest(Strict):
+class PublishRequest(Request):
     """`POST /snapshots`: freeze the graph, or the part of it that one dataset or split has; or append what is new in it."""
 
     dataset: str | None = None
-    split: str | None = Field(None, description="targets of a training run come from its train split only")
+    split: str | None = Field(None, description="targets for training must come from the train split only")
     append: bool = Field(
         False, description="add images that the current snapshot lacks, of its dataset and split, by its frozen tables"
     )
@@ -26,22 +26,22 @@ class PublishRequest(Strict):
         return self
 
 
-class SnapshotFile(Strict):
+class SnapshotFile(Answer):
     name: str
     bytes: int
     sha256: str
 
 
-class Appended(Strict):
-    """On what an appended snapshot stands: images that came later, embedded by the tables of a published one."""
+class Appended(Answer):
+    """What an appended snapshot builds on: later images, embedded with the tables of a published one."""
 
     base: SnapshotId = Field(description="the published snapshot: its images, concepts and frozen tables")
-    earlier: list[SnapshotId] = Field(description="appended snapshots whose own images it has too, oldest first")
-    images: int = Field(description="appended to the base in all")
-    own: int = Field(description="of those, in this snapshot's own files")
+    earlier: list[SnapshotId] = Field(description="appended snapshots whose images it includes, oldest first")
+    images: int = Field(description="appended to the base in total")
+    own: int = Field(description="of those, the ones in this snapshot's own files")
 
 
-class SnapshotManifest(Strict):
+class SnapshotManifest(Answer):
     """What a snapshot holds; its id is the SHA-256 of this manifest's canonical JSON."""
 
     format: Literal[2] = 2
@@ -62,28 +62,29 @@ class SnapshotManifest(Strict):
     appended: Appended | None = Field(None, description="null, and no part of the canonical JSON, where it was published whole")
 
 
-class AppendCounts(Strict):
-    """What came of an append, and how far the graph has gone on beside it: publishing anew takes everything up."""
+class AppendCounts(Answer):
+    """What an append added, and what only publishing again would pick up."""
 
-    appended: int = Field(description="images that are new in the snapshot")
-    without_vector: int = Field(description="of those, without a concept that the base knows")
-    concepts_left_out: int = Field(description="concepts of new images that the base does not know")
-    replaced: int = Field(description="images that keep their former vector, and have another caption or concepts in the graph")
-    deleted: int = Field(description="images that are in the snapshot, and no longer in this part of the graph")
+    appended: int = Field(description="images added to the snapshot")
+    without_vector: int = Field(description="of those, the ones without a concept the base knows")
+    concepts_left_out: int = Field(description="concepts of new images that the base lacks")
+    replaced: int = Field(description="images whose caption or concepts changed in the graph; they keep their vector")
+    deleted: int = Field(description="images in the snapshot that the graph no longer has")
     elsewhere: int = Field(
         0, description="images of the graph in other datasets or splits than the snapshot's; counted where nothing was appended"
     )
 
 
-class SnapshotOut(Strict):
+class SnapshotOut(Answer):
     id: SnapshotId
     current: bool
     manifest: SnapshotManifest
     append: AppendCounts | None = Field(None, description="only in the answer to an append")
 
 
-class SnapshotList(Strict):
-    snapshots: list[SnapshotOut]
+class SnapshotList(Answer):
+    snapshots: list[SnapshotOut] = Field(description="the current one first, then the newest")
     damaged: list[SnapshotId] = Field(
         default_factory=list, description="with a damaged manifest, or one of another version; `kg-service snapshot prune`"
     )
+    next_cursor: str | None = Field(None, description=NEXT_CURSOR)

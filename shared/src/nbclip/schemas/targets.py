@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from nbclip.ids import ImageId, SnapshotId, are_plain_image_ids
-from nbclip.schemas.base import Strict
+from nbclip.schemas.base import Answer, Request
 
 MAX_BATCH = 65_536
 DEFAULT_REPRESENTATION = "hybrid"
@@ -25,19 +25,19 @@ def _at_once(values: Any, check_each: ValidatorFunctionWrapHandler) -> Any:
 BatchIds = Annotated[list[ImageId], Field(min_length=1, max_length=MAX_BATCH), WrapValidator(_at_once)]
 
 
-class TargetParameters(Strict):
+class TargetParameters(Request):
     """How similarities become targets (`nbclip.targets`)."""
 
     form: Literal["recommended", "paper-literal"] = Field(
         "recommended", description="recommended keeps the diagonal apart; paper-literal is softmax(S/τ) with the diagonal inside"
     )
-    neighbour_mass: float = Field(0.3, ge=0, le=1, description="m: share of a row's mass given to its neighbours")
+    neighbour_mass: float = Field(0.3, ge=0, le=1, description="m: share of a row's mass that goes to neighbours")
     effective_neighbours: float = Field(
         8.0, ge=1, le=MAX_BATCH, description="exp(entropy) of the neighbours' part; solves τ per row"
     )
-    temperature: float | None = Field(None, ge=1e-4, le=1e4, description="τ, if it is to be fixed instead of solved per row")
+    temperature: float | None = Field(None, ge=1e-4, le=1e4, description="fixed τ, instead of solving it for each row")
     top_k: int | None = Field(None, ge=1, description="keep each row's k most similar neighbours only")
-    floor: float = Field(0.1, ge=-1, le=1, description="a row whose largest similarity is below stays one-hot")
+    floor: float = Field(0.1, ge=-1, le=1, description="a row whose largest similarity is lower stays one-hot")
 
 
 _SHAPES = frozenset(("neighbour_mass", "effective_neighbours", "top_k", "floor"))
@@ -68,12 +68,8 @@ class TargetsRequest(TargetParameters):
             raise ValueError(f"{', '.join(given)}: no part of paper-literal, which is softmax(S/τ); leave it out")
         return self
 
-    def parameters(self) -> TargetParameters:
-        """The part that shapes targets."""
-        return TargetParameters(**self.model_dump(include=set(TargetParameters.model_fields)))
 
-
-class RepresentationsRequest(Strict):
+class RepresentationsRequest(Request):
     """`POST /representations`: image vectors of a batch, for a trainer that multiplies them on its own device."""
 
     image_ids: BatchIds = Field(description="C ids")
@@ -84,7 +80,7 @@ class RepresentationsRequest(Strict):
     on_unknown: Literal["error", "flag"] = "error"
 
 
-class TargetsResponse(Strict):
+class TargetsResponse(Answer):
     """The JSON form, for people and small batches; trainers ask for safetensors."""
 
     output: Literal["targets", "similarity"]

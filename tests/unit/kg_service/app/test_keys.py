@@ -1,5 +1,7 @@
 import hmac
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -100,6 +102,30 @@ def test_a_damaged_file_is_named(tmp_path, content):
         read_keys(path)
 
 
+def test_eight_commands_at_once_add_eight_keys_and_remove_four(tmp_path):
+    """Processes that are let go together: each reads the file, makes its own key known, and writes it again."""
+    begin = tmp_path / "begin"
+    begin.write_text("")
+    script = (
+        "import sys, time; from pathlib import Path; from kg_service.app.keys import add_key, remove_key\n"
+        "path, begin, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]\n"
+        "print(flush=True)\n"
+        "while begin.exists(): time.sleep(0.001)\n"
+        "add_key(path, name, ['read'])\n"
+        "if int(name) % 2: remove_key(path, name)\n"
+    )
+    path = tmp_path / "data" / "keys.json"
+    command = [sys.executable, "-c", script, path, begin]
+    processes = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE) for number in range(8)]
+    for process in processes:
+        process.stdout.readline()
+    begin.unlink()
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    assert {key.name for key in read_keys(path)} == {"0", "2", "4", "6"}
+
+
 LOOPBACK = ["127.0.0.1", "127.8.8.8", "::1", "localhost"]
 
 
@@ -136,7 +162,8 @@ def test_dying_at_any_write_of_a_key_leaves_the_keys_before_or_with_it(tmp_path,
     found = []
     for call in deaths_of(prepare):
         sweep(tmp_path / str(call))
-        assert [path.name for path in (tmp_path / str(call)).iterdir()] == ["keys.json"]
+        left = {path.name for path in (tmp_path / str(call)).iterdir()}
+        assert left - {".keys.json.lock"} == {"keys.json"}
         found.append([key.name for key in read_keys(tmp_path / str(call) / "keys.json")])
     change = found.index(["old", "new"])
     assert found == [["old"]] * change + [["old", "new"]] * (len(found) - change)

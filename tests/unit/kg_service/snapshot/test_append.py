@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kg_service.errors import OtherVersion
 from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
 from kg_service.snapshot import (
@@ -23,7 +24,7 @@ from kg_service.snapshot.append import append, compact
 from kg_service.snapshot.opened import Base, Snapshot
 from kg_service.snapshot.publication import publish
 from kg_service.snapshot.segment import Segment, image_arrays
-from nbclip.errors import BrokenArtefact, InvalidInput, Unavailable
+from nbclip.errors import BrokenArtefact, Unavailable
 from nbclip.ids import caption_sha256
 from nbclip.schemas.targets import RepresentationsRequest, TargetsRequest
 from safetensors.numpy import load
@@ -295,7 +296,7 @@ def test_the_snapshots_that_it_stands_on_are_checked_and_named(tmp_path):
         path.write_bytes(content)
     (tmp_path / first).rename(tmp_path / "aside")
     for look in (SnapshotFolder(tmp_path).open, SnapshotFolder(tmp_path).verify):
-        with pytest.raises(BrokenArtefact, match=f"{last} stands on {first}, which is not held"):
+        with pytest.raises(BrokenArtefact, match=f"{last} builds on {first}, which is missing"):
             look(last)
 
 
@@ -309,7 +310,7 @@ def test_tables_that_give_other_vectors_are_not_appended_by(tmp_path, monkeypatc
         return replace(vectors, dense=-vectors.dense)
 
     monkeypatch.setattr("kg_service.representations.hybrid.FittedHybrid.embed_known", otherwise)
-    with pytest.raises(InvalidInput, match="another version"):
+    with pytest.raises(OtherVersion, match="another version"):
         append(GraphOnly(graph), SnapshotFolder(tmp_path))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kg_service.errors import OtherVersion
 from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
 from kg_service.snapshot import SnapshotFolder, answer_targets, explain
@@ -220,8 +221,8 @@ def test_unknown_images_and_variants_are_refused(published, five_images):
 def test_a_snapshot_of_another_version_is_refused_with_the_way_out(published, five_images):
     snapshot = published(five_images, hybrid=Hybrid(hub_share=1.0))
     del snapshot.manifest.variants["hybrid/dk"]["redundancy"]
-    with pytest.raises(InvalidInput, match=r"redundancy.*snapshot publish"):
+    with pytest.raises(OtherVersion, match=r"redundancy.*snapshot publish"):
         ask(snapshot, "a", "b", knowledge="dk")
     snapshot.manifest.variants["hybrid/dk_ek"]["smoothing"] = 0.0
-    with pytest.raises(InvalidInput, match=r"another version: .* adds up to .*snapshot publish"):
+    with pytest.raises(OtherVersion, match=r"another version: .* adds up to .*snapshot publish"):
         ask(snapshot, "a", "b")

@@ -124,7 +124,7 @@ def test_a_shard_with_texts_alone_has_its_keys_as_ids(pairs, shard):
         ({"1.png": b"", "1.json": b"{"}, r"train-000.tar: 1: not JSON"),
         ({"1.png": b"", "1.json": b"[]"}, r"1: the JSON is no object"),
         ({"1.png": b"", "1.txt": b"\xff"}, r"1: not UTF-8 at byte 0"),
-        ({}, r"train-000.tar: no row in it"),
+        ({}, r"train-000.tar: no rows"),
     ],
 )
 def test_the_first_pair_of_a_shard_that_is_of_no_use_is_named(shard, members, message):
@@ -139,7 +139,7 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path):
             info = tarfile.TarInfo("a.txt")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    with pytest.raises(InvalidInput, match=r"joined.tar: a.txt is there twice"):
+    with pytest.raises(InvalidInput, match=r"joined.tar: a.txt occurs twice"):
         read_dataset([path])
 
 
@@ -174,7 +174,7 @@ def test_shards_without_a_split_can_be_taken_whole(shard):
 def test_many_files_are_named_by_a_pattern_or_their_folder(shard, tmp_path):
     paths = [shard({f"{number}.png": b"", f"{number}.txt": b"x"}, f"train-{number}.tar") for number in range(3)]
     assert read_dataset([tmp_path / "train-*.tar"]).ids == read_dataset([tmp_path]).ids == read_dataset(paths).ids
-    with pytest.raises(InvalidInput, match=r"valid-\*.tar: nothing has such a name"):
+    with pytest.raises(InvalidInput, match=r"valid-\*.tar: no file matches"):
         read_dataset([tmp_path / "valid-*.tar"])
     frame = pl.DataFrame({"image_id": ["a"], "file": ["0.png"], "caption": ["x"]})
     (tmp_path / "parts").mkdir()

@@ -141,7 +141,7 @@ def test_one_run_alone_has_a_report_without_differences(runs, tmp_path):
 
 def test_the_baseline_can_be_chosen(runs):
     assert compare(runs, baseline=runs[1]).baseline.name == "noise-twin"
-    with pytest.raises(InvalidInput, match="the baseline is none of the runs"):
+    with pytest.raises(InvalidInput, match="the baseline is not among the runs"):
         compare(runs[:1], baseline=runs[1])
 
 

@@ -36,7 +36,7 @@ def validate(
         rest = f" … and {len(bad) - show} more" if len(bad) > show else ""
         raise InvalidInput(
             f"{len(bad)} of {len(dataset)} images can't be decoded:\n  " + "\n  ".join(bad[:show]) + rest,
-            hint="mend or drop these rows; a run leaves them out, up to data.max_bad_share",
+            hint="fix or drop these rows; a run skips them, up to data.max_bad_share",
         )
     splits = dataset.frame["split"].fill_null("(none)").value_counts(sort=True)
     out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))

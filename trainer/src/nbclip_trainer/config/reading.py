@@ -50,7 +50,7 @@ def _preset_tree(preset: str, seen: tuple[str, ...]) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(_preset_text(preset)) or {}
     except yaml.YAMLError as error:
-        raise InvalidInput(f"preset {preset}: not YAML: {' '.join(str(error).split())}", hint="mend the file") from error
+        raise InvalidInput(f"preset {preset}: not YAML: {' '.join(str(error).split())}", hint="fix the file") from error
     if not isinstance(tree, dict):
         raise InvalidInput(f"preset {preset}: not a mapping", hint="write `key: value` lines")
     base = tree.pop("extends", None)

@@ -34,9 +34,9 @@ def read_config(run_dir: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     try:
         tree = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
-        raise BrokenArtefact(f"{path}: not YAML", hint="restore it or train anew") from error
+        raise BrokenArtefact(f"{path}: not YAML", hint="restore it or train again") from error
     if not isinstance(tree, dict):
-        raise BrokenArtefact(f"{path}: no settings of a run", hint="restore it or train anew")
+        raise BrokenArtefact(f"{path}: no settings of a run", hint="restore it or train again")
     if isinstance(tree.get("loss"), dict):
         # What other losses were told had no effect on this run.
         tree["loss"] = own_parameters(tree["loss"], whatever_their_values=True)
@@ -50,5 +50,5 @@ def write_config(run_dir: Path, config: TrainConfig) -> None:
 
 
 def check_same_shape(run_dir: Path, config: TrainConfig) -> None:
-    """Refuses to go on with settings that would have trained other weights; raises Conflict naming the first of them."""
+    """Raises Conflict, naming the first one, if settings differ that would have trained other weights."""
     check_equal(run_dir, shape_of(read_config(run_dir)), shape_of(config))

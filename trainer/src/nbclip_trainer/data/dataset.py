@@ -124,7 +124,7 @@ def _sources(path: Path) -> list[Path]:
     if not path.exists() and any(character in path.name for character in "*?["):
         found = sorted(path.parent.glob(path.name))
         if not found:
-            raise InvalidInput(f"{path}: nothing has such a name", hint="quote the pattern, and look at its folder")
+            raise InvalidInput(f"{path}: no file matches", hint="quote the pattern, and check its folder")
         return found
     parts = sorted(part for suffix in _PARTS for part in path.glob(f"*{suffix}")) if path.is_dir() else []
     return parts or [path]
@@ -142,7 +142,7 @@ def _rows(path: Path, named: Mapping[str, str]) -> list[dict[str, str | int | No
             f"{path}: {error.strerror or error}", hint="name a CSV, TSV or Parquet file, shards or a folder"
         ) from error
     if not rows:
-        raise InvalidInput(f"{path}: no row in it", hint="is this the right file?")
+        raise InvalidInput(f"{path}: no rows", hint="is this the right file?")
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Folders as ROCO and ROCOv2 are handed out.
+"""Pairs from the folders of ROCO and ROCOv2, as they are distributed.
 
 ROCO (github.com/razorx89/roco-dataset), the folder of one split and kind, or one above with `SPLIT/radiology` in it:
 

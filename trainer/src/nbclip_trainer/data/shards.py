@@ -61,7 +61,7 @@ def _by_key(path: Path, members: list[tarfile.TarInfo]) -> dict[str, dict[str, t
         stem, _, suffix = name.partition(".")
         parts = pairs.setdefault(f"{folder}/{stem}" if folder else stem, {})
         if suffix.lower() in parts:
-            raise InvalidInput(f"{path}: {member.name} is there twice", hint="was the shard added to, or joined? write it anew")
+            raise InvalidInput(f"{path}: {member.name} occurs twice", hint="was the shard extended or joined? write it again")
         parts[suffix.lower()] = member
     return pairs
 
@@ -100,7 +100,7 @@ def _json(place: str, content: bytes) -> Values:
     try:
         values = json.loads(content)
     except ValueError as error:
-        raise InvalidInput(f"{place}: not JSON: {error}", hint="mend or drop the pair") from error
+        raise InvalidInput(f"{place}: not JSON: {error}", hint="fix or drop the pair") from error
     if not isinstance(values, dict):
         raise InvalidInput(f"{place}: the JSON is no object", hint='for example {"caption": "…"}')
     return {str(name): _as_text(value) for name, value in values.items() if not isinstance(value, dict)}
@@ -116,4 +116,4 @@ def _text(place: str, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{place}: not UTF-8 at byte {error.start}", hint="mend or drop the pair") from error
+        raise InvalidInput(f"{place}: not UTF-8 at byte {error.start}", hint="fix or drop the pair") from error

@@ -28,7 +28,7 @@ def read_csv(path: Path, named: Mapping[str, str]) -> Iterator[tuple[int, Values
             for row in reader:
                 if None in row or None in row.values():
                     raise InvalidInput(
-                        f"{path}:{reader.line_num}: the row has not as many fields as the header", hint="is a quote left open?"
+                        f"{path}:{reader.line_num}: the row and the header differ in fields", hint="is a quote left open?"
                     )
                 yield reader.line_num, _renamed(row, path.parent, named)
     except UnicodeDecodeError as error:

@@ -17,7 +17,7 @@ _FILE: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """Where is_a comes from, for the record, and how all ancestors of some concepts are had."""
+    """Where is_a comes from, for the record, and how to get all ancestors of some concepts."""
 
     source: str
     ancestors: Callable[[Iterable[str]], Ancestors]

@@ -1,4 +1,4 @@
-"""Trains and scores every arm with every seed; what is done already is left as it is."""
+"""Trains and scores every arm with every seed; skips what is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ranks say to each other in a step. A single process says nothing: every function then gives back what it got.
+"""What ranks exchange in a step. With a single process every function returns its argument.
 
 Tensors of the model travel on its device; figures and decisions are a few bytes in memory.
 

@@ -118,7 +118,7 @@ def _baseline(runs: Sequence[ComparedRun], folders: Sequence[Path], baseline: Pa
     if baseline is None:
         return next((run for run in runs if run.config.targets.knowledge == "identity"), runs[0])
     if baseline.resolve() not in folders:
-        raise InvalidInput(f"{baseline}: the baseline is none of the runs", hint="name it among them too")
+        raise InvalidInput(f"{baseline}: the baseline is not among the runs", hint="name it among them too")
     return runs[folders.index(baseline.resolve())]
 
 

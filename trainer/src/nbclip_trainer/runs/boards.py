@@ -1,6 +1,6 @@
 """Where figures go beside the run's own files: TensorBoard always, Weights & Biases and MLflow where `log.boards` names them.
 
-A run that is resumed goes on with its runs there: their ids lie in `boards.json` of its folder.
+A resumed run continues its runs there: their ids lie in `boards.json` of its folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Figures = Mapping[str, float]
 
 
 class Board(Protocol):
-    """Shows figures while a run goes on."""
+    """Shows figures during a run."""
 
     def add(self, step: int, figures: Figures) -> None:
         """Adds what held after `step` optimizer steps."""

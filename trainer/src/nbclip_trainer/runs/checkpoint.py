@@ -73,7 +73,7 @@ def load_checkpoint(run_dir: Path, which: Literal["last", "best"] = "last") -> C
             return _read(record)
         except BrokenArtefact as error:
             _log.warning("%s; trying the one before", error.message)
-    raise BrokenArtefact(f"{run_dir}: none of {len(records)} checkpoints is whole", hint="train anew, or restore the folder")
+    raise BrokenArtefact(f"{run_dir}: none of {len(records)} checkpoints is whole", hint="train again, or restore the folder")
 
 
 def has_checkpoint(run_dir: Path) -> bool:

@@ -48,7 +48,7 @@ def read_facts(run_dir: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(read_text(path)))
     except ValueError as error:
-        raise BrokenArtefact(f"{path}: not JSON", hint="restore it or train anew") from error
+        raise BrokenArtefact(f"{path}: not JSON", hint="restore it or train again") from error
 
 
 def write_facts(run_dir: Path, facts: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ def write_facts(run_dir: Path, facts: Mapping[str, Any]) -> None:
 
 
 def check_same_data(run_dir: Path, facts: Mapping[str, Any]) -> None:
-    """Refuses to go on with other pairs than those of `run.json`; raises Conflict."""
+    """Raises Conflict if the pairs are not those of `run.json`."""
     check_equal(run_dir, same_data(read_facts(run_dir)["data"]), same_data(facts["data"]))
 
 

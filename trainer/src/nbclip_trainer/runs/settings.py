@@ -23,5 +23,5 @@ class CheckpointSettings(Strict):
     """How often, and how many are kept."""
 
     every: int | None = Field(None, ge=1, description="steps; null: at the end of each epoch")
-    keep: int = Field(2, ge=1, description="newest ones kept beside the best")
-    select: Literal["last", "best"] = Field("last", description="which one is evaluated; best: lowest validation loss")
+    keep: int = Field(2, ge=1, description="newest checkpoints to keep besides the best")
+    select: Literal["last", "best"] = Field("last", description="which one to evaluate; best: lowest validation loss")

@@ -16,7 +16,7 @@ class TargetSchedule(Strict):
     neighbour_mass: float | None = Field(None, ge=0, le=1)
     effective_neighbours: float | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=1e-4, le=1e4)
-    over: float = Field(1.0, gt=0, le=1, description="share of all steps after which they are there")
+    over: float = Field(1.0, gt=0, le=1, description="share of all steps after which these values are reached")
 
 
 class TargetSettings(TargetParameters):
@@ -80,8 +80,8 @@ class ServiceSettings(Strict):
 
     url: str | None = None
     key_file: Path | None = Field(None, description="file with the bearer key; else the variable NBCLIP_SERVICE_KEY")
-    give_up_after: float = Field(600.0, gt=0, description="seconds of retries before the run stops with a checkpoint")
-    prefetch: int = Field(4, ge=1, description="steps whose targets are asked for ahead")
+    give_up_after: float = Field(600.0, gt=0, description="seconds to retry before the run stops with a checkpoint")
+    prefetch: int = Field(4, ge=1, description="steps to ask for targets ahead")
 
 
 def _between(start: float, end: float, share: float) -> float:

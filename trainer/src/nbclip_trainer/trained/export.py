@@ -41,7 +41,7 @@ def export_run(run_dir: Path, out: Path, checkpoint: Literal["last", "best"] = "
         NotFound: no run or checkpoint.
     """
     if out.exists():
-        raise Conflict(f"{out}: is there already", hint="choose another --out, or remove it")
+        raise Conflict(f"{out} already exists", hint="choose another --out, or remove it")
     loaded = load_run(run_dir, checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on."""
+"""What a run shows on the terminal."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def train(
     console: Console | None = None,
     world: World | None = None,
 ) -> Outcome:
-    """Trains a model into a run folder, or goes on where a checkpoint left off.
+    """Trains a model into a run folder, or continues from a checkpoint.
 
     Args:
         config: all settings.
@@ -99,7 +99,7 @@ def _begin(config: TrainConfig, run_dir: Path, resume: bool) -> tuple[Checkpoint
         write_config(run_dir, config)
         return None, None
     if not resume:
-        raise Conflict(f"{run_dir}: has a run already", hint="--resume goes on with it; or choose another --run")
+        raise Conflict(f"{run_dir} already has a run", hint="--resume continues it; or choose another --run")
     check_same_shape(run_dir, config)
     return load_checkpoint(run_dir), read_facts(run_dir)["targets"].get("snapshot")
 

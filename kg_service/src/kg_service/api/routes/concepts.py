@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
+from nbclip.errors import Busy, Unavailable
 from nbclip.ids import check_cui
 from nbclip.schemas.concepts import ConceptOut, ConceptPage, ConceptRef
 
 from kg_service.api.body import answer
-from kg_service.api.dependencies import WiringOf, asking_graph, working
+from kg_service.api.cursors import Cursor, cursor_of, key_of, no_cursor
+from kg_service.api.dependencies import WiringOf, working
 from kg_service.api.problems import KEYED, described
 from kg_service.app.wiring import Wiring
 
@@ -23,24 +25,33 @@ router = APIRouter(prefix="/concepts", tags=["concepts"])
     responses=described(*KEYED, 422),
     dependencies=working("read"),
 )
-def search(
+def list_concepts(
     wiring: WiringOf,
     q: Annotated[str, Query(min_length=1, max_length=200, examples=["pleural eff"], description="beginnings of words")],
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Cursor = "",
+    limit: Annotated[int, Query(ge=1, le=100, examples=[3])] = 20,
 ) -> Response:
     """Concepts with a name in which every word of `q` begins a word; shortest name first."""
-    found = wiring.vocabulary.search(q, limit)
-    return answer(ConceptPage(concepts=_references(wiring, (concept.cui for concept in found))))
+    start = _start(cursor)
+    # Names are in memory: what was shown is passed over faster than a place in the middle would be found.
+    found = wiring.vocabulary.search(q, start + limit + 1)[start:]
+    next_cursor = cursor_of(str(start + limit)) if len(found) > limit else None
+    return answer(ConceptPage(concepts=_references(wiring, (each.cui for each in found[:limit])), next_cursor=next_cursor))
 
 
 @router.get(
     "/{cui}",
     response_model=ConceptOut,
     responses=described(*KEYED, 404, 422),
-    dependencies=asking_graph("read"),
+    dependencies=working("read"),
 )
-def show(wiring: WiringOf, cui: Annotated[str, Path(examples=["C0032227"], description="C and seven digits")]) -> Response:
-    """Names, semantic types, parents, children, all ancestors (nearest first), and how many images have it."""
+def get_concept(
+    request: Request, wiring: WiringOf, cui: Annotated[str, Path(examples=["C0032227"], description="C and seven digits")]
+) -> Response:
+    """Names, semantic types, parents, children, all ancestors (nearest first), and how many images have it.
+
+    The number is null while the graph store does not answer: all else is the vocabulary's.
+    """
     vocabulary = wiring.vocabulary
     check_cui(cui)
     concept = vocabulary.concept(cui)
@@ -53,9 +64,25 @@ def show(wiring: WiringOf, cui: Annotated[str, Path(examples=["C0032227"], descr
             parents=_references(wiring, vocabulary.parents(cui)),
             children=_references(wiring, vocabulary.children(cui)),
             ancestors=_references(wiring, (ancestor.cui for ancestor in vocabulary.ancestors(cui))),
-            image_count=wiring.store.image_count(cui),
+            image_count=_image_count(request, wiring, cui),
         )
     )
+
+
+def _start(cursor: str) -> int:
+    """How many concepts the pages before have shown."""
+    key = key_of(cursor)
+    if key and not (key.isdecimal() and len(key) < 10):
+        raise no_cursor(cursor)
+    return int(key or 0)
+
+
+def _image_count(request: Request, wiring: Wiring, cui: str) -> int | None:
+    try:
+        with request.app.state.graph_places.take():
+            return wiring.store.image_count(cui)
+    except (Busy, Unavailable):
+        return None
 
 
 def _references(wiring: Wiring, cuis: Iterable[str]) -> list[ConceptRef]:

@@ -9,7 +9,7 @@ from nbclip.schemas.explanations import ExplainRequest, ExplainResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.dependencies import WiringOf, working
-from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.snapshot import explain
 
 router = APIRouter(tags=["targets"])
@@ -23,14 +23,14 @@ EXAMPLES: dict[str, Any] = {
 @router.post(
     "/explain",
     response_model=ExplainResponse,
-    responses=described(*KEYED, *BODY, 410),
+    responses=described(*KEYED, *BODY, *SNAPSHOT),
     dependencies=working("read"),
     openapi_extra=accepts(ExplainRequest, EXAMPLES),
 )
 def explain_pair(wiring: WiringOf, body: JsonBody) -> Response:
-    """What brings the similarity of two images: concepts that both have, ancestors, concepts that occur together.
+    """Why two images are similar: shared concepts, ancestors, and concepts that occur together.
 
-    The shares add up to the number that `POST /targets` gives for the two with output `similarity`. Asks the snapshot alone.
+    The shares add up to the number that `POST /v1/targets` gives for the two with output `similarity`. Asks the snapshot alone.
     """
     wanted = parse(ExplainRequest, body, lambda _: None)
     asked = wanted.model_dump(exclude={"snapshot"})

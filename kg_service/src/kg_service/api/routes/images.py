@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from nbclip.errors import InvalidInput, NotFound
+from nbclip.errors import NotFound
 from nbclip.ids import MAX_IMAGE_ID_BYTES, caption_sha256, check_image_id
 from nbclip.schemas.images import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
+from kg_service.api.cursors import Cursor, cursor_of, key_of
 from kg_service.api.dependencies import WiringOf, asking_graph
 from kg_service.api.problems import BODY, KEYED, described
 from kg_service.api.serving.limits import check_items
@@ -25,11 +24,11 @@ router = APIRouter(prefix="/images", tags=["images"])
 EXAMPLES = {
     "captions": {
         "items": [
-            {"image_id": "RM_00001", "caption": "Chest X-ray showing a pleural effusion, no pneumothorax.", "split": "train"},
-            {"image_id": "RM_00002", "caption": "Axial CT of the chest.", "cuis": ["C0040405", "C0817096"]},
+            {"image_id": "mine/1", "caption": "Chest X-ray showing a pleural effusion, no pneumothorax.", "split": "train"},
+            {"image_id": "mine/2", "caption": "Axial CT of the chest.", "cuis": ["C0040405", "C0817096"]},
         ]
     },
-    "replacing": {"items": [{"image_id": "RM_00001", "caption": "Normal chest X-ray."}], "on_conflict": "replace"},
+    "replacing": {"items": [{"image_id": "mine/1", "caption": "Normal chest X-ray."}], "on_conflict": "replace"},
 }
 ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_00001"], max_length=MAX_IMAGE_ID_BYTES)]
 
@@ -37,17 +36,17 @@ ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_
 @router.post(
     "",
     response_model=ImagesResponse,
-    responses=described(*KEYED, *BODY),
+    responses=described(*KEYED, *BODY, 501),
     dependencies=asking_graph("ingest"),
     openapi_extra=accepts(ImagesRequest, EXAMPLES),
 )
-def upsert(wiring: WiringOf, body: JsonBody) -> Response:
+def put_images(wiring: WiringOf, body: JsonBody) -> Response:
     """Stores images in one transaction. `cuis` given are used as they are, otherwise the caption is linked.
 
     The same id with the same content is `unchanged`; with other content it is `rejected`, or with `on_conflict: "replace"`
     `replaced`.
 
-    Targets know them once the graph is published or appended (`POST /snapshots`), which the service does by itself where
+    Targets include them once the graph is published or appended (`POST /v1/snapshots`), which the service does by itself where
     `KG_APPEND_EVERY_S` says so.
     """
     request = parse(ImagesRequest, body, lambda values: check_items(values, "items", wiring.settings.max_items))
@@ -61,14 +60,15 @@ def upsert(wiring: WiringOf, body: JsonBody) -> Response:
     responses=described(*KEYED, 422),
     dependencies=asking_graph("read"),
 )
-def page(
+def list_images(
     wiring: WiringOf,
-    cursor: Annotated[str, Query(max_length=1_000, description="`next_cursor` of the page before")] = "",
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    cursor: Cursor = "",
+    limit: Annotated[int, Query(ge=1, le=1_000, examples=[2])] = 100,
 ) -> Response:
     """Images ordered by id."""
-    nodes = wiring.store.images(after=_id_of(cursor), limit=limit)
-    next_cursor = _cursor_of(nodes[-1].image_id) if len(nodes) == limit else None
+    after = key_of(cursor)
+    nodes = wiring.store.images(after=check_image_id(after) if after else "", limit=limit)
+    next_cursor = cursor_of(nodes[-1].image_id) if len(nodes) == limit else None
     return answer(ImagePage(images=[_shown(wiring, node) for node in nodes], next_cursor=next_cursor))
 
 
@@ -78,8 +78,8 @@ def page(
     responses=described(*KEYED, 404, 422),
     dependencies=asking_graph("read"),
 )
-def show(wiring: WiringOf, image_id: ImageIdPath) -> Response:
-    """One image with what its caption says."""
+def get_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
+    """One image, with the concepts of its caption."""
     node = wiring.store.image(check_image_id(image_id))
     if node is None:
         raise _unknown(image_id)
@@ -92,17 +92,18 @@ def show(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     responses=described(*KEYED, 404, 422),
     dependencies=asking_graph("ingest"),
 )
-def remove(wiring: WiringOf, image_id: ImageIdPath) -> None:
+def delete_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     """Removes an image from the graph; snapshots that hold it stay as they are.
 
-    Sent again after an answer that was lost, it may say 404: then the image is gone.
+    A repeated request may answer 404: the image is already removed.
     """
     if not wiring.store.delete_image(check_image_id(image_id)):
         raise _unknown(image_id)
+    return Response(status_code=204)
 
 
 def _unknown(image_id: str) -> NotFound:
-    return NotFound(f"no image {image_id!r:.200}", hint="GET /images lists them")
+    return NotFound(f"no image {image_id!r:.200}", hint="GET /v1/images lists them")
 
 
 def _shown(wiring: Wiring, node: ImageNode) -> ImageOut:
@@ -129,14 +130,3 @@ def _shown(wiring: Wiring, node: ImageNode) -> ImageOut:
             for edge in node.attributes
         ],
     )
-
-
-def _cursor_of(image_id: str) -> str:
-    return base64.urlsafe_b64encode(image_id.encode()).decode()
-
-
-def _id_of(cursor: str) -> str:
-    try:
-        return check_image_id(base64.b64decode(cursor.encode(), b"-_", validate=True).decode()) if cursor else ""
-    except (binascii.Error, UnicodeError) as error:
-        raise InvalidInput(f"not a cursor: {cursor!r:.80}", hint="pass next_cursor as it came") from error

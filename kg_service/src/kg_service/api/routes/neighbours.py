@@ -11,34 +11,34 @@ from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, Representa
 
 from kg_service.api.body import answer
 from kg_service.api.dependencies import WiringOf, working
-from kg_service.api.problems import KEYED, described
+from kg_service.api.problems import KEYED, SNAPSHOT, described
 from kg_service.api.routes.images import ImageIdPath
 from kg_service.snapshot import find_neighbours
 
 router = APIRouter(prefix="/images", tags=["images"])
 """To be included before the images' own router, whose paths take slashes; so an image whose id ends in `/neighbours` is found by
-`GET /images` alone."""
+`GET /v1/images` alone."""
 
 
 @router.get(
     "/{image_id:path}/neighbours",
     response_model=NeighboursResponse,
-    responses=described(*KEYED, 404, 410, 422),
+    responses=described(*KEYED, *SNAPSHOT, 404, 422),
     dependencies=working("read"),
 )
-def neighbours(
+def list_neighbours(
     wiring: WiringOf,
     image_id: ImageIdPath,
-    k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many")] = 10,
+    k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many", examples=[2])] = 10,
     snapshot: Annotated[str | None, Query(description="default: the newest")] = None,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",
     representation: Annotated[RepresentationName, Query()] = DEFAULT_REPRESENTATION,
 ) -> Response:
     """The k images of a snapshot with the largest similarity, equal ones by id, with the concepts that both have.
 
-    Fewer where fewer are similar at all (above 1e-6, which rounding may leave of 0).
+    Fewer if fewer are similar at all (above 1e-6; rounding may leave that much of 0).
 
-    The similarities are those of `POST /targets`, up to float32 rounding. Asks the snapshot alone.
+    The similarities are those of `POST /v1/targets`, up to float32 rounding. Asks the snapshot alone.
     """
     return answer(
         find_neighbours(

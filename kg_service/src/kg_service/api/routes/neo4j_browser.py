@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from kg_service.web.browser import guide, saved_scripts, style
@@ -15,8 +14,9 @@ from kg_service.web.browser import guide, saved_scripts, style
 def neo4j_browser() -> ASGIApp:
     """An application to mount: `guide.md`, `style.grass` and `queries.zip`."""
     routes = [Route("/guide.md", _guide), Route("/style.grass", _style), Route("/queries.zip", _queries)]
-    # Neo4j Browser sends headers of its own, by version, and so asks before whether it may.
-    return CORSMiddleware(Starlette(routes=routes), allow_origins=["*"], allow_headers=["*"])
+    # Neo4j Browser sends headers of its own, by version, and so asks before whether it may. A router's refusals are problems as
+    # those of all routes.
+    return CORSMiddleware(Router(routes), allow_origins=["*"], allow_headers=["*"])
 
 
 async def _guide(request: Request) -> Response:

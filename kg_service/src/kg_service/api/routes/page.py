@@ -1,23 +1,41 @@
-"""The inspection page: open to all, for it holds nothing of the graph; what it asks for needs a key as ever."""
+"""Inspection page and documentation: open to all, for they hold nothing of the graph; what they ask for needs a key as ever."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from nbclip.errors import NotFound
 from starlette.responses import HTMLResponse
 
 from kg_service.api.problems import described
+from kg_service.web import docs
 from kg_service.web.page import content_security_policy, page
 
 router = APIRouter(tags=["service"])
+
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
 @router.get("/ui", response_class=HTMLResponse, responses=described(400))
 async def ui() -> HTMLResponse:
     """A page for people: a caption, or an image of the graph, with its mentions, why each was found, and its neighbours."""
-    headers = {
-        "Content-Security-Policy": content_security_policy(),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
-    return HTMLResponse(page(), headers=headers)
+    return HTMLResponse(page(), headers={**_HEADERS, "Content-Security-Policy": content_security_policy()})
+
+
+@router.get("/docs", include_in_schema=False)
+async def documentation() -> HTMLResponse:
+    """Every route with its schema and examples, to be tried out."""
+    return HTMLResponse(docs.page(), headers={**_HEADERS, "Content-Security-Policy": docs.CONTENT_SECURITY_POLICY})
+
+
+@router.get("/docs/{name}", include_in_schema=False)
+async def asset(name: str, if_none_match: Annotated[str, Header()] = "") -> Response:
+    """What the documentation loads."""
+    if name not in docs.ASSETS:
+        raise NotFound(f"no file {name!r:.80} of the documentation", hint="/docs is the page")
+    found = docs.asset(name)
+    headers = {**_HEADERS, "ETag": f'"{found.digest}"'}
+    if headers["ETag"] in if_none_match:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, headers=headers, media_type=found.media_type)

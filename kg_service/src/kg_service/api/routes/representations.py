@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from functools import partial
+from typing import Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Response
 from nbclip.codec import MEDIA_TYPE
 from nbclip.schemas.targets import RepresentationsRequest
 from nbclip.vectors import encode_vectors
 
-from kg_service.api.body import JsonBody, accepts, parse
-from kg_service.api.dependencies import Held, WiringOf, working
+from kg_service.api.auth import require
+from kg_service.api.body import accepts, parse
 from kg_service.api.negotiation import choose
-from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
+from kg_service.api.serving.connection import PartsResponse
 from kg_service.api.serving.limits import Places, check_items
-from kg_service.snapshot import answer_representations
+from kg_service.api.work_route import WorkRequest, WorkRoute, with_snapshot
+from kg_service.snapshot import Snapshot, answer_representations
 
-router = APIRouter(tags=["targets"])
+router = APIRouter(tags=["targets"], route_class=WorkRoute)
 
 EXAMPLES: dict[str, Any] = {"a batch": {"image_ids": ["RM_00001", "RM_00002", "RM_00003"], "dtype": "float16"}}
+_SMALL = 1 << 10
+"""Images whose vectors are there in half a millisecond."""
 _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 
 
 @router.post(
     "/representations",
     response_class=Response,
-    responses={200: {"content": _CONTENT, "description": "image vectors (safetensors)"}, **described(*KEYED, *BODY, 406, 410)},
-    dependencies=working("read"),
+    responses={
+        200: {"content": _CONTENT, "description": "image vectors (safetensors)"},
+        **described(*KEYED, *BODY, *SNAPSHOT, 406),
+    },
+    dependencies=[Depends(require("read"))],
     openapi_extra=accepts(RepresentationsRequest, EXAMPLES),
 )
-def representations(
-    request: Request, wiring: WiringOf, held: Held, body: JsonBody, accept: Annotated[str, Header()] = "*/*"
-) -> Response:
+async def representations(request: WorkRequest) -> PartsResponse:
     """Image vectors of a batch, whose dot products are the similarities of `POST /targets`.
 
     Smaller than the matrix from a thousand images on, and a GPU multiplies them faster than the matrix travels.
     """
-    choose(accept, (MEDIA_TYPE,))
-    wanted = parse(RepresentationsRequest, body, lambda values: check_items(values, "image_ids", wiring.settings.max_columns))
-    batch = answer_representations(wiring.snapshots.open(wanted.snapshot), wanted)
-    vectors = encode_vectors(batch, wanted.dtype)
+    choose(request.headers.get("accept", "*/*"), (MEDIA_TYPE,))
+    most = request.wiring.settings.max_columns
+    wanted = parse(RepresentationsRequest, request.content, lambda values: check_items(values, "image_ids", most))
+    small = len(wanted.image_ids) <= _SMALL
+    snapshots = request.wiring.snapshots
+    response = await with_snapshot(snapshots, wanted.snapshot, partial(_answer, wanted=wanted), small=small)
     # Counted as cells of four bytes, once their number is known; one answer alone is never too large.
     places: Places = request.app.state.cells
-    held.enter_context(places.take(min(len(vectors) // 4, places.capacity)))
-    return Response(vectors, media_type=MEDIA_TYPE, headers={"Vary": "Accept"})
+    request.held.enter_context(places.take(min(response.length // 4, places.capacity)))
+    return response
+
+
+def _answer(snapshot: Snapshot, wanted: RepresentationsRequest) -> PartsResponse:
+    batch = answer_representations(snapshot, wanted)
+    return PartsResponse([encode_vectors(batch, wanted.dtype)], MEDIA_TYPE, {"Vary": "Accept"})

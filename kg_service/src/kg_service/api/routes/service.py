@@ -1,48 +1,88 @@
-"""Whether it lives, whether it is ready, what it is."""
+"""Whether it lives, which work it can take, what it is."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
-from nbclip.errors import Busy, Unavailable
-from nbclip.schemas.service import Info
+from fastapi import APIRouter, Depends, Query, Request, Response
+from nbclip.errors import Busy, NBClipError, Unavailable
+from nbclip.schemas.service import Ability, Info, Live, Readiness
 
 from kg_service.api.auth import require
 from kg_service.api.body import answer
 from kg_service.api.dependencies import WiringOf
+from kg_service.api.paths import API
 from kg_service.api.problems import KEYED, NotReady, described
+from kg_service.app.readiness import ABILITIES, abilities, failures, needed
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
 
+probes = APIRouter(tags=["service"])
 router = APIRouter(tags=["service"])
 
 
-@router.get("/livez", responses=described(400))
-async def livez() -> dict[str, str]:
+@probes.get("/livez", response_model=Live, responses=described(400))
+async def livez() -> Live:
     """The process is up."""
-    return {"status": "ok"}
+    return Live(status="ok")
 
 
-@router.get("/readyz", responses=described(400, 503))
-def readyz(request: Request, wiring: WiringOf) -> dict[str, str]:
-    """Store, vocabulary, linker and a snapshot can be used; the answer 503 names those that can't, and why.
+@probes.get("/readyz", response_model=Readiness, responses=described(400, 422, 503))
+def readyz(
+    request: Request,
+    wiring: WiringOf,
+    wanted: Annotated[
+        list[Ability] | None,
+        Query(alias="for", description="answer 503 unless all of these can be done, such as `targets`; default: `ingest`"),
+    ] = None,
+) -> Response:
+    """It can take work, and which: `can` has each kind with the reason why not. The answer 503 names the parts that are missing.
+
+    Without a question it is ready once captions can be sent, with which everything begins. Whoever needs targets asks
+    `?for=targets`, for which a snapshot is enough: they are answered while the graph store is away.
 
     `degraded`: the snapshot that was published last is damaged, and a former one is served.
     """
     if request.app.state.stopping:
         raise NotReady([{"where": "service", "message": "stopping"}])
+    asked = tuple(dict.fromkeys(wanted or ABILITIES))
+    failed = _failures(request, wiring, needed(asked))
+    can = abilities(asked, failed, wiring.settings)
+    if not all(can[each].ready for each in wanted or ("ingest",)):
+        raise NotReady([{"where": part, "message": str(error)} for part, error in failed.items()])
+    degraded = _degraded(wiring) if "targets" in can and can["targets"].ready else None
+    ready = Readiness(status="ready", can=can, degraded=degraded)
+    return Response(ready.model_dump_json(exclude_defaults=True), media_type="application/json")
+
+
+def _failures(request: Request, wiring: Wiring, parts: list[str]) -> dict[str, NBClipError]:
+    checks = {
+        **wiring.checks(),
+        "keys": request.app.state.guard.check,
+        "store": lambda: _ask_store(request, wiring),
+        "upkeep": lambda: _ask_upkeep(request),
+    }
+    return failures(checks, parts)
+
+
+def _ask_store(request: Request, wiring: Wiring) -> None:
     try:
         with request.app.state.probes.take():
-            failures = wiring.failures()
+            wiring.store.check()
     except Busy as error:
-        raise NotReady([{"where": "store", "message": "earlier probes still wait for it"}]) from error
-    if failures:
-        raise NotReady([{"where": name, "message": str(error)} for name, error in failures.items()])
+        raise Unavailable("earlier probes still wait for it", hint="look at the graph store") from error
+
+
+def _ask_upkeep(request: Request) -> None:
+    reason = request.app.state.upkeep_failure()
+    if reason:
+        raise Unavailable(f"jobs are not worked on: {reason}", hint="the service's log says why")
+
+
+def _degraded(wiring: Wiring) -> str | None:
     current, last = wiring.snapshots.current(), wiring.snapshots.published_last()
-    if current != last:
-        return {"status": "ready", "degraded": f"snapshot {last} is damaged, {current} is served"}
-    return {"status": "ready"}
+    return None if current == last else f"snapshot {last} is damaged, {current} is served"
 
 
 @router.get(
@@ -52,13 +92,14 @@ def readyz(request: Request, wiring: WiringOf) -> dict[str, str]:
     dependencies=[Depends(require("read"))],
 )
 def info(request: Request, wiring: WiringOf) -> Response:
-    """Versions, limits, counts: what a client needs to fit in."""
+    """Versions, limits and counts, for clients."""
     settings = wiring.settings
     scheme, separator, _ = settings.store_url.partition("://")
     return answer(
         Info(
             name="nbclip-kg-service",
             version=request.app.version,
+            api=API,
             vocabulary=wiring.vocabulary.describe(),
             store=scheme if separator else "embedded",
             linker=wiring.linker.name,
@@ -70,7 +111,7 @@ def info(request: Request, wiring: WiringOf) -> Response:
 
 
 def _counts(request: Request, wiring: Wiring) -> dict[str, int]:
-    """Of the graph; empty while the store does not answer, which a client of targets need not care for."""
+    """Counts of the graph; empty while the store does not answer, since targets don't need it."""
     try:
         with request.app.state.graph_places.take():
             return asdict(wiring.store.counts())

@@ -1,8 +1,11 @@
-"""Snapshots: publish, list, manifest, image vectors."""
+"""Snapshots: publish, list, manifest, image vectors, remove."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -10,48 +13,116 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip.codec import MEDIA_TYPE
-from nbclip.errors import BrokenArtefact, Unavailable
+from nbclip.errors import BrokenArtefact, Gone, NotFound, Unavailable
+from nbclip.schemas.jobs import JobOut
 from nbclip.schemas.snapshots import AppendCounts, PublishRequest, SnapshotList, SnapshotOut
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, RepresentationName
+from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
+from kg_service.api.cursors import Cursor, cursor_of, key_of
 from kg_service.api.dependencies import WiringOf, working
-from kg_service.api.problems import BODY, KEYED, described
+from kg_service.api.paths import beside
+from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
+from kg_service.api.routes.jobs import job_out
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.app.wiring import Wiring
+from kg_service.jobs.model import Job, PublishOrder
+from kg_service.jobs.publishing import order_publication
+from kg_service.jobs.spool import read_job
 from kg_service.snapshot import embeddings_parts
 from kg_service.snapshot.manifest import on_the_wire
 
 router = APIRouter(prefix="/snapshots", tags=["snapshots"])
+former = APIRouter(prefix="/snapshots", tags=["snapshots"])
+"""To be included before `router` where paths have no version: what 0.1.0 answered otherwise."""
 
-EXAMPLES = {"everything": {}, "the training split": {"split": "train"}, "what is new": {"append": True}}
-SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits")]
+EXAMPLES = {"the training split": {"split": "train"}, "everything": {}, "what is new": {"append": True}}
+SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["0" * 64])]
 _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\b", re.IGNORECASE)
+_LONGEST_WAIT_S = 60
+_LOOKS_EVERY_S = 0.1
 
 
 @router.post(
     "",
-    status_code=201,
-    response_model=SnapshotOut,
-    responses=described(*KEYED, *BODY),
+    status_code=202,
+    response_model=JobOut,
+    responses={
+        201: {"model": SnapshotOut, "description": "Appended, or published in the time that `Prefer: wait` gives"},
+        **described(*KEYED, *BODY, 409, 501),
+    },
     dependencies=working("admin"),
     openapi_extra=accepts(PublishRequest, EXAMPLES),
 )
-def publish_one(request: Request, wiring: WiringOf, body: JsonBody) -> Response:
-    """Freezes the graph, or the part of it that one dataset or split has. The same graph gives the same id.
+async def publish_snapshot(
+    request: Request,
+    wiring: WiringOf,
+    body: JsonBody,
+    prefer: Annotated[str, Header(description="`wait=30`: answer when it is published, or after so many seconds")] = "",
+) -> Response:
+    """Freezes the graph, or the part of it that one dataset or split has, behind the answer: `GET` what Location names.
+
+    The same graph gives the same id. With `Prefer: wait=N` (up to 60) the answer is 201 with the snapshot if it is there in N
+    seconds, and otherwise 202 with the job as it stands. A service that is killed does it again by itself.
 
     With `append` the images that the current snapshot lacks are added to it, of its dataset and split, by its frozen tables: in a
-    small part of the time, and its own images keep their vectors. `append` in the answer counts what else publishing anew would
-    take up. Snapshots that trainings are pinned to stay as they are.
+    small part of the time, so the answer is 201, and its own images keep their vectors. `append` in the answer counts what else
+    publishing anew would take up. Snapshots that trainings are pinned to stay as they are.
     """
+    wanted = await run_in_threadpool(parse, PublishRequest, body, lambda _: None)
+    if wanted.append:
+        return await run_in_threadpool(_append, request, wiring)
+    jobs, order = wiring.settings.jobs_folder, PublishOrder(kind="publish", dataset=wanted.dataset, split=wanted.split)
+    job = await run_in_threadpool(order_publication, jobs, order)
+    asked = _WAIT.search(prefer)
+    applied = {"Preference-Applied": f"wait={asked[1]}"} if asked else {}
+    if asked:
+        job = await _once_over(job, min(int(asked[1]), _LONGEST_WAIT_S))
+    if job.state == "done" and job.progress and job.progress.snapshot:
+        return await run_in_threadpool(_made, request, wiring, job.progress.snapshot, None, applied)
+    return answer(job_out(job, wiring.settings), 202, {"Location": beside(request, f"/jobs/{job.id}"), **applied})
+
+
+async def _once_over(job: Job, seconds: float) -> Job:
+    """The job once it is over, or as it stands after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not job.is_over and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOKS_EVERY_S)
+        job = await run_in_threadpool(read_job, job.folder.parent, job.id)
+    return job
+
+
+@former.post("", dependencies=working("admin"))
+def publish_at_once(request: Request, wiring: WiringOf, body: JsonBody) -> Response:
+    """As 0.1.0: answers 201 when the snapshot is published."""
     wanted = parse(PublishRequest, body, lambda _: None)
-    counts = None
+    if wanted.append:
+        return _append(request, wiring)
+    from kg_service.app.publication import publish_part
+
     with request.app.state.publishing.take(), _room_on_disk():
-        if wanted.append:
-            new_id, counts = _appended(wiring)
-        else:
-            new_id = _published(wiring, wanted)
-    return answer(_shown(wiring, new_id, counts), status=201, headers={"Location": f"/snapshots/{new_id}"})
+        parts = wiring.store, wiring.vocabulary, wiring.settings
+        new_id = publish_part(*parts, dataset=wanted.dataset, split=wanted.split)
+    return _made(request, wiring, new_id)
+
+
+def _append(request: Request, wiring: Wiring) -> Response:
+    # Brings libraries that the service need not wait for when it starts.
+    from kg_service.snapshot.append import append, with_elsewhere
+
+    with request.app.state.publishing.take(), _room_on_disk():
+        new_id, counts = append(wiring.store, wiring.snapshots)
+        counts = with_elsewhere(wiring.store, wiring.snapshots.manifest(new_id), counts)
+    return _made(request, wiring, new_id, counts)
+
+
+def _made(
+    request: Request, wiring: Wiring, new_id: str, counts: AppendCounts | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    location = beside(request, f"/snapshots/{new_id}")
+    return answer(_shown(wiring, new_id, counts), 201, {"Location": location, **(headers or {})})
 
 
 @contextmanager
@@ -60,51 +131,40 @@ def _room_on_disk() -> Iterator[None]:
         yield
     except OSError as error:
         raise Unavailable(
-            f"the snapshot can't be written: {error.strerror or error}", hint="make room in the data folder"
+            f"the snapshot can't be written: {error.strerror or error}", hint="free disk space in the data folder"
         ) from error
-
-
-# What makes snapshots brings libraries that the service need not wait for when it starts.
-
-
-def _appended(wiring: Wiring) -> tuple[str, AppendCounts]:
-    from kg_service.snapshot.append import append, with_elsewhere
-
-    new_id, counts = append(wiring.store, wiring.snapshots)
-    return new_id, with_elsewhere(wiring.store, wiring.snapshots.manifest(new_id), counts)
-
-
-def _published(wiring: Wiring, wanted: PublishRequest) -> str:
-    from kg_service.representations.chosen import representations_of
-    from kg_service.snapshot.publication import publish
-
-    return publish(
-        wiring.store,
-        wiring.settings.snapshots_folder,
-        dataset=wanted.dataset,
-        split=wanted.split,
-        vocabulary=wiring.vocabulary.describe(),
-        hierarchy=wiring.vocabulary,
-        representations=representations_of(wiring.settings),
-    )
 
 
 @router.get(
     "",
     response_model=SnapshotList,
-    responses=described(*KEYED),
+    responses=described(*KEYED, 410, 422),
     dependencies=working("read"),
 )
-def list_all(wiring: WiringOf) -> Response:
+def list_snapshots(wiring: WiringOf, cursor: Cursor = "", limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Response:
     """Held snapshots; `current` is the one that is served. Those whose manifest is damaged by their ids alone."""
-    current, listed = wiring.snapshots.current(), SnapshotList(snapshots=[])
-    for held, manifest in wiring.snapshots.manifests():
-        if isinstance(manifest, BrokenArtefact):
-            listed.damaged.append(held)
-            _log_damaged(manifest.message, manifest.hint)
+    held = wiring.snapshots.ids()
+    start = _after(held, key_of(cursor)) if cursor else 0
+    page, current = held[start : start + limit], wiring.snapshots.current()
+    shown, damaged = [], []
+    for each in page:
+        try:
+            manifest = wiring.snapshots.manifest(each)
+        except BrokenArtefact as error:
+            damaged.append(each)
+            _log_damaged(error.message, error.hint)
+        except (Gone, NotFound):
+            continue  # removed meanwhile
         else:
-            listed.snapshots.append(SnapshotOut(id=held, current=held == current, manifest=on_the_wire(manifest), append=None))
-    return answer(listed)
+            shown.append(SnapshotOut(id=each, current=each == current, manifest=on_the_wire(manifest), append=None))
+    next_cursor = cursor_of(page[-1]) if len(held) > start + limit else None
+    return answer(SnapshotList(snapshots=shown, damaged=damaged, next_cursor=next_cursor))
+
+
+def _after(held: list[str], last: str) -> int:
+    if last not in held:
+        raise Gone("the snapshot that the page before ended with is not held any more", hint="begin again without a cursor")
+    return held.index(last) + 1
 
 
 @functools.lru_cache(maxsize=1024)
@@ -119,9 +179,26 @@ def _log_damaged(reason: str, hint: str) -> None:
     responses=described(*KEYED, 404, 410, 422),
     dependencies=working("read"),
 )
-def show(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
+def get_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
     """The manifest: what it was made from, what it holds, every file's digest."""
     return answer(_shown(wiring, snapshot_id))
+
+
+@router.delete(
+    "/{snapshot_id}",
+    status_code=204,
+    responses=described(*KEYED, 404, 409, 410, 422),
+    dependencies=working("admin"),
+)
+def delete_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
+    """Removes a snapshot from the disk; the current one, and one that another stands on, are answered 409.
+
+    A training that is pinned to it can't be resumed.
+    """
+    from kg_service.snapshot.pruning import remove
+
+    remove(wiring.snapshots, snapshot_id)
+    return Response(status_code=204)
 
 
 @router.get(
@@ -130,11 +207,11 @@ def show(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
     responses={
         200: {"content": _CONTENT, "description": "image vectors (safetensors)"},
         304: {"description": "Not Modified"},
-        **described(*KEYED, 404, 410, 422),
+        **described(*KEYED, *SNAPSHOT, 404, 422),
     },
     dependencies=working("read"),
 )
-def embeddings(
+def get_embeddings(
     wiring: WiringOf,
     snapshot_id: SnapshotIdPath,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
-import h11
 import structlog
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from kg_service.api.serving.connection_limits import ClosingConnection, LimitedProtocol
+from kg_service.api.serving.connection_limits import LimitedProtocol
 
 Part = bytes | memoryview
 """What is sent; a memoryview is one of single bytes."""
@@ -24,15 +24,26 @@ _log = structlog.get_logger()
 
 
 class PartsResponse(Response):
-    """An answer whose body is several parts, one after another; each is held until the socket has taken it."""
+    """An answer whose body is several parts, one after another; each is held until the socket has taken it.
+
+    Attributes:
+        length: bytes of the body.
+        held: left when the client has taken the answer, or is gone.
+    """
+
+    held: ExitStack | None = None
 
     def __init__(self, parts: Sequence[Part], media_type: str, headers: Mapping[str, str]) -> None:
-        length = sum(len(part) for part in parts)
-        super().__init__(None, media_type=media_type, headers={**headers, "content-length": str(length)})
-        self._parts = [b"".join(parts)] if length < _JOINED_BELOW else parts
+        self.length = sum(len(part) for part in parts)
+        super().__init__(None, media_type=media_type, headers={**headers, "content-length": str(self.length)})
+        self._parts = [b"".join(parts)] if self.length < _JOINED_BELOW else parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
+        with self.held or nullcontext():
+            await self._send(send)
+
+    async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for number, part in enumerate(self._parts, 1):
             await send({"type": "http.response.body", "body": part, "more_body": number < len(self._parts)})
@@ -53,11 +64,10 @@ def until_taken(send: Send) -> Send:
 
 
 class Protocol(LimitedProtocol):
-    """uvicorn's on h11, within limits, whose connection passes bodies on as they are, and is closed where nobody reads."""
+    """uvicorn's on h11, within limits, closed where nobody reads."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.conn: _Connection = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
         self._taken = 0
         self._look: asyncio.TimerHandle | None = None
 
@@ -81,23 +91,13 @@ class Protocol(LimitedProtocol):
         waiting = self.transport.get_write_buffer_size()
         if waiting and self._look is None:
             self._taken = self.conn.sent - waiting
-            self._look = self.loop.call_later(self._limits.send_timeout_s, self._close_unless_taken)
+            self._look = self.loop.call_later(self._limits.settings.send_timeout_s, self._close_unless_taken)
 
     def _close_unless_taken(self) -> None:
         self._look = None
         waiting = self.transport.get_write_buffer_size()
         if waiting and self.conn.sent - waiting == self._taken:
-            _log.warning("closed: the client does not read", seconds=self._limits.send_timeout_s, bytes=waiting)
+            _log.warning("closed: the client does not read", seconds=self._limits.settings.send_timeout_s, bytes=waiting)
             self.transport.abort()
         else:
             self._watch()
-
-
-class _Connection(ClosingConnection):
-    sent = 0
-
-    def send(self, event: Any) -> Any:
-        """As h11's, without the copy that joining a single part is; counts bytes."""
-        parts = self.send_with_data_passthrough(event)
-        self.sent += sum(map(len, parts or ()))
-        return parts[0] if parts and len(parts) == 1 else None if parts is None else b"".join(parts)

@@ -1,13 +1,15 @@
-"""What bounds a request before any work is done for it: host, body, work places, size of what is asked."""
+"""Limits on a request before any work: host, body, work places, size of what is asked."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -15,12 +17,14 @@ from nbclip.errors import Busy, LimitExceeded
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kg_service.api.paths import path_in_app
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
 from kg_service.api.serving.connection import until_taken
 from kg_service.config import Settings
 
-BULK = "/jobs/ingest"
+BULK = ("/v1/jobs/ingest", "/jobs/ingest")
 """The one route whose body may be long."""
+_UNCOUNTED = 1 << 16
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?")
 
 
@@ -33,24 +37,47 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
+        self._bodies = Places(settings.max_concurrent * settings.max_body_bytes, "large bodies")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes what is within the limits."""
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            check_host(headers.get("host", ""), self._settings.trusted_hosts)
-            limit, timeout_s, pause_s = _body_bounds(scope, self._settings)
-            check_body_bytes(_declared_bytes(headers.get("content-length", "")), limit)
-            receive, send = bounded(receive, limit, timeout_s, pause_s), until_taken(send)
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        check_host(headers.get("host", ""), self._settings.trusted_hosts)
+        bounds = _body_bounds(scope, self._settings)
+        check_body_bytes(_declared_bytes(headers.get("content-length", "")), bounds.limit)
+        with ExitStack() as held:
+            hold = partial(_hold, held, self._bodies) if bounds.in_memory else None
+            await self._app(scope, bounded(receive, bounds, hold), until_taken(send))
 
 
-def _body_bounds(scope: Scope, settings: Settings) -> tuple[int, float, float]:
-    """Bytes and seconds that a body may take, and seconds without a byte: a bulk ingest goes to the disk as it comes, others are
-    held in memory."""
-    if scope["method"] == "POST" and scope["path"] == BULK:
-        return settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s
-    return settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a body may take.
+
+    Attributes:
+        limit: bytes.
+        timeout_s: seconds.
+        pause_s: seconds without a byte.
+        in_memory: whether it is held until it is whole: a bulk ingest goes to the disk as it comes.
+    """
+
+    limit: int
+    timeout_s: float
+    pause_s: float
+    in_memory: bool = True
+
+
+def _body_bounds(scope: Scope, settings: Settings) -> Bounds:
+    if scope["method"] == "POST" and path_in_app(scope) in BULK:
+        return Bounds(settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s, in_memory=False)
+    return Bounds(settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s)
+
+
+def _hold(held: ExitStack, bodies: Places, count: int) -> None:
+    held.enter_context(bodies.take(count))
 
 
 def _declared_bytes(header: str) -> int:
@@ -75,27 +102,34 @@ def check_body_bytes(count: int, limit: int) -> None:
         raise BodyTooLarge(f"the body has more than {limit} bytes", hint="send less at once")
 
 
-def bounded(receive: Receive, limit: int, timeout_s: float, pause_s: float) -> Receive:
-    """`receive` that raises BodyTooLarge or BodyTimeout; time counts from the first call to the end of the body, a pause from
-    each call."""
-    taken = 0
+def bounded(receive: Receive, bounds: Bounds, hold: Callable[[int], None] | None = None) -> Receive:
+    """`receive` that raises BodyTooLarge or BodyTimeout, or what `hold` raises.
+
+    Time counts from the first call to the end of the body, a pause from each call. `hold` is told of bytes to be held in memory,
+    but for the first 64 KiB: every connection may have as much.
+    """
+    taken = counted = 0
     deadline: float | None = None
     complete = False
 
     async def receive_bounded() -> Message:
-        nonlocal taken, deadline, complete
+        nonlocal taken, counted, deadline, complete
         if complete:
             return await receive()
         now = asyncio.get_running_loop().time()
-        deadline = deadline or now + timeout_s
+        deadline = deadline or now + bounds.timeout_s
         try:
-            async with asyncio.timeout_at(min(deadline, now + pause_s)):
+            async with asyncio.timeout_at(min(deadline, now + bounds.pause_s)):
                 message = await receive()
         except TimeoutError as error:
-            what = f"no whole body in {timeout_s:g} s" if now + pause_s >= deadline else f"nothing of the body in {pause_s:g} s"
+            whole = now + bounds.pause_s >= deadline
+            what = f"no whole body in {bounds.timeout_s:g} s" if whole else f"nothing of the body in {bounds.pause_s:g} s"
             raise BodyTimeout(what, hint="send it faster, or less at once") from error
         taken += len(message.get("body", b""))
-        check_body_bytes(taken, limit)
+        check_body_bytes(taken, bounds.limit)
+        if hold and taken > max(counted, _UNCOUNTED):
+            hold(taken - max(counted, _UNCOUNTED))
+            counted = taken
         complete = not message.get("more_body", False)
         return message
 
@@ -130,7 +164,11 @@ class Places:
 
 
 async def work_place(request: Request) -> AsyncIterator[None]:
-    """A dependency that holds a place until the client has taken the answer, or is gone."""
+    """A dependency that holds a place from when the request's body is there until the client has taken the answer, or is gone.
+
+    A body that drips holds none: so many of them keep nobody from work.
+    """
+    await request.body()
     places: Places = request.app.state.places
     with places.take():
         yield

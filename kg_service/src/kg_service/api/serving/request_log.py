@@ -1,4 +1,4 @@
-"""One log line and one count a request, a request id in and out, and the last resort for errors that nobody expected."""
+"""One log line and one count for each request, its id in and out, and a last resort for unexpected errors."""
 
 from __future__ import annotations
 

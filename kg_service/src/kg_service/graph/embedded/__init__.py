@@ -1,0 +1,1 @@
+"""The graph store in one SQLite file."""

@@ -55,7 +55,7 @@ def open_embedded(path: Path, *, patience_s: float = 5.0) -> EmbeddedStore:
 
 
 class EmbeddedStore:
-    """`GraphStore` on SQLite. Concepts and is_a of a batch are kept whatever becomes of its images."""
+    """`GraphStore` on SQLite. Concepts and is_a of a batch are kept whatever the outcome of its images."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

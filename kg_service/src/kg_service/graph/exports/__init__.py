@@ -1,0 +1,1 @@
+"""A graph to files, or to another store."""

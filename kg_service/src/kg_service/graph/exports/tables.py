@@ -27,7 +27,7 @@ class Table:
 
 
 class TableWriter(Protocol):
-    """Writes one file; pyarrow's writers are such."""
+    """Writes one file, as pyarrow's writers do."""
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
         """Appends rows."""
@@ -114,4 +114,4 @@ def _added(counts: GraphCounts, batch: GraphBatch) -> GraphCounts:
 
 def _refuse_content(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(f"{folder} holds something already", hint="name a new folder, or empty this one")
+        raise Conflict(f"{folder} is not empty", hint="name a new folder, or empty this one")

@@ -1,4 +1,4 @@
-"""A graph from one store to another: batch by batch, each a transaction, so that an interrupted copy goes on when run again."""
+"""A graph from one store to another: batch by batch, each a transaction, so that an interrupted copy resumes when run again."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _refuse_another_graph(source: GraphStore, target: GraphStore) -> None:
         named = ", ".join(others[:FIRST_DIFFERENCES])
         raise Conflict(
             f"the target has {len(others)} images that the source lacks, nothing was copied: {named}",
-            hint="is it the right store? --merge copies into it, and keeps what it has",
+            hint="is it the right store? --merge copies into it and keeps what it has",
         )
 
 

@@ -1,0 +1,1 @@
+"""The graph store in Neo4j, with its local mirror."""

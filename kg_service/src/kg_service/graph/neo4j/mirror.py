@@ -1,4 +1,4 @@
-"""A local copy of a remote graph, kept as an embedded store, so that reading the whole graph costs what is new of it.
+"""A local copy of a remote graph, kept as an embedded store, so that reading the whole graph costs only what is new.
 
 graph.sqlite   the copy
 state.json     which graph it copies, up to which write transaction, and what it signed there
@@ -69,7 +69,7 @@ class _State:
 
 
 class _NoCopy(Exception):
-    """The copy has not what its source has."""
+    """The copy lacks something its source has."""
 
 
 class Mirror:
@@ -112,7 +112,7 @@ class Mirror:
             return read(copy)
 
     def _catch_up(self, source: Followed, copy: EmbeddedStore) -> Head:
-        """Makes the copy the graph at one moment.
+        """Brings the copy to the state of the graph at one moment.
 
         It reads while others write, again until little is new; the last round has the writers' turn, so that it comes to an
         end however fast they write.

@@ -70,7 +70,7 @@ def try_login(url: str, access: Access) -> None:
 
 
 class Neo4jStore:
-    """`GraphStore` on Neo4j. Concepts and is_a of a batch are kept whatever becomes of its images."""
+    """`GraphStore` on Neo4j. Concepts and is_a of a batch are kept whatever the outcome of its images."""
 
     def __init__(self, bolt: Bolt, mirror: Mirror, preparation: _Preparation) -> None:
         self._bolt = bolt
@@ -234,7 +234,7 @@ class _Preparation:
     def wait(self, *, writing: bool = False) -> None:
         """Returns once the graph can be used; errors as `prepare`, and Unavailable while indexes are built."""
         if writing and self._read_only:
-            raise InvalidInput(f"{self._bolt.address.url} was opened to be read", hint="open it without read_only")
+            raise InvalidInput(f"{self._bolt.address.url} was opened read-only", hint="open it without read_only")
         with self._lock:
             if self._attempt is None or (self._attempt.done() and self._attempt.exception()):
                 self._attempt = Future()
@@ -356,7 +356,7 @@ def _images(ask: Ask, name: str, /, **parameters: Any) -> list[ImageNode]:
 
 
 def _concepts_removed() -> Unavailable:
-    return Unavailable("concepts were removed from Neo4j while this program ran", hint="try again: they are written anew")
+    return Unavailable("concepts were removed from Neo4j while this program ran", hint="try again: they are written again")
 
 
 STORE = StoreKind(open=open_neo4j, probe=try_login, file=lambda url: None)

@@ -1,0 +1,1 @@
+"""The default linker: the vocabulary's names in captions."""

@@ -1,6 +1,6 @@
 """Which concepts the runs of words of a batch can mean, and how well each fits.
 
-The rules, best first: `exact`; `case` (equal but for case); `normalised` (equal lemmas in the same order); `word-order` (equal
+The rules, best first: `exact`; `case` (equal except for case); `normalised` (equal lemmas in the same order); `word-order` (equal
 lemmas); `synonym` (equal lemmas once renal stands for kidney, or damage for disease: `data/synonyms.tsv`); `misspelt` (equal
 lemmas once a word is spelt right: `speller.py`); `stem` (equal stems only, such as `dilated` and `dilatation`).
 

@@ -106,7 +106,7 @@ class DictionaryLinker:
         return [linked for start in starts for linked in self._link_batch(captions[start : start + _BATCH])]
 
     def with_prior(self, prior: Prior) -> DictionaryLinker:
-        """This linker, but with a prior that need not be saved."""
+        """This linker with another prior, saved or not."""
         return DictionaryLinker(self._vocabulary, self._index, self._settings, prior)
 
     @property

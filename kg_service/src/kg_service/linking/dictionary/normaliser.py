@@ -90,7 +90,7 @@ class Word:
 
 
 class Normaliser:
-    """Stems and lemmas of tokens. Works anew each time: who asks often remembers (`tokens.WordTable`)."""
+    """Stems and lemmas of tokens. Computes each time; frequent callers cache (`tokens.WordTable`)."""
 
     def __init__(self) -> None:
         self._stemmer = Stemmer.Stemmer("english", 0)
@@ -102,7 +102,7 @@ class Normaliser:
         return Word(tuple(map(self._stem, lemmas)), lemmas)
 
     def lemmas(self, token: str) -> tuple[str, ...]:
-        """The lemmas alone, which is sooner."""
+        """The lemmas alone, which is faster."""
         if token in _ROMAN:
             return (_ROMAN[token],)
         word = token.replace("-", "").replace(" ", "")

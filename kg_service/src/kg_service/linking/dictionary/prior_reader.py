@@ -1,4 +1,4 @@
-"""Puts what a fitted prior says of runs of words in place of what names say.
+"""Replaces what names say about runs of words with what a fitted prior says.
 
 Shape legend: R runs that the prior knows, E pairs of run and concept.
 """
@@ -18,7 +18,7 @@ from kg_service.vocabulary.vocabulary import Vocabulary
 
 
 class PriorReader:
-    """Puts what a prior says in place of what names say."""
+    """Replaces what names say with what a prior says."""
 
     def __init__(self, prior: Prior, vocabulary: Vocabulary) -> None:
         self._prior = prior

@@ -15,7 +15,7 @@ from kg_service.linking.settings import LinkerSettings
 class DictionarySettings(LinkerSettings):
     """`LinkerSettings` and more."""
 
-    synonyms: Annotated[bool, Field(description="read renal damage as kidney disease where it is no name itself")] = True
+    synonyms: Annotated[bool, Field(description="read renal damage as kidney disease if it is not a name itself")] = True
     misspellings: Annotated[bool, Field(description="read misspelt words as the vocabulary's own")] = True
     prior: Annotated[
         Path | None,

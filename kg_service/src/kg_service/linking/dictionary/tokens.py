@@ -69,7 +69,7 @@ class WordTable:
 
     @property
     def full(self) -> bool:
-        """Whether it is time for a new one."""
+        """Whether the table is full."""
         return len(self._rows) >= _MAX_ROWS
 
     def rows(self, words: Sequence[str]) -> Ints:

@@ -1,0 +1,1 @@
+"""Learning a prior from labelled captions, and scoring linkers."""

@@ -1,4 +1,4 @@
-"""How well a linker does on a user's labelled captions, and where it goes wrong.
+"""Scores of a linker on a user's labelled captions, and its faults.
 
 Labels that the linker can't find (concepts that the vocabulary lacks, or of other semantic types) are left out, with the spans
 of such concepts alone; what that hides is shown beside it (`Scores.of_all`). All mentions count, negated ones too.

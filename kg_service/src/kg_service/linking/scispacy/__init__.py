@@ -1,0 +1,1 @@
+"""The linker over a spaCy pipeline."""

@@ -1,4 +1,4 @@
-"""What stands above a concept: how near, and how telling it is. Shape legend: N images, M concepts."""
+"""The ancestors of a concept: their distance and their information content. Shape legend: N images, M concepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Concepts that say the same twice: how far the images of one are those of another.
+"""Redundancy of concepts: how far the images of one are those of another.
 
 One word of a caption often brings several concepts (pneumonia and lung disease; or a linker that keeps its runners-up), and a
 word that brings five would count five times. So each concept's weight is shared with those beside it that stand for the same.

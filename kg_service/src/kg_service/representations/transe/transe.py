@@ -86,7 +86,7 @@ class TransESettings:
 
     preset: Annotated[Literal["fast", "paper"], Field(description="`fast`, or the `paper`'s 6000 epochs at d = 512")] = "fast"
     epochs: Annotated[int | None, Field(ge=1, description="passes over the triples; default: the preset's")] = None
-    seed: Annotated[int, Field(ge=0, description="seed of the vectors' start and of sampling")] = 42
+    seed: Annotated[int, Field(ge=0, description="seed of initial vectors and sampling")] = 42
 
     def representation(self) -> TransE:
         """The preset with what is set otherwise."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kg_service.api.problems import BodyTimeout, BodyTooLarge, InvalidHost
-from kg_service.api.serving.limits import Places, bounded, check_host, check_matrix
+from kg_service.api.serving.limits import Bounds, Gate, Places, bounded, check_host, check_matrix
 from kg_service.config import Settings
 from nbclip.errors import Busy, LimitExceeded
 
@@ -22,7 +22,7 @@ def receiving(chunks, limit=10, timeout_s=5.0, pause_s=5.0, every_s=0.0):
                 return {"type": "http.disconnect"}
             return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
 
-        receive_bounded, got = bounded(receive, limit, timeout_s, pause_s), []
+        receive_bounded, got = bounded(receive, Bounds(limit, timeout_s, pause_s)), []
         while (message := await receive_bounded())["type"] == "http.request":
             got.append(message["body"])
         return got
@@ -50,6 +50,50 @@ def test_a_pause_is_bounded_however_long_the_body_may_take():
     with pytest.raises(BodyTimeout, match=r"nothing of the body in 0\.05 s"):
         receiving([b"a"], timeout_s=1e9, pause_s=0.05, every_s=60)
     assert receiving([b"a"] * 8, timeout_s=1e9, pause_s=1.0, every_s=0.15) == [b"a"] * 8
+
+
+def ask_with_body(gate, chunks, *, path="/link", until=None):
+    """The body that the application behind the gate reads in one piece; waits for `until` before it ends."""
+
+    async def receive():
+        return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"host", b"localhost")], "until": until}
+    return gate(scope, receive, None)
+
+
+async def reads_all(scope, receive, _):
+    scope["read"] = 0
+    while True:
+        message = await receive()
+        scope["read"] += len(message["body"])
+        if not message["more_body"]:
+            break
+    if scope["until"]:
+        await scope["until"].wait()
+
+
+def test_large_bodies_are_bounded_together_and_small_ones_always_fit():
+    """Two places for bodies of 1 MB: of three such bodies at once one is refused, and small ones are not."""
+    gate = Gate(reads_all, Settings(max_concurrent=2, max_body_bytes=1_000_000))
+
+    def large():
+        return [b"x" * 100_000 for _ in range(10)]
+
+    async def run():
+        end = asyncio.Event()
+        held = [asyncio.create_task(ask_with_body(gate, large(), until=end)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="large bodies"):
+            await ask_with_body(gate, large())
+        for _ in range(50):
+            await ask_with_body(gate, [b"x" * 30_000] * 2)
+        await ask_with_body(gate, large(), path="/v1/jobs/ingest")
+        end.set()
+        await asyncio.gather(*held)
+        await ask_with_body(gate, large())
+
+    asyncio.run(run())
 
 
 def test_places_are_counted_by_share_and_come_back_when_work_fails():

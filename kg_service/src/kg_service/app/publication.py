@@ -1,0 +1,35 @@
+"""Publishing as the settings say: what the command, a request and a job do alike."""
+
+from __future__ import annotations
+
+from kg_service.config import Settings
+from kg_service.graph.store import GraphStore
+from kg_service.representations.chosen import representations_of
+from kg_service.snapshot.publication import OnStage, publish
+from kg_service.vocabulary.vocabulary import Vocabulary
+
+
+def publish_part(
+    store: GraphStore,
+    vocabulary: Vocabulary,
+    settings: Settings,
+    *,
+    dataset: str | None,
+    split: str | None,
+    on_stage: OnStage = lambda stage, fraction: None,
+) -> str:
+    """The id of the snapshot that the graph, or one dataset's or split's part of it, gives; it is the current one from now on.
+
+    Raises:
+        as `kg_service.snapshot.publication.publish`.
+    """
+    return publish(
+        store,
+        settings.snapshots_folder,
+        vocabulary=vocabulary.describe(),
+        hierarchy=vocabulary,
+        representations=representations_of(settings),
+        dataset=dataset,
+        split=split,
+        on_stage=on_stage,
+    )
