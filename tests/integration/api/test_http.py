@@ -91,6 +91,24 @@ def test_framing_that_can_be_read_in_two_ways_is_no_request(service, head):
     assert b"urn:nbclip:problem:malformed-request" in received
 
 
+WHOLE = LINK + LENGTH + b"\r\n" + BODY
+BREAKS_OFF = LINK + CHUNKED + b"\r\n5\r\n[1234 no chunk\r\n"
+
+
+@pytest.mark.parametrize("nonsense", [b"no request\r\n\r\n", LIVEZ + b"no colon\r\n\r\n", LINK + LENGTH + CHUNKED, BREAKS_OFF])
+@pytest.mark.parametrize("before", [1, 3])
+def test_whole_requests_before_nonsense_get_their_own_answers_and_nothing_after_it_is_read(service, before, nonsense):
+    statuses, received = answers(service, WHOLE * before + nonsense + b"\r\n" + LAST * 3)
+    assert statuses == [200] * before
+    assert received.lower().count(b"connection: close") == 1
+
+
+def test_nonsense_that_comes_while_a_request_is_in_work_waits_for_its_answer(service):
+    statuses, received = answers(service, WHOLE, b"no request\r\n\r\n" + LAST)
+    assert statuses in ([200], [200, 400])  # the answer may have been there before
+    assert received.startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("hosts", [b"", b"host: localhost\r\n" * 2, b"host: localhost\r\nhost: evil.example\r\n"])
 def test_a_request_names_one_host(service, hosts):
     assert answers(service, b"GET /livez HTTP/1.1\r\nconnection: close\r\n" + hosts + b"\r\n")[0] == [400]
