@@ -81,6 +81,11 @@ def test_so_many_pipelined_requests_that_they_would_fill_the_memory_end_the_conn
         LINK + b"x: a\nb: c\r\n" + LENGTH,
         LINK + b"x: \x00\r\n" + LENGTH,
         LINK.replace(b"HTTP/1.1", b"HTTP/9.9"),
+        LIVEZ.replace(b"HTTP/1.1", b"HTTP/0.9"),
+        LIVEZ.replace(b"HTTP/1.1", b"HTTP/2.0"),
+        LIVEZ.replace(b"GET", b"DESCRIBE").replace(b"HTTP/1.1", b"RTSP/1.0"),
+        LIVEZ.replace(b"GET", b"SOURCE").replace(b"HTTP/1.1", b"ICE/1.0"),
+        b"GET /livez\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )

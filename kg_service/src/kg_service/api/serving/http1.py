@@ -23,6 +23,11 @@ from kg_service.config import Settings
 HEAD_BYTES = 64 << 10
 """That a request's line and headers may have, or its trailers."""
 _PIPELINED_AT_MOST = 16
+_VERSIONS = ("1.0", "1.1")
+_RTSP = frozenset(
+    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split()
+)
+"""Methods of RTSP, and of ICE, which llhttp reads too."""
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -148,8 +153,10 @@ class HttpProtocol(HttpToolsProtocol):
         return self.refused
 
     def on_headers_complete(self) -> None:
-        """As uvicorn's; an answer that does not wait for the whole body is the connection's last."""
+        """As uvicorn's; an answer that does not wait for the whole body is the connection's last. Raises Malformed for another
+        version or protocol."""
         if not self._reads_on:
+            self._check_protocol()
             self._upgrades = self.parser.should_upgrade()
             former = self.cycle
             super().on_headers_complete()
@@ -158,6 +165,13 @@ class HttpProtocol(HttpToolsProtocol):
             if len(self.pipeline) > _PIPELINED_AT_MOST:
                 self.refused = Malformed("too many requests at once", hint="wait for answers")
                 raise self.refused
+
+    def _check_protocol(self) -> None:
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        if version not in _VERSIONS or method in _RTSP:
+            what = f"{method.decode('ascii')} by version {version}"
+            self.refused = Malformed(f"{what} is no request that is served", hint="speak HTTP/1.1")
+            raise self.refused
 
     def on_body(self, body: bytes) -> None:
         """As uvicorn's."""
