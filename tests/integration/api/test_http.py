@@ -81,6 +81,11 @@ def test_so_many_pipelined_requests_that_they_would_fill_the_memory_end_the_conn
         LINK + b"x: a\nb: c\r\n" + LENGTH,
         LINK + b"x: \x00\r\n" + LENGTH,
         LINK.replace(b"HTTP/1.1", b"HTTP/9.9"),
+        LIVEZ.replace(b"HTTP/1.1", b"HTTP/0.9"),
+        LIVEZ.replace(b"HTTP/1.1", b"HTTP/2.0"),
+        LIVEZ.replace(b"GET", b"DESCRIBE").replace(b"HTTP/1.1", b"RTSP/1.0"),
+        LIVEZ.replace(b"GET", b"SOURCE").replace(b"HTTP/1.1", b"ICE/1.0"),
+        b"GET /livez\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
@@ -89,6 +94,24 @@ def test_framing_that_can_be_read_in_two_ways_is_no_request(service, head):
     statuses, received = answers(service, head + b"\r\n", BODY + LAST, pause=0.1)
     assert statuses == [400]
     assert b"urn:nbclip:problem:malformed-request" in received
+
+
+WHOLE = LINK + LENGTH + b"\r\n" + BODY
+BREAKS_OFF = LINK + CHUNKED + b"\r\n5\r\n[1234 no chunk\r\n"
+
+
+@pytest.mark.parametrize("nonsense", [b"no request\r\n\r\n", LIVEZ + b"no colon\r\n\r\n", LINK + LENGTH + CHUNKED, BREAKS_OFF])
+@pytest.mark.parametrize("before", [1, 3])
+def test_whole_requests_before_nonsense_get_their_own_answers_and_nothing_after_it_is_read(service, before, nonsense):
+    statuses, received = answers(service, WHOLE * before + nonsense + b"\r\n" + LAST * 3)
+    assert statuses == [200] * before
+    assert received.lower().count(b"connection: close") == 1
+
+
+def test_nonsense_that_comes_while_a_request_is_in_work_waits_for_its_answer(service):
+    statuses, received = answers(service, WHOLE, b"no request\r\n\r\n" + LAST)
+    assert statuses in ([200], [200, 400])  # the answer may have been there before
+    assert received.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("hosts", [b"", b"host: localhost\r\n" * 2, b"host: localhost\r\nhost: evil.example\r\n"])

@@ -37,8 +37,11 @@ class OpenOnce(Generic[Opened]):
         return self._open(name, own) if others is None else others.result()
 
     def get(self, name: str) -> Opened | None:
-        """The thing of this name if it is open."""
-        return self._opened.get(name)
+        """The thing of this name if it is open; it counts as asked for."""
+        with self._lock:
+            if name in self._opened:
+                self._opened.move_to_end(name)
+            return self._opened.get(name)
 
     def _open(self, name: str, waited_for: Future[Opened]) -> Opened:
         try:

@@ -107,3 +107,17 @@ def test_no_more_are_kept_than_asked_for_and_the_last_used_stay():
     for name in ("a", "b", "a", "c", "a", "b"):
         things(name)
     assert opened == ["a", "b", "c", "b"]
+
+
+def test_what_is_looked_at_stays_as_what_is_asked_for():
+    opened = []
+    things = OpenOnce(lambda name: opened.append(name) or object(), most=2)
+    for name in ("a", "b"):
+        things(name)
+    assert things.get("a") is things("a")
+    things("b")
+    assert things.get("a") is not None
+    things("c")
+    assert things.get("b") is None
+    assert things.get("a") is not None
+    assert opened == ["a", "b", "c"]

@@ -1,16 +1,20 @@
 """HTTP/1.1 as it comes: uvicorn's protocol on httptools, with bounded heads, without upgrades, and refusals that are problems.
 
+Requests that came before one that is refused are answered; the last of these answers ends the connection.
+
 httptools (llhttp) is strict on framing: what has two lengths, a length and chunks, or a stray line end is no request.
 """
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from http import HTTPStatus
 from typing import Any, Literal
 
 import httptools
 from nbclip.errors import InvalidInput, LimitExceeded, NBClipError
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kg_service.api.problems import problem
@@ -19,6 +23,11 @@ from kg_service.config import Settings
 HEAD_BYTES = 64 << 10
 """That a request's line and headers may have, or its trailers."""
 _PIPELINED_AT_MOST = 16
+_VERSIONS = ("1.0", "1.1")
+_RTSP = frozenset(
+    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split()
+)
+"""Methods of RTSP, and of ICE, which llhttp reads too."""
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -34,6 +43,26 @@ class HeadTooLarge(LimitExceeded):
     code, title, status = "head-too-large", "Request line and headers too large", 431
 
 
+class Flow(FlowControl):
+    """uvicorn's; once it has stopped, nothing that waits for a body makes it read on.
+
+    Attributes:
+        stopped: whether it has.
+    """
+
+    stopped = False
+
+    def stop_reading(self) -> None:
+        """Pauses, whoever resumes."""
+        self.pause_reading()
+        self.stopped = True
+
+    def resume_reading(self) -> None:
+        """As uvicorn's."""
+        if not self.stopped:
+            super().resume_reading()
+
+
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's, for one connection.
 
@@ -41,13 +70,17 @@ class HttpProtocol(HttpToolsProtocol):
         settings: of the service.
         within: the part of a request that is being read; empty between two requests.
         refused: why what came is no request, once something such came.
+        flow: what pauses and resumes the connection.
     """
+
+    flow: Flow
 
     def __init__(self, *arguments: Any, settings: Settings, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.settings = settings
         self.within: Literal["", "head", "body"] = ""
         self.refused: NBClipError | None = None
+        self._former = self.cycle
         self._head_bytes = self._barren_bytes = 0
         self._keeps_alive = True
         self._upgrades = self._reads_on = self._came_on = False
@@ -55,6 +88,11 @@ class HttpProtocol(HttpToolsProtocol):
     def is_idle(self) -> bool:
         """Whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As uvicorn's."""
+        super().connection_made(transport)
+        self.flow = Flow(transport)
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's; bytes that go on without an end of head or trailers are refused before there is one."""
@@ -115,15 +153,25 @@ class HttpProtocol(HttpToolsProtocol):
         return self.refused
 
     def on_headers_complete(self) -> None:
-        """As uvicorn's; an answer that does not wait for the whole body is the connection's last."""
+        """As uvicorn's; an answer that does not wait for the whole body is the connection's last. Raises Malformed for another
+        version or protocol."""
         if not self._reads_on:
-            self.within, self._came_on = "body", True
+            self._check_protocol()
             self._upgrades = self.parser.should_upgrade()
+            former = self.cycle
             super().on_headers_complete()
+            self._former, self.within, self._came_on = former, "body", True
             self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
             if len(self.pipeline) > _PIPELINED_AT_MOST:
                 self.refused = Malformed("too many requests at once", hint="wait for answers")
                 raise self.refused
+
+    def _check_protocol(self) -> None:
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        if version not in _VERSIONS or method in _RTSP:
+            what = f"{method.decode('ascii')} by version {version}"
+            self.refused = Malformed(f"{what} is no request that is served", hint="speak HTTP/1.1")
+            raise self.refused
 
     def on_body(self, body: bytes) -> None:
         """As uvicorn's."""
@@ -146,18 +194,30 @@ class HttpProtocol(HttpToolsProtocol):
         self._keeps_alive = False
 
     def send_400_response(self, msg: str) -> None:
-        """As uvicorn's, with a problem; where an answer has begun, or others are waited for, it ends the connection alone."""
+        """As uvicorn's, with a problem. Where whole requests came before, they are answered instead, and nothing else is read;
+        an answer that has begun to a request that breaks off ends with the connection."""
         self.logger.warning(msg)
         self.refused = self.refused or Malformed(
             "what came is no request by HTTP/1.1", hint="is a proxy in between, or is TLS spoken to a plain port?"
         )
-        if not self.is_idle():
-            if self.cycle.response_started or self.pipeline:
-                self.transport.abort()
-                return
+        self.flow.stop_reading()
+        if self.within == "body" and self.pipeline:
+            # The request that breaks off is the last of those that wait.
+            self.pipeline.popleft()
+            self.cycle, self.within = self._former, ""
+        if self.is_idle():
+            self._answer_last(self.refused)
+        elif self.within != "body":
+            self.cycle.keep_alive = False
+        elif self.cycle.response_started:
+            self.transport.abort()
+        else:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.write(_as_last_answer(self.refused, self.settings))
+            self._answer_last(self.refused)
+
+    def _answer_last(self, error: NBClipError) -> None:
+        self.transport.write(_as_last_answer(error, self.settings))
         self.transport.close()
 
 

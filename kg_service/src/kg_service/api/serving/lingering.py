@@ -59,8 +59,12 @@ class LingeringTransport:
         if not self._still_sends():
             self._transport.close()
             return
+        try:
+            self._transport.write_eof()
+        except OSError:  # The client has reset the connection, so nobody reads.
+            self._transport.close()
+            return
         self._end = self._loop.call_later(_LINGERS_S, self._transport.close)
-        self._transport.write_eof()
         self._transport.resume_reading()
 
     def drop(self, count: int) -> None:

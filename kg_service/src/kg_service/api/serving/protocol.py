@@ -71,6 +71,11 @@ class Protocol(HttpProtocol):
         self._stop_waiting()
         super().on_headers_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn's; no head is waited for any more, only answers to what came before."""
+        self._stop_waiting()
+        super().send_400_response(msg)
+
     def _still_sends(self) -> bool:
         """Whether the client is within a request, or sends what is none, or a request that is not read."""
         return bool(self._parting or self.within or self.refused)
