@@ -71,6 +71,15 @@ def blank_matrix(
     return TargetMatrix(output, arrays[output], arrays["has_knowledge"], arrays["unknown"], dict(metadata), body)
 
 
+def final_part(matrix: TargetMatrix, rows: int) -> tuple[memoryview, int]:
+    """The body of a matrix that `blank_matrix` gave, and how many of its first bytes are final once so many rows are."""
+    if matrix.body is None:
+        raise ValueError("a matrix that does not lie in its body")
+    values = matrix.values
+    missing = 0 if rows == len(values) else values[rows:].nbytes + matrix.has_knowledge.nbytes + matrix.unknown.nbytes
+    return matrix.body, len(matrix.body) - missing
+
+
 def encode(matrix: TargetMatrix, dtype: MatrixDtype = "float32") -> bytes:
     """Serialises to safetensors with `values` as `dtype` (bfloat16 rounds to nearest even); equal matrices give equal bytes."""
     return b"".join(encode_parts(matrix, dtype))

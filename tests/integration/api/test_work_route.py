@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter, Depends
 from kg_service.api.application import create_app
 from kg_service.api.auth import require
-from kg_service.api.work_route import Shortcut, WorkRoute, with_snapshot
+from kg_service.api.work_route import Shortcut, WorkRoute, opened, worked
 from kg_service.app.keys import add_key
 from kg_service.config import load_settings
 from kg_service.snapshot import SnapshotFolder
@@ -93,16 +93,17 @@ def test_a_route_that_asks_for_more_than_a_key_is_refused():
         router.post("/b", dependencies=[Depends(require("read")), Depends(lambda: None)])(lambda request: None)
 
 
-def test_small_work_is_done_here_once_the_snapshot_is_open(data):
-    """Opening it takes long, and so does large work: both are a thread's."""
+def test_a_snapshot_is_opened_in_a_thread_and_small_work_is_done_here(data):
     snapshots = SnapshotFolder(data / "snapshots")
+    here, seen = threading.current_thread(), []
 
-    def thread_of(small):
-        seen = []
-        asyncio.run(with_snapshot(snapshots, None, lambda _: seen.append(threading.current_thread()), small=small))
-        return seen[0]
+    async def run():
+        waiting = asyncio.ensure_future(opened(snapshots, None))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        assert await waiting is await opened(snapshots, None)
+        for small in (True, False):
+            await worked(lambda: seen.append(threading.current_thread() is here), small=small)
 
-    here = threading.current_thread()
-    assert thread_of(small=True) is not here
-    assert thread_of(small=True) is here
-    assert thread_of(small=False) is not here
+    asyncio.run(run())
+    assert seen == [True, False]

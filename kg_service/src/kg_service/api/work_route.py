@@ -44,7 +44,7 @@ class WorkRequest(Request):
 
 
 class WorkRoute(APIRoute):
-    """A route whose endpoint is `async (WorkRequest) -> PartsResponse`, and whose only dependencies are `require`."""
+    """A route whose endpoint is `async (WorkRequest) -> Response`, and whose only dependencies are `require`."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -60,7 +60,7 @@ class WorkRoute(APIRoute):
         request.content = await json_body(request)
         with ExitStack() as request.held:
             request.held.enter_context(request.app.state.places.take())
-            response: PartsResponse = await self.endpoint(request)
+            response: Response = await self.endpoint(request)
             await response(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -100,12 +100,12 @@ class Shortcut:
             await route.work(scope, receive, send)
 
 
-async def with_snapshot(
-    snapshots: SnapshotFolder, wanted: str | None, work: Callable[[Snapshot], PartsResponse], *, small: bool
-) -> PartsResponse:
-    """What `work` makes of the snapshot of this id, or of the current one.
+async def opened(snapshots: SnapshotFolder, wanted: str | None) -> Snapshot:
+    """The snapshot of this id, or the current one: at once if it is open, or from a thread that opens it."""
+    snapshot = snapshots.opened(wanted)
+    return await run_in_threadpool(snapshots.open, wanted) if snapshot is None else snapshot
 
-    In a thread; but here, if the snapshot is open and the work is small: it takes less than the way to a thread and back.
-    """
-    opened = snapshots.opened(wanted) if small else None
-    return work(opened) if opened else await run_in_threadpool(lambda: work(snapshots.open(wanted)))
+
+async def worked(work: Callable[[], PartsResponse], *, small: bool) -> PartsResponse:
+    """What `work` returns: from a thread, or from here if it takes less than the way to a thread and back."""
+    return work() if small else await run_in_threadpool(work)

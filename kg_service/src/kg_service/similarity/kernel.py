@@ -9,6 +9,7 @@ Shape legend: R rows, C columns, A concepts, N images, d dense dimensions, F fre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -23,11 +24,17 @@ from kg_service.similarity.rows import Rows, VectorTable, arrays_of, take_rows
 
 _FREQUENT_SHARE = 0.15
 _TILE = 32
+_CELLS_AT_ONCE = 1 << 17
+"""Half a mebibyte of S, which stays in a core's own memory until it is final."""
 _compiled = numba.njit(nogil=True, cache=True)
 
 
 def similarity(
-    vectors: ImageVectors, rows_R: Rows, columns_C: Rows, out_RC: npt.NDArray[np.floating[Any]] | None = None
+    vectors: ImageVectors,
+    rows_R: Rows,
+    columns_C: Rows,
+    out_RC: npt.NDArray[np.floating[Any]] | None = None,
+    on_rows: Callable[[npt.NDArray[np.float32], int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """S: cosine of the image vectors, 0 where either has none, exactly 1 where row and column are the same image.
 
@@ -36,6 +43,8 @@ def similarity(
         rows_R: which of them are the rows, [R]; below zero: none, such an image is similar to itself alone.
         columns_C: which of them are the columns, [C]; the same object as `rows_R` where they are the same.
         out_RC: where S is put, float32, C order; None: into memory of its own.
+        on_rows: told of S and of the first of some rows and the one after the last, as soon as these are final, in order; it may
+            change them.
 
     Returns:
         float32 in [-1, 1], [R, C]; symmetric to the bit where rows and columns are the same.
@@ -51,15 +60,21 @@ def similarity(
     frequent, column_P, weight_P = _index_columns(*csr, column_at_C, limit, start_A, end_A)
     dense_CF = _dense_part(dense, *csr, column_at_C, start_A, frequent)
     dense_RF = dense_CF if square else _dense_part(dense, *csr, row_at_R, start_A, frequent)
-    # Of a square batch BLAS fills what is the upper half in C order, and the lower half is mirrored at the end.
+    # Of a square batch BLAS fills what is the upper half in C order, and rows are mirrored to the lower half as they are final.
     sim_RC = empty((len(rows_R), len(columns_C)), np.float32) if out_RC is None else out_RC
     if square:
         ssyrk(1.0, dense_CF.T, beta=0.0, c=sim_RC.T, trans=1, lower=1, overwrite_c=1)
     else:
         np.matmul(dense_RF, dense_CF.T, out=sim_RC)
-    _add_postings(*csr, row_at_R, rows_R, columns_C, start_A, end_A, column_P, weight_P, square, sim_RC)
-    if square:
-        _mirror(sim_RC)
+    index = row_at_R, rows_R, columns_C, start_A, end_A, column_P, weight_P, square
+    step = _TILE * max(1, _CELLS_AT_ONCE // (_TILE * len(columns_C)))
+    for first in range(0, len(rows_R), step):
+        end = min(first + step, len(rows_R))
+        _add_postings(csr, *index, sim_RC, first, end)
+        if square:
+            _mirror(sim_RC, first, end)
+        if on_rows is not None:
+            on_rows(sim_RC, first, end)
     return sim_RC
 
 
@@ -154,9 +169,10 @@ def _dense_part(dense_Nd, indptr, indices, data, rows_R, start_A, frequent):  # 
 
 
 @_compiled
-def _add_postings(indptr, indices, data, row_at_R, rows_R, columns_C, start_A, end_A, column_P, weight_P, square, sim_RC):  # type: ignore[no-untyped-def]
-    """Adds what rare concepts bring, then holds S in its range; where the batch is square, from the diagonal on."""
-    for r in range(len(rows_R)):
+def _add_postings(csr, row_at_R, rows_R, columns_C, start_A, end_A, column_P, weight_P, square, sim_RC, first, end):  # type: ignore[no-untyped-def]
+    """Adds what rare concepts bring to some rows, in order, then holds S in its range; if square, from the diagonal on."""
+    indptr, indices, data = csr
+    for r in range(first, end):
         row = row_at_R[r]
         sim_C = sim_RC[r]
         if row >= 0:
@@ -190,11 +206,12 @@ def _multiply_all(indptr, indices, data, dense_Nd, weight_A, dense_d, sim_N):  #
 
 
 @_compiled
-def _mirror(sim_RR):  # type: ignore[no-untyped-def]
-    """Copies the upper half of a square matrix to the lower, tile by tile, through a tile that lies together in memory."""
+def _mirror(sim_RR, first, end):  # type: ignore[no-untyped-def]
+    """Copies some rows of the upper half of a square matrix to the lower, through a tile that lies together in memory; `first` is
+    a tile's first row."""
     size = len(sim_RR)
     tile = np.empty((_TILE, _TILE), np.float32)
-    for top in range(0, size, _TILE):
+    for top in range(first, end, _TILE):
         bottom = min(top + _TILE, size)
         for left in range(top, size, _TILE):
             right = min(left + _TILE, size)

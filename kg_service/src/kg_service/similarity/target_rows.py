@@ -9,6 +9,7 @@ Shape legend: R rows, C columns.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -19,6 +20,7 @@ from numba.extending import intrinsic
 
 from kg_service.representations.model import read_only
 
+Keys = npt.NDArray[np.int64]
 _LEAST_SIMILARITY, _NO_CANDIDATE = np.float32(-1.0), np.float32(-2.0)
 _LOG_TEMPERATURE_BOUNDS = (-9.21, 9.21)
 _FIRST_LOG_TEMPERATURE = -3.5
@@ -35,32 +37,48 @@ _exact = numba.njit(nogil=True, cache=True, fastmath={"contract"})
 _summing = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "nnan"}, error_model="numpy")
 
 
-def to_target_rows(
-    sim_RC: npt.NDArray[np.float32],
-    own_R: npt.NDArray[np.int64],
-    key_C: npt.NDArray[np.int64],
-    has_knowledge_C: npt.NDArray[np.bool_],
-    parameters: TargetParameters,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What all rows have to do with.
+
+    Attributes:
+        keys: equal where two columns are the same image or caption, [C].
+        order: the columns in the order of their keys, [C].
+        ascending: the keys in this order, [C].
+        known: True where the image has a usable CUI, read-only, [C].
+    """
+
+    keys: Keys
+    order: Keys
+    ascending: Keys
+    known: npt.NDArray[np.bool_]
+
+
+def grouped(key_C: Keys, has_knowledge_C: npt.NDArray[np.bool_]) -> Columns:
+    """The columns of a batch, ordered so that each row finds its duplicates."""
+    order_C = np.argsort(key_C, kind="stable")
+    return Columns(key_C, order_C, key_C[order_C], read_only(has_knowledge_C))
+
+
+def to_target_rows(sim_RC: npt.NDArray[np.float32], own_R: Keys, columns: Columns, parameters: TargetParameters) -> None:
     """Replaces similarities by target rows, each ≥ 0 with sum 1.
 
     Args:
         sim_RC: similarities in [-1, 1], C order.
         own_R: column of each row's own image.
-        key_C: equal where two columns are the same image or caption.
-        has_knowledge_C: True where the image has a usable CUI.
+        columns: what is known of the columns.
         parameters: form, mass, temperature or effective neighbours, top-k, floor.
     """
-    order_C, known_C = np.argsort(key_C, kind="stable"), read_only(has_knowledge_C)
-    sorted_C, key_R = key_C[order_C], key_C[own_R]
-    first_R, end_R = (np.searchsorted(sorted_C, key_R, side) for side in ("left", "right"))
+    key_R = columns.keys[own_R]
+    first_R, end_R = (np.searchsorted(columns.ascending, key_R, side) for side in ("left", "right"))
+    rows = own_R, columns.order, first_R, end_R, columns.known
     if parameters.form == "paper-literal":
-        _fill_literal(sim_RC, own_R, order_C, first_R, end_R, known_C, 1.0 / (parameters.temperature or 1.0))
+        _fill_literal(sim_RC, rows, 1.0 / (parameters.temperature or 1.0))
         return
     top_k = parameters.top_k if parameters.top_k is not None and parameters.top_k < sim_RC.shape[1] else 0
     inverse = 0.0 if parameters.temperature is None else 1.0 / parameters.temperature
     mass, floor, wanted = parameters.neighbour_mass, np.float32(parameters.floor), math.log(parameters.effective_neighbours)
-    _fill(sim_RC, own_R, order_C, first_R, end_R, known_C, mass, floor, top_k, inverse, wanted)
+    _fill(sim_RC, rows, mass, floor, top_k, inverse, wanted)
 
 
 def _same_bits(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -100,7 +118,8 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 
 @_exact
-def _fill(sim_RC, own_R, order_C, first_R, end_R, known_C, mass, floor, top_k, inverse, wanted):  # type: ignore[no-untyped-def]
+def _fill(sim_RC, rows, mass, floor, top_k, inverse, wanted):  # type: ignore[no-untyped-def]
+    own_R, order_C, first_R, end_R, known_C = rows
     gap_C = np.empty(sim_RC.shape[1], np.float32)
     for r in range(len(sim_RC)):
         row_C, same = sim_RC[r], order_C[first_R[r] : end_R[r]]
@@ -115,7 +134,8 @@ def _fill(sim_RC, own_R, order_C, first_R, end_R, known_C, mass, floor, top_k, i
 
 
 @_exact
-def _fill_literal(sim_RC, own_R, order_C, first_R, end_R, known_C, inverse):  # type: ignore[no-untyped-def]
+def _fill_literal(sim_RC, rows, inverse):  # type: ignore[no-untyped-def]
+    own_R, order_C, first_R, end_R, known_C = rows
     gap_C = np.empty(sim_RC.shape[1], np.float32)
     for r in range(len(sim_RC)):
         if known_C[own_R[r]]:

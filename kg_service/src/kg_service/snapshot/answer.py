@@ -5,7 +5,7 @@ Shape legend: R rows, C columns.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from nbclip.vectors import VectorBatch, blank_vectors
 from kg_service.similarity.buffers import empty_bytes
 from kg_service.similarity.kernel import fill_float16, similarity
 from kg_service.similarity.rows import Rows, entries_of, fill_rows, has_knowledge
-from kg_service.similarity.target_rows import to_target_rows
+from kg_service.similarity.target_rows import grouped, to_target_rows
 from kg_service.snapshot.opened import Snapshot
 from kg_service.snapshot.segment import join_vectors, joined_ids
 
@@ -26,12 +26,16 @@ _PARAMETERS = set(TargetParameters.model_fields)
 _OR_FLAG = ", or ask with on_unknown 'flag'"
 
 
-def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
+def answer_targets(
+    snapshot: Snapshot, request: TargetsRequest, on_rows: Callable[[TargetMatrix, int], None] | None = None
+) -> TargetMatrix:
     """Similarities or target rows of a batch.
 
     Images that the snapshot does not hold, or that have no usable CUI, are similar to themselves alone: their target row is
     one-hot, their column gets no neighbour's mass (in the paper's own form, softmax's share of a similarity of 0), and the
     matrix flags them.
+
+    `on_rows` is told of the matrix, all but its values being final, and how many of its first rows are, whenever some more are.
 
     Raises:
         UnknownImages: with `on_unknown="error"`, naming up to 20 of them.
@@ -41,13 +45,34 @@ def answer_targets(snapshot: Snapshot, request: TargetsRequest) -> TargetMatrix:
     vectors = snapshot.vectors(request.representation, request.knowledge)
     matrix = _blank(snapshot, request, (len(rows_R), len(columns_C)))
     matrix.has_knowledge[:], matrix.unknown[:] = has_knowledge(vectors, columns_C), columns_C < 0
-    values_RC = similarity(vectors, rows_R, columns_C, matrix.values if matrix.values.dtype == np.float32 else None)
+    finish = _finishing(snapshot, request, rows_R, columns_C, matrix)
+
+    def finish_some(sim_RC: npt.NDArray[np.float32], first: int, end: int) -> None:
+        finish(sim_RC[first:end], first, end)
+        if on_rows is not None:
+            on_rows(matrix, end)
+
+    place_RC = matrix.values if request.dtype != "float16" else None
+    similarity(vectors, rows_R, columns_C, place_RC, finish_some)
+    return matrix
+
+
+def _finishing(
+    snapshot: Snapshot, request: TargetsRequest, rows_R: Rows, columns_C: Rows, matrix: TargetMatrix
+) -> Callable[[npt.NDArray[np.float32], int, int], None]:
+    """What makes final values of the similarities of some rows: target rows, rounded ones."""
+    columns, own_R = None, rows_R
     if request.output == "targets":
         own_R = _own_columns(request, rows_R, columns_C)
-        to_target_rows(values_RC, own_R, _caption_keys(snapshot, columns_C), matrix.has_knowledge, request)
-    if matrix.values.dtype == np.float16:
-        fill_float16(values_RC, matrix.values)
-    return matrix
+        columns = grouped(_caption_keys(snapshot, columns_C), matrix.has_knowledge)
+
+    def finish(sim_RC: npt.NDArray[np.float32], first: int, end: int) -> None:
+        if columns is not None:
+            to_target_rows(sim_RC, own_R[first:end], columns, request)
+        if request.dtype == "float16":
+            fill_float16(sim_RC, matrix.values[first:end])
+
+    return finish
 
 
 def _blank(snapshot: Snapshot, request: TargetsRequest, shape: tuple[int, int]) -> TargetMatrix:

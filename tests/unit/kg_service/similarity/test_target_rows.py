@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from kg_service.similarity.target_rows import to_target_rows
+from kg_service.similarity.target_rows import grouped, to_target_rows
 from nbclip.schemas.targets import TargetParameters
 from nbclip.targets import build_targets, duplicate_mask
 from support.counts import often
@@ -48,7 +48,7 @@ def batches(draw):
 
 def rows_of(similarity, own, keys, known, parameters):
     rows = similarity[own].copy()
-    to_target_rows(rows, own, keys, known, parameters)
+    to_target_rows(rows, own, grouped(keys, known), parameters)
     return rows
 
 
@@ -78,7 +78,7 @@ def test_they_are_in_long_rows(count, effective):
     own, keys, known = np.arange(8), np.arange(count) // 2, generator.random(count) < 0.95
     parameters = TargetParameters(effective_neighbours=effective)
     wanted = build_targets(similarity.astype(np.float64), own, known, parameters, duplicate_RC=duplicate_mask(keys[own], keys))
-    to_target_rows(similarity, own, keys, known, parameters)
+    to_target_rows(similarity, own, grouped(keys, known), parameters)
     assert np.abs(similarity - wanted).max() <= 1e-6
 
 

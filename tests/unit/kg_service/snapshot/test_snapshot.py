@@ -8,9 +8,10 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
 from kg_service.snapshot import SnapshotFolder, answer_targets, embeddings_parts
 from kg_service.snapshot.publication import publish
+from nbclip.codec import final_part
 from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidId, InvalidInput, Unavailable, UnknownImages
 from nbclip.schemas.targets import TargetsRequest
-from support.small_graphs import GraphOnly
+from support.small_graphs import GraphOnly, graph_of
 
 HYBRID = Hybrid(smoothing=0, hub_share=1.0, redundancy=0)
 
@@ -239,3 +240,29 @@ def test_every_variant_has_a_model_card(folder):
     assert (cards["hybrid/dk_ek"]["images"], cards["hybrid/dk_ek"]["concepts"]) == (5, 5)
     assert (cards["noise/noise"]["method"], cards["noise/noise"]["seed"]) == ("noise", 42)
     assert all(card["inductive"] for card in cards.values())
+
+
+@pytest.mark.parametrize(("output", "dtype"), [("similarity", "float32"), ("similarity", "float16"), ("targets", "float32")])
+@pytest.mark.parametrize("columns", [None, 700])
+def test_rows_that_are_told_of_are_final(tmp_path, output, dtype, columns):
+    """Several blocks of rows: what was seen of each is what the whole has in the end, and the flags are there from the first."""
+    generator = np.random.default_rng(0)
+    graph = graph_of([np.unique(generator.integers(0, 60, 4)).tolist() for _ in range(900)])
+    ids = list(graph.image_ids)
+    publish(GraphOnly(graph), tmp_path, vocabulary={"release": "test"}, representations={"hybrid": HYBRID})
+    asked = {"output": output, "dtype": dtype, "knowledge": "dk"}
+    request = TargetsRequest(image_ids=ids[:600] if columns else ids, column_ids=ids[:columns] if columns else None, **asked)
+    seen = []
+
+    def note(matrix, rows):
+        body, final = final_part(matrix, rows)
+        seen.append((rows, final, bytes(body[:final]), matrix.has_knowledge.copy(), matrix.unknown.copy()))
+
+    matrix = answer_targets(SnapshotFolder(tmp_path).open(), request, note)
+    assert [rows for rows, *_ in seen] == sorted({rows for rows, *_ in seen})
+    assert len(seen) > 2
+    for _, final, part, known, unknown in seen:
+        assert part == bytes(matrix.body[:final])
+        assert np.array_equal(known, matrix.has_knowledge)
+        assert np.array_equal(unknown, matrix.unknown)
+    assert seen[-1][:2] == (len(request.image_ids), len(matrix.body))

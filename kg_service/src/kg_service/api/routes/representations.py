@@ -16,7 +16,7 @@ from kg_service.api.negotiation import choose
 from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.api.serving.limits import Places, check_items
-from kg_service.api.work_route import WorkRequest, WorkRoute, with_snapshot
+from kg_service.api.work_route import WorkRequest, WorkRoute, opened, worked
 from kg_service.snapshot import Snapshot, answer_representations
 
 router = APIRouter(tags=["targets"], route_class=WorkRoute)
@@ -45,9 +45,8 @@ async def representations(request: WorkRequest) -> PartsResponse:
     choose(request.headers.get("accept", "*/*"), (MEDIA_TYPE,))
     most = request.wiring.settings.max_columns
     wanted = parse(RepresentationsRequest, request.content, lambda values: check_items(values, "image_ids", most))
-    small = len(wanted.image_ids) <= _SMALL
-    snapshots = request.wiring.snapshots
-    response = await with_snapshot(snapshots, wanted.snapshot, partial(_answer, wanted=wanted), small=small)
+    snapshot = await opened(request.wiring.snapshots, wanted.snapshot)
+    response = await worked(partial(_answer, snapshot, wanted), small=len(wanted.image_ids) <= _SMALL)
     # Counted as cells of four bytes, once their number is known; one answer alone is never too large.
     places: Places = request.app.state.cells
     request.held.enter_context(places.take(min(response.length // 4, places.capacity)))

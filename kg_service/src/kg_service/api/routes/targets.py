@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Depends
-from nbclip.codec import MEDIA_TYPE, TargetMatrix, decode, encode_parts
+from fastapi import APIRouter, Depends, Response
+from nbclip.codec import MEDIA_TYPE, TargetMatrix, decode, encode_parts, final_part
 from nbclip.errors import LimitExceeded
 from nbclip.schemas.targets import TargetsRequest, TargetsResponse
 
@@ -16,8 +17,9 @@ from kg_service.api.body import accepts, parse
 from kg_service.api.negotiation import JSON, choose
 from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.serving.connection import PartsResponse
+from kg_service.api.serving.growing import Growing, GrowingResponse, Tell
 from kg_service.api.serving.limits import Places, check_matrix
-from kg_service.api.work_route import WorkRequest, WorkRoute, with_snapshot
+from kg_service.api.work_route import WorkRequest, WorkRoute, opened, worked
 from kg_service.snapshot import Snapshot, answer_targets
 
 router = APIRouter(tags=["targets"], route_class=WorkRoute)
@@ -44,7 +46,7 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     dependencies=[Depends(require("read"))],
     openapi_extra=accepts(TargetsRequest, EXAMPLES),
 )
-async def targets(request: WorkRequest) -> PartsResponse:
+async def targets(request: WorkRequest) -> Response:
     """Soft targets of a batch, or the similarities that they are made of.
 
     Rows are one rank's images, columns the global batch. Ask for `application/vnd.safetensors`: JSON is for small matrices.
@@ -57,16 +59,30 @@ async def targets(request: WorkRequest) -> PartsResponse:
         _refuse_large_json(cells, settings.max_json_cells)
     places: Places = request.app.state.cells
     request.held.enter_context(places.take(cells))
-    work = partial(_answer, wanted=wanted, form=form, content=request.content)
-    small = form != JSON and cells <= _SMALL
-    return await with_snapshot(request.wiring.snapshots, wanted.snapshot, work, small=small)
+    snapshot = await opened(request.wiring.snapshots, wanted.snapshot)
+    headers = {"ETag": _etag(snapshot.id, request.content, form), "Vary": "Accept"}
+    if form != JSON and cells > _SMALL and wanted.dtype != "bfloat16":
+        return await _growing(snapshot, wanted, headers)
+    work = partial(_answer, snapshot, wanted, form, headers)
+    return await worked(work, small=form != JSON and cells <= _SMALL)
 
 
-def _answer(snapshot: Snapshot, wanted: TargetsRequest, form: str, content: bytes) -> PartsResponse:
+def _answer(snapshot: Snapshot, wanted: TargetsRequest, form: str, headers: Mapping[str, str]) -> PartsResponse:
     parts = encode_parts(answer_targets(snapshot, wanted), wanted.dtype)
     if form == JSON:
         parts = [_as_json(decode(b"".join(parts))).model_dump_json().encode()]
-    return PartsResponse(parts, form, {"ETag": _etag(snapshot.id, content, form), "Vary": "Accept"})
+    return PartsResponse(parts, form, headers)
+
+
+async def _growing(snapshot: Snapshot, wanted: TargetsRequest, headers: Mapping[str, str]) -> GrowingResponse:
+    """Sends rows that are final while the next ones are worked out: the way to the client takes almost no time besides."""
+
+    def fill(tell: Tell) -> None:
+        answer_targets(snapshot, wanted, lambda matrix, rows: tell(*final_part(matrix, rows)))
+
+    growing = Growing(fill)
+    body, _ = await growing.beyond(0)
+    return GrowingResponse(growing, len(body), MEDIA_TYPE, headers)
 
 
 def _refuse_large_json(cells: int, limit: int) -> None:

@@ -24,9 +24,7 @@ HEAD_BYTES = 64 << 10
 """That a request's line and headers may have, or its trailers."""
 _PIPELINED_AT_MOST = 16
 _VERSIONS = ("1.0", "1.1")
-_RTSP = frozenset(
-    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split()
-)
+_RTSP = frozenset(b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split())
 """Methods of RTSP, and of ICE, which llhttp reads too."""
 _FRAMING = (b"content-length", b"transfer-encoding")
 
