@@ -23,10 +23,11 @@ from kg_service.config import Settings
 HEAD_BYTES = 64 << 10
 """That a request's line and headers may have, or its trailers."""
 _PIPELINED_AT_MOST = 16
+"""Requests that wait for those before them, when no more is read."""
+_PARSED_AT_ONCE = 4 << 10
+"""Bytes between two looks at how many requests wait: the parser can't be stopped amid what it is given."""
 _VERSIONS = ("1.0", "1.1")
-_RTSP = frozenset(
-    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split()
-)
+_RTSP = frozenset(b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split())
 """Methods of RTSP, and of ICE, which llhttp reads too."""
 _FRAMING = (b"content-length", b"transfer-encoding")
 
@@ -44,22 +45,23 @@ class HeadTooLarge(LimitExceeded):
 
 
 class Flow(FlowControl):
-    """uvicorn's; once it has stopped, nothing that waits for a body makes it read on.
+    """uvicorn's; once it has stopped, nothing that waits for a body makes it read on."""
 
-    Attributes:
-        stopped: whether it has.
-    """
-
-    stopped = False
+    _stopped = False
 
     def stop_reading(self) -> None:
-        """Pauses, whoever resumes."""
+        """Pauses, whoever resumes, until `read_on`."""
         self.pause_reading()
-        self.stopped = True
+        self._stopped = True
+
+    def read_on(self) -> None:
+        """Ends `stop_reading`."""
+        self._stopped = False
+        self.resume_reading()
 
     def resume_reading(self) -> None:
         """As uvicorn's."""
-        if not self.stopped:
+        if not self._stopped:
             super().resume_reading()
 
 
@@ -81,6 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.within: Literal["", "head", "body"] = ""
         self.refused: NBClipError | None = None
         self._former = self.cycle
+        self._held = b""
         self._head_bytes = self._barren_bytes = 0
         self._keeps_alive = True
         self._upgrades = self._reads_on = self._came_on = False
@@ -95,8 +98,30 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow = Flow(transport)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's; bytes that go on without an end of head or trailers are refused before there is one."""
+        """As uvicorn's; bytes that go on without an end of head or trailers are refused before there is one, and what comes after
+        many requests that wait is held until fewer do."""
         self._unset_keepalive_if_required()
+        self._parse_held(self._held + data)
+
+    def _parse_held(self, data: bytes) -> None:
+        self._held, at = b"", 0
+        while at < len(data) and self.refused is None:
+            if len(self.pipeline) >= _PIPELINED_AT_MOST:
+                self._held = data[at:]
+                self.flow.stop_reading()
+                return
+            self._parse(data[at : at + _PARSED_AT_ONCE])
+            at += _PARSED_AT_ONCE
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's; one request fewer waits."""
+        super().on_response_complete()
+        if self._held and not self.transport.is_closing():
+            self._parse_held(self._held)
+            if not (self._held or self.refused):
+                self.flow.read_on()
+
+    def _parse(self, data: bytes) -> None:
         self._came_on = False
         try:
             self._feed(data)
@@ -162,9 +187,6 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             self._former, self.within, self._came_on = former, "body", True
             self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
-            if len(self.pipeline) > _PIPELINED_AT_MOST:
-                self.refused = Malformed("too many requests at once", hint="wait for answers")
-                raise self.refused
 
     def _check_protocol(self) -> None:
         version, method = self.parser.get_http_version(), self.parser.get_method()
