@@ -18,8 +18,11 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kg_service.api.problems import problem
+from kg_service.api.serving.request_log import REQUEST_ID, note_refusal
 from kg_service.config import Settings
 
+METRICS = "metrics"
+"""Where the application's lifespan leaves its metrics for connections."""
 HEAD_BYTES = 64 << 10
 """That a request's line and headers may have, or its trailers."""
 _PIPELINED_AT_MOST = 16
@@ -228,7 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.pipeline.popleft()
             self.cycle, self.within = self._former, ""
         if self.is_idle():
-            self._answer_last(self.refused)
+            self.answer_last(self.refused)
         elif self.within != "body":
             self.cycle.keep_alive = False
         elif self.cycle.response_started:
@@ -236,16 +239,20 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-            self._answer_last(self.refused)
+            self.answer_last(self.refused)
 
-    def _answer_last(self, error: NBClipError) -> None:
-        self.transport.write(_as_last_answer(error, self.settings))
+    def answer_last(self, error: NBClipError) -> None:
+        """Refuses with a problem, and closes; logged and counted as requests are."""
+        request_id = uuid.uuid4().hex
+        self.transport.write(_as_last_answer(error, request_id, self.settings))
         self.transport.close()
+        note_refusal(self.app_state.get(METRICS), request_id, error.status)
 
 
-def _as_last_answer(error: NBClipError, settings: Settings) -> bytes:
+def _as_last_answer(error: NBClipError, request_id: str, settings: Settings) -> bytes:
     """The problem as HTTP/1.1."""
-    response = problem(error, uuid.uuid4().hex, settings)
+    response = problem(error, request_id, settings)
+    response.headers[REQUEST_ID] = request_id
     line = b"HTTP/1.1 %d %s\r\n" % (error.status, HTTPStatus(error.status).phrase.encode())
     headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
     return line + headers + b"connection: close\r\n\r\n" + bytes(response.body)
