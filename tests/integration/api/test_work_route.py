@@ -12,6 +12,7 @@ from kg_service.app.keys import add_key
 from kg_service.config import load_settings
 from kg_service.snapshot import SnapshotFolder
 from nbclip.codec import MEDIA_TYPE
+from nbclip.errors import Busy
 from starlette.testclient import TestClient
 
 IDS = ["effusion", "pneumonia", "fracture", "empty"]
@@ -93,16 +94,31 @@ def test_a_route_that_asks_for_more_than_a_key_is_refused():
         router.post("/b", dependencies=[Depends(require("read")), Depends(lambda: None)])(lambda request: None)
 
 
-def test_small_work_is_done_here_once_the_snapshot_is_open(data):
-    """Opening it takes long, and so does large work: both are a thread's."""
+def test_small_work_is_done_here_once_its_kind_was_done_in_a_thread(data):
+    """Opening a snapshot takes long, and so do large work and the first of a kind: all are a thread's."""
     snapshots = SnapshotFolder(data / "snapshots")
 
-    def thread_of(small):
+    def thread_of(kind):
         seen = []
-        asyncio.run(with_snapshot(snapshots, None, lambda _: seen.append(threading.current_thread()), small=small))
+        asyncio.run(with_snapshot(snapshots, None, lambda _: seen.append(threading.current_thread()), kind=kind))
         return seen[0]
 
     here = threading.current_thread()
-    assert thread_of(small=True) is not here
-    assert thread_of(small=True) is here
-    assert thread_of(small=False) is not here
+    for kind in ("one", "other"):
+        assert thread_of(kind) is not here
+        assert thread_of(kind) is here
+    assert thread_of(None) is not here
+    assert thread_of(None) is not here
+    snapshots = SnapshotFolder(data / "snapshots")
+    assert thread_of("one") is not here
+
+
+def test_work_that_failed_warms_nothing(data):
+    snapshots = SnapshotFolder(data / "snapshots")
+
+    def fail(_):
+        raise Busy("not now")
+
+    with pytest.raises(Busy):
+        asyncio.run(with_snapshot(snapshots, None, fail, kind="one"))
+    assert not snapshots.open().warm

@@ -6,7 +6,7 @@ similarities of a small batch. A route of this class is in the schema as any oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -101,11 +101,30 @@ class Shortcut:
 
 
 async def with_snapshot(
-    snapshots: SnapshotFolder, wanted: str | None, work: Callable[[Snapshot], PartsResponse], *, small: bool
+    snapshots: SnapshotFolder, wanted: str | None, work: Callable[[Snapshot], PartsResponse], *, kind: Hashable
 ) -> PartsResponse:
     """What `work` makes of the snapshot of this id, or of the current one.
 
-    In a thread; but here, if the snapshot is open and the work is small: it takes less than the way to a thread and back.
+    In a thread; but here, if the work is small and the open snapshot is warm for its kind: it takes less than the way to a thread
+    and back. The first of a kind may compile kernels and make vectors, which takes seconds.
+
+    Args:
+        snapshots: where it is.
+        wanted: its id; None: the current one.
+        work: what is done with it.
+        kind: all that decides which kernels and vectors the work needs; None where it is not small.
     """
-    opened = snapshots.opened(wanted) if small else None
-    return work(opened) if opened else await run_in_threadpool(lambda: work(snapshots.open(wanted)))
+    opened = snapshots.opened(wanted) if kind is not None else None
+    if opened is not None and kind in opened.warm:
+        return work(opened)
+    return await run_in_threadpool(_work_and_warm, snapshots, wanted, work, kind)
+
+
+def _work_and_warm(
+    snapshots: SnapshotFolder, wanted: str | None, work: Callable[[Snapshot], PartsResponse], kind: Hashable
+) -> PartsResponse:
+    snapshot = snapshots.open(wanted)
+    response = work(snapshot)
+    if kind is not None:
+        snapshot.warm.add(kind)
+    return response

@@ -46,8 +46,9 @@ async def representations(request: WorkRequest) -> PartsResponse:
     most = request.wiring.settings.max_columns
     wanted = parse(RepresentationsRequest, request.content, lambda values: check_items(values, "image_ids", most))
     small = len(wanted.image_ids) <= _SMALL
+    kind = ("representations", wanted.representation, wanted.knowledge, wanted.dtype) if small else None
     snapshots = request.wiring.snapshots
-    response = await with_snapshot(snapshots, wanted.snapshot, partial(_answer, wanted=wanted), small=small)
+    response = await with_snapshot(snapshots, wanted.snapshot, partial(_answer, wanted=wanted), kind=kind)
     # Counted as cells of four bytes, once their number is known; one answer alone is never too large.
     places: Places = request.app.state.cells
     request.held.enter_context(places.take(min(response.length // 4, places.capacity)))

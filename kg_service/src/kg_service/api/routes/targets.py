@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Hashable
 from functools import partial
 from typing import Any
 
@@ -58,8 +59,13 @@ async def targets(request: WorkRequest) -> PartsResponse:
     places: Places = request.app.state.cells
     request.held.enter_context(places.take(cells))
     work = partial(_answer, wanted=wanted, form=form, content=request.content)
-    small = form != JSON and cells <= _SMALL
-    return await with_snapshot(request.wiring.snapshots, wanted.snapshot, work, small=small)
+    kind = _kind(wanted) if form != JSON and cells <= _SMALL else None
+    return await with_snapshot(request.wiring.snapshots, wanted.snapshot, work, kind=kind)
+
+
+def _kind(wanted: TargetsRequest) -> Hashable:
+    square = wanted.column_ids in (None, wanted.image_ids)
+    return "targets", wanted.representation, wanted.knowledge, wanted.output, wanted.dtype, wanted.form, square
 
 
 def _answer(snapshot: Snapshot, wanted: TargetsRequest, form: str, content: bytes) -> PartsResponse:
