@@ -2,7 +2,6 @@
 
 import re
 import time
-from contextlib import suppress
 
 import pytest
 from support.tcp import POST, connect, read_to_the_end
@@ -54,46 +53,23 @@ def test_pipelined_requests_are_answered_in_their_order(service):
     assert answers(service, (link + missing) * 5 + LAST)[0] == [200, 404] * 5 + [200]
 
 
-def test_so_many_pipelined_requests_that_they_would_fill_the_memory_end_the_connection(service):
-    received = b""
-    with connect(service) as connection, suppress(ConnectionResetError):
-        connection.sendall((LINK + LENGTH + b"\r\n" + BODY) * 1_000)
-        while some := connection.recv(1 << 16):
-            received += some
-    assert received.count(b"HTTP/1.1 ") < 1_000
+def test_any_number_of_pipelined_requests_are_answered_in_their_order(service):
+    """Far more than wait at once, of 34 KiB: several reads."""
+    paths = [b"/images/%d" % number for number in range(500)]
+    asked = [b"GET " + path + b" HTTP/1.1\r\nhost: localhost\r\n\r\n" for path in paths]
+    statuses, received = answers(service, b"".join(asked), LAST)
+    assert statuses == [404] * 500 + [200]
+    named = re.findall(rb"GET '(/images/[0-9]+)'|image '?([0-9]+)", received)
+    assert [int(each.rpartition(b"/")[2] or other) for each, other in named] == list(range(500))
+
+
+def test_requests_whose_answers_nobody_reads_are_not_read_for_ever(service):
+    """They would fill the memory; after a few MiB in buffers of both sides no more is taken."""
+    with connect(service) as connection:
+        connection.settimeout(3)
+        with pytest.raises(TimeoutError):
+            connection.sendall((LINK + LENGTH + b"\r\n" + BODY) * 500_000)
     assert answers(service, LAST)[0] == [200]
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        LINK + LENGTH + CHUNKED,
-        LINK + CHUNKED + LENGTH,
-        LINK + LENGTH + LENGTH,
-        LINK + b"content-length: 1\r\ncontent-length: 35\r\n",
-        LINK + b"content-length: +35\r\n",
-        LINK + b"content-length : 35\r\n",
-        LINK + b"transfer-encoding: gzip, chunked\r\n",
-        LINK + b"transfer-encoding: chunked, chunked\r\n",
-        LINK + b"transfer-encoding: xchunked\r\n",
-        LINK + b"transfer-encoding:\x0bchunked\r\n",
-        LINK + b" folded: x\r\n" + LENGTH,
-        LINK + b"x: a\nb: c\r\n" + LENGTH,
-        LINK + b"x: \x00\r\n" + LENGTH,
-        LINK.replace(b"HTTP/1.1", b"HTTP/9.9"),
-        LIVEZ.replace(b"HTTP/1.1", b"HTTP/0.9"),
-        LIVEZ.replace(b"HTTP/1.1", b"HTTP/2.0"),
-        LIVEZ.replace(b"GET", b"DESCRIBE").replace(b"HTTP/1.1", b"RTSP/1.0"),
-        LIVEZ.replace(b"GET", b"SOURCE").replace(b"HTTP/1.1", b"ICE/1.0"),
-        b"GET /livez\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    ],
-)
-def test_framing_that_can_be_read_in_two_ways_is_no_request(service, head):
-    """What follows is answered in no case: it may be the body."""
-    statuses, received = answers(service, head + b"\r\n", BODY + LAST, pause=0.1)
-    assert statuses == [400]
-    assert b"urn:nbclip:problem:malformed-request" in received
 
 
 WHOLE = LINK + LENGTH + b"\r\n" + BODY

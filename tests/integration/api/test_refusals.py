@@ -67,6 +67,25 @@ def test_a_head_that_is_too_long_or_none_is_told_so(service, line, status):
     assert problem["hint"]
 
 
+def test_a_refusal_before_there_is_a_request_is_logged_and_counted_as_requests_are(over_tcp):
+    service = over_tcp(max_connections=2)
+    with connect(service) as first, connect(service) as second, connect(service) as third:
+        for held in (first, second):
+            held.sendall(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert held.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        second.sendall(b"no request\r\n\r\n")
+        received = {503: read_to_the_end(third), 400: read_to_the_end(second)}
+        first.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        metrics = read_to_the_end(first).decode()
+    lines = [json.loads(line) for line in service.log().splitlines()]
+    for status, answer in received.items():
+        head, _, body = answer.partition(b"\r\n\r\n")
+        request_id = json.loads(body)["request_id"]
+        assert f"x-request-id: {request_id}" in head.decode()
+        assert [line["status"] for line in lines if line.get("request_id") == request_id] == [status]
+        assert f'http_requests_total{{handler="unknown",method="unknown",status="{status}"}} 1.0' in metrics
+
+
 def test_a_path_that_is_not_there_is_told_so_to_who_sends_a_body(service):
     head = POST % (b"/nothing", b"text/plain") + b"content-length: 90000\r\n\r\n"
     assert sent_then_read(service, head + b"x" * 90_000)["status"] == 404

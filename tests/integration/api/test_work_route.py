@@ -12,6 +12,7 @@ from kg_service.app.keys import add_key
 from kg_service.config import load_settings
 from kg_service.snapshot import SnapshotFolder
 from nbclip.codec import MEDIA_TYPE
+from nbclip.errors import Busy
 from starlette.testclient import TestClient
 
 IDS = ["effusion", "pneumonia", "fracture", "empty"]
@@ -93,17 +94,39 @@ def test_a_route_that_asks_for_more_than_a_key_is_refused():
         router.post("/b", dependencies=[Depends(require("read")), Depends(lambda: None)])(lambda request: None)
 
 
-def test_a_snapshot_is_opened_in_a_thread_and_small_work_is_done_here(data):
-    snapshots = SnapshotFolder(data / "snapshots")
-    here, seen = threading.current_thread(), []
+def test_small_work_is_done_here_once_its_kind_was_done_in_a_thread(data):
+    """Opening a snapshot takes long, and so do large work and the first of a kind: all are a thread's."""
 
-    async def run():
+    snapshots = SnapshotFolder(data / "snapshots")
+
+    async def opens():
         waiting = asyncio.ensure_future(opened(snapshots, None))
         await asyncio.sleep(0)
         assert not waiting.done()
-        assert await waiting is await opened(snapshots, None)
-        for small in (True, False):
-            await worked(lambda: seen.append(threading.current_thread() is here), small=small)
+        return await waiting, await opened(snapshots, None)
 
-    asyncio.run(run())
-    assert seen == [True, False]
+    snapshot, again = asyncio.run(opens())
+    assert snapshot is again
+
+    def thread_of(kind):
+        seen = []
+        asyncio.run(worked(snapshot, lambda: seen.append(threading.current_thread()), kind=kind))
+        return seen[0]
+
+    here = threading.current_thread()
+    for kind in ("one", "other"):
+        assert thread_of(kind) is not here
+        assert thread_of(kind) is here
+    assert thread_of(None) is not here
+    assert thread_of(None) is not here
+
+
+def test_work_that_failed_warms_nothing(data):
+    snapshot = SnapshotFolder(data / "snapshots").open()
+
+    def fail():
+        raise Busy("not now")
+
+    with pytest.raises(Busy):
+        asyncio.run(worked(snapshot, fail, kind="one"))
+    assert not snapshot.warm

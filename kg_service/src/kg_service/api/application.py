@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
@@ -31,6 +31,7 @@ from kg_service.api.routes import (
 )
 from kg_service.api.routes.neo4j_browser import neo4j_browser
 from kg_service.api.serving import metrics
+from kg_service.api.serving.http1 import METRICS
 from kg_service.api.serving.limits import Gate, Places
 from kg_service.api.serving.request_log import RequestLog
 from kg_service.api.work_route import Shortcut
@@ -102,7 +103,7 @@ def _no_failure() -> str | None:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, metrics.Metrics]]:
     wiring: Wiring = app.state.wiring
     await run_in_threadpool(sweep, wiring.settings)
     # Without asking the store, which may keep us waiting, and without the linker, whose libraries take a second: targets need
@@ -112,6 +113,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     upkeep = Upkeep(wiring.settings)
     app.state.upkeep_failure, app.state.upkeep_trouble = upkeep.failure, upkeep.trouble
     upkeep.start()
-    yield
+    yield {METRICS: app.state.metrics}
     await run_in_threadpool(upkeep.close)
     wiring.close()

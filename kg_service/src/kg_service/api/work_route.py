@@ -6,7 +6,7 @@ similarities of a small batch. A route of this class is in the schema as any oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -106,6 +106,23 @@ async def opened(snapshots: SnapshotFolder, wanted: str | None) -> Snapshot:
     return await run_in_threadpool(snapshots.open, wanted) if snapshot is None else snapshot
 
 
-async def worked(work: Callable[[], PartsResponse], *, small: bool) -> PartsResponse:
-    """What `work` returns: from a thread, or from here if it takes less than the way to a thread and back."""
-    return work() if small else await run_in_threadpool(work)
+async def worked(snapshot: Snapshot, work: Callable[[], PartsResponse], *, kind: Hashable) -> PartsResponse:
+    """What `work` returns: from a thread, or from here if it takes less than the way to a thread and back.
+
+    The first of a kind may compile kernels and make vectors, which takes seconds: that is always a thread's.
+
+    Args:
+        snapshot: what it works on.
+        work: what is done.
+        kind: all that decides which kernels and vectors the work needs; None where it is not small.
+    """
+    if kind is not None and kind in snapshot.warm:
+        return work()
+    return await run_in_threadpool(_work_and_warm, snapshot, work, kind)
+
+
+def _work_and_warm(snapshot: Snapshot, work: Callable[[], PartsResponse], kind: Hashable) -> PartsResponse:
+    response = work()
+    if kind is not None:
+        snapshot.warm.add(kind)
+    return response

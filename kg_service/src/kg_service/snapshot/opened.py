@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +66,27 @@ class Snapshot:
     """An opened snapshot: what was published, and images that were appended to it, whose rows follow.
 
     Its arrays are read-only.
+
+    Attributes:
+        id: of what was published or appended last.
+        manifest: of the same.
+        base: what was published.
+        tail: images that were appended.
+        warm: kinds of work that were done with it before: their kernels are compiled, and the vectors that they need are made.
     """
 
     id: str
     manifest: Manifest
     base: Base
     tail: Segment | None = None
+    warm: set[Hashable] = field(default_factory=set, init=False, repr=False, compare=False)
+    _made: dict[Variant, ImageVectors] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A tail of several segments was put together in memory: numba compiles anew for arrays that can be written.
+        for array in self.tail.images.values() if self.tail else ():
+            array.flags.writeable = False
 
     def __len__(self) -> int:
         return sum(map(len, self.segments))
@@ -112,13 +128,11 @@ class Snapshot:
         if variant in tail.vectors:
             return tail.vectors[variant]
         if variant not in self._made:
-            ids = [tail.image_id(row) for row in range(len(tail))]
-            self._made[variant] = self.base.fitted(variant).embed_known(ids, tail.has(len(self.base.graph["cuis"])))
+            with self._making:
+                if variant not in self._made:
+                    ids = [tail.image_id(row) for row in range(len(tail))]
+                    self._made[variant] = self.base.fitted(variant).embed_known(ids, tail.has(len(self.base.graph["cuis"])))
         return self._made[variant]
-
-    @functools.cached_property
-    def _made(self) -> dict[Variant, ImageVectors]:
-        return {}
 
     @property
     def cuis(self) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """Appended snapshots against one table: the same vectors, made by the same frozen tables, in one piece."""
 
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -133,6 +135,19 @@ def test_the_file_of_all_vectors_has_every_image_once(growing):
         assert np.array_equal(tensors["sparse_indptr"], batch.indptr)
         assert np.array_equal(tensors["sparse_data"], batch.data)
         assert np.array_equal(tensors["dense"], batch.dense)
+
+
+def test_vectors_that_an_append_left_out_are_made_once_however_many_threads_ask(tmp_path):
+    graph = graph_of([[number % 7] for number in range(400)])
+    *_, last = grow(graph, rows_of(10, 300, 400), tmp_path)
+    barrier = threading.Barrier(8)
+
+    def ask(_):
+        barrier.wait()
+        return last.vectors("hybrid", "noise").tail
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(map(id, threads.map(ask, range(8))))) == 1
 
 
 def rows_of(*counts):

@@ -45,8 +45,10 @@ async def representations(request: WorkRequest) -> PartsResponse:
     choose(request.headers.get("accept", "*/*"), (MEDIA_TYPE,))
     most = request.wiring.settings.max_columns
     wanted = parse(RepresentationsRequest, request.content, lambda values: check_items(values, "image_ids", most))
+    small = len(wanted.image_ids) <= _SMALL
+    kind = ("representations", wanted.representation, wanted.knowledge, wanted.dtype) if small else None
     snapshot = await opened(request.wiring.snapshots, wanted.snapshot)
-    response = await worked(partial(_answer, snapshot, wanted), small=len(wanted.image_ids) <= _SMALL)
+    response = await worked(snapshot, partial(_answer, snapshot, wanted), kind=kind)
     # Counted as cells of four bytes, once their number is known; one answer alone is never too large.
     places: Places = request.app.state.cells
     request.held.enter_context(places.take(min(response.length // 4, places.capacity)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -64,7 +64,12 @@ async def targets(request: WorkRequest) -> Response:
     if form != JSON and cells > _SMALL and wanted.dtype != "bfloat16":
         return await _growing(snapshot, wanted, headers)
     work = partial(_answer, snapshot, wanted, form, headers)
-    return await worked(work, small=form != JSON and cells <= _SMALL)
+    return await worked(snapshot, work, kind=_kind(wanted) if form != JSON and cells <= _SMALL else None)
+
+
+def _kind(wanted: TargetsRequest) -> Hashable:
+    square = wanted.column_ids in (None, wanted.image_ids)
+    return "targets", wanted.representation, wanted.knowledge, wanted.output, wanted.dtype, wanted.form, square
 
 
 def _answer(snapshot: Snapshot, wanted: TargetsRequest, form: str, headers: Mapping[str, str]) -> PartsResponse:

@@ -1,4 +1,4 @@
-"""How many connections are open, and what one too many is told."""
+"""How many connections are open, and which are one too many."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ _RESERVE = 256
 """Descriptors that are not for connections: graph store, vocabulary, arrays of snapshots, bodies on their way to the disk."""
 _PARTING_AT_MOST = 64
 _SAYS_EVERY_S = 10.0
-FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
 
 
 @dataclass

@@ -18,11 +18,17 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kg_service.api.problems import problem
+from kg_service.api.serving.request_log import REQUEST_ID, note_refusal
 from kg_service.config import Settings
 
+METRICS = "metrics"
+"""Where the application's lifespan leaves its metrics for connections."""
 HEAD_BYTES = 64 << 10
 """That a request's line and headers may have, or its trailers."""
 _PIPELINED_AT_MOST = 16
+"""Requests that wait for those before them, when no more is read."""
+_PARSED_AT_ONCE = 4 << 10
+"""Bytes between two looks at how many requests wait: the parser can't be stopped amid what it is given."""
 _VERSIONS = ("1.0", "1.1")
 _RTSP = frozenset(b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER SOURCE TEARDOWN".split())
 """Methods of RTSP, and of ICE, which llhttp reads too."""
@@ -42,22 +48,23 @@ class HeadTooLarge(LimitExceeded):
 
 
 class Flow(FlowControl):
-    """uvicorn's; once it has stopped, nothing that waits for a body makes it read on.
+    """uvicorn's; once it has stopped, nothing that waits for a body makes it read on."""
 
-    Attributes:
-        stopped: whether it has.
-    """
-
-    stopped = False
+    _stopped = False
 
     def stop_reading(self) -> None:
-        """Pauses, whoever resumes."""
+        """Pauses, whoever resumes, until `read_on`."""
         self.pause_reading()
-        self.stopped = True
+        self._stopped = True
+
+    def read_on(self) -> None:
+        """Ends `stop_reading`."""
+        self._stopped = False
+        self.resume_reading()
 
     def resume_reading(self) -> None:
         """As uvicorn's."""
-        if not self.stopped:
+        if not self._stopped:
             super().resume_reading()
 
 
@@ -79,6 +86,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.within: Literal["", "head", "body"] = ""
         self.refused: NBClipError | None = None
         self._former = self.cycle
+        self._held = b""
         self._head_bytes = self._barren_bytes = 0
         self._keeps_alive = True
         self._upgrades = self._reads_on = self._came_on = False
@@ -93,8 +101,30 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow = Flow(transport)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's; bytes that go on without an end of head or trailers are refused before there is one."""
+        """As uvicorn's; bytes that go on without an end of head or trailers are refused before there is one, and what comes after
+        many requests that wait is held until fewer do."""
         self._unset_keepalive_if_required()
+        self._parse_held(self._held + data)
+
+    def _parse_held(self, data: bytes) -> None:
+        self._held, at = b"", 0
+        while at < len(data) and self.refused is None:
+            if len(self.pipeline) >= _PIPELINED_AT_MOST:
+                self._held = data[at:]
+                self.flow.stop_reading()
+                return
+            self._parse(data[at : at + _PARSED_AT_ONCE])
+            at += _PARSED_AT_ONCE
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's; one request fewer waits."""
+        super().on_response_complete()
+        if self._held and not self.transport.is_closing():
+            self._parse_held(self._held)
+            if not (self._held or self.refused):
+                self.flow.read_on()
+
+    def _parse(self, data: bytes) -> None:
         self._came_on = False
         try:
             self._feed(data)
@@ -160,9 +190,6 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             self._former, self.within, self._came_on = former, "body", True
             self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
-            if len(self.pipeline) > _PIPELINED_AT_MOST:
-                self.refused = Malformed("too many requests at once", hint="wait for answers")
-                raise self.refused
 
     def _check_protocol(self) -> None:
         version, method = self.parser.get_http_version(), self.parser.get_method()
@@ -204,7 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.pipeline.popleft()
             self.cycle, self.within = self._former, ""
         if self.is_idle():
-            self._answer_last(self.refused)
+            self.answer_last(self.refused)
         elif self.within != "body":
             self.cycle.keep_alive = False
         elif self.cycle.response_started:
@@ -212,16 +239,20 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-            self._answer_last(self.refused)
+            self.answer_last(self.refused)
 
-    def _answer_last(self, error: NBClipError) -> None:
-        self.transport.write(_as_last_answer(error, self.settings))
+    def answer_last(self, error: NBClipError) -> None:
+        """Refuses with a problem, and closes; logged and counted as requests are."""
+        request_id = uuid.uuid4().hex
+        self.transport.write(_as_last_answer(error, request_id, self.settings))
         self.transport.close()
+        note_refusal(self.app_state.get(METRICS), request_id, error.status)
 
 
-def _as_last_answer(error: NBClipError, settings: Settings) -> bytes:
+def _as_last_answer(error: NBClipError, request_id: str, settings: Settings) -> bytes:
     """The problem as HTTP/1.1."""
-    response = problem(error, uuid.uuid4().hex, settings)
+    response = problem(error, request_id, settings)
+    response.headers[REQUEST_ID] = request_id
     line = b"HTTP/1.1 %d %s\r\n" % (error.status, HTTPStatus(error.status).phrase.encode())
     headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
     return line + headers + b"connection: close\r\n\r\n" + bytes(response.body)

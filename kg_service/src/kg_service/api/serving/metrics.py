@@ -11,6 +11,8 @@ from kg_service.api.problems import KEYED, described
 
 router = APIRouter(tags=["service"])
 
+UNKNOWN = "unknown"
+"""The route or method of what has none: a path itself may hold anything."""
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -35,6 +37,10 @@ class Metrics:
         """Counts a request that was answered."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route, method).observe(seconds)
+
+    def note_refusal(self, status: int) -> None:
+        """Counts the refusal of what has no route, method or beginning: what is no request, or a connection too many."""
+        self._requests.labels(UNKNOWN, UNKNOWN, str(status)).inc()
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=described(*KEYED), dependencies=[Depends(require("read"))])

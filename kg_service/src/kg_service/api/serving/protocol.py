@@ -7,8 +7,9 @@ import socket
 from typing import Any, cast
 
 import structlog
+from nbclip.errors import Unavailable
 
-from kg_service.api.serving.connection_limits import FULL, ConnectionLimits
+from kg_service.api.serving.connection_limits import ConnectionLimits
 from kg_service.api.serving.http1 import HttpProtocol
 from kg_service.api.serving.lingering import LingeringTransport
 
@@ -34,8 +35,7 @@ class Protocol(HttpProtocol):
         if len(self.connections) >= self._limits.most:
             self._parting = self._limits.refuse()
             self.transport = cast(asyncio.Transport, self._lingering)
-            self.transport.write(FULL)
-            self.transport.close()
+            self.answer_last(Unavailable("too many connections are open", hint="try again in a second, or close idle ones"))
             return
         _widen(transport)
         super().connection_made(cast(asyncio.Transport, self._lingering))

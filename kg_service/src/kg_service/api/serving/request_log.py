@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kg_service.api.problems import internal_problem, problem
-from kg_service.api.serving.metrics import Metrics
+from kg_service.api.serving.metrics import UNKNOWN, Metrics
 from kg_service.config import Settings
 
 REQUEST_ID = "X-Request-ID"
@@ -75,8 +75,15 @@ def _request_id(headers: Headers) -> str:
 
 
 def _route(scope: Scope) -> str:
-    """The path's template, or `unknown`: a path itself may hold anything."""
-    return str(getattr(scope.get("route"), "path", "unknown"))
+    """The path's template, or `unknown`."""
+    return str(getattr(scope.get("route"), "path", UNKNOWN))
+
+
+def note_refusal(metrics: Metrics | None, request_id: str, status: int) -> None:
+    """Logs and counts a refusal by the connection, before there is a request."""
+    _log.info("request", request_id=request_id, method=UNKNOWN, route=UNKNOWN, status=status)
+    if metrics is not None:
+        metrics.note_refusal(status)
 
 
 def _log_line(scope: Scope, status: int, seconds: float) -> None:
