@@ -11,7 +11,7 @@ from nbclip.schemas.targets import RepresentationsRequest
 from nbclip.vectors import encode_vectors
 
 from kg_service.api.auth import require
-from kg_service.api.body import accepts, parse
+from kg_service.api.body import accepts, is_short, parse_aside
 from kg_service.api.negotiation import choose
 from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.serving.connection import PartsResponse
@@ -44,8 +44,8 @@ async def representations(request: WorkRequest) -> PartsResponse:
     """
     choose(request.headers.get("accept", "*/*"), (MEDIA_TYPE,))
     most = request.wiring.settings.max_columns
-    wanted = parse(RepresentationsRequest, request.content, lambda values: check_items(values, "image_ids", most))
-    small = len(wanted.image_ids) <= _SMALL
+    wanted = await parse_aside(RepresentationsRequest, request.content, lambda values: check_items(values, "image_ids", most))
+    small = len(wanted.image_ids) <= _SMALL and is_short(request.content)
     kind = ("representations", wanted.representation, wanted.knowledge, wanted.dtype) if small else None
     snapshot = await opened(request.wiring.snapshots, wanted.snapshot)
     response = await worked(snapshot, partial(_answer, snapshot, wanted), kind=kind)

@@ -13,7 +13,7 @@ from nbclip.errors import LimitExceeded
 from nbclip.schemas.targets import TargetsRequest, TargetsResponse
 
 from kg_service.api.auth import require
-from kg_service.api.body import accepts, parse
+from kg_service.api.body import accepts, is_short, parse_aside
 from kg_service.api.negotiation import JSON, choose
 from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.serving.connection import PartsResponse
@@ -53,7 +53,7 @@ async def targets(request: WorkRequest) -> Response:
     """
     form = choose(request.headers.get("accept", "*/*"), (JSON, MEDIA_TYPE))
     settings = request.wiring.settings
-    wanted = parse(TargetsRequest, request.content, lambda values: check_matrix(values, settings))
+    wanted = await parse_aside(TargetsRequest, request.content, lambda values: check_matrix(values, settings))
     cells = len(wanted.image_ids) * len(wanted.column_ids or wanted.image_ids)
     if form == JSON:
         _refuse_large_json(cells, settings.max_json_cells)
@@ -64,7 +64,8 @@ async def targets(request: WorkRequest) -> Response:
     if form != JSON and cells > _SMALL and wanted.dtype != "bfloat16":
         return await _growing(snapshot, wanted, headers)
     work = partial(_answer, snapshot, wanted, form, headers)
-    return await worked(snapshot, work, kind=_kind(wanted) if form != JSON and cells <= _SMALL else None)
+    small = form != JSON and cells <= _SMALL and is_short(request.content)
+    return await worked(snapshot, work, kind=_kind(wanted) if small else None)
 
 
 def _kind(wanted: TargetsRequest) -> Hashable:
