@@ -144,7 +144,7 @@ def test_other_options_are_another_job(jobs):
 
 
 def test_the_name_of_a_job_is_what_it_was_in_0_1_0(jobs):
-    waiting = "6c6ae053ff618a39767fc36f77107eca2f4b4c2ff6e21f75069dc690e201b0f4"
+    waiting = "6c6ae053ff618a39767fc36f77107eca2f4b4c2ff6e21f75069dc690e201b0f4"  # pragma: allowlist secret
     recorded = read_job(RECORDED_JOBS, waiting)
     assert keep(jobs, recorded.body.read_bytes(), recorded.order).id == waiting
 
