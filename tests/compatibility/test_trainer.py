@@ -77,7 +77,9 @@ class Recorded:
             def do_POST(self):
                 text = self.rfile.read(int(self.headers.get("content-length", 0)))
                 ids = tuple(json.loads(text)["image_ids"]) if text else ()
-                status, headers, body = recorded.answers[self.command, self.path, ids]
+                # It had no paths of a version.
+                nothing = 404, {"content-type": "application/problem+json"}, b"{}"
+                status, headers, body = recorded.answers.get((self.command, self.path, ids), nothing)
                 self.send_response(status)
                 for name, value in {**headers, "content-length": str(len(body))}.items():
                     self.send_header(name, value)

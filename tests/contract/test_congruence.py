@@ -11,7 +11,9 @@ from kg_service.graph import open_store
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.pipeline import ingest_items
 from kg_service.ingest.readers import ReadOptions, read_items
-from kg_service.jobs.spool import Order, read_job, receiving
+from kg_service.jobs.model import IngestOrder
+from kg_service.jobs.receiving import receiving
+from kg_service.jobs.spool import read_job
 from kg_service.jobs.work import work
 from kg_service.linking.builder import build_linker
 from kg_service.snapshot import SnapshotFolder
@@ -54,7 +56,7 @@ def published(neo4j_server, vocabulary_folder, items, tmp_path_factory):
 
 
 def ingest_in_a_job(jobs, items, store, linker, vocabulary):
-    with receiving(jobs, Order(format="ndjson")) as spooled:
+    with receiving(jobs, IngestOrder(format="ndjson")) as spooled:
         spooled.write("".join(item.model_dump_json(exclude_none=True) + "\n" for item in items).encode())
         job = spooled.keep()
     work(jobs, store, linker, vocabulary, batch_size=50)

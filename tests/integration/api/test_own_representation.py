@@ -184,7 +184,7 @@ def test_without_its_line_the_snapshot_is_served_but_not_explained_or_appended_t
     answer = client.post("/targets", json={**asked("dk_ek", output="similarity"), "image_ids": [*FIRST]})
     np.testing.assert_allclose(answer.json()["values"], worked_out(folder, "dk_ek")[:5, :5], atol=1e-6)
     pair = {"image_id": "effusion", "other_id": "pneumonia", "representation": "bag"}
-    refused = problem(client.post("/explain", json=pair), 422, "invalid-input")
+    refused = problem(client.post("/explain", json=pair), 409, "other-version")
     assert "made by another version: its representation 'bag' is not known here" in refused["detail"]
     assert "kg-service snapshot publish" in refused["hint"]
     code, _, err = command("snapshot", "append", "--data", folder)

@@ -21,7 +21,7 @@ def method_of(card: Card) -> Method[Any]:
     """The method of a model card.
 
     Raises:
-        InvalidInput: this version does not know it.
+        OtherVersion: this version does not know it.
     """
     name = card.get("method")
     if name not in METHODS:

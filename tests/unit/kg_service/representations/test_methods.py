@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kg_service.config import load_settings, variables_of, with_settings
-from kg_service.errors import MissingExtra
+from kg_service.errors import MissingExtra, OtherVersion
 from kg_service.representations.from_cards import representations_of_cards, restore
 from kg_service.representations.from_settings import representations_of, with_control
 from kg_service.representations.methods import METHODS, method_named, require
 from kg_service.representations.weights import attribute_matrix
-from kg_service.similarity.kernel import has_knowledge, similarity
+from kg_service.similarity.kernel import similarity
+from kg_service.similarity.rows import has_knowledge
 from nbclip.errors import InvalidInput
 from support.small_graphs import graph_of, random_graphs
 
@@ -155,11 +156,11 @@ def test_names_that_are_not_known_are_refused_with_those_that_are(monkeypatch):
     monkeypatch.setenv("KG_REPRESENTATIONS", "word2vec")
     with pytest.raises(InvalidInput, match=r"'word2vec'.*hybrid, concepts, transe, noise"):
         representations_of(load_settings())
-    with pytest.raises(InvalidInput, match=r"another version: its representation 'word2vec' .*snapshot publish"):
+    with pytest.raises(OtherVersion, match=r"another version: its representation 'word2vec' .*snapshot publish"):
         restore({"method": "word2vec"}, (), {})
-    with pytest.raises(InvalidInput, match="another version: its representation None"):
+    with pytest.raises(OtherVersion, match="another version: its representation None"):
         representations_of_cards({"hybrid/dk": {}})
-    with pytest.raises(InvalidInput, match="another version: its model card lacks 'decay'"):
+    with pytest.raises(OtherVersion, match="another version: its model card lacks 'decay'"):
         representations_of_cards({"hybrid/dk": {"method": "hybrid", "ancestors": True}})
 
 

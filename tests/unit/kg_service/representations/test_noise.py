@@ -1,6 +1,6 @@
 import numpy as np
 from kg_service.representations.noise import Noise
-from kg_service.similarity.kernel import has_knowledge
+from kg_service.similarity.rows import has_knowledge
 
 
 def test_noise_has_vectors_exactly_where_knowledge_has(five_images):

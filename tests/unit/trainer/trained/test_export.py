@@ -46,7 +46,7 @@ def test_it_tells_nothing_of_the_machine_that_trained(exported, metadata):
 
 def test_what_is_there_is_left_alone(runs, exported):
     before = sorted(exported.iterdir())
-    with pytest.raises(Conflict, match="is there already"):
+    with pytest.raises(Conflict, match="already exists"):
         export_run(runs[0], exported)
     assert sorted(exported.iterdir()) == before
     assert list(exported.parent.iterdir()) == [exported]

@@ -117,7 +117,7 @@ def test_resuming_a_finished_run_changes_nothing(small, tmp_path):
 
 def test_a_folder_with_a_run_other_settings_or_other_data_is_refused(small, write_pairs, tmp_path):
     train(load_config("tiny-clip", small()), tmp_path / "run")
-    with pytest.raises(Conflict, match="has a run already"):
+    with pytest.raises(Conflict, match="already has a run"):
         train(load_config("tiny-clip", small()), tmp_path / "run")
     with pytest.raises(Conflict, match=r"seed: 42 -> 1"):
         train(load_config("tiny-clip", small("seed=1")), tmp_path / "run", resume=True)

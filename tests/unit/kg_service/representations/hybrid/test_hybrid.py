@@ -9,7 +9,8 @@ from kg_service.graph.store import Graph
 from kg_service.representations.hybrid import Hybrid, cooccurrence
 from kg_service.representations.hybrid.cooccurrence import cooccurrence_vectors
 from kg_service.representations.hybrid.redundancy import overlaps
-from kg_service.similarity.kernel import has_knowledge, similarity
+from kg_service.similarity.kernel import similarity
+from kg_service.similarity.rows import has_knowledge
 from scipy import sparse
 
 CUIS = [["C0000001"], ["C0000001", "C0000002"], ["C0000003"], ["C0000004"], []]

@@ -19,7 +19,8 @@ from kg_service.representations.transe.learning import (
     triples_of,
 )
 from kg_service.representations.weights import unit_rows
-from kg_service.similarity.kernel import has_knowledge, similarity
+from kg_service.similarity.kernel import similarity
+from kg_service.similarity.rows import has_knowledge
 
 CUIS = [["C0000001"], ["C0000001", "C0000002"], ["C0000003"], ["C0000004"], []]
 IDS = ["a", "b", "c", "d", "e"]
