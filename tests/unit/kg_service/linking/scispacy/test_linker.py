@@ -2,13 +2,13 @@ import sys
 
 import pytest
 from kg_service.linking.scispacy.linker import ScispacyLinker, ScispacySettings
-from nbclip.errors import InvalidInput
+from nbclip.errors import InvalidInput, NBClipError
 
 
 def test_missing_scispacy_gives_the_install_line_where_python_can_have_it(vocabulary, monkeypatch):
     monkeypatch.setitem(sys.modules, "scispacy.abbreviation", None)
     way_out = r"needs Python 3\.11 or 3\.12" if sys.version_info >= (3, 13) else r"nbclip-kg-service\[scispacy\]"
-    with pytest.raises(InvalidInput, match=way_out):
+    with pytest.raises(NBClipError, match=way_out):
         ScispacyLinker(vocabulary, ScispacySettings())
 
 
