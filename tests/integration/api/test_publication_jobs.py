@@ -4,6 +4,7 @@ import time
 from contextlib import closing
 
 import pytest
+from kg_service.jobs.attempts import begin, give_back_attempt
 from kg_service.jobs.model import IngestOrder, Progress, PublishOrder
 from kg_service.jobs.publishing import order_publication, publish_waiting
 from kg_service.jobs.receiving import receiving
@@ -199,3 +200,11 @@ def test_a_service_that_is_killed_at_work_publishes_after_its_start(data, vocabu
     code, said, _, _ = run("snapshot", "verify", "--data", data, settings=settings)
     assert (code, said.count("whole")) == (0, 2)
     assert {path.name for path in (data / "snapshots").iterdir()} == {".lock", "CURRENT", first, done["snapshot"]}
+
+
+def test_a_stop_on_purpose_does_not_count_against_a_publication(jobs):
+    job = order_publication(jobs, ORDER)
+    for _ in range(12):
+        assert begin(read_job(jobs, job.id))
+        give_back_attempt(jobs, "publish")
+    assert read_job(jobs, job.id).progress.attempts == 0

@@ -115,3 +115,9 @@ def test_a_graph_without_an_image_is_a_state_and_not_a_mistake(service, tmp_path
         pass
     client = service(data=tmp_path)
     problem(client.post("/snapshots", json={}), 409, "conflict")
+
+
+def test_what_upkeep_fails_at_beside_jobs_is_said_and_takes_nothing_from_readiness(client):
+    client.app.state.upkeep_trouble = lambda: "append: no room"
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["degraded"]) == (200, "append: no room")

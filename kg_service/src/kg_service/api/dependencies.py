@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -20,15 +18,6 @@ async def _wiring(request: Request) -> Wiring:
 
 
 WiringOf = Annotated[Wiring, Depends(_wiring)]
-
-
-async def _held() -> AsyncIterator[ExitStack]:
-    with ExitStack() as held:
-        yield held
-
-
-Held = Annotated[ExitStack, Depends(_held, scope="request")]
-"""What is entered here is left when the client has taken the answer, or is gone."""
 
 
 def working(scope: Scope) -> list[Any]:
