@@ -101,17 +101,24 @@ def _entries(indptr, tail_indptr, rows_R):  # type: ignore[no-untyped-def]
 @_compiled
 def _touch(table, tail, rows_R):  # type: ignore[no-untyped-def]
     """Reads something of each cache line that these rows have: the processor waits for many rows at once, not for one by one."""
-    images, whole, part = len(table[0]) - 1, 0, np.float32(0)
+    images, seen = len(table[0]) - 1, np.float32(0)
     for row in rows_R:
-        if row >= 0:
-            indptr, indices, data, dense_Nd = table if row < images else tail
-            at_row = row if row < images else row - images
-            for at in range(indptr[at_row], indptr[at_row + 1], _LINE):
-                whole += indices[at]
-                part += data[at]
-            for k in range(0, dense_Nd.shape[1], _LINE):
-                part += dense_Nd[at_row, k]
-    return whole + part
+        if row >= images:
+            seen += _touch_row(tail, row - images)
+        elif row >= 0:
+            seen += _touch_row(table, row)
+    return seen
+
+
+@_compiled
+def _touch_row(table, row):  # type: ignore[no-untyped-def]
+    indptr, indices, data, dense_Nd = table
+    seen = np.float32(0)
+    for at in range(indptr[row], indptr[row + 1], _LINE):
+        seen += indices[at] + data[at]
+    for k in range(0, dense_Nd.shape[1], _LINE):
+        seen += dense_Nd[row, k]
+    return seen
 
 
 @_compiled

@@ -8,6 +8,8 @@ from kg_service.similarity.rows import entries_of, has_knowledge, take_rows
 from nbclip.vectors import take_vectors
 from scipy import sparse
 
+INDEX = st.sampled_from([np.int32, np.int64])
+
 
 @st.composite
 def tables(draw):
@@ -19,6 +21,8 @@ def tables(draw):
     whole = ImageVectors(sparse.csr_array(exact), dense)
     cut = draw(st.integers(0, images))
     first, tail = (ImageVectors(whole.sparse[part], dense[part]) for part in (slice(cut), slice(cut, None)))
+    # scipy gives 32 or 64 bits by where the numbers came from.
+    tail.sparse.indptr, tail.sparse.indices = (each.astype(draw(INDEX)) for each in (tail.sparse.indptr, tail.sparse.indices))
     vectors = draw(st.sampled_from([whole, ImageVectors(first.sparse, first.dense, tail)]))
     return whole, vectors, generator.integers(-3, images, draw(st.integers(1, 50)))
 
