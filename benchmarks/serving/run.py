@@ -34,7 +34,7 @@ from page import table_lines, write_between
 from process import memory_megabytes, start_seconds
 from synthetic import batches
 from threadpoolctl import threadpool_limits
-from wire import FORMS, wire_seconds
+from wire import FORMS, ZEROS, wire_seconds
 
 NEW_IMAGES = 10_000
 PROCESSES = (1, 4)
@@ -103,8 +103,13 @@ def _shares(columns: dict[int, dict[str, float]]) -> dict[int, dict[str, float]]
     return {
         size: seconds
         | {f"{form} ÷ in process": seconds[form] / seconds[f"in process, {form.split(', ')[1]}"] / 1_000 for form in FORMS}
+        | {f"{way}, float32 ÷ (in process + zeros)": _beyond_zeros(seconds, way) for way in ("TCP", "unix socket")}
         for size, seconds in columns.items()
     }
+
+
+def _beyond_zeros(seconds: dict[str, float], way: str) -> float:
+    return seconds[f"{way}, float32"] / (seconds["in process, float32"] + seconds[f"{way}, {ZEROS}"]) / 1_000
 
 
 def _ids(snapshot: Snapshot, size: int) -> list[str]:

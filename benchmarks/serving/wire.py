@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,11 @@ from nbclip.schemas.targets import TargetsRequest
 _DTYPES = ("float32", "float16")
 FORMS = tuple(f"{way}, {dtype}" for way in ("TCP", "unix socket") for dtype in _DTYPES)
 VECTORS = "unix socket, vectors"
+ZEROS = "as many zeros"
+"""By a program that computes nothing: the least that any service could take beyond the arithmetic."""
+Running = tuple[http.client.HTTPConnection, subprocess.Popen[bytes]]
 MATRIX = {"Content-Type": "application/json", "Accept": MEDIA_TYPE}
+_BARE = Path(__file__).with_name("bare.py")
 _STARTS_WITHIN_S = 60
 _TURNS_S = 10.0
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
@@ -36,7 +40,13 @@ def wire_seconds(data: Path, snapshot: Snapshot, ids: Sequence[str]) -> dict[str
     turn, as no training step does either.
     """
     asks: dict[str, Callable[[], object]] = {}
-    with service(data, "--port", "0") as (way, _), service(data, "--uds", str(data / "bench.sock")) as (unix, _):
+    zeros, body = 4 * len(ids) ** 2, {"image_ids": list(ids)}
+    with ExitStack() as running:
+        way, _ = running.enter_context(service(data, "--port", "0"))
+        unix, _ = running.enter_context(service(data, "--uds", str(data / "bench.sock")))
+        for name, place in (("TCP", ("--port", "0")), ("unix socket", ("--uds", str(data / "zeros.sock")))):
+            connection, _ = running.enter_context(_serving([sys.executable, str(_BARE), str(zeros)], data, *place))
+            asks[f"{name}, {ZEROS}"] = _asking(connection, "/", body)
         for dtype in _DTYPES:
             asked = {"image_ids": list(ids), "output": "similarity", "dtype": dtype}
             asks[f"in process, {dtype}"] = partial(_in_process, snapshot, TargetsRequest.model_validate(asked))
@@ -83,16 +93,27 @@ def _asking(connection: http.client.HTTPConnection, path: str, asked: dict[str, 
 
 
 @contextmanager
-def service(data: Path, *place: str) -> Iterator[tuple[http.client.HTTPConnection, subprocess.Popen[bytes]]]:
+def service(data: Path, *place: str) -> Iterator[Running]:
     """A running `kg-service serve`, with a connection to it."""
+    command = [sys.executable, "-m", "kg_service", "serve", "--data", str(data), "--log-format", "json"]
+    with _serving(command, data, *place) as running:
+        yield running
+
+
+@contextmanager
+def _serving(
+    command: Sequence[str], data: Path, *place: str
+) -> Iterator[tuple[http.client.HTTPConnection, subprocess.Popen[bytes]]]:
+    """A running program that listens at `--port` or `--uds`, with a connection to it."""
     if place[0] == "--port":
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             place = ("--port", str(free.getsockname()[1]))
+    else:
+        Path(place[1]).unlink(missing_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KG_") and name != _NO_BYTECODE}
-    command = [sys.executable, "-m", "kg_service", "serve", "--data", str(data), *place, "--log-format", "json"]
-    with (data / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stderr=log)
+    with (data / "serve.log").open("ab") as log:
+        process = subprocess.Popen([*command, *place], env=environment, stderr=log)
     connection = _UnixConnection(place[1]) if place[0] == "--uds" else http.client.HTTPConnection("127.0.0.1", int(place[1]))
     try:
         _wait(connection)
