@@ -18,11 +18,13 @@ from nbclip.codec import MEDIA_TYPE, decode
 from nbclip.schemas.targets import TargetsRequest
 from nbclip.vectors import decode_vectors
 from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.losses.table import LOSSES
 from nbclip_trainer.targets.multiply import similarity_on
 from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.targets.snapshot import SnapshotSource
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step
+from support.own_loss import Hinge
 from support.steps import overrides, write_pairs
 
 FIRST = {
@@ -122,7 +124,9 @@ def test_it_is_published_appended_and_answered_as_it_was_set(folder, vocabulary_
     np.testing.assert_allclose(values, expected[1:3], atol=1e-6)
 
 
-def test_a_training_step_is_taken_by_its_similarities(folder, command, tmp_path):
+@pytest.mark.parametrize("loss", ["sm", "hinge"])
+def test_a_training_step_is_taken_by_its_similarities(folder, command, tmp_path, monkeypatch, loss):
+    monkeypatch.setitem(LOSSES, "hinge", Hinge)
     file = tmp_path / "vectors.safetensors"
     command("snapshot", "append", "--data", folder)
     assert command("snapshot", "embeddings", file, "--data", folder, "--representation", "bag")[0] == 0
@@ -131,7 +135,7 @@ def test_a_training_step_is_taken_by_its_similarities(folder, command, tmp_path)
         pairs.write_text(pairs.read_text().replace(f"id{number},", f"{image_id},"))
     targets = f"targets={{knowledge: dk_ek, representation: bag, mode: snapshot, file: {file}}}"
     everything = ("data.train_split=null", "data.valid_split=null")
-    session = build_session(load_config("tiny-nbclip", overrides(pairs, "loss.name=sm", targets, *everything)))
+    session = build_session(load_config("tiny-nbclip", overrides(pairs, f"loss.name={loss}", targets, *everything)))
     batch = next(iter(session.plan.batches(0)))
     vectors = next(session.matrices([batch]))
     order = [IDS.index(session.train.dataset.ids[row]) for row in batch.rows]

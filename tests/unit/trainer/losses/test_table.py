@@ -1,7 +1,5 @@
 """Losses chosen by settings: what each computes and declares, what the table refuses, and one of one's own."""
 
-from typing import Literal
-
 import pytest
 import torch
 from nbclip import losses
@@ -10,7 +8,7 @@ from nbclip.losses import cosines
 from nbclip_trainer.config.reading import config_of, load_config
 from nbclip_trainer.config.tree import to_yaml
 from nbclip_trainer.evaluation.evaluate import evaluate_run
-from nbclip_trainer.losses.loss import Loss, LossInput
+from nbclip_trainer.losses.loss import LossInput
 from nbclip_trainer.losses.table import LOSSES
 from nbclip_trainer.report.report import write_report
 from nbclip_trainer.runs.checkpoint import load_checkpoint
@@ -18,7 +16,7 @@ from nbclip_trainer.runs.results import ScoringProtocol
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.targets.rows import Targets
 from nbclip_trainer.training.loop import train
-from pydantic import Field
+from support.own_loss import Hinge
 from support.waiting import StopAfter
 from torch.nn.functional import normalize
 
@@ -102,17 +100,6 @@ def test_settings_of_0_1_0_have_every_losss_parameters_and_are_read(name):
     """At their defaults what other losses are told says nothing."""
     section = {"name": name, "mse_on": "cos", "diagonal_weight": 0.5, "threshold": 0.5}
     assert config_of({"loss": section}).loss == LOSSES[name]()
-
-
-class Hinge(Loss):
-    """Pairs less alike than the graph says, by more than a margin, are pulled together."""
-
-    name: Literal["hinge"] = "hinge"
-    margin: float = Field(0.1, ge=0)
-
-    def compute(self, given):
-        short = (given.targets.similarity - given.cosine.image_text - self.margin).clamp(min=0)
-        return {"loss": short.mean(), "reached": (short == 0).float().mean()}
 
 
 @pytest.fixture
