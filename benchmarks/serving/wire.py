@@ -134,4 +134,6 @@ def _wait(connection: http.client.HTTPConnection) -> None:
                 raise
             time.sleep(0.05)
         else:
+            # Opened anew by the first request: the service ends what is idle while others start.
+            connection.close()
             return
