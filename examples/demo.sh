@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # From RRF files and captions to a trained, evaluated NB-CLIP: the README's commands one after another, on the example data.
-# Usage: examples/demo.sh [FOLDER]      default: runs/demo, which is made anew.  EPOCHS and PORT may be set.
+# Usage: examples/demo.sh [FOLDER]      default: runs/demo, which is made anew.
+# EPOCHS and PORT may be set; by default 10 epochs, and a port that is free.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-out=${1:-runs/demo} epochs=${EPOCHS:-10} port=${PORT:-8765}
+out=${1:-runs/demo} epochs=${EPOCHS:-10}
+port=${PORT:-$(python -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 service=http://127.0.0.1:$port
 pairs=(--data examples/radiology-open/metadata.csv --data examples/rocov2/metadata.csv)
 export KG_DATA=$out/service KG_PORT=$port
@@ -27,9 +29,9 @@ step "start the service"
 kg-service serve >"$out/service.log" 2>&1 &
 trap 'kill $! 2>/dev/null; wait' EXIT
 for _ in $(seq 60); do
-  curl -sf "$service/readyz?for=targets" >/dev/null && break
-  kill -0 $! 2>/dev/null || { echo "error: the service did not start: see $out/service.log" >&2; exit 1; }
   sleep 0.5
+  kill -0 $! 2>/dev/null || { echo "error: the service did not start: see $out/service.log" >&2; exit 1; }
+  curl -sf "$service/readyz?for=targets" >/dev/null && break
 done
 
 step "train CLIP (InfoNCE), $epochs epochs"
