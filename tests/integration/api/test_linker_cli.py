@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from kg_service.graph import open_store
+from kg_service.linking.dictionary.prior import ODDS
 
 PNEUMONIA, EFFUSION, NODULE, OTHER_NODULE, LUNG = (f"C000000{i}" for i in range(1, 6))
 NAMES = [
@@ -184,6 +185,7 @@ def test_labels_of_another_vocabulary_are_refused_or_told_with_numbers(folder, t
     assert found == code
     told = f"{40 - known} of 40 labels are not in {folder / 'vocabulary'}" in err
     assert told == (known < 20)
+    assert ("error:" in err) == (code != 0)
     assert (folder / "vocabulary.prior").exists() == (code == 0)
 
 
@@ -192,7 +194,19 @@ def test_a_prior_that_is_no_gain_is_told(folder, tmp_path, command):
     file.write_text("\n".join(["caption,cuis", *(f"Pneumonia {i}.,{PNEUMONIA}" for i in range(40)), ""]))
     code, _, err = command("linker", "fit", file, "--data", folder)
     assert code == 0
-    assert "the prior does not improve" in err
+    assert "note: the prior does not improve" in err
+    assert "error" not in err
+
+
+def test_with_spans_and_the_usual_hold_out_the_odds_are_chosen(folder, tmp_path, command):
+    """A label at a third of a word's occurrences: worth a link only with higher odds than the usual."""
+    file = tmp_path / "labelled.ndjson"
+    rows = [{"caption": f"the lung {i}", "spans": [[4, 8, [LUNG]]] if i % 20 < 7 else []} for i in range(500)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, err = command("linker", "fit", file, "--data", folder)
+    assert code == 0, err
+    assert json.loads((folder / "vocabulary.prior" / "manifest.json").read_text())["odds"] > ODDS
+    assert next(row for row in cells(out) if row[0] == "spans after")[2] == "100.0"
 
 
 def test_evaluate_prints_scores_groups_faults_and_the_curve(tmp_path, folder, labelled, command):

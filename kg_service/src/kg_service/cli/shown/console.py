@@ -32,7 +32,16 @@ def stderr() -> Console:
 
 def complain(message: str, hint: str) -> None:
     """Prints one line that says what is wrong, and one that says how to fix it."""
-    stderr().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    _tell(("error: ", "bold red"), message, hint)
+
+
+def note(message: str, hint: str = "") -> None:
+    """Prints one line on what is done but may not be as wanted, and one that says what to do about it."""
+    _tell(("note: ", "bold yellow"), message, hint)
+
+
+def _tell(kind: tuple[str, str], message: str, hint: str) -> None:
+    stderr().print(Text.assemble(kind, message), soft_wrap=True)
     if hint:
         stderr().print(Text.assemble(("hint: ", "bold"), hint), soft_wrap=True)
 

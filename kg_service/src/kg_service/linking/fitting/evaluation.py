@@ -110,11 +110,16 @@ class Evaluation:
     curve: tuple[CurvePoint, ...] = ()
 
 
-def split_by_hash(captions: Sequence[_Labelled], share: float) -> tuple[list[_Labelled], list[_Labelled]]:
-    """Those to learn from and those held out, about `share` of all; equal captions fall on the same side, always."""
+def split_by_hash(
+    captions: Sequence[_Labelled], share: float, salt: str = ""
+) -> tuple[list[_Labelled], list[_Labelled]]:
+    """Those to learn from and those held out, about `share` of all; equal captions fall on the same side, always.
+
+    A part that this has made can be split again only with another `salt`: with the same one all of it is on one side.
+    """
     sides: tuple[list[_Labelled], list[_Labelled]] = ([], [])
     for caption in captions:
-        place = int.from_bytes(hashlib.sha256(caption.text.encode()).digest()[:4]) / _HASH_STEPS
+        place = int.from_bytes(hashlib.sha256((salt + caption.text).encode()).digest()[:4]) / _HASH_STEPS
         sides[place < share].append(caption)
     return sides
 
