@@ -88,6 +88,29 @@ def test_names_are_hidden_in_answers_where_they_may_not_be_shown(folder, command
     assert cells(out) == [["pneumonia", PNEUMONIA, "", "DISO", "1.00", "case", "present"]]
 
 
+@pytest.mark.parametrize("written", ["T999", '["T121"]', "Virus", "T047 T999"])
+def test_semantic_types_that_the_vocabulary_lacks_end_every_command_at_its_start(
+    folder, tmp_path, labelled, command, monkeypatch, written
+):
+    captions = tmp_path / "captions.csv"
+    captions.write_text("image_id,caption\na,Pneumonia.\n")
+    monkeypatch.setenv("KG_SEMANTIC_TYPES", written)
+    for arguments in (("link", "pneumonia"), ("ingest", captions), ("serve",), ("linker", "fit", labelled)):
+        code, out, err = command(*arguments, "--data", folder)
+        assert (code, out) == (2, "")
+        assert "has the semantic type" in err
+        assert "KG_SEMANTIC_TYPES" in err
+    assert not (folder / "graph.sqlite").exists()
+    code, out, _ = command("doctor", "--data", folder)
+    assert (code, "linker: no concept of the vocabulary" in out) == (1, True)
+
+
+@pytest.mark.parametrize("written", ["T047", "t047", '["T047"]', "T047 T023", "diso"])
+def test_semantic_types_are_taken_as_people_write_them(folder, command, monkeypatch, written):
+    monkeypatch.setenv("KG_SEMANTIC_TYPES", written)
+    assert cells(command("link", "pneumonia", "--data", folder)[1])[0][1] == PNEUMONIA
+
+
 def test_link_help_has_the_tie_rule(command):
     _, out, _ = command("link", "--help")
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", out).split())

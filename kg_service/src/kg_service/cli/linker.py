@@ -70,7 +70,7 @@ def fit(
     _refuse_mixture(file, captions)
     known = open_vocabulary(settings.vocabulary_folder)
     _check_labels(file, captions, known)
-    chosen = replace(settings_of_kind(LINKER, settings), prior=None)
+    chosen = replace(settings_of_kind(LINKER, settings, known), prior=None)
     learned_from, held_out = split_by_hash(captions, holdout)
     if not learned_from:
         raise InvalidInput(f"{file}: no caption to learn from", hint="give more captions, or lower --holdout")
@@ -119,7 +119,8 @@ def evaluate_linker(
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis))
-    known, chosen = open_vocabulary(settings.vocabulary_folder), linker_settings(settings)
+    known = open_vocabulary(settings.vocabulary_folder)
+    chosen = linker_settings(settings, known)
 
     def linker_at(min_score: float) -> Linker:
         return build_linker(settings.linker, known, replace(chosen, min_score=min_score))

@@ -193,7 +193,7 @@ def ingest(
     settings = settings_of(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
     warn_before_ingest(SnapshotFolder(settings.snapshots_folder), known)
-    linking = parallel_linker(settings.linker, known, linker_settings(settings), settings.linker_workers)
+    linking = parallel_linker(settings.linker, known, linker_settings(settings, known), settings.linker_workers)
     with closing(open_graph(settings, bulk=True)) as graph, linking as used, progress_bar() as progress:
         report = ingest_file(
             file,
@@ -335,7 +335,7 @@ def link(
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
-    opened = build_linker(settings.linker, known, linker_settings(settings))
+    opened = build_linker(settings.linker, known, linker_settings(settings, known))
     answer = link_answer([text], opened, known, with_names=settings.show_names)
     if json:
         typer.echo(answer.model_dump_json(indent=1))
