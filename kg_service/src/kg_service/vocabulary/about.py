@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kg_service.vocabulary.files import Part, ReleaseFiles
+from kg_service.vocabulary.files import RELEASE_FILE, Part, ReleaseFiles
 from kg_service.vocabulary.rrf import unpacked
 
 _NAME = re.compile(r"(?:19|20)\d\d[A-Z]{2}")
@@ -22,7 +22,7 @@ def release_name(files: ReleaseFiles) -> str:
         InvalidInput: a file can't be read.
     """
     for parts in (files.parts, files.beside):
-        if "release.dat" in parts and (name := _named(_lines((parts["release.dat"],)), "=")):
+        if RELEASE_FILE in parts and (name := _named(_lines((parts[RELEASE_FILE],)), "=")):
             return name
     return _named(_lines(files.look_for("MRDOC")), "|") or _version(_lines(files.look_for("MRSAB")))
 

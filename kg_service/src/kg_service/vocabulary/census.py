@@ -35,11 +35,13 @@ class Values:
         return np.asarray(np.array([value.casefold() in folded for value in values], np.bool_)[encoded.indices.to_numpy()])
 
     def spelt(self, wanted: Collection[str], what: str, also: Collection[str] = ()) -> tuple[str, ...]:
-        """`wanted` as the column spells it, each once, in order.
+        """`wanted` as the column spells it, each once, in order; as it is if no row was read.
 
         Raises:
             InvalidInput: no row has one of them, and it is none of `also`; names the nearest that a row has.
         """
+        if not self._met:
+            return tuple(wanted)
         return tuple(dict.fromkeys(value for each in wanted for value in self._spelt(each, what, also)))
 
     def _spelt(self, wanted: str, what: str, also: Collection[str]) -> list[str]:
@@ -64,7 +66,7 @@ class Census:
     """Gathered while a release is read, by several threads.
 
     Attributes:
-        languages, suppress, sources: values of LAT and SUPPRESS of MRCONSO, and of SAB, of MRREL too.
+        languages, suppress, sources: values of LAT, and of SUPPRESS and SAB, of MRREL too.
         left: by CUI number, whether the concept has a named atom, one in these languages, one of those that is not suppressed,
             one of those that is of these sources, [10^7] each.
     """
@@ -100,7 +102,7 @@ class Census:
 
         Args:
             filters: as they were given.
-            types: the TUIs that there are, and what each is called.
+            types: the TUIs that there are, and what each is called; none: MRSTY has no good row, which is told elsewhere.
 
         Raises:
             InvalidInput: nothing has one of the values.
@@ -110,7 +112,7 @@ class Census:
             languages=self.languages.spelt(filters.languages, "language"),
             suppress=self.suppress.spelt(filters.suppress, "SUPPRESS value", _SUPPRESS_OF_THE_UMLS),
             sources=self.sources.spelt(filters.sources, "source"),
-            semantic_types=semantic_types_of(filters.semantic_types, types, "the release"),
+            semantic_types=semantic_types_of(filters.semantic_types, types, "the release") if types else filters.semantic_types,
         )
 
     def left_out(self, filters: VocabularyFilters, kept: int) -> dict[str, int]:
@@ -121,10 +123,7 @@ class Census:
             kept: concepts that passed all of them.
         """
         counts = [*(int(np.count_nonzero(left)) for left in self.left), kept]
-        said = {
-            "language": filters.languages, "SUPPRESS": filters.suppress,
-            "source": filters.sources, "semantic type": filters.semantic_types,
-        }  # fmt: skip
-        return {
-            name: before - after for (name, values), (before, after) in zip(said.items(), pairwise(counts), strict=True) if values
-        }
+        said = [("language", filters.languages), ("SUPPRESS", filters.suppress)]
+        said += [("source", filters.sources), ("semantic type", filters.semantic_types)]
+        lost = zip(said, pairwise(counts), strict=True)
+        return {name: before - after for (name, values), (before, after) in lost if values}

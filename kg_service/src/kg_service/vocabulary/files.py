@@ -24,6 +24,8 @@ from kg_service.storage.artefact import FileRecord
 MAX_COMPRESSION = 200
 """What unpacks to more times its size is no RRF file."""
 
+RELEASE_FILE = "release.dat"
+
 _DEPTH = 3
 """Folders below the given one in which META is looked for."""
 _MOST_UNPACKED = 8 << 20
@@ -77,7 +79,7 @@ class ReleaseFiles:
     Attributes:
         given: the folder or archive that was given.
         parts: in META, by name in small letters.
-        beside: in the folder above.
+        beside: in the folder above; release.dat at least.
     """
 
     given: Path
@@ -160,9 +162,7 @@ def _in_folders(given: Path) -> _Found:
     for depth in range(_DEPTH + 1):
         folders = sorted({path.parent for path in given.glob("*/" * depth + "*") if _is_atoms(path.name) and path.is_file()})
         if folders:
-            return {
-                str(folder): ReleaseFiles(folder, _files_in(folder), _files_in(folder.resolve().parent)) for folder in folders
-            }
+            return {str(folder): ReleaseFiles(folder, _files_in(folder), _above(folder)) for folder in folders}
     return {}
 
 
@@ -173,6 +173,11 @@ def _in_archives(given: Path) -> _Found:
         if found := _with_atoms(given, _members(path for path in archives if zipfile.is_zipfile(path))):
             return found
     return {}
+
+
+def _above(meta: Path) -> dict[str, Part]:
+    path = meta.resolve().parent / RELEASE_FILE
+    return {RELEASE_FILE: Part(path.name, path.stat().st_size, path)} if path.is_file() else {}
 
 
 def _files_in(folder: Path) -> dict[str, Part]:

@@ -373,6 +373,12 @@ def test_a_language_that_the_release_lacks_is_told_even_if_nobody_named_it(write
         build(write_release(MRCONSO=[row_of["MRCONSO"]("C0000001", "Derrame", lat="SPA")]))
 
 
+@pytest.mark.parametrize("stem", ["MRCONSO", "MRSTY"])
+def test_a_file_without_a_good_row_is_told_by_its_first_bad_one(write_release, build, stem):
+    with pytest.raises(InvalidInput, match=rf"no concept of .* passes the filters.*{stem}\.RRF:1: "):
+        build(write_release(**{stem: ["no", "rows"]}), VocabularyFilters(sources=("NCI",), semantic_types=("T047",)))
+
+
 def test_filters_that_exclude_each_other_are_told_with_counts(write_release, build):
     with pytest.raises(InvalidInput, match=r"passes the filters.*7 by language, 0 by SUPPRESS, 2 by source"):
         build(write_release(), VocabularyFilters(languages=("FRE",), sources=("NCI",)))
