@@ -12,6 +12,7 @@ from kg_service.vocabulary.nearest import nearest
 from kg_service.vocabulary.semantic_groups import group_types
 
 _WORD = re.compile(r"[^\W_]+")
+_CODE = re.compile(r"t?\d+", re.IGNORECASE)
 _Phrase = tuple[str, ...]
 
 
@@ -69,9 +70,11 @@ def _length_at(words: Sequence[re.Match[str]], start: int, phrases: Mapping[_Phr
 
 def _unknown(text: str, names: Mapping[str, str], where: str, setting: str) -> InvalidInput:
     groups = [group for group, tuis in group_types().items() if any(tui in names for tui in tuis)]
-    shown = {tui: f"{tui} {name}" for tui, name in sorted(names.items())} | {group: group for group in groups}
-    choices = shown | {name: shown[tui] for tui, name in names.items()}
-    prefix = f"{setting}: " if setting else ""
+    choices = {group: group for group in groups}
+    for tui, name in names.items():
+        choices |= dict.fromkeys((tui, name), f"{tui} {name}")
+    there = sorted(names) if _CODE.fullmatch(text) else [*groups, *sorted(set(names.values()))]
+    hint = nearest(text, choices, there)
     return InvalidInput(
-        f"no concept of {where} has the semantic type {text!r:.80}", hint=prefix + nearest(text, choices, list(shown.values()))
+        f"no concept of {where} has the semantic type {text!r:.80}", hint=f"{setting}: {hint}" if setting else hint
     )

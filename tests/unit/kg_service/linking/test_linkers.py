@@ -35,7 +35,7 @@ def test_semantic_types_are_those_of_the_vocabulary_however_they_are_written(nam
 @pytest.mark.parametrize("written", ["T999", "T184", "T047,Sign or Symptom"])
 def test_a_semantic_type_that_the_vocabulary_lacks_is_refused(written, vocabulary, monkeypatch):
     monkeypatch.setenv("KG_SEMANTIC_TYPES", written)
-    with pytest.raises(InvalidInput, match=r"no concept of the vocabulary in .*KG_SEMANTIC_TYPES: .*there are T023"):
+    with pytest.raises(InvalidInput, match=r"no concept of the vocabulary in .*KG_SEMANTIC_TYPES: .*there are ."):
         linker_settings(load_settings(), vocabulary)
 
 

@@ -61,7 +61,7 @@ def test_tuis_names_and_groups_however_they_are_separated(text, tuis):
         ("Disease or Syndrom", "Disease or Syndrom", "the nearest is T047 Disease or Syndrome"),
         ("T033 Diagnostik Procedure T047", "Diagnostik Procedure", "the nearest is T060 Diagnostic Procedure"),
         ("DISOS", "DISOS", "the nearest is DISO"),
-        ("CHEM", "CHEM", "there are"),
+        ("CHEM", "CHEM", "there are ANAT, DISO, PROC, Body Part, Organ, or Organ Component, Diagnostic Procedure"),
         ("47", "47", "there are"),
     ],
 )
