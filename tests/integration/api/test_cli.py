@@ -83,9 +83,25 @@ def test_bad_rows_of_a_release_are_named_by_file_and_line_and_end_with_1_unless_
 
 
 def test_filters_of_a_build_leave_concepts_out(tmp_path, rrf, command):
-    code, _, err = command("vocabulary", "build", rrf, "--data", tmp_path / "fresh", "--semantic-type", "T999")
+    arguments = ("vocabulary", "build", rrf, "--data", tmp_path / "fresh")
+    code, _, err = command(*arguments, "--semantic-type", "T999")
     assert code == 2
     assert err.startswith("error: no concept")
+    assert [line.split(":")[0] for line in err.splitlines()] == ["error", "hint"]
+    code, out, _ = command(*arguments, "--source", "msh,MSH", "--semantic-type", "disease or syndrome", "--language", "eng")
+    assert code == 0
+    assert re.search(r"left out by source *│ 0", out)
+    code, _, err = command(*arguments, "--source", "MHS")
+    assert (code, "the nearest is MSH" in err) == (2, True)
+    assert command(*arguments, "--source", " ")[0] == 2
+
+
+def test_what_a_release_calls_itself_is_shown_and_named_where_it_does_not(tmp_path, rrf, command):
+    arguments = ("vocabulary", "build", rrf, "--data", tmp_path / "fresh")
+    assert "--release names it" in command(*arguments)[1]
+    (tmp_path / "release.dat").write_text("umls.release.name=2025AB\n")
+    assert re.search(r"release.*2025AB", command(*arguments)[1])
+    assert "vocabulary: 2025AB, 4 concepts" in command("doctor", "--data", tmp_path / "fresh")[1]
 
 
 def test_bad_and_rejected_rows_of_a_file_end_with_1_unless_allowed(folder, captions, command):

@@ -207,7 +207,7 @@ def ingest_now(settings: Settings) -> None:
         with reasons_kept(jobs, "ingest"):
             store = opened.enter_context(closing(open_graph(settings, bulk=True)))
             vocabulary = open_vocabulary(settings.vocabulary_folder)
-            linker = build_linker(settings.linker, vocabulary, linker_settings(settings))
+            linker = build_linker(settings.linker, vocabulary, linker_settings(settings, vocabulary))
         warn_before_ingest(SnapshotFolder(settings.snapshots_folder), vocabulary)
         work(jobs, store, linker, vocabulary)
 

@@ -12,7 +12,7 @@ import typer
 from nbclip.errors import InvalidInput
 
 from kg_service.cli.options import Column, Data, FileFormat, LinkerName, Prior, VocabularyFolder, columns, end_if_bad, settings_of
-from kg_service.cli.shown.console import complain, progress_bar, stderr, stdout
+from kg_service.cli.shown.console import note, progress_bar, stdout
 from kg_service.cli.shown.mentions import evaluation_tables, score_rows, score_table
 from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
@@ -70,7 +70,7 @@ def fit(
     _refuse_mixture(file, captions)
     known = open_vocabulary(settings.vocabulary_folder)
     _check_labels(file, captions, known)
-    chosen = replace(settings_of_kind(LINKER, settings), prior=None)
+    chosen = replace(settings_of_kind(LINKER, settings, known), prior=None)
     learned_from, held_out = split_by_hash(captions, holdout)
     if not learned_from:
         raise InvalidInput(f"{file}: no caption to learn from", hint="give more captions, or lower --holdout")
@@ -119,7 +119,8 @@ def evaluate_linker(
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis))
-    known, chosen = open_vocabulary(settings.vocabulary_folder), linker_settings(settings)
+    known = open_vocabulary(settings.vocabulary_folder)
+    chosen = linker_settings(settings, known)
 
     def linker_at(min_score: float) -> Linker:
         return build_linker(settings.linker, known, replace(chosen, min_score=min_score))
@@ -188,19 +189,19 @@ def _check_labels(file: Path, captions: Sequence[LabelledCaption], known: Vocabu
     if labels and inside < _LEAST_KNOWN * labels:
         raise InvalidInput(f"{file}: {told}", hint="from another vocabulary? kg-service vocabulary build compiles theirs")
     if 2 * inside < labels:
-        complain(told, "they teach nothing; are they from another vocabulary or release?")
+        note(told, "they teach nothing; are they from another vocabulary or release?")
 
 
 def _show_gain(before: Scores, after: Scores, captions: int, kept: tuple[int, int]) -> None:
     if not captions:
-        stderr().print("no caption was held out, so no scores; kg-service linker evaluate scores it on others", soft_wrap=True)
+        note("no caption was held out, so there are no scores", "kg-service linker evaluate scores the prior on others")
         return
     rows = zip(score_rows(before, " before").items(), score_rows(after, " after").items(), strict=True)
     stdout().print(f"on {captions} captions held out:")
     stdout().print(score_table(dict(row for pair in rows for row in pair)))
     stdout().print(f"of {kept[1]:,} labelled concepts found by an exact name before, {kept[0]:,} are found after", soft_wrap=True)
     if after.documents.f1 <= before.documents.f1:
-        complain("the prior does not improve on these captions", "leave KG_LINKER_PRIOR unset, or fit to more captions")
+        note("the prior does not improve on these captions", "leave KG_LINKER_PRIOR unset, or fit to more captions")
 
 
 def _show(found: Evaluation) -> None:

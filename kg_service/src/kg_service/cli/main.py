@@ -32,6 +32,7 @@ from kg_service.cli.options import (
     VocabularyFolder,
     columns,
     end_if_bad,
+    listed,
     settings_of,
 )
 from kg_service.cli.shown.console import (
@@ -41,6 +42,7 @@ from kg_service.cli.shown.console import (
     file_progress,
     finding_line,
     image_progress,
+    note,
     progress_bar,
     row_progress,
     stderr,
@@ -116,13 +118,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @vocabulary_app.command("build")
 def build(
-    rrf_dir: Annotated[Path, typer.Argument(help="Folder with MRCONSO, MRREL and MRSTY, as .RRF or .RRF.gz.")],
+    rrf_dir: Annotated[Path, typer.Argument(help="META folder of a release, a folder above it, or one with its .nlm archives.")],
     vocabulary: VocabularyFolder = None,
     data: Data = None,
     source: Annotated[list[str] | None, typer.Option(help="SABs to take, most trusted first; default: all.")] = None,
-    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs to take; default: all.")] = None,
+    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs, names or groups of types to take; default: all.")] = None,
     language: Annotated[list[str] | None, typer.Option(help="Languages to take; default: ENG.")] = None,
-    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS values to skip; default: O, E, Y.")] = None,
+    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS values to skip; default: O, E, Y; '' skips none.")] = None,
     is_a: Annotated[
         Literal["rela", "rel", "both"], typer.Option(help="is_a from MRREL. rela: RELA=isa; rel: PAR, CHD.")
     ] = "both",
@@ -136,6 +138,9 @@ def build(
     Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
     it was ingested with. A different vocabulary, or the same one with `--part-of`, needs a new data folder.
 
+    Values of `--source`, `--language`, `--semantic-type` and `--suppress` are repeated or separated by commas, in any case; one
+    that nothing in the release has is an error.
+
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
     from kg_service.linking.linkers import linker_kind
@@ -144,8 +149,14 @@ def build(
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(data=data, vocabulary=vocabulary)
-    given = {"sources": source, "semantic_types": semantic_type, "languages": language, "suppress": suppress}
-    chosen = {name: tuple(values) for name, values in given.items() if values}
+    given = {
+        "sources": listed(source, "--source"),
+        "semantic_types": listed(semantic_type, "--semantic-type"),
+        "languages": listed(language, "--language"),
+    }
+    chosen = {name: values for name, values in given.items() if values}
+    if suppress:
+        chosen["suppress"] = listed(suppress)
     is_a_from = (*(("rela", "rel") if is_a == "both" else (is_a,)), *(("part_of",) if part_of else ()))
     filters = VocabularyFilters(is_a=is_a_from, **chosen)
     with progress_bar() as progress:
@@ -155,8 +166,10 @@ def build(
         progress.add_task(f"index of the {settings.linker} linker", total=None)
         linker_kind(settings.linker).compile(open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
+    for line in report.other_sizes:
+        note(line, "have all parts and -meta.nlm archives there; if rows were taken out on purpose, all is well")
     if not report.is_a:
-        stderr().print("no is_a edge found, so dk_ek will equal dk; check MRREL and --is-a", soft_wrap=True)
+        note("no is_a edge found, so dk_ek will equal dk", "check MRREL and --is-a")
     end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
 
 
@@ -193,7 +206,7 @@ def ingest(
     settings = settings_of(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
     warn_before_ingest(SnapshotFolder(settings.snapshots_folder), known)
-    linking = parallel_linker(settings.linker, known, linker_settings(settings), settings.linker_workers)
+    linking = parallel_linker(settings.linker, known, linker_settings(settings, known), settings.linker_workers)
     with closing(open_graph(settings, bulk=True)) as graph, linking as used, progress_bar() as progress:
         report = ingest_file(
             file,
@@ -335,7 +348,7 @@ def link(
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
-    opened = build_linker(settings.linker, known, linker_settings(settings))
+    opened = build_linker(settings.linker, known, linker_settings(settings, known))
     answer = link_answer([text], opened, known, with_names=settings.show_names)
     if json:
         typer.echo(answer.model_dump_json(indent=1))

@@ -61,6 +61,18 @@ def columns(pairs: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def listed(values: Sequence[str] | None, option: str = "") -> tuple[str, ...]:
+    """The values of an option that may be repeated, and have several separated by commas.
+
+    Raises:
+        InvalidInput: `option` is named, was given, and has no value.
+    """
+    found = tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())
+    if option and values and not found:
+        raise InvalidInput(f"{option} has no value", hint=f"leave {option} out, or give one")
+    return found
+
+
 def end_if_bad(rows: Sequence[BadRow], count: int, max_bad: int, mend: str = "fix them", kept: str = "stored") -> None:
     """Prints the bad rows; exits with status 1 if there are more than `max_bad`."""
     for row in rows[:_BAD_ROWS_SHOWN]:

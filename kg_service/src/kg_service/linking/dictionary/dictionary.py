@@ -36,6 +36,7 @@ from kg_service.linking.dictionary.speller import Speller
 from kg_service.linking.dictionary.tokens import CAPITALS, PLAIN_LETTERS, SHORT_FORM, Ints, Tokens, WordTable, tokenise
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
 from kg_service.linking.tables import read_table
+from kg_service.vocabulary.semantic_groups import group_types
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 Span = tuple[int, int]
@@ -310,8 +311,8 @@ def _identities(found: Candidates, score: Floats) -> list[int]:
 @cache
 def _group_bits() -> dict[str, int]:
     """A bit for the semantic group of each TUI; none for anatomy."""
-    groups = enumerate(read_table("semantic_groups.tsv"))
-    return {tui: 1 << bit for bit, (group, tuis) in groups if group != "ANAT" for tui in tuis.split()}
+    groups = enumerate(group_types().items())
+    return {tui: 1 << bit for bit, (group, tuis) in groups if group != "ANAT" for tui in tuis}
 
 
 def _open_prior(vocabulary: Vocabulary, settings: DictionarySettings) -> Prior | None:
