@@ -2,7 +2,6 @@ import json
 
 import pytest
 from kg_service.ingest.labelled import read_labelled
-from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.fitting.evaluation import LabelledCaption
 from kg_service.vocabulary.model import BadRow
@@ -16,8 +15,7 @@ def read(tmp_path):
     def read(name, text, **options):
         file = tmp_path / name
         file.write_text(text)
-        with TextFile(file) as source:
-            return list(read_labelled(source, ReadOptions(**options)))
+        return list(read_labelled(file, ReadOptions(**options)))
 
     return read
 
