@@ -100,6 +100,9 @@ def companion_of(rows: Rows, path: Path, otherwise: str) -> tuple[dict[str, list
     Raises:
         InvalidInput: it can't be read, or has no id of the rows.
     """
+    pipe = next((each for each in rows.paths if not (each.is_file() or each.is_dir())), None)
+    if pipe is not None:
+        raise InvalidInput(f"{pipe} can be read once only, and CUIs of a companion file need its ids first", hint="give a file")
     companion = read_companion(path)
     ids = dict.fromkeys(image_id for row in rows if (image_id := row.values.get("image_id")))
     return matched(companion, ids, otherwise), [bad_row(row, row.problem) for row in companion.bad]

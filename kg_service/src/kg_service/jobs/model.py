@@ -59,8 +59,9 @@ class IngestOrder(_Asked):
 
     @property
     def options(self) -> ReadOptions:
-        """How the body is read."""
-        return ReadOptions(self.format, self.columns, None, self.dataset, self.split, self.relink)
+        """How the body is read; the header of a table tells what separates its columns."""
+        told = None if self.format in ("csv", "tsv") else self.format
+        return ReadOptions(told, self.columns, None, self.dataset, self.split, self.relink)
 
     @property
     def file_name(self) -> str:

@@ -16,7 +16,7 @@ from nbclip.files.rows import Row, row_of
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
 _SPELT = {"\\t": "\t", "pipe": "|"}
 _MAX_RECORD_LINES = 1_000
-_FEWER = "{} fields where the header has {}"
+_OTHER_NUMBER = "wrong number of fields: {} where the header has {}"
 
 
 def separator_of(text: str) -> str:
@@ -68,7 +68,7 @@ def read_table(file: str, lines: Iterator[Line], layout: Layout, usual: str) -> 
         if isinstance(fields, str):
             yield Row(file, number, {}, fields)
         elif len(fields) != len(header):
-            yield Row(file, number, {}, _FEWER.format(len(fields), len(header)))
+            yield Row(file, number, {}, _OTHER_NUMBER.format(len(fields), len(header)))
         else:
             yield row_of(file, number, picker.pick(fields.__getitem__))
 

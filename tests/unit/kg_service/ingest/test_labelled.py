@@ -47,7 +47,7 @@ def test_bad_rows_are_named_and_take_no_good_one_with_them(read):
     assert good(rows) == [caption("One.", A), caption("Four.", B)]
     assert [line for line, _ in bad(rows)] == [3, 4]
     assert "C12" in bad(rows)[0][1]
-    assert "1 fields where the header has 2" in bad(rows)[1][1]
+    assert "wrong number of fields: 1 where the header has 2" in bad(rows)[1][1]
 
 
 def test_roco_has_its_labels_in_a_companion(read, tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import io
+import os
 import random
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_quoted_newline_counts_as_the_physical_line_it_is(read):
         (6, "b", "next"),
         (9, "d", "last"),
     ]
-    assert bad == ["a.csv:8: 1 fields where the header has 2"]
+    assert bad == ["a.csv:8: wrong number of fields: 1 where the header has 2"]
 
 
 def test_columns_can_be_named(read):
@@ -93,8 +94,8 @@ def test_a_header_alone_is_an_empty_file(read):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (b"a", "1 fields where the header has 3"),
-        (b"a,b,,d", "4 fields where the header has 3"),
+        (b"a", "wrong number of fields: 1 where the header has 3"),
+        (b"a,b,,d", "wrong number of fields: 4 where the header has 3"),
         (b",caption,", "empty image_id"),
         (b"a, ,", "empty caption: image a"),
         (b"a,NaN,", "empty caption: image a"),
@@ -304,3 +305,10 @@ def test_a_companion_that_nothing_would_be_taken_of_is_refused(read, tmp_path):
         read("a.csv", "id,caption\na,one\n", cuis=tmp_path / "cuis.txt", relink=True)
     with pytest.raises(InvalidInput, match=r"none of its 1 ids is in the data: a there, b here"):
         read("a.csv", "id,caption\nb,one\n", cuis=tmp_path / "cuis.txt")
+
+
+def test_a_pipe_can_not_be_read_twice(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "cuis.txt").write_text("a\tC0000001\n")
+    with pytest.raises(InvalidInput, match=r"pipe\.csv can be read once only"):
+        items(tmp_path / "pipe.csv", cuis=tmp_path / "cuis.txt")

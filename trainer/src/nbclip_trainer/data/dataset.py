@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -145,8 +146,13 @@ def layout_of(settings: DataSettings) -> Layout:
 def _values(row: Row) -> dict[str, str | int | None]:
     """A row's values as text, under the names of `Dataset.frame`."""
     values = {name: value if isinstance(value, str) else as_text(value) for name, value in row.values.items()}
-    file = str((Path(row.file).parent / str(values["file"])).absolute())
+    file = str(_folder(row.file) / str(values["file"]))
     return {"split": None, **values, "file": file, "read_from": row.file, "line": row.number}
+
+
+@cache
+def _folder(file: str) -> Path:
+    return Path(file).absolute().parent
 
 
 def _schema(rows: Sequence[Mapping[str, object]]) -> dict[str, pl.DataType]:
