@@ -123,7 +123,7 @@ def reason(error: ValidationError) -> str:
 
 
 def _item(row: FileRow, cuis: list[str] | None, options: ReadOptions) -> Row | BadRow:
-    problem = problem_of(row, ("image_id", "caption") if cuis is None else ("image_id",))
+    problem = problem_of(row, ("caption",) if cuis is None else ())
     if problem:
         return bad_row(row, problem)
     values = row.values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import isnan
 from typing import Any, Generic, Literal, TypeVar
 
 from nbclip.errors import InvalidInput
@@ -188,4 +189,9 @@ def has_text(value: object) -> bool:
     """Whether a value is one at all: neither empty nor what stands for nothing (`MISSING`)."""
     if isinstance(value, str):
         return bool(text := value.strip()) and not (len(text) <= _LONGEST_MISSING and text.casefold() in MISSING)
-    return value is not None and value == value
+    return value is not None and not is_nan(value)
+
+
+def is_nan(value: object) -> bool:
+    """Whether a value is not a number: how pandas writes that there is none."""
+    return isinstance(value, float) and isnan(value)

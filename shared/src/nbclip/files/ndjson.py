@@ -15,6 +15,8 @@ from nbclip.files.rows import Row, Values, row_of
 
 _AHEAD = 100
 """Rows that are looked at for the keys there are, before the first is given."""
+_KEY_SETS = 1_000
+"""Sets of keys for which it is remembered which of them are fields."""
 
 
 class ObjectReader:
@@ -44,6 +46,8 @@ class ObjectReader:
         keys = tuple(values)
         picker = self._pickers.get(keys)
         if picker is None:
+            if len(self._pickers) >= _KEY_SETS:
+                self._pickers.clear()
             picker = self._pickers[keys] = self._picker(number, keys)
         return picker.pick(lambda name: _value(values, name))
 

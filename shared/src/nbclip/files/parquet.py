@@ -48,10 +48,10 @@ def _rows(path: Path, file: Any, layout: Layout) -> Iterator[Row]:
     for group in range(file.num_row_groups):
         inside = images is not None and _has_values(file.metadata.row_group(group), images)
         for batch in file.iter_batches(_BATCH_ROWS, [group], read, use_threads=False):
-            columns = {name: _values(_column(batch, name)) for name in read}
-            for index in range(batch.num_rows):
+            columns = [_values(_column(batch, name)) for name in read]
+            for cells in zip(*columns, strict=True):
                 number += 1
-                values = picker.pick(lambda name, index=index, columns=columns: columns[name][index])  # type: ignore[misc]
+                values = picker.pick(dict(zip(read, cells, strict=True)).__getitem__)
                 if inside:
                     values["file"] = place_in_parquet(path, str(images), number - 1)
                 yield _row(str(path), number, values)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from nbclip.errors import InvalidId
-from nbclip.files.layout import ALIASES, has_text
+from nbclip.files.layout import ALIASES, has_text, is_nan
 from nbclip.ids import check_cui, check_image_id
 from nbclip.schemas.base import MAX_CAPTION_CHARACTERS
 
@@ -15,7 +15,7 @@ MAX_BAD_ROW_SHARE = 0.05
 """Greatest share of rows that both programs leave out by default: three or four reports in a hundred have neither findings nor
 impression."""
 Values = dict[str, Any]
-_CUI_SEPARATORS = re.compile(r"[\s;|,]+")
+_CUI_SEPARATORS = re.compile(r"""[\s;|,\[\]'"]+""")
 _KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number", bytes: "bytes"}
 
 
@@ -57,18 +57,19 @@ def row_of(file: str, number: int, values: Values) -> Row:
 
 
 def problem_of(row: Row, needed: Iterable[str]) -> str:
-    """Why a row can't be used by a program that needs these fields; empty if it can."""
+    """Why a row can't be used by a program that needs its id and these fields; empty if it can."""
     if row.problem:
         return row.problem
     values = row.values
-    for name in needed:
-        if not values.get(name):
-            return f"empty {name}: image {values['image_id']}" if values.get("image_id") else f"empty {name}"
+    image_id = values.get("image_id")
+    if not image_id:
+        return "empty image_id"
     try:
-        check_image_id(values["image_id"])
+        check_image_id(image_id)
     except InvalidId as error:
         return error.message
-    return _caption_problem(values.get("caption") or "")
+    empty = next((name for name in needed if not values.get(name)), None)
+    return f"empty {empty}: image {image_id}" if empty else _caption_problem(values.get("caption") or "")
 
 
 def as_text(value: Any) -> str | None:
@@ -77,7 +78,7 @@ def as_text(value: Any) -> str | None:
         return " ".join(text for each in value if (text := as_text(each)) is not None) or None
     if isinstance(value, bool):
         return str(value).lower()
-    if value is None or isinstance(value, dict | bytes) or value != value:
+    if value is None or isinstance(value, dict | bytes) or is_nan(value):
         return None
     return str(value).strip() or None
 
@@ -96,7 +97,7 @@ def cuis_of(value: Any) -> list[str] | None:
 
 
 def split_cuis(text: str) -> list[str]:
-    """CUIs separated by white space, commas, semicolons or bars."""
+    """CUIs separated by white space, commas, semicolons or bars; a list as Python writes it will do."""
     return [cui for cui in _CUI_SEPARATORS.split(text) if cui]
 
 
@@ -115,7 +116,7 @@ def texts(values: Mapping[str, Any]) -> dict[str, str | None]:
 def _is_misfit(name: str, value: object) -> bool:
     """Whether a value that is no text can't stand for a field: a caption is a text, and no field is a structure."""
     if name == "caption":
-        return value == value
+        return not is_nan(value)
     return name in ALIASES and isinstance(value, dict | bytes)
 
 

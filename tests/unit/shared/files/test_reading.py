@@ -4,7 +4,9 @@ import csv
 import gzip
 import io
 import json
+import random
 import tarfile
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ from nbclip.errors import InvalidInput
 from nbclip.files.layout import Layout, has_text
 from nbclip.files.reading import Rows
 from nbclip.files.rows import problem_of
+from support.counts import often
 
 FIELDS = ("image_id", "caption", "cuis", "split")
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
@@ -138,13 +141,13 @@ def test_a_key_that_no_object_has_is_refused(write, columns, message, hint):
 
 def test_objects_may_differ_in_their_keys(write):
     lines = [
-        {"id": "a", "caption": "x", "split": "train"},
-        {"caption": "y", "image_id": "b", "Cuis": "C0000001; C0000002"},
+        {"id": "a", "caption": "x", "split": "train", "cuis": "[]"},
+        {"caption": "y", "image_id": "b", "Cuis": "['C0000001', 'C0000002']"},
         {"ID": "c"},
     ]
     rows = list(Rows([write("a.ndjson", "\n".join(map(json.dumps, lines)))], layout()))
     assert [row.values for row in rows] == [
-        {"image_id": "a", "caption": "x", "split": "train"},
+        {"image_id": "a", "caption": "x", "split": "train", "cuis": None},
         {"image_id": "b", "caption": "y", "cuis": ["C0000001", "C0000002"]},
         {"image_id": "c"},
     ]
@@ -324,3 +327,31 @@ def test_what_is_no_source_is_refused(tmp_path):
     for path, message in (("none.csv", "can't read"), ("none-*.csv", "no file matches"), ("", "neither ROCO")):
         with pytest.raises(InvalidInput, match=message):
             list(Rows([tmp_path / path], layout()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damage_of_any_kind_ends_in_rows_or_one_error(write, seed):
+    """Bytes are changed, dropped and added at random; what is read of that is rows, or InvalidInput."""
+    generator = random.Random(seed)
+    table_of_ids = pa.table({"image_id": ["a", "b"], "caption": ["one", "two"]})
+    content = io.BytesIO()
+    pq.write_table(table_of_ids, content)
+    whole = {
+        "a.csv": table(",").encode(),
+        "a.txt": b"X1\tone\nX2\ttwo\n",
+        "a.csv.gz": gzip.compress(table(";").encode()),
+        "a.ndjson": b'{"image_id": "a", "caption": "one"}\n{"id": "b", "caption": "two", "cuis": ["C0000001"]}\n',
+        "a.parquet": content.getvalue(),
+        "a.tar": shard({"a.txt": b"one", "b.json": b'{"caption": "two"}'}),
+    }
+    for _ in range(often(20, 500)):
+        for name, before in whole.items():
+            damaged = bytearray(before)
+            for _ in range(generator.randint(1, 6)):
+                place = generator.randrange(len(damaged) + 1)
+                damaged[place : place + generator.randint(0, 20)] = generator.choice(
+                    [b"", b'"', b"\n", b"{", b"\0", b"\xff", b";\t"]
+                )
+            path = write(name, bytes(damaged))
+            with suppress(InvalidInput):
+                pairs(path)
