@@ -85,6 +85,7 @@ class Rows:
                 "and no file that can be read",
                 hint="name a table (.csv, .tsv, .parquet), .ndjson, shards (.tar), or a folder of these",
             )
+        _check_roco(path, replace(self.layout, required=()))
         for part in parts:
             yield from read_part(part, self.layout)
 
@@ -107,6 +108,7 @@ class Rows:
         if kind == "ndjson":
             yield from read_ndjson(name, lines, self._untold(path, kind))
         elif kind == "roco":
+            _check_roco(path, layout)
             yield from read_roco(name, lines)
         else:
             usual = "\t" if kind == "tsv" else ","
@@ -155,6 +157,17 @@ def _told(path: Path, first: Line | None, layout: Layout) -> Format:
             f"{path}: unknown kind of file", hint="write an object a line (.ndjson)" if text.startswith("[") else hint
         )
     return named
+
+
+def _check_roco(path: Path, layout: Layout) -> None:
+    """Refuses what ROCO's captions can't give: chosen columns, and image files where their folder is not known."""
+    if layout.columns:
+        raise InvalidInput(
+            f"{path}: ROCO has no columns to choose, and {next(iter(layout.columns))} was chosen",
+            hint=f"leave it out; or, if the first line is a header, {layout.spelling.format.format(name='tsv')}",
+        )
+    if "file" in layout.required:
+        raise InvalidInput(f"{path}: ROCO's captions name no image files", hint="give the folder, with images/ in it")
 
 
 def _sources(path: Path) -> list[Path]:

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import random
+import sys
 import tarfile
 from contextlib import suppress
 
@@ -355,3 +356,20 @@ def test_damage_of_any_kind_ends_in_rows_or_one_error(write, seed):
             path = write(name, bytes(damaged))
             with suppress(InvalidInput):
                 pairs(path)
+
+
+def test_columns_that_roco_lacks_can_not_be_chosen(write, tmp_path):
+    write("captions.txt", "R_1\tone\n")
+    for path in (tmp_path / "captions.txt", tmp_path):
+        assert pairs(path) == ([(1, "R_1", "one")], [])
+        with pytest.raises(InvalidInput, match="ROCO has no columns to choose, and caption was chosen"):
+            pairs(path, columns={"caption": "text"})
+
+
+def test_parquet_without_pyarrow_says_what_to_install(write, monkeypatch):
+    path = write("a.parquet", "")
+    for name in ("pyarrow", "pyarrow.parquet", "nbclip.files.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InvalidInput) as refused:
+        pairs(path)
+    assert refused.value.hint == "pip install 'nbclip[parquet]'"

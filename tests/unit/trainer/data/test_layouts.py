@@ -203,6 +203,7 @@ def test_a_packed_table_is_read_as_it_was_before(pairs):
         ("x.tar.gz", "packed shard", "gunzip"),
         ("x.tgz", "packed shard", "gunzip"),
         ("x.dat", "unknown kind of file", "data.format=csv"),
+        ("captions.txt", "ROCO's captions name no image files", "folder"),
     ],
 )
 def test_a_file_of_another_kind_is_named(tmp_path, name, message, hint):
