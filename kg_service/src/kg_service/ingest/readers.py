@@ -5,9 +5,8 @@ A row that can't be used is yielded as a BadRow, and reading continues after it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nbclip.errors import InvalidInput
@@ -48,8 +47,15 @@ class ReadOptions:
     separator: str | None = None
 
     def layout(self, required: tuple[str, ...] = ("image_id", "caption"), *, extras: bool = False) -> Layout:
-        """How the files' rows are read."""
-        return Layout(FIELDS, required, self.columns, extras, self.format, self.separator)
+        """How the files' rows are read.
+
+        Raises:
+            InvalidInput: a column is chosen for what is no field, or is not read.
+        """
+        if self.relink and (self.cuis is not None or "cuis" in self.columns):
+            raise InvalidInput("every caption is to be linked, and CUIs are given", hint="leave out --relink, or the CUIs")
+        fields = tuple(name for name in FIELDS if not (self.relink and name == "cuis"))
+        return Layout(fields, required, self.columns, extras, self.format, self.separator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +74,18 @@ def read_items(rows: Rows, options: ReadOptions) -> Generator[Row | BadRow, None
         InvalidInput: the format is not known, the header lacks a column, the companion file has no id of the rows, or a file
             breaks off.
     """
-    if options.cuis is not None and options.relink:
-        raise InvalidInput("every caption is to be linked, and CUIs are given", hint="leave out --relink, or --cuis")
     companion: dict[str, list[str]] = {}
     if options.cuis is not None:
         companion, bad = companion_of(rows, options.cuis, "and their captions are linked")
         yield from bad
-    own_cuis: Counter[str] = Counter()
+    unused = 0
     for row in rows:
-        cuis = row.values.get("cuis")
+        cuis = None if options.relink else row.values.get("cuis")
         given = companion.get(row.values.get("image_id") or "")
-        if given is not None and cuis is None:
-            cuis = given
-        elif given is not None:
-            own_cuis[row.values["image_id"]] += 1
-        yield _item(row, None if options.relink else cuis, options)
-    if own_cuis:
-        warn(
-            f"{options.cuis}: {own_cuis.total()} rows bring CUIs of their own, which are used instead: {next(iter(own_cuis))}, …"
-        )
+        unused += cuis is not None and given is not None
+        yield _item(row, given if cuis is None else cuis, options)
+    if unused:
+        warn(f"{options.cuis}: {unused} rows bring CUIs of their own, which are used instead")
 
 
 def companion_of(rows: Rows, path: Path, otherwise: str) -> tuple[dict[str, list[str]], list[BadRow]]:
@@ -104,7 +103,9 @@ def companion_of(rows: Rows, path: Path, otherwise: str) -> tuple[dict[str, list
     if pipe is not None:
         raise InvalidInput(f"{pipe} can be read once only, and CUIs of a companion file need its ids first", hint="give a file")
     companion = read_companion(path)
-    ids = dict.fromkeys(image_id for row in rows if (image_id := row.values.get("image_id")))
+    chosen = {name: column for name, column in rows.layout.columns.items() if name == "image_id"}
+    layout = replace(rows.layout, fields=("image_id",), required=("image_id",), columns=chosen, extras=False)
+    ids = dict.fromkeys(image_id for row in Rows(rows.paths, layout) if (image_id := row.values.get("image_id")))
     return matched(companion, ids, otherwise), [bad_row(row, row.problem) for row in companion.bad]
 
 

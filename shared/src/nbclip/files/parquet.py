@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,13 @@ _BATCH_ROWS = 1_000
 _UNREADABLE = b"not UTF-8"
 
 
-def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
+def read_parquet(path: Path, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
     """The rows of a Parquet file; `number` counts rows over all row groups, and `file` may be a place within the file.
+
+    Args:
+        path: the file.
+        layout: how it is read.
+        done: told what share of it is read, in [0, 1].
 
     Raises:
         InvalidInput: it is no Parquet file, is damaged, lacks a column, or has something else where text must be.
@@ -29,12 +34,12 @@ def read_parquet(path: Path, layout: Layout) -> Iterator[Row]:
     try:
         # Buffered, so that no column of a row group is read as a whole.
         with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-            yield from _rows(path, file, layout)
+            yield from _rows(path, file, layout, done)
     except (pa.ArrowException, OSError) as error:
         raise InvalidInput(f"{path}: not a Parquet file: {str(error).splitlines()[0]:.200}", hint="was it cut off?") from error
 
 
-def _rows(path: Path, file: Any, layout: Layout) -> Iterator[Row]:
+def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
     names, types = file.schema_arrow.names, dict(_types(file.schema_arrow))
     recipes = layout.recipes([*names, *(name for name in types if name not in names)], str(path))
     if layout.lacking(recipes):
@@ -49,6 +54,7 @@ def _rows(path: Path, file: Any, layout: Layout) -> Iterator[Row]:
         inside = images is not None and _has_values(file.metadata.row_group(group), images)
         for batch in file.iter_batches(_BATCH_ROWS, [group], read, use_threads=False):
             columns = [_values(_column(batch, name)) for name in read]
+            done((number + batch.num_rows) / file.metadata.num_rows)
             for cells in zip(*columns, strict=True):
                 number += 1
                 values = picker.pick(dict(zip(read, cells, strict=True)).__getitem__)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import get_args
@@ -61,6 +62,7 @@ class Rows:
         self._sizes = [_size(path) for path in self.paths]
         self.size = sum(self._sizes)
         self._done = 0
+        self._share = 0.0
         self._position: Callable[[], int] = int
 
     @property
@@ -71,10 +73,9 @@ class Rows:
     def __iter__(self) -> Iterator[Row]:
         self._done = 0
         for path, size in zip(self.paths, self._sizes, strict=True):
-            if path.is_dir():
-                yield from self._folder(path)
-            else:
-                yield from self._file(path)
+            self._share = 0.0
+            self._position = partial(self._of_share, size)
+            yield from self._folder(path) if path.is_dir() else self._file(path)
             self._done, self._position = self._done + size, int
 
     def _folder(self, path: Path) -> Iterator[Row]:
@@ -85,16 +86,17 @@ class Rows:
                 "and no file that can be read",
                 hint="name a table (.csv, .tsv, .parquet), .ndjson, shards (.tar), or a folder of these",
             )
-        _check_roco(path, replace(self.layout, required=()))
+        if self.layout.columns:
+            warn(f"{path}: ROCO has no columns to choose; not used here: {', '.join(self.layout.columns)}")
         for part in parts:
             yield from read_part(part, self.layout)
 
     def _file(self, path: Path) -> Iterator[Row]:
         kind = self.layout.format or format_of(path)
         if kind == "webdataset":
-            yield from read_shard(path, self._untold(path, kind))
+            yield from read_shard(path, self._untold(path, kind), self._note_share)
         elif kind == "parquet":
-            yield from _parquet_reader()(path, self._untold(path, kind))
+            yield from _parquet_reader()(path, self._untold(path, kind), self._note_share)
         else:
             with TextFile(path) as source:
                 self._position = lambda: source.position
@@ -114,6 +116,12 @@ class Rows:
             usual = "\t" if kind == "tsv" else ","
             chosen = layout.separator or (usual if layout.format else None)
             yield from read_table(name, lines, replace(layout, separator=chosen), usual)
+
+    def _of_share(self, size: int) -> int:
+        return int(self._share * size)
+
+    def _note_share(self, share: float) -> None:
+        self._share = share
 
     def _untold(self, path: Path, kind: Format) -> Layout:
         """The layout of a file that has no separator; raises InvalidInput if one was given."""
@@ -198,7 +206,7 @@ def _size(path: Path) -> int:
         raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
 
 
-def _parquet_reader() -> Callable[[Path, Layout], Iterator[Row]]:
+def _parquet_reader() -> Callable[[Path, Layout, Callable[[float], None]], Iterator[Row]]:
     try:
         from nbclip.files.parquet import read_parquet
     except ModuleNotFoundError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nbclip.errors import InvalidId
@@ -42,8 +42,9 @@ def row_of(file: str, number: int, values: Values) -> Row:
         if value.__class__ is str:
             values[name] = value.strip() or None
         elif value is not None and name != "cuis":
-            values[name] = None if _is_misfit(name, value) else as_text(value)
-            if _is_misfit(name, value):
+            misfit = _is_misfit(name, value)
+            values[name] = None if misfit else as_text(value)
+            if misfit:
                 problem = problem or f"{name} is {_KINDS.get(type(value), type(value).__name__)}, not text"
     caption = values.get("caption")
     if caption is not None and not has_text(caption):
@@ -104,13 +105,6 @@ def split_cuis(text: str) -> list[str]:
 def kind_of(problem: str) -> str:
     """A problem without what is particular to its row, to count rows by."""
     return re.sub(r"\d+", "N", problem.split(": ")[0])
-
-
-def texts(values: Mapping[str, Any]) -> dict[str, str | None]:
-    """All values as text; structures are left out."""
-    return {
-        name: value if value.__class__ is str else as_text(value) for name, value in values.items() if not isinstance(value, dict)
-    }
 
 
 def _is_misfit(name: str, value: object) -> bool:

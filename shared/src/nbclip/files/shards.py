@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice, starmap
@@ -32,8 +32,13 @@ _AHEAD = 100
 Parts = dict[str, tarfile.TarInfo]
 
 
-def read_shard(path: Path, layout: Layout) -> Iterator[Row]:
+def read_shard(path: Path, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
     """The pairs of a shard, in its order; `number` counts keys, and `file` is a place within the shard.
+
+    Args:
+        path: the shard.
+        layout: how it is read.
+        done: told what share of it is read, in [0, 1].
 
     Raises:
         InvalidInput: the shard is no tar file, is compressed or cut off, or its objects lack a key that was chosen.
@@ -47,6 +52,7 @@ def read_shard(path: Path, layout: Layout) -> Iterator[Row]:
             reader = ObjectReader(str(path), replace(layout, required=()), first)
             for number, (key, parts) in enumerate(keys.items(), 1):
                 values, problem = read(key, parts)
+                done(number / len(keys))
                 row = row_of(str(path), number, reader.pick(number, values))
                 if "file" in layout.fields:
                     row.values["file"], none = _image(path, key, parts)

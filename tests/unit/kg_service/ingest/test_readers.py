@@ -282,6 +282,9 @@ def test_of_many_damaged_rows_each_is_named_and_no_good_one(read, name, seed, re
 def test_cuis_that_a_file_brings_can_be_left_to_the_linker(read):
     good, _ = read("a.csv", "id,caption,cuis\na,lungs,C0000001\n", relink=True)
     assert good == [(2, ImageItem(image_id="a", caption="lungs"))]
+    assert read("a.csv", "id,caption,cuis\na,lungs,nonsense\n", relink=True) == (good, [])
+    with pytest.raises(InvalidInput, match="every caption is to be linked"):
+        read("a.csv", "id,caption,codes\na,lungs,C0000001\n", relink=True, columns={"cuis": "codes"})
 
 
 def test_a_row_that_brings_cuis_needs_no_caption(read):

@@ -358,12 +358,28 @@ def test_damage_of_any_kind_ends_in_rows_or_one_error(write, seed):
                 pairs(path)
 
 
-def test_columns_that_roco_lacks_can_not_be_chosen(write, tmp_path):
-    write("captions.txt", "R_1\tone\n")
-    for path in (tmp_path / "captions.txt", tmp_path):
-        assert pairs(path) == ([(1, "R_1", "one")], [])
-        with pytest.raises(InvalidInput, match="ROCO has no columns to choose, and caption was chosen"):
-            pairs(path, columns={"caption": "text"})
+def test_columns_that_roco_lacks_can_not_be_chosen(write, tmp_path, caplog):
+    path = write("captions.txt", "R_1\tone\n")
+    with pytest.raises(InvalidInput, match="ROCO has no columns to choose, and caption was chosen"):
+        pairs(path, columns={"caption": "text"})
+    # Beside tables with such a column a folder of ROCO may be given too.
+    assert pairs(tmp_path, columns={"caption": "text"}) == pairs(tmp_path) == pairs(path) == ([(1, "R_1", "one")], [])
+    assert caplog.messages == [f"{tmp_path}: ROCO has no columns to choose; not used here: caption"]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.tar", "a.csv"])
+def test_the_position_grows_to_the_size(write, name):
+    path = write(name, shard({f"{number}.txt": b"x" for number in range(3_000)}))
+    ids = [str(number) for number in range(3_000)]
+    if name == "a.parquet":
+        pq.write_table(pa.table({"id": ids, "caption": ids}), path)
+    elif name == "a.csv":
+        path.write_text("id,caption\n" + "".join(f"{number},{number}\n" for number in ids))
+    rows = Rows([path, path], layout())
+    positions = [rows.position for _ in rows]
+    assert positions == sorted(positions)
+    assert len(set(positions)) > 3
+    assert rows.position == rows.size == 2 * path.stat().st_size
 
 
 def test_parquet_without_pyarrow_says_what_to_install(write, monkeypatch):
