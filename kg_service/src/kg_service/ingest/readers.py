@@ -84,6 +84,8 @@ def read_items(rows: Rows, options: ReadOptions) -> Generator[Row | BadRow, None
         given = companion.get(row.values.get("image_id") or "")
         unused += cuis is not None and given is not None
         yield _item(row, given if cuis is None else cuis, options)
+    for path in rows.empty:
+        warn(f"{path}: no rows")
     if unused:
         warn(f"{options.cuis}: {unused} rows bring CUIs of their own, which are used instead")
 

@@ -51,6 +51,7 @@ class Rows:
     Attributes:
         paths: the files and folders of ROCO that are read.
         size: their bytes.
+        empty: those in which no row was found, good or bad.
 
     Raises:
         InvalidInput: when made, nothing is there of a name; when read, a file can't be read as a whole.
@@ -61,6 +62,7 @@ class Rows:
         self.layout = layout
         self._sizes = [_size(path) for path in self.paths]
         self.size = sum(self._sizes)
+        self.empty: list[Path] = []
         self._done = 0
         self._share = 0.0
         self._position: Callable[[], int] = int
@@ -71,11 +73,16 @@ class Rows:
         return self._done + self._position()
 
     def __iter__(self) -> Iterator[Row]:
-        self._done = 0
+        self._done, self.empty = 0, []
         for path, size in zip(self.paths, self._sizes, strict=True):
             self._share = 0.0
             self._position = partial(self._of_share, size)
-            yield from self._folder(path) if path.is_dir() else self._file(path)
+            count = 0
+            for row in self._folder(path) if path.is_dir() else self._file(path):
+                count += 1
+                yield row
+            if not count:
+                self.empty.append(path)
             self._done, self._position = self._done + size, int
 
     def _folder(self, path: Path) -> Iterator[Row]:

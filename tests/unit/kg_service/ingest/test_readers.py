@@ -87,8 +87,9 @@ def test_a_header_that_cannot_be_used_ends_the_reading(read, content, options, m
         read("a.tsv", content, **options)
 
 
-def test_a_header_alone_is_an_empty_file(read):
+def test_a_header_alone_is_an_empty_file(read, caplog):
     assert read("a.csv", "id,caption\n") == ([], [])
+    assert caplog.messages[0].endswith("a.csv: no rows")
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,12 @@ def test_an_id_in_two_files_is_named_at_both_places(file):
         read_dataset([first, second])
 
 
+def test_a_file_without_rows_is_named_though_others_have_some(file):
+    first = file("image_id,file,caption\na,1,one\n", "one.csv")
+    with pytest.raises(InvalidInput, match=r"two.csv: no rows"):
+        read_dataset([first, file("image_id,file,caption\n", "two.csv")])
+
+
 def test_no_file_and_a_missing_file_are_refused(tmp_path):
     with pytest.raises(InvalidInput, match="no data given"):
         read_dataset([])

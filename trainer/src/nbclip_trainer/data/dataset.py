@@ -127,10 +127,13 @@ def read_dataset(
         raise InvalidInput("no data given", hint="name at least one file or folder: --data metadata.csv")
     good: list[dict[str, str | int | None]] = []
     bad: list[str] = []
-    for row in Rows(sources, layout or layout_of(DataSettings())):
+    rows = Rows(sources, layout or layout_of(DataSettings()))
+    for row in rows:
         problem = problem_of(row, REQUIRED)
         bad.append(f"{row.file}:{row.number}: {problem}") if problem else good.append(_values(row))
-    _refuse_bad(bad, len(good), max_bad_row_share, sources)
+    if rows.empty:
+        raise InvalidInput(f"{rows.empty[0]}: no rows", hint="is this the right file?")
+    _refuse_bad(bad, len(good), max_bad_row_share)
     dataset = Dataset(pl.DataFrame(good, schema=_schema(good)), tuple(bad))
     _refuse_duplicates(dataset)
     return dataset.of_split(split)
@@ -162,14 +165,12 @@ def _schema(rows: Sequence[Mapping[str, object]]) -> dict[str, pl.DataType]:
     return {name: pl.Int64() if name == "line" else pl.String() for name in names}
 
 
-def _refuse_bad(bad: Sequence[str], good: int, max_bad_row_share: float, sources: Sequence[Path]) -> None:
+def _refuse_bad(bad: Sequence[str], good: int, max_bad_row_share: float) -> None:
     if len(bad) > max_bad_row_share * (len(bad) + good):
         raise InvalidInput(
             f"{len(bad)} of {len(bad) + good} rows can't be used, first: {bad[0]}",
             hint="`nbclip validate` lists them; data.max_bad_row_share is the limit",
         )
-    if not good and not bad:
-        raise InvalidInput(f"{', '.join(map(str, sources))}: no rows", hint="is this the right file?")
 
 
 def _refuse_duplicates(dataset: Dataset) -> None:
