@@ -36,6 +36,7 @@ class ReadOptions:
         split: of rows that name none.
         relink: link the captions of all rows, also of those that bring CUIs.
         separator: of a table, by name or as it is; default: by the header.
+        without_caption: take rows without a caption too, as images without a concept.
     """
 
     format: Format | None = None
@@ -45,6 +46,7 @@ class ReadOptions:
     split: str | None = None
     relink: bool = False
     separator: str | None = None
+    without_caption: bool = False
 
     def layout(self, required: tuple[str, ...] = ("image_id", "caption"), *, extras: bool = False) -> Layout:
         """How the files' rows are read.
@@ -126,7 +128,7 @@ def reason(error: ValidationError) -> str:
 
 
 def _item(row: FileRow, cuis: list[str] | None, options: ReadOptions) -> Row | BadRow:
-    problem = problem_of(row, ("caption",) if cuis is None else ())
+    problem = problem_of(row, ("caption",) if cuis is None and not options.without_caption else ())
     if problem:
         return bad_row(row, problem)
     values = row.values

@@ -294,6 +294,7 @@ def test_a_row_that_brings_cuis_needs_no_caption(read):
     assert good == [(1, ImageItem(image_id="a", caption="", cuis=["C0000001"]))]
     assert bad == ["a.ndjson:2: empty caption: image b"]
     assert len(read("a.ndjson", content, relink=True)[1]) == 2
+    assert [item.caption for _, item in read("a.ndjson", content, without_caption=True)[0]] == ["", ""]
 
 
 def test_cuis_of_a_row_win_over_the_companions_with_a_word(read, tmp_path, caplog):
