@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import re
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,19 +54,23 @@ class _RecentImages:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._column: tuple[Path, str] | None = None
-        self._groups: list[int] = []
+        self._column = (Path(), "")
+        self._starts: list[int] = []
         self._file: Any = None
         self._ahead: Iterator[Any] = iter(())
         self._kept: deque[tuple[int, Any]] = deque(maxlen=_BATCHES)
         self._next = 0
+        self._whole = False
 
     def read(self, file: Path, column: str, row: int) -> bytes:
         """The bytes of a row's image; raises OSError if there are none."""
         with self._lock:
-            if (file, column) != self._column:
+            if not self._whole or (file, column) != self._column:
                 self._open(file, column)
+            # After an error there is nothing to read on from.
+            self._whole = False
             content = self._content(row)
+            self._whole = True
         if content is None:
             raise OSError(f"no image in column {column} of row {row + 1}")
         return bytes(content)
@@ -72,34 +78,35 @@ class _RecentImages:
     def _open(self, file: Path, column: str) -> None:
         import pyarrow.parquet as pq
 
-        # Buffered, so that a row group is not read as a whole.
+        # Buffered, so that no row group is read as a whole.
         self._file = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
         sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
-        self._groups = [sum(sizes[:group]) for group in range(len(sizes) + 1)]
+        self._starts = list(accumulate(sizes[:-1], initial=0))
         self._column = (file, column)
         self._go_to(0)
 
     def _go_to(self, group: int) -> None:
-        columns = [self._column[1]] if self._column else []
-        self._ahead = self._file.iter_batches(_BATCH_ROWS, range(group, len(self._groups) - 1), columns, use_threads=False)
-        self._next = self._groups[group]
+        groups, columns = range(group, len(self._starts)), [self._column[1]]
+        self._ahead = self._file.iter_batches(_BATCH_ROWS, groups, columns, use_threads=False)
+        self._next = self._starts[group]
         self._kept.clear()
 
     def _content(self, row: int) -> bytes | None:
-        if not (self._kept and self._kept[0][0] <= row) or (row >= self._next and self._group(row) > self._group(self._next)):
-            self._go_to_row(row)
+        first = self._kept[0][0] if self._kept else self._next
+        if row < first or self._group(row) > self._group(self._next):
+            self._go_to(self._group(row))
         while row >= self._next:
-            values = _leaf(next(self._ahead))
+            batch = next(self._ahead, None)
+            if batch is None:
+                raise OSError(f"no row {row + 1}")
+            values = _leaf(batch)
             self._kept.append((self._next, values))
             self._next += len(values)
         start, values = next((start, values) for start, values in reversed(self._kept) if start <= row)
         return values[row - start].as_py()  # type: ignore[no-any-return]
 
-    def _go_to_row(self, row: int) -> None:
-        self._go_to(self._group(row))
-
     def _group(self, row: int) -> int:
-        return max(group for group, start in enumerate(self._groups[:-1]) if start <= row)
+        return bisect_right(self._starts, row) - 1
 
 
 def _leaf(batch: Any) -> Any:

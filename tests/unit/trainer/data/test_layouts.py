@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 from nbclip.errors import InvalidInput
 from nbclip_trainer.cli.main import app
 from nbclip_trainer.data.dataset import layout_of, read_dataset
@@ -241,6 +242,17 @@ def test_images_in_parquet_are_those_of_the_files(pairs, form):
     same_pairs(dataset, plain)
     backwards = [open_image(file).tobytes() for file in reversed(dataset.files)]
     assert backwards == [open_image(file).tobytes() for file in reversed(plain.files)]
+
+
+def test_worker_processes_read_images_of_parquet_in_any_order(pairs, load):
+    plain = read_dataset([pairs])
+    cells = [file.read_bytes() for file in plain.files]
+    path = pairs.with_suffix(".parquet")
+    plain.frame.select("image_id", "caption").with_columns(pl.Series("image", cells)).write_parquet(path, row_group_size=2)
+    settings = ("data.pictures=disk", "augmentation.kind=open_clip", "data.workers=2")
+    batches = [[2, 0], [1], [0, 1, 2]]
+    found, wanted = (load(dataset, *settings).images.plain(batches) for dataset in (read_dataset([path]), plain))
+    assert all(map(torch.equal, found, wanted))
 
 
 def test_a_row_of_parquet_without_an_image_is_named(pairs):
