@@ -36,7 +36,8 @@ class ReadOptions:
         split: of rows that name none.
         relink: link the captions of all rows, also of those that bring CUIs.
         separator: of a table, by name or as it is; default: by the header.
-        without_caption: take rows without a caption too, as images without a concept.
+        bulk: as the service reads what is sent to it: rows without a caption are taken too, as images without a concept, and
+            objects with a key that looks misspelt are not, as nobody would see a warning.
     """
 
     format: Format | None = None
@@ -46,7 +47,7 @@ class ReadOptions:
     split: str | None = None
     relink: bool = False
     separator: str | None = None
-    without_caption: bool = False
+    bulk: bool = False
 
     def layout(self, required: tuple[str, ...] = ("image_id", "caption"), *, extras: bool = False) -> Layout:
         """How the files' rows are read.
@@ -57,7 +58,7 @@ class ReadOptions:
         if self.relink and (self.cuis is not None or "cuis" in self.columns):
             raise InvalidInput("every caption is to be linked, and CUIs are given", hint="leave out --relink, or the CUIs")
         fields = tuple(name for name in FIELDS if not (self.relink and name == "cuis"))
-        return Layout(fields, required, self.columns, extras, self.format, self.separator)
+        return Layout(fields, required, self.columns, extras, self.format, self.separator, refuse_misspelt=self.bulk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def reason(error: ValidationError) -> str:
 
 
 def _item(row: FileRow, cuis: list[str] | None, options: ReadOptions) -> Row | BadRow:
-    problem = problem_of(row, ("caption",) if cuis is None and not options.without_caption else ())
+    problem = problem_of(row, ("caption",) if cuis is None and not options.bulk else ())
     if problem:
         return bad_row(row, problem)
     values = row.values

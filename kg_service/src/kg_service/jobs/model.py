@@ -59,9 +59,9 @@ class IngestOrder(_Asked):
 
     @property
     def options(self) -> ReadOptions:
-        """How the body is read: the header of a table tells what separates its columns; 0.1.0 took images without a caption."""
+        """How the body is read; the header of a table tells what separates its columns."""
         told = None if self.format in ("csv", "tsv") else self.format
-        return ReadOptions(told, self.columns, None, self.dataset, self.split, self.relink, without_caption=True)
+        return ReadOptions(told, self.columns, None, self.dataset, self.split, self.relink, bulk=True)
 
     @property
     def file_name(self) -> str:

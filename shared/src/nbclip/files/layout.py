@@ -55,6 +55,7 @@ class Layout:
         format: default: by the file's name and content.
         separator: of tables; default: by the header.
         spelling: of these options, for hints.
+        refuse_misspelt: refuse objects with a key that is no field and looks like one; default: a warning.
     """
 
     fields: tuple[str, ...]
@@ -64,6 +65,7 @@ class Layout:
     format: Format | None = None
     separator: str | None = None
     spelling: Spelling = field(default_factory=Spelling)
+    refuse_misspelt: bool = False
 
     def __post_init__(self) -> None:
         for name in self.columns:

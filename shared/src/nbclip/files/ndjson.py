@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from nbclip.errors import InvalidInput
 from nbclip.files.layout import Layout, Picker, extra_names, misspelt
 from nbclip.files.lines import Line
 from nbclip.files.notes import warn_of_misspelt
@@ -42,7 +43,11 @@ class ObjectReader:
         self._told: set[str] = set()
 
     def pick(self, number: int, values: Mapping[str, Any]) -> Values:
-        """The values of an object by field, as they stand."""
+        """The values of an object by field, as they stand.
+
+        Raises:
+            InvalidInput: it has a key that looks misspelt, and such are refused.
+        """
         keys = tuple(values)
         picker = self._pickers.get(keys)
         if picker is None:
@@ -55,6 +60,9 @@ class ObjectReader:
         plain = Layout(self._layout.fields)
         recipes = plain.recipes(keys, self._file) | self._chosen
         like = misspelt(keys, recipes, self._layout.fields)
+        if like and self._layout.refuse_misspelt:
+            key, field = next(iter(like.items()))
+            raise InvalidInput(f"misspelt key: {key!r}, for {field}?")
         warn_of_misspelt(f"{self._file}:{number}", {name: field for name, field in like.items() if name not in self._told})
         self._told |= like.keys()
         return Picker(recipes, extra_names(keys, recipes) if self._layout.extras else (), str)
@@ -76,7 +84,11 @@ def read_objects(file: str, lines: Iterator[Line], layout: Layout) -> Iterator[t
     ahead = list(islice(parsed, _AHEAD))
     reader = ObjectReader(file, layout, [value for _, value in ahead if not isinstance(value, str)])
     for number, value in chain(ahead, parsed):
-        yield number, value if isinstance(value, str) else reader.pick(number, value)
+        try:
+            picked = value if isinstance(value, str) else reader.pick(number, value)
+        except InvalidInput as error:
+            picked = error.message
+        yield number, picked
 
 
 def object_of(content: str | bytes) -> dict[str, Any] | str:

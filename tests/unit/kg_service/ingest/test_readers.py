@@ -294,7 +294,15 @@ def test_a_row_that_brings_cuis_needs_no_caption(read):
     assert good == [(1, ImageItem(image_id="a", caption="", cuis=["C0000001"]))]
     assert bad == ["a.ndjson:2: empty caption: image b"]
     assert len(read("a.ndjson", content, relink=True)[1]) == 2
-    assert [item.caption for _, item in read("a.ndjson", content, without_caption=True)[0]] == ["", ""]
+    assert [item.caption for _, item in read("a.ndjson", content, bulk=True)[0]] == ["", ""]
+
+
+def test_a_misspelt_key_is_refused_where_nobody_would_see_a_warning(read):
+    content = '{"image_id": "a", "caption": "x", "splitt": "train"}\n{"image_id": "b", "caption": "y", "pmcid": 1}\n'
+    good, bad = read("a.ndjson", content, bulk=True)
+    assert [item.image_id for _, item in good] == ["b"]
+    assert bad == ["a.ndjson:1: misspelt key: 'splitt', for split?"]
+    assert len(read("a.ndjson", content)[0]) == 2
 
 
 def test_cuis_of_a_row_win_over_the_companions_with_a_word(read, tmp_path, caplog):
