@@ -108,11 +108,40 @@ def test_bad_and_rejected_rows_of_a_file_end_with_1_unless_allowed(folder, capti
     captions.write_text("image_id,caption\na,Another caption.\nd,Pneumonia.\ne\n")
     code, out, err = command("ingest", captions, "--data", folder)
     assert code == 1
-    assert out.startswith("1 created, 1 rejected, 1 bad rows")
+    assert out.startswith("1 created, 1 rejected, 1 left out (1 wrong number of fields), of 3 rows read in")
     assert f"{captions}:2: image a rejected" in err
     assert f"{captions}:4: " in err
     assert command("ingest", captions, "--data", folder, "--max-bad", 2)[0] == 0
     assert command("ingest", captions, "--data", folder, "--replace", "--max-bad", 1)[1].startswith("1 replaced, 1 unchanged")
+
+
+def test_rows_without_a_caption_are_left_out_and_named_up_to_a_share(folder, captions, command):
+    rows = [f"e{number},{'' if number % 10 == 3 else 'Pneumonia.'}\n" for number in range(100)]
+    captions.write_text("image_id,caption\n" + "".join(rows))
+    code, out, err = command("ingest", captions, "--data", folder, "--show", 2)
+    assert (code, out.split(", of")[0]) == (1, "90 created, 10 left out (10 empty caption)")
+    assert err.splitlines()[:3] == [
+        f"{captions}:5: empty caption: image e3",
+        f"{captions}:15: empty caption: image e13",
+        "… 8 more",
+    ]
+    code, out, err = command("ingest", captions, "--data", folder, "--max-bad-row-share", 0.1)
+    assert (code, out.split(", of")[0]) == (0, "90 unchanged, 10 left out (10 empty caption)")
+    assert len(err.splitlines()) == 10
+    captions.write_text("image_id,caption\ne0,Another one.\n" + "".join(rows[1:]))
+    assert command("ingest", captions, "--data", folder, "--max-bad-row-share", 0.1)[0] == 1
+    assert command("ingest", captions, "--data", folder, "--max-bad-row-share", 0.1, "--max-bad", 1)[0] == 0
+
+
+def test_a_companion_that_fits_nothing_stores_nothing(folder, tmp_path, command):
+    (tmp_path / "more.csv").write_text("ID;Caption\nX_1;Pneumonia.\nX_2;Nothing.\n")
+    (tmp_path / "cuis.txt").write_text("Y_1\tC0000001\n")
+    arguments = ("ingest", tmp_path / "more.csv", "--data", folder, "--cuis", tmp_path / "cuis.txt")
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert "none of its 1 ids is in the data: Y_1 there, X_1, X_2 here" in err
+    (tmp_path / "cuis.txt").write_text("X_1.jpg,C0000001\nX_2.jpg,C0000002\n")
+    assert command(*arguments)[1].startswith("2 created, of 2 rows read")
 
 
 def test_columns_and_formats_can_be_named(tmp_path, folder, command):
@@ -121,6 +150,9 @@ def test_columns_and_formats_can_be_named(tmp_path, folder, command):
     arguments = ("ingest", file, "--data", folder, "--format", "tsv", "--column", "image_id=file")
     assert command(*arguments, "--column", "caption=text")[1].startswith("1 created")
     assert command(*arguments, "--column", "caption")[0] == 2
+    code, _, err = command(*arguments, "--column", "caption=txt")
+    assert (code, err.splitlines()[1]) == (2, "hint: did you mean text?")
+    assert command(*arguments, "--column", "caption=text", "--separator", "comma")[0] == 2
     assert command("ingest", file, "--data", folder, "--format", "xml")[0] == 2
 
 

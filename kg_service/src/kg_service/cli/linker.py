@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from nbclip.errors import InvalidInput
 
-from kg_service.cli.options import Column, Data, FileFormat, LinkerName, Prior, VocabularyFolder, columns, end_if_bad, settings_of
+from kg_service.cli.options import (
+    Column,
+    Data,
+    FileFormat,
+    LinkerName,
+    Prior,
+    Separator,
+    VocabularyFolder,
+    columns,
+    end_if_bad,
+    settings_of,
+)
 from kg_service.cli.shown.console import note, progress_bar, stdout
 from kg_service.cli.shown.mentions import evaluation_tables, score_rows, score_table
-from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
 from kg_service.storage.replacement import write_file
 from kg_service.storage.sweeping import noted
@@ -44,6 +54,7 @@ def fit(
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     format: FileFormat = None,
+    separator: Separator = None,
     column: Column = None,
     cuis: Cuis = None,
     replace_prior: Annotated[bool, typer.Option("--replace", help="Replace a prior that is already in the folder.")] = False,
@@ -66,7 +77,7 @@ def fit(
     settings = settings_of(data=data, vocabulary=vocabulary)
     target = out or prior_folder(settings.vocabulary_folder)
     _refuse_target(target, settings.linker, replace_prior)
-    captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis))
+    captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis, separator=separator))
     _refuse_mixture(file, captions)
     known = open_vocabulary(settings.vocabulary_folder)
     _check_labels(file, captions, known)
@@ -98,6 +109,7 @@ def evaluate_linker(
     linker: LinkerName = None,
     prior: Prior = None,
     format: FileFormat = None,
+    separator: Separator = None,
     column: Column = None,
     cuis: Cuis = None,
     faults: Annotated[int, typer.Option(min=0, help="Number of faults to show of each kind, most frequent first.")] = 10,
@@ -118,7 +130,7 @@ def evaluate_linker(
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
-    captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis))
+    captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis, separator=separator))
     known = open_vocabulary(settings.vocabulary_folder)
     chosen = linker_settings(settings, known)
 
@@ -146,9 +158,8 @@ def _read(file: Path, options: ReadOptions) -> tuple[list[LabelledCaption], list
 
     captions: list[LabelledCaption] = []
     bad: list[BadRow] = []
-    with TextFile(file) as source:
-        for row in read_labelled(source, options):
-            bad.append(row) if isinstance(row, BadRow) else captions.append(row)
+    for row in read_labelled(file, options):
+        bad.append(row) if isinstance(row, BadRow) else captions.append(row)
     if not captions:
         first = f"; {bad[0]}" if bad else ""
         raise InvalidInput(

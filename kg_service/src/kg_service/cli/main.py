@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from nbclip.errors import NBClipError
+from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from typer.core import TyperGroup
 
 from kg_service.app.logging import configure_logging
@@ -22,12 +23,14 @@ from kg_service.cli.explain import explain, neighbours
 from kg_service.cli.keys import keys_app
 from kg_service.cli.linker import linker_app
 from kg_service.cli.options import (
+    BAD_ROWS_SHOWN,
     Column,
     Data,
     FileFormat,
     KeysFile,
     LinkerName,
     Prior,
+    Separator,
     Store,
     VocabularyFolder,
     columns,
@@ -42,6 +45,7 @@ from kg_service.cli.shown.console import (
     file_progress,
     finding_line,
     image_progress,
+    ingest_line,
     note,
     progress_bar,
     row_progress,
@@ -51,6 +55,7 @@ from kg_service.cli.shown.console import (
 from kg_service.cli.shown.mentions import coloured, mention_table
 from kg_service.cli.snapshot import snapshot_app
 from kg_service.config import load_settings
+from kg_service.vocabulary.model import BadRow
 
 _WALK, _LINK, _INSPECT, _GRAPH = "The walk, in order", "Link", "Inspect", "Graph and keys"
 _ORDER = (
@@ -175,7 +180,10 @@ def build(
 
 @app.command(rich_help_panel=_WALK)
 def ingest(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, ROCO (.txt) or NDJSON; plain or .gz.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Table, ROCO (.txt) or NDJSON, plain or .gz; Parquet, a shard (.tar), or a folder of such files."),
+    ],
     data: Data = None,
     store: Store = None,
     vocabulary: VocabularyFolder = None,
@@ -184,13 +192,20 @@ def ingest(
     dataset: Annotated[str | None, typer.Option(help="Dataset of rows without one.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of rows without one.")] = None,
     format: FileFormat = None,
+    separator: Separator = None,
     column: Column = None,
     cuis: Annotated[Path | None, typer.Option(help="File of image ids and CUIs, as in ROCO; used instead of linking.")] = None,
     relink: Annotated[bool, typer.Option("--relink", help="Link every caption, even where the row has CUIs.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace images that are stored with different content.")] = False,
     max_bad: Annotated[int, typer.Option(min=0, help="Number of bad or rejected rows to tolerate.")] = 0,
+    max_bad_row_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of bad rows to tolerate: damaged, or without a caption.")
+    ] = MAX_BAD_ROW_SHARE,
+    show: Annotated[int, typer.Option(min=1, help="Number of bad or rejected rows to show.")] = BAD_ROWS_SHOWN,
 ) -> None:
     """Link the captions of a file and store them in the graph; running it again changes nothing.
+
+    A row that can't be used is left out, named by file and line, and counted.
 
     `kg-service ingest examples/rocov2/metadata.csv --dataset rocov2`
     """
@@ -207,21 +222,23 @@ def ingest(
     known = open_vocabulary(settings.vocabulary_folder)
     warn_before_ingest(SnapshotFolder(settings.snapshots_folder), known)
     linking = parallel_linker(settings.linker, known, linker_settings(settings, known), settings.linker_workers)
+    shown: list[BadRow] = []
     with closing(open_graph(settings, bulk=True)) as graph, linking as used, progress_bar() as progress:
         report = ingest_file(
             file,
             graph,
             used,
             known,
-            options=ReadOptions(format, columns(column or ()), cuis, dataset, split, relink),
+            options=ReadOptions(format, columns(column or ()), cuis, dataset, split, relink, separator),
             on_conflict="replace" if replace else "reject",
             on_progress=row_progress(progress, file.name),
+            on_problem=lambda problem: shown.append(problem) if len(shown) < show else None,
         )
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.counts.items())) or "nothing"
-    stdout().print(f"{counts}, {report.bad_rows} bad rows in {report.seconds:.1f} s ({report.rate:.0f} rows/s)")
+    stdout().print(ingest_line(report), soft_wrap=True, markup=False)
     rejected = report.counts.get("rejected", 0)
     mend = "fix them, or --replace what is stored," if rejected else "fix them"
-    end_if_bad(report.problems, report.bad_rows + rejected, max_bad, mend)
+    tolerated = report.bad_rows if report.bad_rows <= max_bad_row_share * report.rows else 0
+    end_if_bad(shown, report.bad_rows + rejected, max_bad + tolerated, mend, show=show)
 
 
 @app.command(rich_help_panel=_WALK)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from nbclip.files.layout import Format
+from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from nbclip.schemas.base import Strict
 from pydantic import Field
 
@@ -12,19 +14,32 @@ MAX_PIXELS = 100_000_000
 
 
 class Columns(Strict):
-    """The files' names of the columns."""
+    """The files' names of the columns.
+
+    `findings,impression` joins the texts of two, `findings|impression` takes the first that has text.
+    """
 
     image_id: str = "image_id"
     file: str = "file"
-    caption: str = "caption"
+    caption: str = Field(
+        "caption", description="may be two: findings,impression joins them, a bar for the comma takes the first that has text"
+    )
     split: str = "split"
+    cuis: str = "cuis"
 
 
 class DataSettings(Strict):
     """Where pairs come from."""
 
-    files: tuple[Path, ...] = Field((), description="tables, shards (.tar), folders of these or of ROCO; * stands for any")
+    files: tuple[Path, ...] = Field(
+        (), description="tables, NDJSON, shards (.tar), folders of these or of ROCO; * stands for any"
+    )
     columns: Columns = Columns()
+    format: Format | None = Field(None, description="null: by the file's name and content")
+    separator: str | None = Field(None, description="comma, tab, semicolon or bar; null: as the header tells")
+    max_bad_row_share: float = Field(
+        MAX_BAD_ROW_SHARE, ge=0, le=1, description="stop if a greater share of rows can't be used: damaged, or without a caption"
+    )
     train_split: str | None = "train"
     valid_split: str | None = Field("valid", description="null: no validation loss")
     pictures: Literal["memory", "disk"] = Field("disk", description="images. memory: decode once; disk: decode at each use")

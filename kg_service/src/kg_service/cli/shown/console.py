@@ -78,6 +78,15 @@ def row_progress(progress: Progress, file: str) -> Callable[[IngestReport], None
     return show
 
 
+def ingest_line(report: IngestReport) -> str:
+    """What became of an ingested file's rows, and why some were left out."""
+    parts = [f"{count} {outcome}" for outcome, count in sorted(report.counts.items())]
+    if report.bad_rows:
+        parts.append(f"{report.bad_rows} left out ({', '.join(f'{count} {kind}' for kind, count in report.kinds.items())})")
+    counts = ", ".join(parts) or "nothing"
+    return f"{counts}, of {report.rows} rows read in {report.seconds:.1f} s ({report.rate:.0f} rows/s)"
+
+
 def image_progress(progress: Progress, what: str, total: int) -> Callable[[int], None]:
     """Shows one bar for a graph that is read image by image, with the rate."""
     task = progress.add_task(what, total=total)
