@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kg_service.linking.assertion import _rules, assess
 from sklearn.metrics import f1_score
 
-LABELLED = Path(__file__).parents[3] / "fixtures/assertion/captions.jsonl"
+LABELLED = Path(__file__).parents[3] / "fixtures/assertion"
 
 
 def assertions(caption):
@@ -192,6 +192,22 @@ def test_every_phrase_of_the_table_rules_what_stands_next_to_it():
             assert assess(f"oedema {text} scar", [(0, 6), (len(text) + 8, len(text) + 12)]) == expected, text
 
 
+def rows_of(file):
+    return [json.loads(line) for line in (LABELLED / file).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(("file", "made_up", "count"), [("captions.jsonl", 0, 346), ("kinds.jsonl", 178, 216)])
+def test_labelled_spans_are_well_formed(file, made_up, count):
+    rows = rows_of(file)
+    assert len({row["id"] for row in rows}) == len(rows) == count
+    assert sum(row.get("made_up", False) for row in rows) == made_up
+    for row in rows:
+        assert row.get("made_up") or row["licence"] == "CC BY"
+        for start, end, label in row["spans"]:
+            assert row["text"][start:end].strip() == row["text"][start:end] != "", row
+            assert label in {"present", "absent", "uncertain", "family", "history"}, row
+
+
 def half_of(row):
     """As `benchmarks/linking/assertion.py`: all sentences of an image are in one half."""
     return "report" if hashlib.sha256(row["id"].split("-")[0].encode()).digest()[0] % 2 else "choose"
@@ -199,7 +215,7 @@ def half_of(row):
 
 @pytest.mark.parametrize(("half", "sentences", "least"), [("report", 158, 0.927), ("choose", 188, 0.98)])
 def test_agrees_with_labels_set_by_hand(half, sentences, least):
-    rows = [row for row in map(json.loads, LABELLED.read_text(encoding="utf-8").splitlines()) if half_of(row) == half]
+    rows = [row for row in rows_of("captions.jsonl") if half_of(row) == half]
     assert len(rows) == sentences
     labels = [label for row in rows for _, _, label in row["spans"]]
     answers = [answer for row in rows for answer in assess(row["text"], [(start, end) for start, end, _ in row["spans"]])]
