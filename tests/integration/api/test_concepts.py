@@ -56,4 +56,6 @@ def test_link_says_where_what_and_whether_and_stores_nothing(reader):
 def test_link_takes_captions_as_long_as_an_image_may_have(reader, problem):
     assert reader.post("/link", json={"captions": ["x " * 10_000]}).status_code == 200
     answer = reader.post("/link", json={"captions": ["no effusion", "x" * 20_001]})
-    assert "20000 characters" in problem(answer, 422, "invalid-body")["detail"]
+    problem(answer, 422, "invalid-input")
+    assert "captions.1" in answer.text
+    assert "20000 characters" in answer.text
