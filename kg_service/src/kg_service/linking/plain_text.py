@@ -53,7 +53,7 @@ _ADJECTIVE = re.compile(r"(?:al|ar|ic|ive|ous)$", re.IGNORECASE)
 _ANSWER = re.compile(r"(?:no|normal)\b")
 _FULL_STOP = re.compile(r"\.(?:\s|$)")
 _CONTINUES = re.compile(
-    r"[(%,.;)]|(?:of|and|or|nor|with|without|in|on|at|to|for|from|by|than|is|are|was|were|seen|noted|which|that)\b", re.IGNORECASE
+    r"[(%,.;)]|(?:of|and|or|nor|with|without|in|on|at|to|for|from|by|than|is|are|was|were|seen|noted|which|that)\b"
 )
 _LEAST_WIDTH = 40
 """Of lines, in characters, that were surely broken at a width: narrower ones tell nothing of the lines beside them."""
@@ -140,7 +140,7 @@ def _is_joined(line: str, following: str, case_tells: bool, is_prose: bool) -> b
     """
     if not line or not following or line.endswith(":") or _LIST_ITEM.match(following):
         return False
-    if _GOES_ON.search(line) or _CONTINUES.match(following):
+    if _GOES_ON.search(line) or _CONTINUES.match(following.lower() if line.isupper() else following):
         return True
     is_small = following[:1].islower()
     if is_small and case_tells:
