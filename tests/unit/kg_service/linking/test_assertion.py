@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.assertion import _table, assess, phrases_of
+from kg_service.linking.assertion import assess
+from kg_service.linking.triggers import phrases_of, table
 from sklearn.metrics import f1_score
 
 SIGNS = {"present": "+", "absent": "-", "uncertain": "?", "family": "f", "history": "h"}
@@ -336,7 +337,7 @@ def test_any_span_of_any_text_gets_an_answer(caption, start, length):
 
 
 def test_every_phrase_of_the_table_rules_what_stands_next_to_it():
-    for words, rule in phrases_of(_table().phrases):
+    for words, rule in phrases_of(table().phrases):
         if rule.kind not in SIGNS:
             continue
         text = " ".join(words).replace(" .", ".")

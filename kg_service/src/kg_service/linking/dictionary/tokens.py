@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kg_service.linking.assertion import may_tell, may_tell_mark
 from kg_service.linking.dictionary.normaliser import Normaliser, Word, hash_of
 from kg_service.linking.dictionary.speller import Speller
 from kg_service.linking.tables import read_table
+from kg_service.linking.triggers import may_tell, may_tell_mark
 
 Ints = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
