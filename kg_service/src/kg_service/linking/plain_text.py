@@ -50,7 +50,7 @@ _GOES_ON = re.compile(
     re.IGNORECASE,
 )
 _ADJECTIVE = re.compile(r"(?:al|ar|ic|ive|ous)$", re.IGNORECASE)
-_ANSWER = re.compile(r"(?:no|normal)\b")
+_ITEM_OF_ITS_OWN = re.compile(r"(?:no|normal)\b")
 _FULL_STOP = re.compile(r"\.(?:\s|$)")
 _CONTINUES = re.compile(
     r"[(%,.;)]|(?:of|and|or|nor|with|without|in|on|at|to|for|from|by|than|is|are|was|were|seen|noted|which|that)\b"
@@ -144,7 +144,7 @@ def _is_joined(line: str, following: str, case_tells: bool, is_prose: bool) -> b
         return True
     is_small = following[:1].islower()
     if is_small and case_tells:
-        return is_prose or not _ANSWER.match(following)
+        return is_prose or not _ITEM_OF_ITS_OWN.match(following)
     return True if (is_small or line.isupper()) and _ADJECTIVE.search(line) else None
 
 
