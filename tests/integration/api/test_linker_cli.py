@@ -74,6 +74,12 @@ def test_link_answers_machines_as_the_service_does(folder, command, service):
     assert (first["groups"], [each["cui"] for each in first["candidates"]]) == (["DISO"], [OTHER_NODULE])
 
 
+def test_link_refuses_what_the_service_refuses_and_names_the_limit(folder, command):
+    code, _, err = command("link", "x" * 20_001, "--data", folder)
+    assert code == 2
+    assert "20,001 characters; the limit is 20,000" in err
+
+
 @pytest.mark.parametrize(("settings", "coloured"), [({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)])
 def test_link_has_colours_unless_they_are_not_wanted(folder, settings, coloured):
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")} | settings

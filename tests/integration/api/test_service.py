@@ -15,7 +15,7 @@ def test_info_has_versions_limits_and_counts(reader):
     assert info["limits"]["max_rows"] == 4096
     assert info["api"] == "v1"
     assert info["vocabulary"]["release"] == "open-umls-example-2"
-    assert (info["store"], info["linker"]) == ("embedded", "dictionary-5")
+    assert (info["store"], info["linker"]) == ("embedded", "dictionary-6")
     assert info["snapshot"] == reader.get("/snapshots").json()["snapshots"][0]["id"]
 
 

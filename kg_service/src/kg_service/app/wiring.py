@@ -63,7 +63,9 @@ class Wiring:
     def _build_linker(self, settings: Settings) -> Linker:
         # A second of libraries that targets need not wait for.
         from kg_service.linking.builder import build_linker
+        from kg_service.linking.languages import warn_of_languages
 
+        warn_of_languages(self.vocabulary)
         return build_linker(settings.linker, self.vocabulary, linker_settings(settings, self.vocabulary))
 
     def checks(self) -> dict[str, Callable[[], object]]:

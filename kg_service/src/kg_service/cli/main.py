@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from nbclip.errors import NBClipError
+from nbclip.errors import InvalidInput, NBClipError
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from typer.core import TyperGroup
 
@@ -148,6 +148,7 @@ def build(
 
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
+    from kg_service.linking.languages import warn_of_languages
     from kg_service.linking.linkers import linker_kind
     from kg_service.vocabulary.builder import build_vocabulary
     from kg_service.vocabulary.model import VocabularyFilters
@@ -169,12 +170,13 @@ def build(
             rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
         )
         progress.add_task(f"index of the {settings.linker} linker", total=None)
-        linker_kind(settings.linker).compile(open_vocabulary(settings.vocabulary_folder))
+        linker_kind(settings.linker).compile(built := open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
     for line in report.other_sizes:
         note(line, "have all parts and -meta.nlm archives there; if rows were taken out on purpose, all is well")
     if not report.is_a:
         note("no is_a edge found, so dk_ek will equal dk", "check MRREL and --is-a")
+    warn_of_languages(built)
     end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
 
 
@@ -212,6 +214,7 @@ def ingest(
     from kg_service.app.wiring import open_graph
     from kg_service.ingest.pipeline import ingest_file
     from kg_service.ingest.readers import ReadOptions
+    from kg_service.linking.languages import warn_of_languages
     from kg_service.linking.linkers import linker_settings
     from kg_service.linking.parallel import parallel_linker
     from kg_service.snapshot import SnapshotFolder
@@ -221,6 +224,7 @@ def ingest(
     settings = settings_of(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
     warn_before_ingest(SnapshotFolder(settings.snapshots_folder), known)
+    warn_of_languages(known)
     linking = parallel_linker(settings.linker, known, linker_settings(settings, known), settings.linker_workers)
     shown: list[BadRow] = []
     with closing(open_graph(settings, bulk=True)) as graph, linking as used, progress_bar() as progress:
@@ -351,6 +355,8 @@ def link(
 ) -> None:
     """Show the concepts a caption mentions and why: green is present, red absent, yellow uncertain.
 
+    Magenta is of the family, cyan of the past.
+
     The rules that find a mention: exact, case (equal except for case), normalised (equal lemmas), word-order, stem, learned (from
     a prior), abbreviation and radiology-abbreviation. If words could mean several concepts, these decide, in this order: how
     exact the rule is; how central the concept is, and how many of its names fit; the rank of the name, its source and its term
@@ -358,13 +364,21 @@ def link(
 
     `kg-service link "Chest X-ray: pleural effusion, no pneumothorax."`
     """
+    from nbclip.schemas.base import MAX_CAPTION_CHARACTERS
+
     from kg_service.linking.answer import link_answer
     from kg_service.linking.builder import build_linker
+    from kg_service.linking.languages import warn_of_languages
     from kg_service.linking.linkers import linker_settings
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
+    if len(text) > MAX_CAPTION_CHARACTERS:
+        raise InvalidInput(
+            f"a caption of {len(text):,} characters; the limit is {MAX_CAPTION_CHARACTERS:,}", hint="link it in parts"
+        )
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
+    warn_of_languages(known)
     opened = build_linker(settings.linker, known, linker_settings(settings, known))
     answer = link_answer([text], opened, known, with_names=settings.show_names)
     if json:
