@@ -10,7 +10,7 @@ from nbclip_trainer.errors import BadImage
 from nbclip_trainer.report.compared import compare, differing_settings
 from nbclip_trainer.report.gallery import class_gallery, cui_gallery
 from nbclip_trainer.report.report import write_report
-from nbclip_trainer.runs.results import read_scored, write_scored
+from nbclip_trainer.runs.results import own_evaluation, read_scored, write_scored
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -122,7 +122,7 @@ def test_captions_can_not_bring_markup_into_the_page(runs, tmp_path):
     scored = read_scored(run)
 
     evil = scored.images.with_columns(pl.lit("<script>alert(1)</script>").alias("caption"))
-    write_scored(run, dataclasses.replace(scored, images=evil))
+    write_scored(own_evaluation(run), dataclasses.replace(scored, images=evil))
     page = Page(write_report([run], tmp_path / "report.html").read_text(encoding="utf-8"))
     assert not page.all("script")
 
@@ -161,6 +161,7 @@ def test_a_picture_that_is_gone_is_named(runs, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "clip")
     scored = read_scored(run)
     gone = scored.images.with_columns(pl.lit(str(tmp_path / "gone.png")).alias("file"))
-    write_scored(run, dataclasses.replace(scored, images=gone))
+    write_scored(own_evaluation(run), dataclasses.replace(scored, images=gone))
     with pytest.raises(BadImage, match=r"gone\.png"):
         write_report([run], tmp_path / "report.html")
+
