@@ -37,5 +37,5 @@ def test_files_that_hold_several_images_are_named_once(tmp_path, check):
     found = check_images(dataset, DataSettings(check=check))
     assert (found.bad, found.frames) == ({}, {1: 3, 2: 3, 3: 3, 4: 3})
     note = note_on_frames(dataset, found.frames)
-    assert note.startswith(f"4 files hold several images, of which the first is taken: {tmp_path}/pairs.csv:3 (3), ")
+    assert note.startswith(f"files of several images, of which the first is taken: 4, at {tmp_path}/pairs.csv:3 (3), ")
     assert note_on_frames(dataset, {}) == ""

@@ -17,7 +17,7 @@ def test_captions_are_counted_that_are_longer_than_the_context():
     assert tokens.shape == (4, 8)
     assert found == Cut(captions=2, longest=32, context=8)
     assert str(found) == (
-        "2 captions are cut at the 8 tokens that the text tower reads, the longest has 32; targets come from whole captions"
+        "captions cut at the 8 tokens that the text tower reads: 2, the longest of 32; targets come from whole captions"
     )
     assert str(tokenized(TOKENIZER, [fits, "!"])[1]) == ""
 

@@ -175,11 +175,11 @@ def test_what_was_left_out_and_which_leaks_were_allowed_is_said(runs, tmp_path):
     bad = Quarantined(image_id="picture-7", split="train", step=3, place="m.csv:9", reason="/data/7.png: image file is truncated")
     write_quarantine(run, [bad])
     facts = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**facts, "leaks": ["2 values of group are in two splits: p1 (train, valid)"]}))
+    (run / "run.json").write_text(json.dumps({**facts, "leaks": ["values of group in two splits: 2, p1 (train, valid)"]}))
     said = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "clip left out 1 images that can&#39;t be decoded: picture-7 (7.png: image file is truncated)." in said
-    assert "clip was trained with a leak, allowed by data.allow_leaks: 2 values of group are in two splits: p1" in said
+    assert "clip was trained with a leak, allowed by data.allow_leaks: values of group in two splits: 2, p1" in said
     card = model_card(run, read_config(run))
     assert "left out, since their images can't be decoded: 1" in card
-    assert "allowed by `data.allow_leaks`**: 2 values of group are in two splits. Figures" in card
+    assert "allowed by `data.allow_leaks`**: values of group in two splits. Figures" in card
     assert "p1" not in card

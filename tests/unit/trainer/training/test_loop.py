@@ -359,8 +359,8 @@ def test_captions_that_are_cut_and_files_of_several_images_are_told_at_the_start
     pairs.write_text("\n".join(lines))
     Image.new("L", (8, 8)).save(pairs.parent / "0.gif", save_all=True, append_images=[Image.new("L", (8, 8), 9)])
     train(load_config("tiny-clip", small("epochs=1", data=pairs)), tmp_path / "run")
-    assert "1 captions are cut at the 16 tokens that the text tower reads, the longest has 32" in caplog.text
-    assert f"1 files hold several images, of which the first is taken: {pairs}:2 (2)" in caplog.text
+    assert "captions cut at the 16 tokens that the text tower reads: 1, the longest of 32" in caplog.text
+    assert f"files of several images, of which the first is taken: 1, at {pairs}:2 (2)" in caplog.text
     cut_captions = read_facts(tmp_path / "run")["data"]["train"]["captions_cut"]
     assert cut_captions == {"captions": 1, "longest": 32, "context": 16}
 
@@ -368,14 +368,14 @@ def test_captions_that_are_cut_and_files_of_several_images_are_told_at_the_start
 def test_a_group_in_two_splits_is_a_leak(small, write_pairs, tmp_path, caplog):
     pairs = write_pairs(group="p1")
     with pytest.raises(
-        InvalidInput, match=r"leak: 1 values of group are in two splits: p1 \(train at .*pairs\.csv:2, valid at "
+        InvalidInput, match=r"leak: values of group in two splits: 1, p1 \(train at .*pairs\.csv:2, valid at "
     ) as no:
         train(load_config("tiny-clip", small(data=pairs)), tmp_path / "run")
     assert "data.allow_leaks=true" in no.value.hint
     train(load_config("tiny-clip", small("data.allow_leaks=true", "epochs=1", data=pairs)), tmp_path / "run")
     [leak] = read_facts(tmp_path / "run")["leaks"]
-    assert leak.startswith("1 values of group are in two splits: p1")
-    assert "leak, allowed by data.allow_leaks: 1 values" in caplog.text
+    assert leak.startswith("values of group in two splits: 1, p1")
+    assert "leak, allowed by data.allow_leaks: values" in caplog.text
 
 
 def test_a_snapshot_that_knows_other_images_is_a_leak(small, tmp_path, service):

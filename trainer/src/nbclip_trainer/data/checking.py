@@ -70,7 +70,7 @@ def note_on_frames(dataset: Dataset, frames: Mapping[int, int]) -> str:
         return ""
     named = [f"{dataset.place(row)} ({count})" for row, count in list(frames.items())[:_NAMED_AT_MOST]]
     rest = ", …" if len(frames) > len(named) else ""
-    return f"{len(frames)} files hold several images, of which the first is taken: {', '.join(named)}{rest}"
+    return f"files of several images, of which the first is taken: {len(frames)}, at {', '.join(named)}{rest}"
 
 
 def _each_once(files: Sequence[Path], look: Callable[[Picture], T], settings: DataSettings) -> Iterator[tuple[T, int] | BadImage]:

@@ -118,7 +118,7 @@ class _Plain:
 def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
     """As `ImageOps.exif_transpose`, but EXIF that can't be read turns nothing, as in viewers. Pillow itself has turned TIFF."""
     try:
-        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (*_DECODER_ERRORS, TypeError):
         return pixels
     return pixels if turn is None else pixels.transpose(turn)

@@ -97,7 +97,7 @@ def _refused(path: Path) -> Iterator[None]:
 
 
 def _rgb(pixels: npt.NDArray[Any], header: Dataset) -> Image.Image:
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 
     kind, bits = str(header.PhotometricInterpretation), int(header.BitsStored)
     if kind in _GREYS:
@@ -112,7 +112,7 @@ def _rgb(pixels: npt.NDArray[Any], header: Dataset) -> Image.Image:
 
 def _first_frame(file: BinaryIO, header: Dataset) -> npt.NDArray[Any]:
     """Decoded, YBR as RGB: [H, W] or [H, W, 3]. A file without a meta header is of DICOM's default transfer syntax."""
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
     from pydicom.uid import ImplicitVRLittleEndian
 
     syntax = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
@@ -122,7 +122,7 @@ def _first_frame(file: BinaryIO, header: Dataset) -> npt.NDArray[Any]:
 
 def _grey(stored_HW: npt.NDArray[Any], header: Dataset, *, inverted: bool) -> Image.Image:
     """Through the modality's LUT and the first VOI LUT or window. Without, 8 bits as they are, more over their own range."""
-    from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
 
     grey_HW = apply_modality_lut(stored_HW, header)
     if header.get("VOILUTSequence"):

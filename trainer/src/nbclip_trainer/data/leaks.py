@@ -48,7 +48,7 @@ def shared_groups(dataset: Dataset) -> str:
         return ""
     named = [_named(dataset, group, shared.filter(pl.col("group") == group)) for group in groups[:_NAMED_AT_MOST]]
     rest = ", …" if len(groups) > len(named) else ""
-    return f"{len(groups)} values of group are in two splits: {', '.join(named)}{rest}"
+    return f"values of group in two splits: {len(groups)}, {', '.join(named)}{rest}"
 
 
 def _named(dataset: Dataset, group: str, firsts: pl.DataFrame) -> str:

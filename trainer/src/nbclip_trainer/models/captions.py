@@ -29,7 +29,7 @@ class Cut:
         if not self.captions:
             return ""
         return (
-            f"{self.captions} captions are cut at the {self.context} tokens that the text tower reads, the longest has "
+            f"captions cut at the {self.context} tokens that the text tower reads: {self.captions}, the longest of "
             f"{self.longest}; targets come from whole captions"
         )
 

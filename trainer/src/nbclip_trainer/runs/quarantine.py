@@ -37,7 +37,11 @@ def read_quarantine(run_dir: Path) -> list[Quarantined]:
 
 
 def write_quarantine(run_dir: Path, held: Iterable[Quarantined]) -> None:
-    """Writes the file anew."""
+    """Writes the file anew; none where nothing was left out."""
+    held = list(held)
+    if not held:
+        (run_dir / _NAME).unlink(missing_ok=True)
+        return
     with replacing(run_dir / _NAME) as path:
         path.write_text(_text(held), encoding="utf-8")
 

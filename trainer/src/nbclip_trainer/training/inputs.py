@@ -69,7 +69,8 @@ class Intake:
             NBClipError: this rank has no targets; too many images are bad.
             RankLost: another rank has no targets.
         """
-        ahead, inputs, bad = None, None, {}
+        ahead, inputs = None, None
+        bad: dict[int, str] = {}
         while True:
             try:
                 if not stopping:

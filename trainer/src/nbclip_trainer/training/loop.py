@@ -204,7 +204,8 @@ class _Run:
                 _log.warning("step %d: %s", self._done, alarm)
 
     def _end_epoch(self, epoch: int) -> None:
-        session, shown, found = self._session, "", {}
+        session, shown = self._session, ""
+        found: dict[int, str] = {}
         self._valid_loss = None
         if session.valid is not None:
             self._valid_loss, found = validation_loss(session, session.valid)

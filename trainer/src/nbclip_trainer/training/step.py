@@ -100,7 +100,8 @@ def validation_loss(session: Session, pairs: Pairs) -> tuple[float, dict[int, st
     size = min(session.config.batch_size, len(pairs.dataset))
     batches = [range(start, start + size) for start in range(0, len(pairs.dataset) - size + 1, size)]
     own = range(world.rank, len(batches), world.ranks)
-    losses, found = [0.0] * len(batches), {}
+    losses = [0.0] * len(batches)
+    found: dict[int, str] = {}
     for number, (rows, images) in zip(own, plain_batches(pairs, [batches[number] for number in own], found), strict=True):
         image_ND, text_ND = _forward(session, images, pairs.tokens[rows])
         cosine, (scale, _) = cosines(image_ND, text_ND), _scale_and_bias(model)
