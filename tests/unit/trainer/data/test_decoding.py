@@ -98,10 +98,10 @@ def test_exif_that_cant_be_read_does_not_cost_the_image(tmp_path, exif):
     assert open_image(tmp_path / "x.jpg").size == (48, 32)
 
 
-def png(path, depth, kind, samples, *chunks):
-    """Writes a PNG of a bit depth and a colour type that Pillow writes none of: one row."""
+def png(path, depth, kind, samples, *chunks, raw=None):
+    """Writes a PNG of a bit depth and a colour type that Pillow writes none of: one row, of samples or of their bytes."""
     width = len(samples)
-    raw = b"\0" + np.array(samples, ">u2" if depth == 16 else np.uint8).tobytes()
+    raw = b"\0" + (raw or np.array(samples, ">u2" if depth == 16 else np.uint8).tobytes())
     head = struct.pack(">IIBBBBB", width, 1, depth, kind, 0, 0, 0)
     whole = [(b"IHDR", head), *chunks, (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
     body = b"".join(
@@ -164,6 +164,20 @@ def test_one_transparent_grey_or_colour_is_white(tmp_path):
     png(tmp_path / "grey.png", 8, 0, [0, 40, 200], (b"tRNS", b"\0\0"))
     png(tmp_path / "colour.png", 8, 2, [(0, 0, 0), (40,) * 3, (200,) * 3], (b"tRNS", b"\0\0" * 3))
     assert first_row(tmp_path / "grey.png") == first_row(tmp_path / "colour.png") == [255, 40, 200]
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "raw", "clear", "wanted"),
+    [
+        (1, 0, [0b00011011], [0, 0], [255, 255, 255, 255]),
+        (2, 0, [0b00011011], [0, 1], [0, 255, 170, 255]),
+        (4, 0, [0x0F, 0x3A], [0, 3], [0, 255, 255, 170]),
+        (16, 2, [0x12, 0x34] * 3 + [0x43, 0x21] * 3, [0x12, 0x34] * 3, [255, 67]),
+    ],
+)
+def test_what_is_transparent_is_a_sample_of_the_files_own_depth(tmp_path, depth, kind, raw, clear, wanted):
+    png(tmp_path / "x.png", depth, kind, wanted, (b"tRNS", bytes(clear)), raw=bytes(raw))
+    assert first_row(tmp_path / "x.png") == wanted
 
 
 def test_one_transparent_grey_of_16_bits_is_white_and_no_part_of_the_range(tmp_path):

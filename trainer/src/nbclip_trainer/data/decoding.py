@@ -104,6 +104,7 @@ class _Plain:
 
     def rgb(self) -> Image.Image:
         """See `Picture`."""
+        _clear_in_8_bits(self.image)
         self.image.load()
         return _upright(self.image, _deep(self.image) if self.image.mode.startswith(("I", "F")) else _plain(self.image))
 
@@ -122,6 +123,16 @@ def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
     except (*_DECODER_ERRORS, TypeError):
         return pixels
     return pixels if turn is None else pixels.transpose(turn)
+
+
+def _clear_in_8_bits(image: Image.Image) -> None:
+    """What a PNG of 2, 4 or 3 x 16 bits calls transparent, in the 8 bits that Pillow makes of its pixels and not of this."""
+    clear, tiles = image.info.get("transparency"), getattr(image, "tile", [])
+    match clear, tiles[0].args if image.format == "PNG" and tiles else None:
+        case int(), "L;2" | "L;4" as raw:
+            image.info["transparency"] = clear * (255 // (2 ** int(raw[2:]) - 1))
+        case tuple(), "RGB;16B":
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _plain(image: Image.Image) -> Image.Image:
