@@ -19,6 +19,7 @@ from nbclip_trainer.runs.folder import read_facts
 from nbclip_trainer.runs.quarantine import read_quarantine
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.trained.loading import load_run
+from nbclip_trainer.training import loop
 from nbclip_trainer.training.loop import train
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step
@@ -425,3 +426,30 @@ def test_a_snapshots_file_leaks_as_a_service_does(small, tmp_path, split, others
         train(load_config("tiny-nbclip", overrides), tmp_path / "run")
     train(load_config("tiny-nbclip", [*overrides, "data.allow_leaks=true"]), tmp_path / "run")
     assert leak in read_facts(tmp_path / "run")["leaks"][0]
+
+
+def test_a_run_that_dies_after_it_found_bad_images_goes_on_alike(small, write_pairs, tmp_path, monkeypatch):
+    """It dies in its fourth step, with a checkpoint of the second: the list of what is left out is ahead of that."""
+    pairs = write_pairs(train=40)
+    config = load_config("tiny-clip", small(*ON_DISK, "data.workers=0", "checkpoint.every=2", data=pairs))
+    plan = build_session(config).plan
+    bad = [int(plan.batch(2).rows[0]), int(plan.batch(3).rows[7])]
+    cut(pairs, *bad)
+    train(config, tmp_path / "straight")
+    take = loop.train_step
+
+    def die(session, batch, *rest):
+        if batch.step == 3:
+            raise RuntimeError("killed")
+        return take(session, batch, *rest)
+
+    monkeypatch.setattr(loop, "train_step", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(config, tmp_path / "run")
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "run").step == 2
+    assert left_out(tmp_path / "run") == {(f"id{bad[0]}", 2), (f"id{bad[1]}", 3)}
+    assert train(config, tmp_path / "run", resume=True).finished
+    assert left_out(tmp_path / "run") == left_out(tmp_path / "straight")
+    assert losses(tmp_path / "run") == losses(tmp_path / "straight")
+    assert same_tensors(tmp_path / "run", tmp_path / "straight")
