@@ -453,3 +453,17 @@ def test_a_run_that_dies_after_it_found_bad_images_goes_on_alike(small, write_pa
     assert left_out(tmp_path / "run") == left_out(tmp_path / "straight")
     assert losses(tmp_path / "run") == losses(tmp_path / "straight")
     assert same_tensors(tmp_path / "run", tmp_path / "straight")
+
+
+def test_too_many_bad_images_of_validation_stop_the_run_after_its_checkpoint(small, write_pairs, tmp_path):
+    pairs = write_pairs()
+    cut(pairs, 27)
+    overrides = small(*ON_DISK, "data.workers=0", data=pairs)
+    with pytest.raises(InvalidInput, match=r"1 of 8 images can't be decoded, more than data\.max_bad_share=0\.1"):
+        train(load_config("tiny-clip", [*overrides, "data.max_bad_share=0.1"]), tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run").step == 3
+    config = load_config("tiny-clip", overrides)
+    assert train(config, tmp_path / "run", resume=True).finished
+    train(config, tmp_path / "straight")
+    assert records(tmp_path / "run", "valid") == records(tmp_path / "straight", "valid")
+    assert same_tensors(tmp_path / "run", tmp_path / "straight")
