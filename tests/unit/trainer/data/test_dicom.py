@@ -100,6 +100,23 @@ def test_signed_values_and_other_functions_of_a_window(tmp_path):
     assert shown(sigmoid, tmp_path) == pytest.approx([255 / (1 + np.e**2), 127.5, 255 / (1 + np.e**-2)], abs=1)
 
 
+def test_padding_is_no_part_of_the_range(tmp_path):
+    made = dataset(np.array([[-2000, 100, 200, 300]], np.int16), 16, PixelPaddingValue=-2000)
+    assert shown(made, tmp_path) == [0, 0, 128, 255]
+    assert shown(dataset(np.full((1, 2), 7, np.int16), 16, PixelPaddingValue=7), tmp_path) == [0, 0]
+
+
+@pytest.mark.parametrize("window", [("", ""), (40, 0), (40, ""), ([40, 50], [0, 80])])
+def test_a_window_without_a_width_is_none(tmp_path, window):
+    made = dataset(np.array([[100, 200, 300]], np.uint16), 12, WindowCenter=window[0], WindowWidth=window[1])
+    assert shown(made, tmp_path) == [0, 128, 255]
+
+
+def test_an_empty_function_of_a_window_is_linear(tmp_path):
+    made = dataset(np.array([[1100, 1200]], np.uint16), 12, WindowCenter=2048.5, WindowWidth=4097, VOILUTFunction="")
+    assert shown(made, tmp_path) == [round(255 * value / 4096) for value in (1100, 1200)]
+
+
 def table(first, entries, bits):
     item = Dataset()
     item.LUTDescriptor = [len(entries), first, bits]

@@ -132,7 +132,7 @@ def _grey(stored_HW: npt.NDArray[Any], header: Dataset, *, inverted: bool) -> Im
         table.LUTDescriptor = [count, first, 16]
         grey_HW = apply_voi(np.asarray(grey_HW).round().astype(np.int64), header)
         ends = apply_voi(first + np.arange(count or 2**16), header)
-    elif header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
+    elif _has_window(header):
         grey_HW = apply_windowing(grey_HW, header)
         ends = apply_windowing(np.array([-np.inf, np.inf]), header)
     elif header.BitsStored <= 8:
@@ -140,5 +140,18 @@ def _grey(stored_HW: npt.NDArray[Any], header: Dataset, *, inverted: bool) -> Im
             np.arange(2**header.BitsStored) - header.PixelRepresentation * 2 ** (header.BitsStored - 1), header
         )
     else:
-        ends = grey_HW
+        # What a scanner fills its round field's corners with is no part of the range.
+        seen_HW = stored_HW != header.get("PixelPaddingValue")
+        ends = grey_HW[seen_HW] if seen_HW.any() else grey_HW
     return shown(grey_HW, float(ends.min()), float(ends.max()), inverted=inverted)
+
+
+def _has_window(header: Dataset) -> bool:
+    """Whether the first window can be used; without a width it is none, as in viewers. An empty function is the default one."""
+    if not header.get("VOILUTFunction"):
+        header.VOILUTFunction = "LINEAR"
+    center, width = header.get("WindowCenter"), header.get("WindowWidth")
+    if center is None or width is None:
+        return False
+    narrowest = 1 if header.VOILUTFunction == "LINEAR" else np.nextafter(0, 1)
+    return bool(np.atleast_1d(np.asarray(width, float))[0] >= narrowest)
