@@ -30,8 +30,9 @@ class KnowledgeService:
     """
 
     def __init__(self):
-        # It lacks the validation images of `write_pairs`.
-        self.without, self.unknown = set(), {f"id{number}" for number in range(24, 32)}
+        self.without = set()
+        # What `write_pairs` and `metadata` have beside their training images.
+        self.unknown = {f"id{number}" for number in range(24, 32)} | {f"picture-{number:03d}" for number in range(48, 108)}
         self.troubles = deque()
         self.split = "train"
         self.asked = []
