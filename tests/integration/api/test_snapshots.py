@@ -1,5 +1,6 @@
 """/snapshots: publish, list, manifest, image vectors."""
 
+import json
 import shutil
 from itertools import pairwise
 
@@ -75,6 +76,22 @@ def test_embeddings_give_the_similarities_that_targets_gives(client):
     np.fill_diagonal(expected, 1)
     asked = {"image_ids": ids, "output": "similarity", "knowledge": "dk"}
     np.testing.assert_allclose(client.post("/targets", json=asked).json()["values"], expected, atol=1e-5)
+
+
+def test_embeddings_lie_where_readers_can_look_at_them_and_tell_their_split(client):
+    """Ids of any number of bytes come before nothing that is wider; what was published whole has no split."""
+    for number in range(4):
+        client.post("/images", json={"items": [{"image_id": f"v{'x' * number}", "caption": "Pneumonia.", "split": "valid"}]})
+        snapshot = client.post("/snapshots", json={"split": "valid"}).json()["id"]
+        body = client.get(f"/snapshots/{snapshot}/embeddings").content
+        end = 8 + int.from_bytes(body[:8], "little")
+        header = json.loads(body[8:end])
+        assert header.pop("__metadata__")["split"] == "valid"
+        widths = {"U8": 1, "I32": 4, "F32": 4, "I64": 8}
+        assert [name for name, one in header.items() if (end + one["data_offsets"][0]) % widths[one["dtype"]]] == []
+    whole = client.post("/snapshots", json={}).json()["id"]
+    body = client.get(f"/snapshots/{whole}/embeddings").content
+    assert "split" not in json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
 
 
 def test_embeddings_that_the_client_has_are_not_sent_again(client):

@@ -115,6 +115,21 @@ def test_validate_counts_splits_or_shows_the_first_bad_rows(nbclip, write_pairs)
     assert "and 1 more" in err
 
 
+def test_validate_tells_of_cut_captions_and_refuses_leaks(nbclip, write_pairs):
+    path = write_pairs()
+    lines = path.read_text().splitlines()
+    lines[1] = f"id0,0.png,{' '.join(['bone'] * 90)},train"
+    path.write_text("\n".join(lines))
+    told = "captions cut at the {} tokens that the text tower reads: 1, the longest of 92; targets come from whole captions"
+    assert told.format(77) in nbclip("validate", "--data", path)[1]
+    assert told.format(24) in nbclip("validate", "--data", path, "--preset", "tiny-clip")[1]
+    path = write_pairs(group="p7")
+    code, _, err = nbclip("validate", "--data", path)
+    assert code == 2
+    assert f"leak: values of group in two splits: 1, p7 (train at {path}:2, valid at {path}:26)" in err
+    assert nbclip("validate", "--data", path, "--set", "data.allow_leaks=true")[0] == 0
+
+
 def test_a_run_is_evaluated_and_reported(nbclip, small, write_pairs, tmp_path):
     path = write_pairs(train=120)
     frame = pl.read_csv(path)

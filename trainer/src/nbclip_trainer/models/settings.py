@@ -43,4 +43,9 @@ class ModelSettings(Strict):
     architecture: Architecture | None = Field(None, description="build this instead of looking `name` up")
     pretrained: str | None = Field(None, description="open_clip tag such as `openai`, or a weights file; null: from scratch")
     resize: Literal["shortest", "longest", "squash"] = Field("shortest", description="how an image becomes a square")
-    logit_scale: float | None = Field(1 / 0.07, ge=1, le=100, description="initial exp(logit_scale); null: the weights' own")
+    logit_scale: float | None = Field(
+        1 / 0.07,
+        ge=1,
+        le=100,
+        description="initial exp(logit_scale); null: the weights' own, which SigLIP's keep with their bias",
+    )

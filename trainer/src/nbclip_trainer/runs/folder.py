@@ -4,6 +4,7 @@ config.yaml       the resolved settings (`config.saved`)
 run.json          versions, git commit, snapshot, data counts
 metrics.jsonl     one record a line, `kind` train | diagnostics | valid | alarm
 tensorboard/      the same for TensorBoard
+quarantine.jsonl  images that were left out, where there are any (`quarantine`)
 checkpoints/      step-*.safetensors with step-*.json
 """
 
