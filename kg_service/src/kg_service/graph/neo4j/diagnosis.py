@@ -75,7 +75,7 @@ async def _of_plain(place: _Place, plain: Speaker, where: str) -> NBClipError:
         if await _speaker(place, _context("+ssc")) == "bolt":
             hint = f"KG_STORE={place.url('+s')}, or +ssc where nobody vouches for its certificate"
             return UnusableStore(f"{where} asks for TLS", hint=hint)
-    return UnusableStore(f"{where}: something else listens on port {place.port}", hint="correct KG_STORE")
+    return _of_stranger(place, plain, where)
 
 
 async def _of_tls(place: _Place, plain: Speaker, where: str) -> NBClipError:
@@ -94,6 +94,13 @@ async def _of_tls(place: _Place, plain: Speaker, where: str) -> NBClipError:
     if plain == "bolt":
         hint = f"KG_STORE={place.url('')}, or server.bolt.tls_level in its neo4j.conf"
         return UnusableStore(f"{where} does not use TLS", hint=hint)
+    return _of_stranger(place, plain, where)
+
+
+def _of_stranger(place: _Place, plain: Speaker, where: str) -> NBClipError:
+    """Of who speaks Bolt neither with TLS nor without. A proxy before a server that is starting says nothing."""
+    if plain == "nobody":
+        return Unavailable(f"{where} does not answer: port {place.port} closes the connection without a word", hint=_START)
     return UnusableStore(f"{where}: something else listens on port {place.port}", hint="correct KG_STORE")
 
 

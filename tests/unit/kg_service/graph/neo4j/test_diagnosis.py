@@ -106,6 +106,14 @@ def test_something_else(listening, scheme):
     assert "something else listens on port" in error.message
 
 
+@pytest.mark.parametrize("scheme", ["neo4j", "bolt", "bolt+s", "bolt+ssc"])
+def test_a_proxy_before_a_server_that_is_starting(listening, scheme):
+    """As Docker's, which takes connections and closes them: whoever waits for the server waits on."""
+    error = told(f"{scheme}://127.0.0.1:{listening(b'')}")
+    assert not isinstance(error, UnusableStore)
+    assert "closes the connection without a word" in error.message
+
+
 def test_a_server_of_another_age(listening):
     error = told(f"bolt://127.0.0.1:{listening(OLD_BOLT)}")
     assert isinstance(error, UnusableStore)
