@@ -26,6 +26,12 @@ class WrongCredentials(Unavailable):
     code, title, exit_code = "wrong-credentials", "The graph store refuses the login", 2
 
 
+class UnusableStore(Unavailable):
+    """A graph store can't be used as it is set up: not ready for a client (503), to be mended by who set it up (exit 2)."""
+
+    code, title, exit_code = "unusable-store", "The graph store can't be used as it is", 2
+
+
 class UnusablePath(Unavailable):
     """A file can't be opened where the settings say: not ready for a client (503), wrong input for who set it (exit 2)."""
 

@@ -32,6 +32,26 @@ def test_given_cuis_are_used_as_they_are_and_one_that_the_vocabulary_lacks_stays
     assert attributes[1]["groups"] == []
 
 
+def test_given_cuis_that_the_vocabulary_lacks_are_counted_once_each(client):
+    given = [
+        {"image_id": str(number), "caption": "", "cuis": ["C0032227", "C9999999", f"C999999{number}"]} for number in range(3)
+    ]
+    assert post(client, *given, {"image_id": "x", "caption": "Pneumonia."}).json()["unknown_cuis"] == 4
+    assert post(client, {"image_id": "y", "caption": "Pneumonia.", "cuis": []}).json()["unknown_cuis"] == 0
+
+
+def test_an_image_with_cuis_needs_no_caption(client):
+    answer = post(client, {"image_id": "bare", "cuis": ["C0032227"]}, {"image_id": "nothing", "cuis": []})
+    assert [result["cuis"] for result in answer.json()["results"]] == [["C0032227"], []]
+    assert client.get("/images/bare").json()["caption"] == ""
+
+
+@pytest.mark.parametrize("item", [{}, {"cuis": None}, {"split": "train"}, {"caption": None, "cuis": ["C0032227"]}])
+def test_an_image_with_neither_is_refused(client, problem, item):
+    refused = problem(post(client, {"image_id": "x", **item}), 422, "invalid-input")
+    assert refused["errors"][0]["where"].startswith("body.items.0")
+
+
 def test_the_same_image_again_is_unchanged_another_caption_is_rejected_unless_it_shall_replace(client):
     first = {"image_id": "x", "caption": "Pneumonia."}
     other = {"image_id": "x", "caption": "Fracture."}
