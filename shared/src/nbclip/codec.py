@@ -31,7 +31,7 @@ _DTYPES: dict[MatrixDtype, str] = {"float32": "F32", "bfloat16": "BF16", "float1
 
 @dataclass(frozen=True, slots=True)
 class TargetMatrix:
-    """The answer of `POST /targets`.
+    """The answer of `POST /v1/targets`.
 
     Attributes:
         output: what `values` holds: target rows (each sums to 1) or similarities in [-1, 1].

@@ -42,7 +42,7 @@ Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class _Greeting(BaseModel):
-    """What decides how to go on, of the answer to `GET /info`."""
+    """What decides how to go on, of the answer to `GET /v1/info`."""
 
     version: str
     snapshot: str | None
@@ -114,7 +114,7 @@ class Connection:
         except ValidationError as error:
             what = " ".join(f"{part}" for part in error.errors()[0]["loc"]) or "body"
             message = f"{response.url} is not the answer of a kg-service: {what}: {error.errors()[0]['msg']}"
-            raise InvalidInput(message, hint="check the URL, and that both programs are of one version") from error
+            raise InvalidInput(message, hint="check the URL, and that both programs have the same version") from error
 
     def post(self, path: str, body: dict[str, Any]) -> bytes:
         """The answer's body to `POST path`.
@@ -126,7 +126,7 @@ class Connection:
         return self._ask("POST", path, body).content
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx2.Response:
-        started = time.monotonic()
+        started, path = time.monotonic(), f"{self._prefix}{path}"
 
         def pause_after(error: Exception) -> bool | float:
             if not isinstance(error, _Busy | httpx2.TransportError):
@@ -135,7 +135,7 @@ class Connection:
             return True if isinstance(error, httpx2.TransportError) or error.pause is None else error.pause
 
         try:
-            return self._retry(pause_after, self._ask_once, method, f"{self._prefix}{path}", body)
+            return self._retry(pause_after, self._ask_once, method, path, body)
         except (_Busy, httpx2.TransportError) as error:
             raise self._away(error, f"{method} {path}", time.monotonic() - started) from error
 

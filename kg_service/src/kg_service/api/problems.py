@@ -35,13 +35,13 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class NotAcceptable(InvalidInput):
     """406: the client accepts no form of the answer."""
 
-    code, title, status = "not-acceptable", "No such form of the answer", 406
+    code, title, status = "not-acceptable", "No acceptable form of the answer", 406
 
 
 class UnsupportedMediaType(InvalidInput):
     """415: the body has an unsupported type."""
 
-    code, title, status = "unsupported-media-type", "Body of a type that is not read", 415
+    code, title, status = "unsupported-media-type", "Unsupported content type", 415
 
 
 class BodyTooLarge(LimitExceeded):

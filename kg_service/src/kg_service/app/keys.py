@@ -118,7 +118,7 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     with locked(path.parent, _PATIENCE_S, name=f".{path.name}.lock"):
         held = read_keys(path) if path.exists() else ()
         if name in {key.name for key in held}:
-            raise Conflict(f"{path} has a key called {name}", hint="choose another name; both are valid at once")
+            raise Conflict(f"{path} has a key called {name}", hint="choose another name; the old key stays valid until removed")
         _write_keys(path, (*held, key))
     return secret
 

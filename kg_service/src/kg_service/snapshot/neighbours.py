@@ -1,4 +1,4 @@
-"""The answer of `GET /images/{id}/neighbours`: the images of the snapshot that an image is most similar to.
+"""The answer of `GET /v1/images/{id}/neighbours`: the images of the snapshot that an image is most similar to.
 
 Shape legend: N images of the snapshot.
 """

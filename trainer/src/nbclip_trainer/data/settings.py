@@ -14,10 +14,10 @@ MAX_PIXELS = 100_000_000
 class Columns(Strict):
     """The files' names of the columns."""
 
-    image_id: str = "image_id"
-    file: str = "file"
-    caption: str = "caption"
-    split: str = "split"
+    image_id: str = Field("image_id", description="column of ids, unique over all files")
+    file: str = Field("file", description="column of image files, relative to the table")
+    caption: str = Field("caption", description="column of captions")
+    split: str = Field("split", description="column of splits")
 
 
 class DataSettings(Strict):
@@ -25,23 +25,28 @@ class DataSettings(Strict):
 
     files: tuple[Path, ...] = Field((), description="tables, shards (.tar), folders of these or of ROCO; * stands for any")
     columns: Columns = Columns()
-    train_split: str | None = "train"
-    valid_split: str | None = Field("valid", description="null: no validation loss")
-    pictures: Literal["memory", "disk"] = Field("disk", description="images. memory: decode once; disk: decode at each use")
-    check: Literal["decode", "headers"] = Field(
-        "decode", description="of `disk`, before the first step: decode all images once, or read what begins their files"
+    train_split: str | None = Field("train", description="split to train on; null: all pairs")
+    valid_split: str | None = Field("valid", description="split for the validation loss; null: none")
+    pictures: Literal["memory", "disk"] = Field(
+        "disk", description="where images are kept: memory, decoded once, or disk, decoded at each use"
     )
-    workers: int = Field(4, ge=0, description="decoding processes of `disk`, decoding threads of the first pass")
-    max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is refused undecoded")
-    max_bad_share: float = Field(0.01, ge=0, le=1, description="stop if a greater share of images can't be decoded")
+    check: Literal["decode", "headers"] = Field(
+        "decode",
+        description="what to do with images on disk before the first step: decode each once, or read only the start of each file",
+    )
+    workers: int = Field(4, ge=0, description="processes that decode images from disk, and threads that decode in the first pass")
+    max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image with more pixels is refused without being decoded")
+    max_bad_share: float = Field(0.01, ge=0, le=1, description="stop if a larger share of images can't be decoded")
 
 
 class AugmentationSettings(Strict):
     """Random changes of a training image; no flip, as left and right mean something in the body."""
 
-    kind: Literal["none", "affine", "open_clip"] = Field("open_clip", description="affine: on batches in memory, below")
-    scale: tuple[float, float] = (0.85, 1.15)
-    shift: float = Field(0.06, ge=0, le=1, description="share of the side")
-    degrees: float = Field(7.0, ge=0, le=180)
-    gamma: tuple[float, float] = (0.8, 1.25)
-    contrast: tuple[float, float] = (0.85, 1.15)
+    kind: Literal["none", "affine", "open_clip"] = Field(
+        "open_clip", description="affine: on batches in memory, by the settings below; open_clip: by its own transform, from disk"
+    )
+    scale: tuple[float, float] = Field((0.85, 1.15), description="affine: range of the factor on the size")
+    shift: float = Field(0.06, ge=0, le=1, description="affine: largest shift, as a share of the side")
+    degrees: float = Field(7.0, ge=0, le=180, description="affine: largest rotation")
+    gamma: tuple[float, float] = Field((0.8, 1.25), description="affine: range of the exponent on grey values")
+    contrast: tuple[float, float] = Field((0.85, 1.15), description="affine: range of the factor on contrast")

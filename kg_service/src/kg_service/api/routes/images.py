@@ -30,7 +30,7 @@ EXAMPLES = {
     },
     "replacing": {"items": [{"image_id": "mine/1", "caption": "Normal chest X-ray."}], "on_conflict": "replace"},
 }
-ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_00001"], max_length=MAX_IMAGE_ID_BYTES)]
+ImageIdPath = Annotated[str, Path(description="may contain slashes", examples=["RM_00001"], max_length=MAX_IMAGE_ID_BYTES)]
 
 
 @router.post(
@@ -41,10 +41,10 @@ ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_
     openapi_extra=accepts(ImagesRequest, EXAMPLES),
 )
 def put_images(wiring: WiringOf, body: JsonBody) -> Response:
-    """Stores images in one transaction. `cuis` given are used as they are, otherwise the caption is linked.
+    """Stores images in one transaction. Given `cuis` are used as they are, otherwise the caption is linked.
 
-    The same id with the same content is `unchanged`; with other content it is `rejected`, or with `on_conflict: "replace"`
-    `replaced`.
+    The same id with the same content is `unchanged`. With other content it is `rejected`, or `replaced` if `on_conflict` is
+    `replace`.
 
     Targets include them once the graph is published or appended (`POST /v1/snapshots`), which the service does by itself where
     `KG_APPEND_EVERY_S` says so.

@@ -38,7 +38,7 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     openapi_extra=accepts(RepresentationsRequest, EXAMPLES),
 )
 async def representations(request: WorkRequest) -> PartsResponse:
-    """Image vectors of a batch, whose dot products are the similarities of `POST /targets`.
+    """Image vectors of a batch, whose dot products are the similarities of `POST /v1/targets`.
 
     Smaller than the matrix from a thousand images on, and a GPU multiplies them faster than the matrix travels.
     """

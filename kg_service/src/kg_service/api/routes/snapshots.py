@@ -50,7 +50,7 @@ _LOOKS_EVERY_S = 0.1
     status_code=202,
     response_model=JobOut,
     responses={
-        201: {"model": SnapshotOut, "description": "Appended, or published in the time that `Prefer: wait` gives"},
+        201: {"model": SnapshotOut, "description": "Appended, or published within the time that `Prefer: wait` allows"},
         **described(*KEYED, *BODY, 409, 501),
     },
     dependencies=working("admin"),
@@ -60,12 +60,12 @@ async def publish_snapshot(
     request: Request,
     wiring: WiringOf,
     body: JsonBody,
-    prefer: Annotated[str, Header(description="`wait=30`: answer when it is published, or after so many seconds")] = "",
+    prefer: Annotated[str, Header(description="`wait=30`: answer once it is published, or after 30 seconds")] = "",
 ) -> Response:
-    """Freezes the graph, or the part of it that one dataset or split has, behind the answer: `GET` what Location names.
+    """Freezes the graph, or one dataset or split of it, in the background; `Location` is the job.
 
-    The same graph gives the same id. With `Prefer: wait=N` (up to 60) the answer is 201 with the snapshot if it is there in N
-    seconds, and otherwise 202 with the job as it stands. A service that is killed does it again by itself.
+    The same graph gives the same id. With `Prefer: wait=N` (up to 60) the answer is 201 with the snapshot if it is published
+    within N seconds, and otherwise 202 with the job so far. If the service is killed, it starts the job again by itself.
 
     With `append` the images that the current snapshot lacks are added to it, of its dataset and split, by its frozen tables: in a
     small part of the time, so the answer is 201, and its own images keep their vectors. `append` in the answer counts what else
@@ -143,7 +143,7 @@ def _room_on_disk() -> Iterator[None]:
     dependencies=working("read"),
 )
 def list_snapshots(wiring: WiringOf, cursor: Cursor = "", limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Response:
-    """Held snapshots; `current` is the one that is served. Those whose manifest is damaged by their ids alone."""
+    """The snapshots; `current` is the one that is served. Those with a damaged manifest are listed by id alone."""
     held = wiring.snapshots.ids()
     start = _after(held, key_of(cursor)) if cursor else 0
     page, current = held[start : start + limit], wiring.snapshots.current()
@@ -194,7 +194,7 @@ def get_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
 def delete_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
     """Removes a snapshot from the disk; the current one, and one that another stands on, are answered 409.
 
-    A training that is pinned to it can't be resumed.
+    A training run that is pinned to it can't be resumed.
     """
     from kg_service.snapshot.pruning import remove
 

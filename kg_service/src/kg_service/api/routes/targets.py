@@ -47,9 +47,10 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     openapi_extra=accepts(TargetsRequest, EXAMPLES),
 )
 async def targets(request: WorkRequest) -> Response:
-    """Soft targets of a batch, or the similarities that they are made of.
+    """Soft targets of a batch, or the similarities that they are made from.
 
-    Rows are one rank's images, columns the global batch. Ask for `application/vnd.safetensors`: JSON is for small matrices.
+    Rows are one rank's images, columns the global batch. For large matrices ask for `application/vnd.safetensors`: JSON is for
+    small ones.
     """
     form = choose(request.headers.get("accept", "*/*"), (JSON, MEDIA_TYPE))
     settings = request.wiring.settings

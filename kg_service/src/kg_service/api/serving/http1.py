@@ -38,7 +38,7 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 class Malformed(InvalidInput):
     """400: what came is no request by HTTP/1.1."""
 
-    code, title, status = "malformed-request", "No request by HTTP/1.1", 400
+    code, title, status = "malformed-request", "Not an HTTP/1.1 request", 400
 
 
 class HeadTooLarge(LimitExceeded):

@@ -193,7 +193,7 @@ def check_items(body: Any, field: str, limit: int) -> None:
 
 
 def check_matrix(body: Any, settings: Settings) -> None:
-    """Raises LimitExceeded if the matrix that an unchecked body of `POST /targets` asks for is too large."""
+    """Raises LimitExceeded if the matrix that an unchecked body of `POST /v1/targets` asks for is too large."""
     rows = _length(body, "image_ids")
     columns = _length(body, "column_ids") or rows
     for count, limit, what in (
