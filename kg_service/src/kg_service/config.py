@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
-        description="path under which a proxy serves it, such as `/kg`, whether or not the proxy strips the path",
+        description="path under which a proxy exposes the service, such as `/kg`, whether or not the proxy strips the path",
     )
     trusted_hosts: List = Field(
         ("localhost", "127.0.0.1", "[::1]"), description="names to accept in the Host header, such as `*.example.org`; `*`: all"
@@ -83,17 +83,21 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] = Field("console", description="`console` or `json`")
 
-    max_rows: int = Field(4_096, ge=1, le=MAX_BATCH, description="most rows of a matrix (R)")
-    max_columns: int = Field(65_536, ge=1, le=MAX_BATCH, description="most columns of a matrix (C)")
+    max_rows: int = Field(4_096, ge=1, le=MAX_BATCH, description="maximum number of rows of a matrix (R)")
+    max_columns: int = Field(65_536, ge=1, le=MAX_BATCH, description="maximum number of columns of a matrix (C)")
     max_cells: int = Field(
-        1 << 24, ge=1, description="most cells of a matrix (R × C); all requests together may use twice as many"
+        1 << 24, ge=1, description="maximum number of cells of a matrix (R × C); all requests together may use twice as many"
     )
-    max_json_cells: int = Field(1 << 16, ge=1, description="most cells of a matrix in JSON")
-    max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="most images or captions in one request")
-    max_body_bytes: int = Field(4 << 20, ge=1_024, description="most bytes in a request's body")
-    max_job_bytes: int = Field(4 << 30, ge=1_024, description="most bytes in the body of `POST /v1/jobs/ingest`, as sent")
-    max_concurrent: int = Field(32, ge=1, description="most requests in work at one time; a further one is answered 429")
-    max_graph_requests: int = Field(8, ge=1, description="most of those that may wait for the graph store")
+    max_json_cells: int = Field(1 << 16, ge=1, description="maximum number of cells of a matrix in JSON")
+    max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="maximum number of images or captions in one request")
+    max_body_bytes: int = Field(4 << 20, ge=1_024, description="maximum size of a request's body in bytes")
+    max_job_bytes: int = Field(
+        4 << 30, ge=1_024, description="maximum size of the body of `POST /v1/jobs/ingest` in bytes, as sent"
+    )
+    max_concurrent: int = Field(
+        32, ge=1, description="maximum number of requests in work at a time; a further one is answered 429"
+    )
+    max_graph_requests: int = Field(8, ge=1, description="maximum number of those that wait for the graph store")
     max_failed_keys: int = Field(60, ge=1, description="wrong keys from one address in a minute before it is answered 429")
     body_timeout_s: float = Field(10, gt=0, description="seconds within which a body must arrive")
     send_timeout_s: float = Field(
@@ -105,7 +109,9 @@ class Settings(BaseSettings):
     job_pause_s: float = Field(30, gt=0, description="seconds without a byte after which such a body is refused")
     head_timeout_s: float = Field(10, gt=0, description="seconds within which a request's head must arrive, once it has begun")
     max_connections: int = Field(
-        1_024, ge=1, description="most open connections, at most the descriptor limit less 256; a further one is answered 503"
+        1_024,
+        ge=1,
+        description="maximum number of open connections, limited to the descriptor limit less 256; a further one is answered 503",
     )
     keep_alive_s: int = Field(620, ge=1, description="seconds to keep an idle connection; should be longer than a training step")
     drain_s: float = Field(

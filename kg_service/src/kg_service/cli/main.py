@@ -224,7 +224,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     uds: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
-    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy serves it, such as /kg.")] = None,
+    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy exposes the service, such as /kg.")] = None,
     log_format: Annotated[Literal["console", "json"] | None, typer.Option(help="Log format.")] = None,
 ) -> None:
     """Serve targets over REST until SIGTERM; the service's page `/docs` shows every route.
