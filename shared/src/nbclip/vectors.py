@@ -146,4 +146,6 @@ def decode_vectors(body: bytes) -> VectorBatch:
             metadata={name: value for name, value in metadata.items() if name != "columns"},
         )
     except (KeyError, ValueError) as error:
-        raise InvalidInput(f"the safetensors body lacks {error}", hint="do service and trainer have the same version?") from error
+        raise InvalidInput(
+            f"the safetensors body lacks {error}", hint="check that service and trainer have the same version"
+        ) from error

@@ -192,7 +192,7 @@ def test_what_is_no_url_is_refused(url):
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"{}", b""])
 def test_another_program_at_the_url_is_recognised(service, body):
     service.troubles.append((200, {"content-type": "text/html"}, body))
-    with pytest.raises(InvalidInput, match="not the answer of a kg-service"):
+    with pytest.raises(InvalidInput, match="not an answer of a kg-service"):
         Service(service.url)
 
 

@@ -160,7 +160,7 @@ def _of_framework(error: HTTPException, request: Request) -> Response:
         title=status.phrase,
         status=status,
         detail=f"{request.method} {request.url.path!r:.200}: {error.detail}",
-        hint="/docs lists what there is",
+        hint="/docs lists the routes",
         request_id=request.state.request_id,
     )
     return Response(body.model_dump_json(), error.status_code, headers, MEDIA_TYPE)

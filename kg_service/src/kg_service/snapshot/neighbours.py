@@ -37,7 +37,7 @@ def find_neighbours(
     if rows[0] < 0:
         raise NotFound(
             f"no image {image_id!r:.200} in the snapshot",
-            hint="a snapshot holds what was ingested before it: kg-service snapshot append or publish takes up what came later",
+            hint="a snapshot holds what was ingested before it; kg-service snapshot append or publish adds what came later",
         )
     row = int(rows[0])
     sim_N = similarity_to_all(vectors, row)

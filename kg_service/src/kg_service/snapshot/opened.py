@@ -120,7 +120,7 @@ class Snapshot:
         variant = ("noise" if knowledge == "noise" and representation in names else representation, knowledge)
         if variant not in self.base.segment.vectors:
             held = ", ".join(sorted("/".join(each) for each in self.base.segment.vectors))
-            raise InvalidInput(f"snapshot without the variant {'/'.join(variant)}", hint=f"it holds {held}")
+            raise InvalidInput(f"the snapshot has no variant {'/'.join(variant)}", hint=f"it holds {held}")
         return variant
 
     def _tail_vectors(self, tail: Segment, variant: Variant) -> ImageVectors:

@@ -48,7 +48,7 @@ def test_misspelt_variables_are_found_those_of_linkers_and_representations_too(m
     [
         ("KG_LINKER", "magic", r"no linker is called 'magic'.*dictionary, scispacy"),
         ("KG_LINKER_MIN_SCORE", "2", "KG_LINKER_MIN_SCORE='2'"),
-        ("KG_LINKER_MODEL", "en_core", r"KG_LINKER_MODEL is of the scispacy linker, and the linker is dictionary.*unset it"),
+        ("KG_LINKER_MODEL", "en_core", r"KG_LINKER_MODEL belongs to the scispacy linker, but the linker is dictionary.*unset it"),
         ("KG_REPRESENTATIONS", "hybrid,magic", r"no representation is called 'magic'.*hybrid, concepts, transe, noise"),
         ("KG_HYBRID_DECAY", "0", "KG_HYBRID_DECAY='0'"),
         ("KG_NOISE_SEED", "-1", "KG_NOISE_SEED='-1'"),

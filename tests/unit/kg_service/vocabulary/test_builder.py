@@ -360,6 +360,6 @@ def test_nothing_left_by_the_filters_is_refused(write_release, build):
 def test_folder_with_other_content_is_not_overwritten(write_release, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(InvalidInput, match="is no compiled artefact"):
+    with pytest.raises(InvalidInput, match="is not a compiled artefact"):
         build_vocabulary(write_release(), tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"

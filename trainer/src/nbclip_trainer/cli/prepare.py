@@ -42,7 +42,7 @@ def validate(
     out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))
 
 
-def presets(name: Annotated[str | None, typer.Argument(help="Preset to show in full, every key of it.")] = None) -> None:
+def presets(name: Annotated[str | None, typer.Argument(help="Preset to show in full.")] = None) -> None:
     """List the presets, or show one in full.
 
     [bold]Examples[/bold]

@@ -165,7 +165,7 @@ def _format_of(request: Request) -> Format:
 def _is_packed(request: Request) -> bool:
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
-        raise UnsupportedMediaType(f"Content-Encoding {encoding!r:.80}", hint="send it plain or gzip")
+        raise UnsupportedMediaType(f"Content-Encoding {encoding!r:.80}", hint="send it uncompressed or as gzip")
     return _ENCODINGS[encoding]
 
 

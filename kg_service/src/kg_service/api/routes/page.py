@@ -17,7 +17,7 @@ router = APIRouter(tags=["service"])
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
-@router.get("/ui", response_class=HTMLResponse, responses=described(400))
+@router.get("/ui", response_class=HTMLResponse, responses={200: {"description": "an HTML page"}, **described(400)})
 async def ui() -> HTMLResponse:
     """A page for people: a caption, or an image of the graph, with its mentions, why each was found, and the neighbours."""
     return HTMLResponse(page(), headers={**_HEADERS, "Content-Security-Policy": content_security_policy()})

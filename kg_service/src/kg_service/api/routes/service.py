@@ -74,13 +74,13 @@ def _ask_store(request: Request, wiring: Wiring) -> None:
         with request.app.state.probes.take():
             wiring.store.check()
     except Busy as error:
-        raise Unavailable("earlier probes still wait for it", hint="look at the graph store") from error
+        raise Unavailable("earlier probes are still waiting for it", hint="check the graph store") from error
 
 
 def _ask_upkeep(request: Request) -> None:
     reason = request.app.state.upkeep_failure()
     if reason:
-        raise Unavailable(f"jobs are not worked on: {reason}", hint="the service's log says why")
+        raise Unavailable(f"jobs are not being processed: {reason}", hint="the service's log says why")
 
 
 def _trouble(request: Request) -> str | None:

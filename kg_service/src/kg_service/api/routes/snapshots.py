@@ -39,7 +39,12 @@ former = APIRouter(prefix="/snapshots", tags=["snapshots"])
 
 EXAMPLES = {"the training split": {"split": "train"}, "everything": {}, "what is new": {"append": True}}
 SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["0" * 64])]
-_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_FORM = (
+    "safetensors: `sparse_indptr` [N + 1], `sparse_indices` [P] and `sparse_data` [P], a CSR matrix; `dense` [N, d]; the ids "
+    "of the images in UTF-8, `id_bytes` uint8, and where each begins, `id_offsets` [N + 1]; the metadata says what the "
+    "vectors were made from"
+)
+_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": _FORM}}}
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\b", re.IGNORECASE)
 _LONGEST_WAIT_S = 60
 _LOOKS_EVERY_S = 0.1
@@ -164,7 +169,7 @@ def list_snapshots(wiring: WiringOf, cursor: Cursor = "", limit: Annotated[int, 
 
 def _after(held: list[str], last: str) -> int:
     if last not in held:
-        raise Gone("the snapshot that the page before ended with is not held any more", hint="begin again without a cursor")
+        raise Gone("the last snapshot of the previous page was removed", hint="start again without a cursor")
     return held.index(last) + 1
 
 

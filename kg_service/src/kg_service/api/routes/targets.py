@@ -36,7 +36,11 @@ EXAMPLES: dict[str, Any] = {
 }
 _SMALL = 1 << 16
 """Cells whose similarities are there in half a millisecond, their targets in one and a half."""
-_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_FORM = (
+    "safetensors: `targets` or `similarity` [R, C] of the requested dtype, `has_knowledge` and `unknown` [C] uint8; the metadata "
+    "has `snapshot`, `knowledge`, `representation` and `parameters`"
+)
+_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": _FORM}}}
 
 
 @router.post(

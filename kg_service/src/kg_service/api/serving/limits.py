@@ -202,7 +202,9 @@ def check_matrix(body: Any, settings: Settings) -> None:
         (rows * columns, settings.max_cells, "cells (rows × columns)"),
     ):
         if count > limit:
-            raise LimitExceeded(f"{count} {what}, at most {limit}", hint="ask for each rank's rows apart; /info has the limits")
+            raise LimitExceeded(
+                f"{count} {what}, at most {limit}", hint="ask for each rank's rows separately; /v1/info has the limits"
+            )
 
 
 def _length(body: Any, field: str) -> int:
