@@ -185,7 +185,7 @@ def test_the_key_is_given_or_of_the_environment_and_is_not_shown(service, monkey
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", "http://", "http://host:port"])
 def test_what_is_no_url_is_refused(url):
-    with pytest.raises(InvalidInput, match="is not an? (HTTP )?URL"):
+    with pytest.raises(InvalidInput, match=r"is not an? (HTTP )?URL"):
         Service(url)
 
 
