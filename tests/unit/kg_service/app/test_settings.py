@@ -31,7 +31,7 @@ def test_the_table_has_every_setting_with_its_default_and_meaning():
 
 def test_settings_that_name_entries_of_a_table_list_them():
     rows = settings_table().splitlines()
-    assert "| `KG_LINKER` | `dictionary` | what finds concepts in captions; known: `dictionary`, `scispacy` |" in rows
+    assert "| `KG_LINKER` | `dictionary` | linker that finds concepts in captions; known: `dictionary`, `scispacy` |" in rows
     assert any(row.startswith("| `KG_REPRESENTATIONS` |") and "`hybrid`, `concepts`, `transe`, `noise`" in row for row in rows)
 
 
