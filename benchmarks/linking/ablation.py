@@ -14,7 +14,8 @@ from unittest.mock import patch
 
 from corpora import Document, bc5cdr, medmentions, roco, vocabulary
 from kg_service.linking.builder import build_linker
-from kg_service.linking.dictionary.dictionary import DictionaryLinker, candidates, normaliser, tokens
+from kg_service.linking.dictionary import candidates, normaliser, tokens
+from kg_service.linking.dictionary.dictionary import DictionaryLinker
 from kg_service.linking.dictionary.name_index import build_name_index, open_name_index
 from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.fitting.scoring import hits_of, score_documents, score_spans, within

@@ -20,8 +20,8 @@ from kg_service.linking.dictionary.prior import save_prior
 from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.fitting.learning import learn
 from kg_service.linking.fitting.scoring import hits_of, score_documents, score_spans, within
-from kg_service.linking.semantic_groups import group_types
 from kg_service.linking.settings import Nested
+from kg_service.vocabulary.semantic_groups import group_types
 
 DISORDERS = group_types()["DISO"]
 PARTS = {

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from corpora import FITTING_DOCUMENTS, Document, VocabularyName, bc5cdr, medmentions, roco, vocabulary
 from kg_service.linking.fitting.scoring import Hit, Score, score_documents, score_groups, score_spans, within
-from kg_service.linking.semantic_groups import group_types
+from kg_service.vocabulary.semantic_groups import group_types
 
 Corpus = Literal["roco", "bc5cdr", "medmentions"]
 Part = Literal["choose", "report"]

@@ -11,7 +11,8 @@ import numpy as np
 import safetensors
 
 TOLERANCE = 1e-6
-VERSIONS = frozenset({"version", "versions", "linker"})
+VERSIONS = frozenset({"version", "versions", "linker", "linkers"})
+"""A later linker adds its name to those of the edges that are stored."""
 CLOCK = frozenset({"created_at", "ingested_at", "seconds", "rows_per_second", "eta_seconds", "request_id"})
 PROSE = frozenset({"detail", "error", "hint", "message", "notes", "reason", "title"})
 """For people, who read another wording as well; an error is known by its `type`."""

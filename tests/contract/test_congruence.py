@@ -8,7 +8,6 @@ import pytest
 from kg_service.api.application import create_app
 from kg_service.config import load_settings
 from kg_service.graph import open_store
-from kg_service.ingest.lines import TextFile
 from kg_service.ingest.pipeline import ingest_items
 from kg_service.ingest.readers import ReadOptions, read_items
 from kg_service.jobs.model import IngestOrder
@@ -21,6 +20,7 @@ from kg_service.snapshot.append import append
 from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
+from nbclip.files.reading import Rows
 from starlette.testclient import TestClient
 from support.neo4j.database import empty
 
@@ -37,8 +37,9 @@ def vocabulary_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def items():
-    with TextFile(EXAMPLES / "rocov2" / "metadata.csv") as file:
-        return [row.item for row in islice(read_items(file, ReadOptions(relink=True)), 300)]
+    options = ReadOptions(relink=True)
+    rows = Rows([EXAMPLES / "rocov2" / "metadata.csv"], options.layout())
+    return [row.item for row in islice(read_items(rows, options), 300)]
 
 
 @pytest.fixture(scope="module")

@@ -83,20 +83,65 @@ def test_bad_rows_of_a_release_are_named_by_file_and_line_and_end_with_1_unless_
 
 
 def test_filters_of_a_build_leave_concepts_out(tmp_path, rrf, command):
-    code, _, err = command("vocabulary", "build", rrf, "--data", tmp_path / "fresh", "--semantic-type", "T999")
+    arguments = ("vocabulary", "build", rrf, "--data", tmp_path / "fresh")
+    code, _, err = command(*arguments, "--semantic-type", "T999")
     assert code == 2
     assert err.startswith("error: no concept")
+    assert [line.split(":")[0] for line in err.splitlines()] == ["error", "hint"]
+    code, out, _ = command(*arguments, "--source", "msh,MSH", "--semantic-type", "disease or syndrome", "--language", "eng")
+    assert code == 0
+    assert re.search(r"left out by source *│ 0", out)
+    code, _, err = command(*arguments, "--source", "MHS")
+    assert (code, "the nearest is MSH" in err) == (2, True)
+    assert command(*arguments, "--source", " ")[0] == 2
+
+
+def test_what_a_release_calls_itself_is_shown_and_named_where_it_does_not(tmp_path, rrf, command):
+    arguments = ("vocabulary", "build", rrf, "--data", tmp_path / "fresh")
+    assert "--release names it" in command(*arguments)[1]
+    (tmp_path / "release.dat").write_text("umls.release.name=2025AB\n")
+    assert re.search(r"release.*2025AB", command(*arguments)[1])
+    assert "vocabulary: 2025AB, 4 concepts" in command("doctor", "--data", tmp_path / "fresh")[1]
 
 
 def test_bad_and_rejected_rows_of_a_file_end_with_1_unless_allowed(folder, captions, command):
     captions.write_text("image_id,caption\na,Another caption.\nd,Pneumonia.\ne\n")
     code, out, err = command("ingest", captions, "--data", folder)
     assert code == 1
-    assert out.startswith("1 created, 1 rejected, 1 bad rows")
+    assert out.startswith("1 created, 1 rejected, 1 left out (1 wrong number of fields), of 3 rows read in")
     assert f"{captions}:2: image a rejected" in err
     assert f"{captions}:4: " in err
     assert command("ingest", captions, "--data", folder, "--max-bad", 2)[0] == 0
     assert command("ingest", captions, "--data", folder, "--replace", "--max-bad", 1)[1].startswith("1 replaced, 1 unchanged")
+
+
+def test_rows_without_a_caption_are_left_out_and_named_up_to_a_share(folder, captions, command):
+    rows = [f"e{number},{'' if number % 10 == 3 else 'Pneumonia.'}\n" for number in range(100)]
+    captions.write_text("image_id,caption\n" + "".join(rows))
+    code, out, err = command("ingest", captions, "--data", folder, "--show", 2)
+    assert (code, out.split(", of")[0]) == (1, "90 created, 10 left out (10 empty caption)")
+    assert err.splitlines()[:3] == [
+        f"{captions}:5: empty caption: image e3",
+        f"{captions}:15: empty caption: image e13",
+        "… 8 more",
+    ]
+    code, out, err = command("ingest", captions, "--data", folder, "--max-bad-row-share", 0.1)
+    assert (code, out.split(", of")[0]) == (0, "90 unchanged, 10 left out (10 empty caption)")
+    assert len(err.splitlines()) == 10
+    captions.write_text("image_id,caption\ne0,Another one.\n" + "".join(rows[1:]))
+    assert command("ingest", captions, "--data", folder, "--max-bad-row-share", 0.1)[0] == 1
+    assert command("ingest", captions, "--data", folder, "--max-bad-row-share", 0.1, "--max-bad", 1)[0] == 0
+
+
+def test_a_companion_that_fits_nothing_stores_nothing(folder, tmp_path, command):
+    (tmp_path / "more.csv").write_text("ID;Caption\nX_1;Pneumonia.\nX_2;Nothing.\n")
+    (tmp_path / "cuis.txt").write_text("Y_1\tC0000001\n")
+    arguments = ("ingest", tmp_path / "more.csv", "--data", folder, "--cuis", tmp_path / "cuis.txt")
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert "none of its 1 ids is in the data: Y_1 there, X_1, X_2 here" in err
+    (tmp_path / "cuis.txt").write_text("X_1.jpg,C0000001\nX_2.jpg,C0000002\n")
+    assert command(*arguments)[1].startswith("2 created, of 2 rows read")
 
 
 def test_columns_and_formats_can_be_named(tmp_path, folder, command):
@@ -105,6 +150,9 @@ def test_columns_and_formats_can_be_named(tmp_path, folder, command):
     arguments = ("ingest", file, "--data", folder, "--format", "tsv", "--column", "image_id=file")
     assert command(*arguments, "--column", "caption=text")[1].startswith("1 created")
     assert command(*arguments, "--column", "caption")[0] == 2
+    code, _, err = command(*arguments, "--column", "caption=txt")
+    assert (code, err.splitlines()[1]) == (2, "hint: did you mean text?")
+    assert command(*arguments, "--column", "caption=text", "--separator", "comma")[0] == 2
     assert command("ingest", file, "--data", folder, "--format", "xml")[0] == 2
 
 

@@ -45,9 +45,17 @@ def test_link_says_where_what_and_whether_and_stores_nothing(reader):
     before = reader.get("/info").json()["counts"]
     caption = "Pleural effusion, no pneumothorax."
     answer = reader.post("/link", json={"captions": [caption, "zzz"]}).json()
-    assert answer["linker"] == "dictionary-5"
+    assert answer["linker"] == "dictionary-6"
     first, second = answer["results"]
     assert second == {"caption": "zzz", "mentions": []}
     assert all(caption[each["start"] : each["end"]] == each["text"] for each in first["mentions"])
     assert {each["text"]: each["assertion"] for each in first["mentions"]}["pneumothorax"] == "absent"
     assert reader.get("/info").json()["counts"] == before
+
+
+def test_link_takes_captions_as_long_as_an_image_may_have(reader, problem):
+    assert reader.post("/link", json={"captions": ["x " * 10_000]}).status_code == 200
+    answer = reader.post("/link", json={"captions": ["no effusion", "x" * 20_001]})
+    problem(answer, 422, "invalid-input")
+    assert "captions.1" in answer.text
+    assert "20000 characters" in answer.text

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from kg_service.graph import open_store
+from kg_service.linking.dictionary.prior import ODDS
 
 PNEUMONIA, EFFUSION, NODULE, OTHER_NODULE, LUNG = (f"C000000{i}" for i in range(1, 6))
 NAMES = [
@@ -73,6 +74,12 @@ def test_link_answers_machines_as_the_service_does(folder, command, service):
     assert (first["groups"], [each["cui"] for each in first["candidates"]]) == (["DISO"], [OTHER_NODULE])
 
 
+def test_link_refuses_what_the_service_refuses_and_names_the_limit(folder, command):
+    code, _, err = command("link", "x" * 20_001, "--data", folder)
+    assert code == 2
+    assert "20,001 characters; the limit is 20,000" in err
+
+
 @pytest.mark.parametrize(("settings", "coloured"), [({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)])
 def test_link_has_colours_unless_they_are_not_wanted(folder, settings, coloured):
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")} | settings
@@ -85,6 +92,29 @@ def test_names_are_hidden_in_answers_where_they_may_not_be_shown(folder, command
     monkeypatch.setenv("KG_SHOW_NAMES", "false")
     _, out, _ = command("link", "pneumonia", "--data", folder)
     assert cells(out) == [["pneumonia", PNEUMONIA, "", "DISO", "1.00", "case", "present"]]
+
+
+@pytest.mark.parametrize("written", ["T999", '["T121"]', "Virus", "T047 T999"])
+def test_semantic_types_that_the_vocabulary_lacks_end_every_command_at_its_start(
+    folder, tmp_path, labelled, command, monkeypatch, written
+):
+    captions = tmp_path / "captions.csv"
+    captions.write_text("image_id,caption\na,Pneumonia.\n")
+    monkeypatch.setenv("KG_SEMANTIC_TYPES", written)
+    for arguments in (("link", "pneumonia"), ("ingest", captions), ("serve",), ("linker", "fit", labelled)):
+        code, out, err = command(*arguments, "--data", folder)
+        assert (code, out) == (2, "")
+        assert "has the semantic type" in err
+        assert "KG_SEMANTIC_TYPES" in err
+    assert not (folder / "graph.sqlite").exists()
+    code, out, _ = command("doctor", "--data", folder)
+    assert (code, "linker: no concept of the vocabulary" in out) == (1, True)
+
+
+@pytest.mark.parametrize("written", ["T047", "t047", '["T047"]', "T047 T023", "diso"])
+def test_semantic_types_are_taken_as_people_write_them(folder, command, monkeypatch, written):
+    monkeypatch.setenv("KG_SEMANTIC_TYPES", written)
+    assert cells(command("link", "pneumonia", "--data", folder)[1])[0][1] == PNEUMONIA
 
 
 def test_link_help_has_the_tie_rule(command):
@@ -184,6 +214,7 @@ def test_labels_of_another_vocabulary_are_refused_or_told_with_numbers(folder, t
     assert found == code
     told = f"{40 - known} of 40 labels are not in {folder / 'vocabulary'}" in err
     assert told == (known < 20)
+    assert ("error:" in err) == (code != 0)
     assert (folder / "vocabulary.prior").exists() == (code == 0)
 
 
@@ -192,7 +223,19 @@ def test_a_prior_that_is_no_gain_is_told(folder, tmp_path, command):
     file.write_text("\n".join(["caption,cuis", *(f"Pneumonia {i}.,{PNEUMONIA}" for i in range(40)), ""]))
     code, _, err = command("linker", "fit", file, "--data", folder)
     assert code == 0
-    assert "the prior does not improve" in err
+    assert "note: the prior does not improve" in err
+    assert "error" not in err
+
+
+def test_with_spans_and_the_usual_hold_out_the_odds_are_chosen(folder, tmp_path, command):
+    """A label at a third of a word's occurrences: worth a link only with higher odds than the usual."""
+    file = tmp_path / "labelled.ndjson"
+    rows = [{"caption": f"the lung {i}", "spans": [[4, 8, [LUNG]]] if i % 20 < 7 else []} for i in range(500)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, err = command("linker", "fit", file, "--data", folder)
+    assert code == 0, err
+    assert json.loads((folder / "vocabulary.prior" / "manifest.json").read_text())["odds"] > ODDS
+    assert next(row for row in cells(out) if row[0] == "spans after")[2] == "100.0"
 
 
 def test_evaluate_prints_scores_groups_faults_and_the_curve(tmp_path, folder, labelled, command):

@@ -13,7 +13,7 @@ import torch
 from kg_service.graph import open_store
 from kg_service.representations.methods import METHODS
 from kg_service.snapshot import SnapshotFolder, answer_targets
-from kg_service.snapshot.append import compact
+from kg_service.snapshot.publication import compact
 from nbclip.codec import MEDIA_TYPE, decode
 from nbclip.schemas.targets import TargetsRequest
 from nbclip.vectors import decode_vectors

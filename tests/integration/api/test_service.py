@@ -14,8 +14,8 @@ def test_info_has_versions_limits_and_counts(reader):
     assert info["counts"]["images"] == 8
     assert info["limits"]["max_rows"] == 4096
     assert info["api"] == "v1"
-    assert info["vocabulary"]["release"] == "open-umls-example-1"
-    assert (info["store"], info["linker"]) == ("embedded", "dictionary-5")
+    assert info["vocabulary"]["release"] == "open-umls-example-2"
+    assert (info["store"], info["linker"]) == ("embedded", "dictionary-6")
     assert info["snapshot"] == reader.get("/snapshots").json()["snapshots"][0]["id"]
 
 

@@ -17,11 +17,12 @@ from kg_service.api.application import create_app
 from kg_service.config import Settings
 from kg_service.graph import open_store
 from kg_service.ingest.pipeline import ingest_items
-from kg_service.ingest.readers import ReadOptions, TextFile, read_items
+from kg_service.ingest.readers import ReadOptions, read_items
 from kg_service.linking.builder import build_linker
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from kg_service.web.browser import guide, saved_scripts, scripts, style
+from nbclip.files.reading import Rows
 from nbclip.schemas.images import ImageItem
 from starlette.testclient import TestClient
 from support.neo4j.database import wipe
@@ -103,8 +104,9 @@ def above(vocabulary):
 def example_items():
     rows = []
     for folder in ("radiology-open", "rocov2"):
-        with TextFile(EXAMPLES / folder / "metadata.csv") as source:
-            rows += [row.item for row in read_items(source, ReadOptions(relink=True))]
+        options = ReadOptions(relink=True)
+        source = Rows([EXAMPLES / folder / "metadata.csv"], options.layout())
+        rows += [row.item for row in read_items(source, options)]
     return [NEGATED, *(item for item in rows if item.image_id < "RM_00400" or item.image_id in UNLINKED)]
 
 

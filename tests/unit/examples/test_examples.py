@@ -132,6 +132,13 @@ def test_semantic_types_are_those_of_the_named_concepts(tables):
     assert {row[0] for row in tables["MRSTY"]} == {row[0] for row in tables["MRCONSO"]}
 
 
+def test_findings_and_diseases_are_no_parts_of_the_body_or_substances(tables):
+    """Types that an anatomy source once had outvoted; the expected ones are those of the UMLS."""
+    types = {row[0]: row[1] for row in tables["MRSTY"]}
+    expected = {"C0032227": "T047", "C0003850": "T047", "C0221198": "T033", "C0018817": "T019", "C0027540": "T046"}
+    assert {cui: types[cui] for cui in expected} == expected
+
+
 def test_no_content_of_the_human_phenotype_ontology_is_left(tables):
     sources = {row[SAB_OF_NAME] for row in tables["MRCONSO"]} | {row[SAB_OF_RELATION] for row in tables["MRREL"]}
     assert not {sab for sab in sources if sab.startswith("HP")}

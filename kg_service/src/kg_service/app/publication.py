@@ -5,7 +5,8 @@ from __future__ import annotations
 from kg_service.config import Settings
 from kg_service.graph.store import GraphStore
 from kg_service.representations.from_settings import representations_of
-from kg_service.snapshot.publication import OnStage, publish
+from kg_service.snapshot.preparation import OnStage
+from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 

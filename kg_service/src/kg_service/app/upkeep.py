@@ -34,7 +34,7 @@ from kg_service.snapshot import SnapshotFolder
 from kg_service.vocabulary.vocabulary import open_vocabulary
 
 if TYPE_CHECKING:
-    from kg_service.snapshot.publication import OnStage  # brings what serving does not need
+    from kg_service.snapshot.preparation import OnStage  # brings what serving does not need
 
 _LOOKS_EVERY_S = 1.0
 _BEGINS_EVERY_S = 3.0
@@ -207,7 +207,7 @@ def ingest_now(settings: Settings) -> None:
         with reasons_kept(jobs, "ingest"):
             store = opened.enter_context(closing(open_graph(settings, bulk=True)))
             vocabulary = open_vocabulary(settings.vocabulary_folder)
-            linker = build_linker(settings.linker, vocabulary, linker_settings(settings))
+            linker = build_linker(settings.linker, vocabulary, linker_settings(settings, vocabulary))
         warn_before_ingest(SnapshotFolder(settings.snapshots_folder), vocabulary)
         work(jobs, store, linker, vocabulary)
 
@@ -239,7 +239,7 @@ def append_now(settings: Settings) -> None:
 
 def compact_now(settings: Settings) -> None:
     """The current snapshot's part of the graph, published anew."""
-    from kg_service.snapshot.append import compact
+    from kg_service.snapshot.publication import compact
 
     vocabulary = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as store:

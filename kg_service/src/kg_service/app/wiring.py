@@ -14,8 +14,8 @@ from kg_service.graph import open_store
 from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings
 from kg_service.linking.model import Linker
-from kg_service.linking.semantic_groups import groups_of
 from kg_service.snapshot import SnapshotFolder
+from kg_service.vocabulary.semantic_groups import groups_of
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 
 Part = TypeVar("Part")
@@ -63,8 +63,10 @@ class Wiring:
     def _build_linker(self, settings: Settings) -> Linker:
         # A second of libraries that targets need not wait for.
         from kg_service.linking.builder import build_linker
+        from kg_service.linking.languages import warn_of_languages
 
-        return build_linker(settings.linker, self.vocabulary, linker_settings(settings))
+        warn_of_languages(self.vocabulary)
+        return build_linker(settings.linker, self.vocabulary, linker_settings(settings, self.vocabulary))
 
     def checks(self) -> dict[str, Callable[[], object]]:
         """Of each part one that raises where it can't be used; that of the store asks it something."""

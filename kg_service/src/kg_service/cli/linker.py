@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from nbclip.errors import InvalidInput
 
-from kg_service.cli.options import Column, Data, FileFormat, LinkerName, Prior, VocabularyFolder, columns, end_if_bad, settings_of
-from kg_service.cli.shown.console import complain, progress_bar, stderr, stdout
+from kg_service.cli.options import (
+    Column,
+    Data,
+    FileFormat,
+    LinkerName,
+    Prior,
+    Separator,
+    VocabularyFolder,
+    columns,
+    end_if_bad,
+    settings_of,
+)
+from kg_service.cli.shown.console import note, progress_bar, stdout
 from kg_service.cli.shown.mentions import evaluation_tables, score_rows, score_table
-from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
 from kg_service.storage.replacement import write_file
 from kg_service.storage.sweeping import noted
@@ -46,6 +56,7 @@ def fit(
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     format: FileFormat = None,
+    separator: Separator = None,
     column: Column = None,
     cuis: Cuis = None,
     replace_prior: Annotated[bool, typer.Option("--replace", help="Replace a prior that is already in the folder.")] = False,
@@ -68,11 +79,11 @@ def fit(
     settings = settings_of(data=data, vocabulary=vocabulary)
     target = out or prior_folder(settings.vocabulary_folder)
     _refuse_target(target, settings.linker, replace_prior)
-    captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis))
+    captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis, separator=separator))
     _refuse_mixture(file, captions)
     known = open_vocabulary(settings.vocabulary_folder)
     _check_labels(file, captions, known)
-    chosen = replace(settings_of_kind(LINKER, settings), prior=None)
+    chosen = replace(settings_of_kind(LINKER, settings, known), prior=None)
     learned_from, held_out = split_by_hash(captions, holdout)
     if not learned_from:
         raise InvalidInput(f"{file}: no caption to learn from", hint="give more captions, or lower --holdout")
@@ -100,6 +111,7 @@ def evaluate_linker(
     linker: LinkerName = None,
     prior: Prior = None,
     format: FileFormat = None,
+    separator: Separator = None,
     column: Column = None,
     cuis: Cuis = None,
     faults: Annotated[int, typer.Option(min=0, help="Number of faults of each kind to show, the most frequent first.")] = 10,
@@ -120,8 +132,9 @@ def evaluate_linker(
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
-    captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis))
-    known, chosen = open_vocabulary(settings.vocabulary_folder), linker_settings(settings)
+    captions, bad = _read(file, ReadOptions(format, columns(column or ()), cuis, separator=separator))
+    known = open_vocabulary(settings.vocabulary_folder)
+    chosen = linker_settings(settings, known)
 
     def linker_at(min_score: float) -> Linker:
         return build_linker(settings.linker, known, replace(chosen, min_score=min_score))
@@ -147,9 +160,8 @@ def _read(file: Path, options: ReadOptions) -> tuple[list[LabelledCaption], list
 
     captions: list[LabelledCaption] = []
     bad: list[BadRow] = []
-    with TextFile(file) as source:
-        for row in read_labelled(source, options):
-            bad.append(row) if isinstance(row, BadRow) else captions.append(row)
+    for row in read_labelled(file, options):
+        bad.append(row) if isinstance(row, BadRow) else captions.append(row)
     if not captions:
         first = f"; {bad[0]}" if bad else ""
         raise InvalidInput(
@@ -192,19 +204,19 @@ def _check_labels(file: Path, captions: Sequence[LabelledCaption], known: Vocabu
             f"{file}: {told}", hint="if they are from another vocabulary, compile that one: kg-service vocabulary build"
         )
     if 2 * inside < labels:
-        complain(told, "they teach nothing; are they from another vocabulary or release?")
+        note(told, "they teach nothing; are they from another vocabulary or release?")
 
 
 def _show_gain(before: Scores, after: Scores, captions: int, kept: tuple[int, int]) -> None:
     if not captions:
-        stderr().print("no caption was held out, so no scores; kg-service linker evaluate scores it on others", soft_wrap=True)
+        note("no caption was held out, so there are no scores", "kg-service linker evaluate scores the prior on others")
         return
     rows = zip(score_rows(before, " before").items(), score_rows(after, " after").items(), strict=True)
     stdout().print(f"on {captions} captions held out:")
     stdout().print(score_table(dict(row for pair in rows for row in pair)))
     stdout().print(f"of {kept[1]:,} labelled concepts found by an exact name before, {kept[0]:,} are found after", soft_wrap=True)
     if after.documents.f1 <= before.documents.f1:
-        complain("the prior does not improve on these captions", "leave KG_LINKER_PRIOR unset, or fit to more captions")
+        note("the prior does not improve on these captions", "leave KG_LINKER_PRIOR unset, or fit to more captions")
 
 
 def _show(found: Evaluation) -> None:

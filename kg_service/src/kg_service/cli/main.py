@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from nbclip.errors import NBClipError
+from nbclip.errors import InvalidInput, NBClipError
+from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from typer.core import TyperGroup
 
 from kg_service.app.logging import configure_logging
@@ -22,16 +23,19 @@ from kg_service.cli.explain import explain, neighbours
 from kg_service.cli.keys import keys_app
 from kg_service.cli.linker import linker_app
 from kg_service.cli.options import (
+    BAD_ROWS_SHOWN,
     Column,
     Data,
     FileFormat,
     KeysFile,
     LinkerName,
     Prior,
+    Separator,
     Store,
     VocabularyFolder,
     columns,
     end_if_bad,
+    listed,
     settings_of,
 )
 from kg_service.cli.shown.console import (
@@ -41,6 +45,8 @@ from kg_service.cli.shown.console import (
     file_progress,
     finding_line,
     image_progress,
+    ingest_line,
+    note,
     progress_bar,
     row_progress,
     stderr,
@@ -49,6 +55,7 @@ from kg_service.cli.shown.console import (
 from kg_service.cli.shown.mentions import coloured, mention_table
 from kg_service.cli.snapshot import snapshot_app
 from kg_service.config import load_settings
+from kg_service.vocabulary.model import BadRow
 
 _WALK, _LINK, _INSPECT, _GRAPH = "Steps, in order", "Link", "Inspect", "Graph and keys"
 _ORDER = (
@@ -116,13 +123,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @vocabulary_app.command("build")
 def build(
-    rrf_dir: Annotated[Path, typer.Argument(help="Folder with MRCONSO, MRREL and MRSTY, as .RRF or .RRF.gz.")],
+    rrf_dir: Annotated[Path, typer.Argument(help="META folder of a release, a folder above it, or one with its .nlm archives.")],
     vocabulary: VocabularyFolder = None,
     data: Data = None,
     source: Annotated[list[str] | None, typer.Option(help="SABs to use, the most trusted first; default: all.")] = None,
-    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs to use; default: all.")] = None,
+    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs, names or groups of types to use; default: all.")] = None,
     language: Annotated[list[str] | None, typer.Option(help="Languages to use; default: ENG.")] = None,
-    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS values to skip; default: O, E, Y.")] = None,
+    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS values to skip; default: O, E, Y; '' skips none.")] = None,
     is_a: Annotated[
         Literal["rela", "rel", "both"], typer.Option(help="Rows of MRREL that count as is_a. rela: RELA=isa; rel: PAR, CHD.")
     ] = "both",
@@ -136,16 +143,26 @@ def build(
     Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
     it was ingested with. A different vocabulary, or the same one with `--part-of`, needs a new data folder.
 
+    Values of `--source`, `--language`, `--semantic-type` and `--suppress` are repeated or separated by commas, in any case; one
+    that nothing in the release has is an error.
+
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
+    from kg_service.linking.languages import warn_of_languages
     from kg_service.linking.linkers import linker_kind
     from kg_service.vocabulary.builder import build_vocabulary
     from kg_service.vocabulary.model import VocabularyFilters
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(data=data, vocabulary=vocabulary)
-    given = {"sources": source, "semantic_types": semantic_type, "languages": language, "suppress": suppress}
-    chosen = {name: tuple(values) for name, values in given.items() if values}
+    given = {
+        "sources": listed(source, "--source"),
+        "semantic_types": listed(semantic_type, "--semantic-type"),
+        "languages": listed(language, "--language"),
+    }
+    chosen = {name: values for name, values in given.items() if values}
+    if suppress:
+        chosen["suppress"] = listed(suppress)
     is_a_from = (*(("rela", "rel") if is_a == "both" else (is_a,)), *(("part_of",) if part_of else ()))
     filters = VocabularyFilters(is_a=is_a_from, **chosen)
     with progress_bar() as progress:
@@ -153,16 +170,22 @@ def build(
             rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
         )
         progress.add_task(f"index of the {settings.linker} linker", total=None)
-        linker_kind(settings.linker).compile(open_vocabulary(settings.vocabulary_folder))
+        linker_kind(settings.linker).compile(built := open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
+    for line in report.other_sizes:
+        note(line, "have all parts and -meta.nlm archives there; if rows were taken out on purpose, all is well")
     if not report.is_a:
-        stderr().print("no is_a edge was found, so dk_ek will equal dk; check MRREL and --is-a", soft_wrap=True)
+        note("no is_a edge was found, so dk_ek will equal dk", "check MRREL and --is-a")
+    warn_of_languages(built)
     end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
 
 
 @app.command(rich_help_panel=_WALK)
 def ingest(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, ROCO (.txt) or NDJSON; plain or .gz.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Table, ROCO (.txt) or NDJSON, plain or .gz; Parquet, a shard (.tar), or a folder of such files."),
+    ],
     data: Data = None,
     store: Store = None,
     vocabulary: VocabularyFolder = None,
@@ -171,6 +194,7 @@ def ingest(
     dataset: Annotated[str | None, typer.Option(help="Dataset for rows that have none.")] = None,
     split: Annotated[str | None, typer.Option(help="Split for rows that have none.")] = None,
     format: FileFormat = None,
+    separator: Separator = None,
     column: Column = None,
     cuis: Annotated[
         Path | None, typer.Option(help="File of image ids and CUIs, as in ROCO; these are used instead of linking.")
@@ -178,14 +202,21 @@ def ingest(
     relink: Annotated[bool, typer.Option("--relink", help="Link every caption, even where the row has CUIs.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace images that are stored with different content.")] = False,
     max_bad: Annotated[int, typer.Option(min=0, help="Number of bad or rejected rows to tolerate.")] = 0,
+    max_bad_row_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of bad rows to tolerate: damaged, or without a caption.")
+    ] = MAX_BAD_ROW_SHARE,
+    show: Annotated[int, typer.Option(min=1, help="Number of bad or rejected rows to show.")] = BAD_ROWS_SHOWN,
 ) -> None:
     """Link the captions of a file and store them in the graph; running it again changes nothing.
+
+    A row that can't be used is left out, named by file and line, and counted.
 
     `kg-service ingest examples/rocov2/metadata.csv --dataset rocov2`
     """
     from kg_service.app.wiring import open_graph
     from kg_service.ingest.pipeline import ingest_file
     from kg_service.ingest.readers import ReadOptions
+    from kg_service.linking.languages import warn_of_languages
     from kg_service.linking.linkers import linker_settings
     from kg_service.linking.parallel import parallel_linker
     from kg_service.snapshot import SnapshotFolder
@@ -195,22 +226,25 @@ def ingest(
     settings = settings_of(data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
     warn_before_ingest(SnapshotFolder(settings.snapshots_folder), known)
-    linking = parallel_linker(settings.linker, known, linker_settings(settings), settings.linker_workers)
+    warn_of_languages(known)
+    linking = parallel_linker(settings.linker, known, linker_settings(settings, known), settings.linker_workers)
+    shown: list[BadRow] = []
     with closing(open_graph(settings, bulk=True)) as graph, linking as used, progress_bar() as progress:
         report = ingest_file(
             file,
             graph,
             used,
             known,
-            options=ReadOptions(format, columns(column or ()), cuis, dataset, split, relink),
+            options=ReadOptions(format, columns(column or ()), cuis, dataset, split, relink, separator),
             on_conflict="replace" if replace else "reject",
             on_progress=row_progress(progress, file.name),
+            on_problem=lambda problem: shown.append(problem) if len(shown) < show else None,
         )
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.counts.items())) or "nothing"
-    stdout().print(f"{counts}, {report.bad_rows} bad rows in {report.seconds:.1f} s ({report.rate:.0f} rows/s)")
+    stdout().print(ingest_line(report), soft_wrap=True, markup=False)
     rejected = report.counts.get("rejected", 0)
     mend = "fix them, or --replace what is stored," if rejected else "fix them"
-    end_if_bad(report.problems, report.bad_rows + rejected, max_bad, mend)
+    tolerated = report.bad_rows if report.bad_rows <= max_bad_row_share * report.rows else 0
+    end_if_bad(shown, report.bad_rows + rejected, max_bad + tolerated, mend, show=show)
 
 
 @app.command(rich_help_panel=_WALK)
@@ -323,6 +357,8 @@ def link(
 ) -> None:
     """Show the concepts a caption mentions and why: green is present, red absent, yellow uncertain.
 
+    Magenta is of the family, cyan of the past.
+
     The rules that find a mention: exact, case (equal except for case), normalised (equal lemmas), word-order, stem, learned (from
     a prior), abbreviation and radiology-abbreviation. If words could mean several concepts, these decide, in this order: how
     exact the rule is; how central the concept is, and how many of its names fit; the rank of the name, its source and its term
@@ -330,14 +366,22 @@ def link(
 
     `kg-service link "Chest X-ray: pleural effusion, no pneumothorax."`
     """
+    from nbclip.schemas.base import MAX_CAPTION_CHARACTERS
+
     from kg_service.linking.answer import link_answer
     from kg_service.linking.builder import build_linker
+    from kg_service.linking.languages import warn_of_languages
     from kg_service.linking.linkers import linker_settings
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
+    if len(text) > MAX_CAPTION_CHARACTERS:
+        raise InvalidInput(
+            f"a caption of {len(text):,} characters; the limit is {MAX_CAPTION_CHARACTERS:,}", hint="link it in parts"
+        )
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
     known = open_vocabulary(settings.vocabulary_folder)
-    opened = build_linker(settings.linker, known, linker_settings(settings))
+    warn_of_languages(known)
+    opened = build_linker(settings.linker, known, linker_settings(settings, known))
     answer = link_answer([text], opened, known, with_names=settings.show_names)
     if json:
         typer.echo(answer.model_dump_json(indent=1))

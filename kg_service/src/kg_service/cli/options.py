@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import typer
 from nbclip.errors import InvalidInput
+from nbclip.files.layout import Format
 
 from kg_service.app.sweep import sweep
 from kg_service.cli.shown.console import complain, stderr
 from kg_service.config import Settings, load_settings
-from kg_service.ingest.readers import Format
 from kg_service.linking.linkers import LINKERS
 from kg_service.vocabulary.model import BadRow
 
-_BAD_ROWS_SHOWN = 20
+BAD_ROWS_SHOWN = 20
 _PANEL = "Settings"
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder; default: data.", rich_help_panel=_PANEL)]
@@ -35,9 +35,17 @@ LinkerName = Annotated[
     str | None, typer.Option("--linker", help=f"Which linker to use: {', '.join(LINKERS)}.", rich_help_panel=_PANEL)
 ]
 KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in the data folder.", rich_help_panel=_PANEL)]
-FileFormat = Annotated[Format | None, typer.Option(help="Format of the file; default: by its name.")]
+FileFormat = Annotated[Format | None, typer.Option(help="Format of the file; default: by its name and content.")]
+Separator = Annotated[
+    str | None, typer.Option(help="What separates columns: comma, tab, semicolon or bar; default: as the header tells.")
+]
 Column = Annotated[
-    list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Column to read a field from, such as caption=text.")
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=COLUMN",
+        help="Column or key to read a field from. caption=findings,impression joins two, caption='findings|impression' takes "
+        "the first that has text.",
+    ),
 ]
 
 
@@ -61,12 +69,26 @@ def columns(pairs: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def end_if_bad(rows: Sequence[BadRow], count: int, max_bad: int, mend: str = "fix them", kept: str = "stored") -> None:
-    """Prints the bad rows; exits with status 1 if there are more than `max_bad`."""
-    for row in rows[:_BAD_ROWS_SHOWN]:
+def listed(values: Sequence[str] | None, option: str = "") -> tuple[str, ...]:
+    """The values of an option that may be repeated, and have several separated by commas.
+
+    Raises:
+        InvalidInput: `option` is named, was given, and has no value.
+    """
+    found = tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())
+    if option and values and not found:
+        raise InvalidInput(f"{option} has no value", hint=f"leave {option} out, or give one")
+    return found
+
+
+def end_if_bad(
+    rows: Sequence[BadRow], count: int, max_bad: int, mend: str = "fix them", kept: str = "stored", show: int = BAD_ROWS_SHOWN
+) -> None:
+    """Prints the first `show` bad rows; exits with status 1 if there are more than `max_bad`."""
+    for row in rows[:show]:
         stderr().print(str(row), soft_wrap=True, markup=False)
-    if count > _BAD_ROWS_SHOWN:
-        stderr().print(f"… {count - _BAD_ROWS_SHOWN} more")
+    if count > show:
+        stderr().print(f"… {count - show} more")
     if count > max_bad:
         complain(f"{count} bad rows; the others are {kept}", f"{mend} and run it again, or tolerate them: --max-bad {count}")
         raise typer.Exit(1)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from nbclip.files.reading import Rows
+from nbclip.files.rows import kind_of
 from nbclip.schemas.images import ImageItem, ItemOutcome, Outcome
 
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphStore, ImageNode, IsAEdge, OnConflict
-from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions, Row, read_items
 from kg_service.linking.model import LinkedCaption, Linker
 from kg_service.vocabulary.model import BadRow, Concept, Edge
@@ -33,16 +35,17 @@ class ConceptSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of a file, or of the part of it that is done.
+    """What became of a file or folder, or of the part of it that is done.
 
     Attributes:
-        path: the file.
+        path: the file or folder.
         counts: images by outcome; the rejected ones contradict what is stored.
         bad_rows: rows that can't be used.
         problems: the first bad rows and rejected images, by file and line.
         seconds: time taken.
         bytes_read: of the file as it is on disk.
         bytes_total: its size.
+        kinds: bad rows by what is wrong with them.
     """
 
     path: Path
@@ -52,6 +55,7 @@ class IngestReport:
     seconds: float
     bytes_read: int
     bytes_total: int
+    kinds: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -107,10 +111,10 @@ def ingest_file(
     on_problem: Callable[[BadRow], None] = lambda problem: None,
     before: IngestReport | None = None,
 ) -> IngestReport:
-    """Links and stores a file's rows, a transaction every `batch_size` rows. Running it again changes nothing.
+    """Links and stores the rows of a file or folder, a transaction every `batch_size` rows. Running it again changes nothing.
 
     Args:
-        path: CSV, TSV, ROCO or NDJSON, plain or gzip.
+        path: a file or folder that `nbclip.files.reading` reads.
         store: where the graph is.
         linker: links the captions of rows without CUIs.
         vocabulary: names, semantic types and is_a.
@@ -125,46 +129,50 @@ def ingest_file(
         InvalidInput: the file can't be read as a whole; what was stored before stays.
         Unavailable: the store can't be written; what was stored before stays.
     """
-    with TextFile(path) as source:
-        tally = _Tally(source, before)
-        rest = islice(read_items(source, options or ReadOptions()), before.rows if before else 0, None)
-        for chunk in _chunks(rest, batch_size):
+    options = options or ReadOptions()
+    source = Rows([path], options.layout())
+    tally = _Tally(path, source, before)
+    with closing(read_items(source, options)) as items:
+        for chunk in _chunks(islice(items, before.rows if before else 0, None), batch_size):
             rows = [row for row in chunk if isinstance(row, Row)]
             bad_rows = [row for row in chunk if isinstance(row, BadRow)]
             outcomes = ingest_items([row.item for row in rows], store, linker, vocabulary, on_conflict)
             for problem in tally.add(rows, outcomes, bad_rows):
                 on_problem(problem)
             on_progress(tally.report())
-        return tally.report()
+    return tally.report()
 
 
 class _Tally:
-    """The running count of one file."""
+    """The running count of one file or folder."""
 
-    def __init__(self, source: TextFile, before: IngestReport | None) -> None:
-        self._source = source
+    def __init__(self, path: Path, source: Rows, before: IngestReport | None) -> None:
+        self._path, self._source = path, source
         self._started = time.monotonic() - (before.seconds if before else 0)
         self._counts: Counter[Outcome] = Counter(before.counts if before else {})
         self._bad_rows = before.bad_rows if before else 0
+        self._kinds = Counter(before.kinds if before else {})
         self._problems: list[BadRow] = [*(before.problems if before else ())]
 
     def add(self, rows: Sequence[Row], outcomes: Sequence[ItemOutcome], bad_rows: Sequence[BadRow]) -> list[BadRow]:
         """Counts a transaction; returns its bad rows and rejected images."""
         self._counts.update(outcome.outcome for outcome in outcomes)
         self._bad_rows += len(bad_rows)
-        problems = [*bad_rows, *_rejections(self._source.path, rows, outcomes)]
+        self._kinds.update(kind_of(row.reason) for row in bad_rows)
+        problems = [*bad_rows, *_rejections(rows, outcomes)]
         self._problems += problems[: FIRST_PROBLEMS - len(self._problems)]
         return problems
 
     def report(self) -> IngestReport:
         return IngestReport(
-            path=self._source.path,
+            path=self._path,
             counts=dict(self._counts),
             bad_rows=self._bad_rows,
             problems=tuple(self._problems),
             seconds=time.monotonic() - self._started,
             bytes_read=self._source.position,
             bytes_total=self._source.size,
+            kinds=dict(self._kinds),
         )
 
 
@@ -194,9 +202,9 @@ def _chunks(rows: Iterator[Row | BadRow], size: int) -> Iterator[list[Row | BadR
         yield chunk
 
 
-def _rejections(path: Path, rows: Iterable[Row], outcomes: Iterable[ItemOutcome]) -> list[BadRow]:
+def _rejections(rows: Iterable[Row], outcomes: Iterable[ItemOutcome]) -> list[BadRow]:
     return [
-        BadRow(str(path), row.line, f"image {row.item.image_id} rejected: {outcome.reason}")
+        BadRow(row.file, row.line, f"image {row.item.image_id} rejected: {outcome.reason}")
         for row, outcome in zip(rows, outcomes, strict=True)
         if outcome.outcome == "rejected"
     ]

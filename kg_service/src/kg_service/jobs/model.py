@@ -24,14 +24,15 @@ from nbclip.schemas.jobs import JobProblem, JobState
 from pydantic import BaseModel, ConfigDict, Field
 
 from kg_service.graph.store import OnConflict
-from kg_service.ingest.readers import Format, ReadOptions
+from kg_service.ingest.readers import ReadOptions
 from kg_service.storage.replacement import write_file
 
 Kind = Literal["ingest", "publish"]
 ORDER, PROGRESS, CANCELLED = "order.json", "progress.json", "cancelled"
 UNDONE: Mapping[Kind, str] = {"ingest": "body.*", "publish": "waiting"}
 """The file that a job which waits for work has, by its kind."""
-_SUFFIXES: dict[Format, str] = {"csv": ".csv", "tsv": ".tsv", "roco": ".txt", "ndjson": ".ndjson"}
+BodyFormat = Literal["csv", "tsv", "roco", "ndjson"]
+_SUFFIXES: dict[BodyFormat, str] = {"csv": ".csv", "tsv": ".tsv", "roco": ".txt", "ndjson": ".ndjson"}
 
 
 class _Asked(BaseModel):
@@ -43,7 +44,7 @@ class _Asked(BaseModel):
 class IngestOrder(_Asked):
     """What was asked of a bulk ingest; fields as those of `ReadOptions`, and `packed` (gzip)."""
 
-    format: Format
+    format: BodyFormat
     packed: bool = False
     columns: Mapping[str, str] = {}
     dataset: str | None = None
@@ -58,8 +59,9 @@ class IngestOrder(_Asked):
 
     @property
     def options(self) -> ReadOptions:
-        """How the body is read."""
-        return ReadOptions(self.format, self.columns, None, self.dataset, self.split, self.relink)
+        """How the body is read; the header of a table tells what separates its columns."""
+        told = None if self.format in ("csv", "tsv") else self.format
+        return ReadOptions(told, self.columns, None, self.dataset, self.split, self.relink, bulk=True)
 
     @property
     def file_name(self) -> str:

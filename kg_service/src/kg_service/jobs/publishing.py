@@ -26,7 +26,7 @@ from kg_service.storage.replacement import install
 from kg_service.storage.scratch import new_folder
 
 if TYPE_CHECKING:
-    from kg_service.snapshot.publication import OnStage  # brings what serving does not need
+    from kg_service.snapshot.preparation import OnStage  # brings what serving does not need
 
 Publish: TypeAlias = "Callable[[PublishOrder, OnStage], str]"
 """Publishes what was asked, telling its stages; returns the snapshot's id."""

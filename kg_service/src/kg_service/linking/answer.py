@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nbclip.schemas.linking import Candidate, LinkedCaptionOut, LinkResponse, MentionOut
 
 from kg_service.linking.model import LinkCandidate, Linker, Mention
-from kg_service.linking.semantic_groups import groups_of
+from kg_service.vocabulary.semantic_groups import groups_of
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 

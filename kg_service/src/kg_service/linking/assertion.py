@@ -2,53 +2,53 @@
 
 A trigger (`data/triggers.tsv`) rules the mentions on one side of it, as far as its sentence, its parenthesis and its list go, or
 up to a word that ends its scope. A prepositional phrase stays outside: `no lesion in the liver` does not deny the liver.
-Absent outweighs uncertain.
+Of several assertions the first of absent, uncertain, family and history counts.
+
+The rules read English. The time they take grows with the length of the caption, whatever it holds: scopes of one kind end at the
+next trigger of that kind, and all that a scope asks of its sentence is worked out once (`_Sentence`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import product
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from nbclip.schemas.linking import Assertion
 
-from kg_service.linking.tables import read_table
+from kg_service.linking.plain_text import read_plain
+from kg_service.linking.triggers import RULING, Trigger, ends_clause, table, triggers_in
 
 Span = tuple[int, int]
 
-# A full stop ends a sentence before white space or a capital; a panel label such as (b) begins one.
-# `?` before a word (? pneumonia) ends none.
-_SENTENCE_END = re.compile(r"(?:[.!](?<!\b(?:vs|no)\.)|(?<=[\w)])\?)(?=\s|$|[A-Z])|[;\n]|\([A-Za-z]\)\s")
-_TOKEN = re.compile(r"\+/[-−]|[\w'’/−-]+|[:.?±–—]")
-_TELLING_MARK = re.compile(r"[?±]|\+/[-−]")
-_CLAUSE_END = re.compile(r"\s*(?:[,.;?)]|$|(?:in|on|at|from|after|since|following)\b)", re.IGNORECASE)
-_RULING: tuple[Assertion, ...] = ("absent", "uncertain")
-_HINTS = frozenset({"not", "cannot", "can't", "may", "might", "could", "unable"})
-_LIST_END = re.compile(r"(?<!al|ar|ed|ic|ve)(?<!ous),\s(?!.*\b(?:or|nor)\b)", re.IGNORECASE | re.DOTALL)
-_UNOPENED = re.compile(r"[^()]*(?:\([^()]*\)[^()]*)*(?=\))")
+# A full stop ends a sentence before white space or a capital; a panel label such as (b) begins one, and so does a list's item,
+# but no dash that leads to an answer (effusion - No). `?` before a word (? pneumonia) ends none.
+# It begins with a set of characters, without which it would be several times as slow.
+_SENTENCE_END = re.compile(
+    r"[.!?;\n(•◦▪‣●■►*·-](?:"
+    r"(?<=[.!])(?=\s|$|[A-Z])(?!(?<=\bno\.)\s?\d)(?!(?:(?<=\b[Nn]eg\.)|(?<=negative\.))\sfor\b)(?<!\b[Vv]s\.)(?<!\b(?:e\.g|i\.e)\.)"
+    r"|(?<=[\w)]\?)(?=\s|$|[A-Z])|(?<=[;\n•◦▪‣●■►])|(?<=\()(?=[A-Za-z]\)\s)|(?<=[*·])(?<!\S.)(?=\s)"
+    r"|(?<=-)(?<!\S.)(?=\s?[A-Z])(?!\s?(?:Not\b|(?:No|None|Nil|Absent|Negative|Yes|Present|Positive)\s*(?:[.,;\n]|$))))"
+)
+_MARKS = frozenset(":=-–—")
+_OF_NOW = frozenset(RULING[:2])
+_LIST_COMMA = re.compile(r"(?<!al|ed|ic|ve)(?<!ous|lar|bar)(?<!near|lear),\s", re.IGNORECASE)
+_ALTERNATIVE = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
+_ITEM_END = re.compile(r"[,;.()\n]|\s(?:-|but|except|other than|apart from|aside from)\s", re.IGNORECASE)
+_ARTICLES = frozenset({"a", "an", "the"})
+_ITEM_WORDS = 4
+_NEAR_END = re.compile(r",|(?<=not|n't)\s\w+ing\b|\b(?:for|to|by|as|than|whether|because)\b", re.IGNORECASE)
+# Fat in one muscle but not another: the other is there.
+_CONTRAST = re.compile(r"\b(?:of|in|within|into|from|to|at|on|involving|affecting)\s[^,;.]*\bbut\s+not\Z", re.IGNORECASE)
+_CONTRAST_LENGTH = 80
+_PARENTHESIS = re.compile(r"[()]")
 _PHRASE_OUTSIDE = re.compile(
     r"\b(?:in|within|inside|at|on|along|around|near|from|behind|between|under|beneath|above|below|over|through|throughout"
-    r"|(?:of|to|into) (?:the|his|her|its|either|both|any|these|those))\s.*?(?=[,;]|\b(?:or|nor)\b|$)",
+    r"|(?:(?<!\bevidence )(?<!\bsigns )(?<!\bsign )(?<!\btrace )(?<!\bpresence )of|to|into)"
+    r" (?:the|his|her|its|either|both|any|these|those))\s.*?(?=[,;]|\b(?:or|nor)\b|$)",
     re.IGNORECASE | re.DOTALL,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """What a phrase does: `kind` is an assertion, `stop`, `show` or `pseudo`; `side` as `data/triggers.tsv` explains it."""
-
-    kind: str
-    side: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Trigger:
-    start: int
-    end: int
-    rule: _Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,169 +60,209 @@ class _Scope:
     side: str
     assertion: Assertion
 
-    def holds(self, span: Span) -> bool:
-        return self.start <= (span[1] - 1 if self.side == "before" else span[0]) < self.end
-
-
-@cache
-def _rules() -> dict[tuple[str, ...], _Rule]:
-    """The table, its alternatives (`a|b`; `|a` may be missing) written out."""
-    rules: dict[tuple[str, ...], _Rule] = {}
-    for phrase, kind, side in read_table("triggers.tsv"):
-        for words in product(*(word.split("|") for word in phrase.split())):
-            rules[tuple(filter(None, words))] = _Rule(kind, side)
-    return rules
-
-
-@cache
-def _longest() -> dict[str, int]:
-    """Words that begin a phrase, and the length of the longest phrase that they begin."""
-    lengths: dict[str, int] = {}
-    for phrase in _rules():
-        lengths[phrase[0]] = max(len(phrase), lengths.get(phrase[0], 0))
-    return lengths
-
-
-@cache
-def _telling_words() -> frozenset[str]:
-    """A rare word of each ruling phrase, one that rules by itself if it has one: no trigger is in a caption without any."""
-    phrases = [phrase for phrase, rule in _rules().items() if rule.kind in _RULING]
-    alone = _HINTS | {phrase[0] for phrase in phrases if len(phrase) == 1}
-    return frozenset(next((word for word in phrase if word in alone), max(phrase, key=len)) for phrase in phrases)
-
-
-@cache
-def _telling_pieces() -> frozenset[str]:
-    """The longest part of each telling word, as texts are cut into words: `can` of `can't`."""
-    return _telling_words() | {max(re.findall(r"[^\W_]+", word), key=len, default=word) for word in _telling_words()}
-
-
-def may_tell(word: str) -> bool:
-    """Whether a caption with this word (letters and digits, with joints or without) can have a trigger that rules.
-
-    A caption none of whose words can, and none of whose marks (`may_tell_mark`), is present in all its parts.
-    """
-    return not _telling_pieces().isdisjoint(_TOKEN.findall(word.lower()))
-
-
-def may_tell_mark(gap: str) -> bool:
-    """Whether what stands between two words can be a trigger that rules: `?`, `+/-`."""
-    return bool(_TELLING_MARK.search(gap))
-
 
 def assess(caption: str, spans: Sequence[Span]) -> list[Assertion]:
-    """What the caption says of each span (code points, end exclusive): present, absent or uncertain."""
-    if not spans:
-        return []
-    ruled = [sentence for sentence in sentences(caption) if _may_rule(caption[slice(*sentence)])]
-    scopes = [scope for sentence in ruled for scope in _scopes(caption, *sentence)]
-    return [_assertion(span, scopes) for span in spans]
+    """What the caption says of each span (code points, end exclusive): present, absent, uncertain, family or history."""
+    plain = read_plain(caption)
+    return assess_plain(plain.text, [plain.inner(*span) for span in spans])
 
 
-def _may_rule(text: str) -> bool:
-    return not _telling_words().isdisjoint(_TOKEN.findall(text.lower()))
+def assess_plain(text: str, spans: Sequence[Span]) -> list[Assertion]:
+    """As `assess`, of a text that is plain already (`plain_text.py`)."""
+    found: dict[tuple[Assertion, str], list[Span]] = {}
+    for start, end in sentences(text) if spans else ():
+        if triggers := triggers_in(text, start, end):
+            for scope in _Sentence(text, start, end, triggers).scopes():
+                found.setdefault((scope.assertion, scope.side), []).append((scope.start, scope.end))
+    ruled = [
+        (kind, side, *_united(found[kind, side])) for kind in RULING for side in ("after", "before") if (kind, side) in found
+    ]
+    return [_assertion(span, ruled) for span in spans] if ruled else ["present"] * len(spans)
 
 
-def _assertion(span: Span, scopes: list[_Scope]) -> Assertion:
-    ruled = {scope.assertion for scope in scopes if scope.holds(span)}
-    return next((assertion for assertion in _RULING if assertion in ruled), "present")
+def _assertion(span: Span, ruled: Sequence[tuple[Assertion, str, list[int], list[int]]]) -> Assertion:
+    for kind, side, starts, ends in ruled:
+        place = span[0] if side == "after" else span[1] - 1
+        at = bisect_right(starts, place) - 1
+        if at >= 0 and place < ends[at]:
+            return kind
+    return "present"
+
+
+def _united(spans: Iterable[Span]) -> tuple[list[int], list[int]]:
+    """Starts and ends, ascending, of what the spans cover together."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for start, end in sorted(spans):
+        if ends and start <= ends[-1]:
+            ends[-1] = max(ends[-1], end)
+        else:
+            starts.append(start)
+            ends.append(end)
+    return starts, ends
 
 
 def sentences(caption: str) -> list[Span]:
     """The sentences of a caption, end to end."""
-    ends = [match.start() + 1 for match in _SENTENCE_END.finditer(caption)]
+    ends = [match.end() for match in _SENTENCE_END.finditer(caption)]
     return [(start, end) for start, end in zip([0, *ends], [*ends, len(caption)], strict=True) if start < end]
 
 
-def _triggers(caption: str, start: int, end: int) -> list[_Trigger]:
-    """The phrases of the table in a sentence, the longest at each place, without overlap."""
-    rules, longest = _rules(), _longest()
-    tokens = list(_TOKEN.finditer(caption, start, end))
-    words = [token[0].lower() for token in tokens]
-    found: list[_Trigger] = []
-    after = 0
-    for i, word in enumerate(words):
-        if word in longest and i >= after:
-            for n in range(longest[word], 0, -1):
-                if rule := rules.get(tuple(words[i : i + n])):
-                    after = min(i + n, len(words))
-                    found.append(_Trigger(tokens[i].start(), tokens[after - 1].end(), rule))
-                    break
+class _Sentence:
+    """The triggers of a sentence, and how far the scope of each goes."""
+
+    def __init__(self, caption: str, start: int, end: int, triggers: Sequence[Trigger]) -> None:
+        self._caption = caption
+        self._start = start
+        self._end = end
+        self._triggers = triggers
+        self._next: list[dict[str, int]] = _stops_after(triggers, end)
+        self._last: list[dict[str, int]] = _stops_before(triggers, start)
+        self._alternatives = [match.start() for match in _ALTERNATIVE.finditer(caption, start, end)]
+        self._parentheses = _parentheses(caption, start, end)
+
+    def scopes(self) -> Iterator[_Scope]:
+        """The scopes of all triggers, each cut where a prepositional phrase lies."""
+        done: set[tuple[int, str]] = set()
+        for i, trigger in enumerate(self._triggers):
+            kind, side = trigger.rule.kind, self._side(trigger)
+            if kind not in RULING:
+                continue
+            if side == "within":
+                yield _Scope(trigger.start, trigger.end, "after", kind)
+            if side in {"after", "both", "object", "near"}:
+                begin = self._shown(i) if side == "object" else i
+                # Many triggers may have the one verb.
+                if (begin, kind) not in done:
+                    done.add((begin, kind))
+                    yield from (_Scope(*piece, "after", kind) for piece in self._after(begin, kind))
+            if side in {"before", "both"}:
+                yield from (_Scope(*piece, "before", kind) for piece in self._before(i, kind))
+
+    def _side(self, trigger: Trigger) -> str:
+        """The side it rules here: `either` depends on whether its clause ends with it."""
+        side = trigger.rule.side
+        if side != "either":
+            return "before" if side == "last" else side
+        return "before" if ends_clause(self._caption, trigger.end, self._end) else "after"
+
+    def _shown(self, i: int) -> int:
+        """The trigger or, if its clause has a verb of showing, that: `neither lung shows nodules` denies no lung."""
+        verb = self._next[i]["verb"]
+        return verb if verb >= 0 and self._triggers[verb].rule.kind == "show" else i
+
+    def _after(self, i: int, kind: Assertion) -> list[Span]:
+        start = self._triggers[i].end
+        # What is said of the past and of others goes no further than to the next word that says something.
+        kinds = (kind,) if kind in _OF_NOW else RULING
+        end = min(self._next[i]["stop"], self._closing(start), *(self._next[i][other] for other in kinds))
+        if self._triggers[i].rule.side == "near":
+            near = _NEAR_END.search(self._caption, start, end)
+            contrast = _CONTRAST.search(self._caption, max(self._start, start - _CONTRAST_LENGTH), start)
+            return [] if contrast else self._outside_phrases(start, near.start() if near else end)
+        return self._outside_phrases(start, self._list_end(start, end, kind))
+
+    def _before(self, i: int, kind: Assertion) -> list[Span]:
+        end = self._triggers[i].start
+        # A mark right before the trigger leads to an answer: `effusion: not seen`.
+        last = self._last[i - 1 if self._is_answer(i) else i]
+        start = max(last[kind], last["stop"], self._opening(end))
+        return self._outside_phrases(max(start, self._caption.rfind(", ", start, end) + 1), end)
+
+    def _is_answer(self, i: int) -> bool:
+        mark = self._triggers[i - 1] if i else None
+        return (
+            mark is not None
+            and self._caption[mark.start : mark.end].strip() in _MARKS
+            and not (self._caption[mark.end : self._triggers[i].start].strip())
+        )
+
+    def _list_end(self, start: int, end: int, kind: Assertion) -> int:
+        """Where the list that begins at `start` ends: at the first comma after its last `or`, unless bare names alone follow.
+
+        They may do so up to a comma and an article; of what is denied or doubted there are three or more. A scope of its own
+        begins at `nor`.
+        """
+        last = bisect_left(self._alternatives, end + len("nor")) - 1
+        last_start = max(start, self._alternatives[last]) if last >= 0 else start
+        commas = [comma.start() for comma in _LIST_COMMA.finditer(self._caption, last_start, end)]
+        if not commas:
+            return end
+        names = [self._name(place) for place in (last_start, *(comma + 1 for comma in commas))]
+        listed = next((i for i, name in enumerate(names) if i and _ARTICLES.intersection(name[:1])), len(names))
+        counted = len(names) + sum(name.count("and") for name in names)
+        if not all(map(_is_bare, names[:listed])) or (counted == 2 and kind in _OF_NOW):
+            return commas[0]
+        return commas[listed - 1] if listed < len(names) else end
+
+    def _name(self, start: int) -> list[str]:
+        """The words of an item of a list."""
+        end = _ITEM_END.search(self._caption, start, self._end)
+        return self._caption[start : end.start() if end else self._end].lower().split()
+
+    def _closing(self, place: int) -> int:
+        """Where the parenthesis around a place ends, else the sentence."""
+        places, closings, _ = self._parentheses
+        following = bisect_left(places, place)
+        return closings[following] if following < len(places) else self._end
+
+    def _opening(self, place: int) -> int:
+        """Where the parenthesis begins that a place stands in, else the sentence."""
+        places, _, openings = self._parentheses
+        following = bisect_left(places, place)
+        return openings[following - 1] if following else self._start
+
+    def _outside_phrases(self, start: int, end: int) -> list[Span]:
+        """What `start` to `end` leaves when its prepositional phrases are taken out; one that opens it stays."""
+        pieces: list[Span] = []
+        for match in _PHRASE_OUTSIDE.finditer(self._caption, start, end):
+            if self._caption[start : match.start()].strip():
+                pieces.append((start, match.start()))
+                start = match.end()
+        return [*pieces, (start, max(start, end))]
+
+
+def _parentheses(caption: str, start: int, end: int) -> tuple[list[int], list[int], list[int]]:
+    """Where parentheses stand; up to each one, where the one around it ends; after each one, where it has begun."""
+    places = [match.start() for match in _PARENTHESIS.finditer(caption, start, end)]
+    closings = [end] * len(places)
+    unopened: list[int] = []
+    for i in range(len(places) - 1, -1, -1):
+        if caption[places[i]] == ")":
+            unopened.append(places[i])
+        elif unopened:
+            unopened.pop()
+        closings[i] = unopened[-1] if unopened else end
+    return places, closings, [place + 1 if caption[place] == "(" else start for place in places]
+
+
+def _stops_after(triggers: Sequence[Trigger], end: int) -> list[dict[str, int]]:
+    """For each trigger where the next one begins that ends its scope, by kind, and the next `verb` (its number, -1 for none)."""
+    state = {**dict.fromkeys((*RULING, "stop"), end), "verb": -1}
+    found = []
+    for i in range(len(triggers) - 1, -1, -1):
+        found.append(dict(state))
+        rule = triggers[i].rule
+        state[rule.kind if rule.kind in RULING else "other"] = triggers[i].start
+        if rule.stops("after"):
+            state["stop"] = triggers[i].start
+        if rule.kind in {"stop", "show"}:
+            state["verb"] = i
+    return found[::-1]
+
+
+def _stops_before(triggers: Sequence[Trigger], start: int) -> list[dict[str, int]]:
+    """For each trigger where the last one before it ends that ends its scope, by kind."""
+    state = dict.fromkeys((*RULING, "stop"), start)
+    found = []
+    for trigger in triggers:
+        found.append(dict(state))
+        state[trigger.rule.kind if trigger.rule.kind in RULING else "other"] = trigger.end
+        if trigger.rule.stops("before"):
+            state["stop"] = trigger.end
     return found
 
 
-def _scopes(caption: str, start: int, end: int) -> list[_Scope]:
-    """The scopes of one sentence, each cut where a prepositional phrase lies."""
-    triggers = _triggers(caption, start, end)
-    scopes: list[_Scope] = []
-    for i, trigger in enumerate(triggers):
-        kind, side = trigger.rule.kind, _side(caption, trigger, end)
-        if kind in _RULING:
-            if side == "within":
-                scopes.append(_Scope(trigger.start, trigger.end, side, kind))
-            if side in {"after", "both"}:
-                scopes += (_Scope(*piece, "after", kind) for piece in _after(caption, trigger, triggers[i + 1 :], end))
-            if side == "object":
-                scopes += (_Scope(*piece, "after", kind) for piece in _object(caption, trigger, triggers[i + 1 :], end))
-            if side in {"before", "both"}:
-                scopes += (_Scope(*piece, "before", kind) for piece in _before(caption, trigger, triggers[:i], start))
-    return scopes
-
-
-def _side(caption: str, trigger: _Trigger, end: int) -> str:
-    """The side it rules here: `either` and `last` depend on whether its clause ends with it."""
-    side = trigger.rule.side
-    if side not in {"either", "last"}:
-        return side
-    if _CLAUSE_END.match(caption[trigger.end : end]):
-        return "before"
-    return "after" if side == "either" else ""
-
-
-def _object(caption: str, trigger: _Trigger, later: list[_Trigger], end: int) -> list[Span]:
-    """What follows the trigger or, if its clause has a verb of showing, that: `neither lung shows nodules` denies no lung."""
-    verb = next((other for other in later if other.rule.kind in {"show", "stop"}), None)
-    if verb is None or verb.rule.kind == "stop":
-        return _after(caption, trigger, later, end)
-    return _after(caption, replace(trigger, end=verb.end), [other for other in later if other.start >= verb.end], end)
-
-
-def _after(caption: str, trigger: _Trigger, later: list[_Trigger], end: int) -> list[Span]:
-    stops = (other.start for other in later if _ends(other, trigger, "after"))
-    end = min(next(stops, end), _closing(caption, trigger, end))
-    # What follows a comma belongs to the list only if an `or` is still to come; `nor` begins a scope of its own.
-    listed = _LIST_END.search(caption[trigger.end : end + len("nor")])
-    return _outside_phrases(caption, trigger.end, min(end, trigger.end + listed.start()) if listed else end)
-
-
-def _before(caption: str, trigger: _Trigger, earlier: list[_Trigger], start: int) -> list[Span]:
-    stops = (other.end for other in reversed(earlier) if _ends(other, trigger, "before"))
-    clause = caption.rfind(", ", start, trigger.start) + 1
-    return _outside_phrases(caption, max(next(stops, start), clause, _opening(caption, trigger, start)), trigger.start)
-
-
-def _ends(other: _Trigger, trigger: _Trigger, side: str) -> bool:
-    """Whether a scope ends at another trigger: a stop of that side, or one of the same kind that takes over."""
-    return other.rule.kind == trigger.rule.kind or (other.rule.kind in {"stop", "show"} and other.rule.side in {side, "both"})
-
-
-def _opening(caption: str, trigger: _Trigger, start: int) -> int:
-    """Where the parenthesis begins that the trigger stands in, else `start`."""
-    opening = caption.rfind("(", start, trigger.start)
-    return opening + 1 if opening > caption.rfind(")", start, trigger.start) else start
-
-
-def _closing(caption: str, trigger: _Trigger, end: int) -> int:
-    """Where the parenthesis ends that the trigger stands in, else `end`."""
-    match = _UNOPENED.match(caption, trigger.end, end)
-    return match.end() if match else end
-
-
-def _outside_phrases(caption: str, start: int, end: int) -> list[Span]:
-    """What `start` to `end` leaves when its prepositional phrases are taken out; one that opens it stays."""
-    pieces: list[Span] = []
-    for match in _PHRASE_OUTSIDE.finditer(caption, start, end):
-        if caption[start : match.start()].strip():
-            pieces.append((start, match.start()))
-            start = match.end()
-    return [*pieces, (start, end)]
+def _is_bare(words: Sequence[str]) -> bool:
+    """Whether these are a few words that name something and say nothing of it."""
+    return 0 < len(words) <= _ITEM_WORDS + (words[0] in {"and", "or", "nor"}) and table().statements.isdisjoint(words)

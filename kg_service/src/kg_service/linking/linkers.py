@@ -13,6 +13,7 @@ from nbclip.errors import InvalidInput
 from kg_service.config import Settings, variables_of, with_settings
 from kg_service.linking.model import Linker
 from kg_service.linking.settings import LinkerSettings
+from kg_service.vocabulary.semantic_types import semantic_types_of
 
 if TYPE_CHECKING:
     from kg_service.vocabulary.vocabulary import Vocabulary
@@ -53,21 +54,26 @@ def linker_kind(name: str) -> LinkerKind[Any]:
     return kind
 
 
-def linker_settings(settings: Settings) -> LinkerSettings:
-    """What is set of the chosen linker.
+def linker_settings(settings: Settings, vocabulary: Vocabulary | None = None) -> LinkerSettings:
+    """What is set of the chosen linker; to open it over a vocabulary, with that: semantic types are then its TUIs.
 
     Raises:
-        InvalidInput: there is no such linker, a value is not usable, or one is set of another linker.
+        InvalidInput: there is no such linker, a value is not usable, one is set of another linker, or no concept of the
+            vocabulary has a semantic type.
     """
     kind = linker_kind(settings.linker)
     _refuse_of_others(kind, settings)
-    chosen: LinkerSettings = settings_of_kind(kind, settings)
+    chosen: LinkerSettings = settings_of_kind(kind, settings, vocabulary)
     return chosen
 
 
-def settings_of_kind(kind: LinkerKind[Chosen], settings: Settings) -> Chosen:
-    """What is set of this linker, whichever is chosen; raises InvalidInput where a value is not usable."""
-    return with_settings(replace(kind.settings, semantic_types=settings.semantic_types), "linker", settings)
+def settings_of_kind(kind: LinkerKind[Chosen], settings: Settings, vocabulary: Vocabulary | None = None) -> Chosen:
+    """As `linker_settings`, of this linker, whichever is chosen."""
+    types = settings.semantic_types
+    if vocabulary is not None:
+        where = f"the vocabulary in {vocabulary.directory}"
+        types = semantic_types_of(types, vocabulary.semantic_type_names, where, "KG_SEMANTIC_TYPES")
+    return with_settings(replace(kind.settings, semantic_types=types), "linker", settings)
 
 
 def paths_of(chosen: LinkerSettings) -> dict[str, Path]:

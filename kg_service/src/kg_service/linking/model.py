@@ -54,7 +54,7 @@ class Linker(Protocol):
 
     @property
     def name(self) -> str:
-        """Method and version, stored on every edge it makes, such as `dictionary-5`."""
+        """Method and version, stored on every edge it makes, such as `dictionary-6`."""
 
     def link(self, captions: Sequence[str]) -> list[LinkedCaption]:
         """One LinkedCaption a caption, in order."""

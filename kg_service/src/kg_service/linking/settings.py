@@ -15,7 +15,7 @@ class LinkerSettings:
     """What every linker has; one that has more adds fields to it.
 
     Attributes:
-        semantic_types: TUIs; only concepts with one of them are linked; empty: all.
+        semantic_types: TUIs of the vocabulary; only concepts with one of them are linked; empty: all.
         min_score: of a mention, [0, 1].
         nested: mentions inside longer ones that are kept: `all`; `distinct`, those of another concept that are of another
             semantic group (chest in chest X-ray) or a part of the body (kidney in left kidney), but not heart failure in

@@ -1,6 +1,6 @@
 """Immutable, content-addressed, memory-mapped view of the graph: what serving reads, never a store.
 
-What makes snapshots (`publication.publish`, `append.append`, `append.compact`) is not imported here: serving starts without it.
+What makes snapshots (`publication.py`, `append.py`) is not imported here: serving starts without it.
 """
 
 from kg_service.snapshot.answer import answer_representations, answer_targets, embeddings_parts

@@ -15,7 +15,7 @@ Shape legend: N images of the graph, M concepts of the graph, P attributes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,13 +25,13 @@ from nbclip.schemas.snapshots import AppendCounts
 from scipy import sparse
 
 from kg_service.graph.store import Graph, GraphStore
-from kg_service.representations.from_cards import method_of, representations_of_cards
+from kg_service.representations.from_cards import method_of
 from kg_service.representations.model import FittedRepresentation, other_version
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
 from kg_service.snapshot.manifest import Appended, Manifest
 from kg_service.snapshot.mark import Mark, read_mark, write_mark
 from kg_service.snapshot.opened import Snapshot
-from kg_service.snapshot.publication import PATIENCE_S, VERSIONED, install_snapshot, prepared, version_of
+from kg_service.snapshot.preparation import VERSIONED, install_snapshot, version_of
 from kg_service.snapshot.segment import Segment, Variant, caption_keys, image_arrays, joined, joined_concepts, save_segment
 from kg_service.storage.arrays import Arrays
 from kg_service.storage.artefact import describe_files
@@ -39,7 +39,6 @@ from kg_service.storage.csr import pointers, ranges
 from kg_service.storage.locks import locked
 from kg_service.storage.replacement import write_file
 from kg_service.storage.scratch import new_folder
-from kg_service.vocabulary.vocabulary import Vocabulary
 
 _PATIENCE_S = 5.0
 _TRIED = 32
@@ -59,7 +58,7 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
     snapshots.open()  # where nothing is published there is no folder to lock
     with locked(snapshots.path, _PATIENCE_S):
         current = snapshots.open()
-        new_id, counts = _append_new(store, snapshots, current)
+        new_id, counts = append_new(store, snapshots, current)
         if new_id != current.id:
             write_file(snapshots.path / CURRENT, new_id.encode())
     return new_id, counts
@@ -72,50 +71,7 @@ def with_elsewhere(store: GraphStore, part: Manifest, counts: AppendCounts) -> A
     return counts.model_copy(update={"elsewhere": store.counts().images - (part.images - counts.deleted)})
 
 
-def compact(
-    store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str], hierarchy: Vocabulary | None = None
-) -> str | None:
-    """Publishes the current snapshot's part of the graph anew, by the same representations, and makes it the current one.
-
-    Appends continue meanwhile: their images are appended to the new one before it becomes current, so nothing that was
-    served is missed.
-
-    Returns:
-        The new id; None if meanwhile another snapshot was published, which stays the current one.
-
-    Raises:
-        as `publish` and `append`.
-    """
-    before = snapshots.open().manifest
-    base = base_id(snapshots)
-    made = prepared(
-        store,
-        snapshots.path,
-        vocabulary=vocabulary,
-        representations=representations_of_cards(before.variants),
-        dataset=before.dataset,
-        split=before.split,
-        hierarchy=hierarchy,
-    )
-    with made as new, locked(snapshots.path, PATIENCE_S):
-        if base_id(snapshots) != base:
-            structlog.get_logger().warning("compaction dropped: another snapshot was published meanwhile", snapshot=new.id)
-            return None
-        new.install()
-        new_id, _ = _append_new(store, snapshots, snapshots.open(new.id))
-        write_file(snapshots.path / CURRENT, new_id.encode())
-    structlog.get_logger().info("snapshot compacted", snapshot=new_id)
-    return new_id
-
-
-def base_id(snapshots: SnapshotFolder) -> str | None:
-    """The published snapshot that the current one is, or stands on."""
-    current = snapshots.current()
-    appended = snapshots.manifest(current).appended if current else None
-    return appended.base if appended else current
-
-
-def _append_new(store: GraphStore, snapshots: SnapshotFolder, current: Snapshot) -> tuple[str, AppendCounts]:
+def append_new(store: GraphStore, snapshots: SnapshotFolder, current: Snapshot) -> tuple[str, AppendCounts]:
     """As `append`, to one snapshot; which one is the current one stays as it is."""
     part = current.manifest
     mark = read_mark(snapshots.path / current.id)

@@ -1,72 +1,31 @@
-"""Graph to snapshot: read it once, fit every representation, write the arrays, name them by their content."""
+"""Makes the current snapshot anew from the graph: a publication, or the compaction of one that was appended to.
+
+Fitting takes up to hours, in which others append and publish. What ends later never takes back what was served meanwhile: images
+that were appended are appended to the new snapshot before it is current, and one of a former state of the graph gives way.
+"""
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import structlog
-from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidInput, NotFound
-from threadpoolctl import threadpool_limits
+from nbclip.errors import BrokenArtefact, Gone, NotFound
 
-from kg_service.graph.store import Graph, GraphStore
-from kg_service.representations.from_cards import method_of
-from kg_service.representations.from_settings import with_control
-from kg_service.representations.model import Card, FittedRepresentation, Representation
-from kg_service.representations.weights import attribute_matrix
+from kg_service.graph.store import GraphStore
+from kg_service.representations.from_cards import representations_of_cards
+from kg_service.representations.model import Representation
+from kg_service.snapshot.append import append_new
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
-from kg_service.snapshot.manifest import Manifest, encoded, id_of
-from kg_service.snapshot.mark import Mark, write_mark
-from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
-from kg_service.snapshot.vocabulary_check import warn_of_other_is_a
-from kg_service.storage.arrays import save_arrays
-from kg_service.storage.artefact import MANIFEST, describe_files
+from kg_service.snapshot.mark import Mark, read_mark
+from kg_service.snapshot.preparation import OnStage, Prepared, prepared, silent
 from kg_service.storage.locks import locked
-from kg_service.storage.replacement import install_flushed, sync_all, write_file
-from kg_service.storage.scratch import new_folder
+from kg_service.storage.replacement import write_file
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-version_of = functools.cache(importlib.metadata.version)
-"""Of an installed package; looking it up takes milliseconds."""
-VERSIONED = ("nbclip-kg-service", "numpy", "scipy")
-PATIENCE_S = 300.0
+_PATIENCE_S = 300.0
 """For the snapshots' folder, once hours may have gone into fitting: an append that reads the whole graph takes a while."""
-OnStage = Callable[[str, float], None]
-"""Is told what begins, and which share of the stages is done."""
-
-
-def _silent(stage: str, fraction: float) -> None:
-    """Nobody is told."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A snapshot that lies in a scratch folder, written and flushed, and is to be installed.
-
-    Attributes:
-        id: of the snapshot.
-        manifest: of the snapshot.
-    """
-
-    id: str
-    manifest: Manifest
-    _scratch: Path
-    _folder: Path
-    _mark: Mark | None
-    _is_held: bool
-
-    def install(self) -> None:
-        """Puts it in its place. The caller holds the snapshots' folder until this one, or one that stands on it, is current."""
-        _put_in_place(self._scratch, self._folder / self.id, is_held=self._is_held)
-        if self._mark:
-            write_mark(self._folder / self.id, self._mark)
 
 
 def publish(
@@ -78,11 +37,12 @@ def publish(
     dataset: str | None = None,
     split: str | None = None,
     hierarchy: Vocabulary | None = None,
-    on_stage: OnStage = _silent,
+    on_stage: OnStage = silent,
 ) -> str:
     """Freezes the graph, or the part that one dataset or split has, and makes it the current snapshot.
 
-    The same graph gives the same id, and publishing it again writes nothing new, but makes it the newest.
+    The same graph gives the same id, and publishing it again writes nothing new, but makes it the newest. It is published, and
+    not current, if another snapshot of a later state of the graph was published meanwhile.
 
     Args:
         store: where the graph is.
@@ -95,7 +55,7 @@ def publish(
         on_stage: is told of reading the graph, of fitting each representation, and of writing.
 
     Returns:
-        The snapshot's id.
+        The snapshot's id; where images were appended to the former one meanwhile, the id of the new one with these.
 
     Raises:
         InvalidInput: the graph has no image of this part.
@@ -103,158 +63,68 @@ def publish(
         MissingExtra: a representation needs what is not installed.
         Unavailable: another process appends, compacts or prunes for longer than some minutes.
     """
+    snapshots, log = SnapshotFolder(folder), structlog.get_logger()
+    before = base_id(snapshots)
     part = {"dataset": dataset, "split": split}
     made = prepared(
         store, folder, vocabulary=vocabulary, representations=representations, hierarchy=hierarchy, on_stage=on_stage, **part
     )
-    with made as new, locked(folder, PATIENCE_S):
+    with made as new, locked(folder, _PATIENCE_S):
         new.install()
-        write_file(folder / CURRENT, new.id.encode())
-    counts = {"images": new.manifest.images, "concepts": new.manifest.concepts}
-    structlog.get_logger().info("snapshot published", snapshot=new.id, **counts)
-    return new.id
-
-
-@contextmanager
-def prepared(
-    store: GraphStore,
-    folder: Path,
-    *,
-    vocabulary: Mapping[str, str],
-    representations: Mapping[str, Representation] | None = None,
-    dataset: str | None = None,
-    split: str | None = None,
-    hierarchy: Vocabulary | None = None,
-    on_stage: OnStage = _silent,
-) -> Iterator[Prepared]:
-    """As `publish`, up to where the snapshots' folder has to be held."""
-    on_stage("reading the graph", 0)
-    graph = store.read_graph(dataset=dataset, split=split)
-    _refuse_empty(graph, dataset, split)
-    if hierarchy is not None:
-        warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
-    with new_folder(folder) as scratch:
-        manifest = _write(scratch, graph, vocabulary, representations, on_stage, dataset=dataset, split=split)
-        new_id = write_manifest(scratch, manifest)
-        mark = Mark(graph.revision, graph.linkers) if graph.revision else None
-        yield Prepared(new_id, manifest, scratch, folder, mark, _is_whole(folder, new_id))
-
-
-def _write(
-    scratch: Path,
-    graph: Graph,
-    vocabulary: Mapping[str, str],
-    representations: Mapping[str, Representation] | None,
-    on_stage: OnStage,
-    *,
-    dataset: str | None,
-    split: str | None,
-) -> Manifest:
-    """Fits the graph and writes all files of its snapshot but the manifest, which it returns."""
-    # In one thread BLAS adds up in one order, so the same graph gives the same bits on every machine of a kind.
-    with threadpool_limits(1, "blas"):
-        images = image_arrays(graph.image_ids, graph.caption_sha256)
-        save_arrays(scratch, {f"images.{name}": array for name, array in images.items()})
-        _write_graph(scratch, graph)
-        variants = _fit(graph, with_control(representations), on_stage)
-        cards, with_knowledge = _write_variants(scratch, graph, variants)
-        return Manifest(
-            vocabulary=dict(vocabulary),
-            linkers=list(graph.linkers),
-            dataset=dataset,
-            split=split,
-            images=len(graph.image_ids),
-            images_with_knowledge=with_knowledge,
-            concepts=len(graph.cuis),
-            attributes=len(graph.attribute_indices),
-            is_a_edges=len(graph.is_a),
-            variants=cards,
-            versions={name: version_of(name) for name in _versioned(cards)},
-            files=describe_files(scratch),
-        )
-
-
-def write_manifest(scratch: Path, manifest: Manifest) -> str:
-    """Adds the manifest to the files of a snapshot, flushes all, and returns the snapshot's id."""
-    content = encoded(manifest)
-    (scratch / MANIFEST).write_bytes(content)
-    sync_all(scratch)
-    return id_of(content)
-
-
-def install_snapshot(scratch: Path, folder: Path, manifest: Manifest) -> str:
-    """Puts a filled scratch folder in its place among the snapshots, unless it is there already; returns its id.
-
-    The caller holds the snapshots' folder.
-    """
-    new_id = write_manifest(scratch, manifest)
-    _put_in_place(scratch, folder / new_id, is_held=_is_whole(folder, new_id))
+        base = base_id(snapshots)
+        if base not in (before, None) and _is_later(read_mark(folder / base), new):
+            log.warning("not made current: a later state of the graph was published meanwhile", snapshot=new.id, current=base)
+            return new.id
+        new_id, current = new.id, snapshots.current()
+        if current and _is_later(read_mark(folder / current), new):
+            new_id, _ = append_new(store, snapshots, snapshots.open(new.id))
+        write_file(folder / CURRENT, new_id.encode())
+    log.info("snapshot published", snapshot=new_id, images=new.manifest.images, concepts=new.manifest.concepts)
     return new_id
 
 
-def _put_in_place(scratch: Path, target: Path, *, is_held: bool) -> None:
-    """`is_held`: whether it was there when it was looked at; it may have been pruned since."""
-    if is_held and (target / MANIFEST).exists():
-        os.utime(target / MANIFEST)  # its age is what pruning goes by
-    else:
-        install_flushed(scratch, target)
+def compact(
+    store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str], hierarchy: Vocabulary | None = None
+) -> str | None:
+    """Publishes the current snapshot's part of the graph anew, by the same representations, and makes it the current one.
+
+    Returns:
+        The new id; None if meanwhile another snapshot was published, which stays the current one.
+
+    Raises:
+        as `publish` and `append`.
+    """
+    before = snapshots.open().manifest
+    base = base_id(snapshots)
+    made = prepared(
+        store,
+        snapshots.path,
+        vocabulary=vocabulary,
+        representations=representations_of_cards(before.variants),
+        dataset=before.dataset,
+        split=before.split,
+        hierarchy=hierarchy,
+    )
+    with made as new, locked(snapshots.path, _PATIENCE_S):
+        if base_id(snapshots) != base:
+            structlog.get_logger().warning("compaction dropped: another snapshot was published meanwhile", snapshot=new.id)
+            return None
+        new.install()
+        new_id, _ = append_new(store, snapshots, snapshots.open(new.id))
+        write_file(snapshots.path / CURRENT, new_id.encode())
+    structlog.get_logger().info("snapshot compacted", snapshot=new_id)
+    return new_id
 
 
-def _is_whole(folder: Path, held: str) -> bool:
-    """Whether the snapshot is held undamaged; a damaged one is mended by publishing it again."""
-    try:
-        SnapshotFolder(folder).verify(held)
-    except (NotFound, Gone, BrokenArtefact):
-        return False
-    return True
+def base_id(snapshots: SnapshotFolder) -> str | None:
+    """The published snapshot that the current one is, or stands on; None if there is none whose manifest can be read."""
+    current = snapshots.current()
+    with suppress(NotFound, Gone, BrokenArtefact):
+        appended = snapshots.manifest(current).appended if current else None
+        return appended.base if appended else current
+    return None
 
 
-def _refuse_empty(graph: Graph, dataset: str | None, split: str | None) -> None:
-    chosen = " and ".join(f"{name} {value!r}" for name, value in (("dataset", dataset), ("split", split)) if value)
-    hint = "ingest captions first: kg-service ingest FILE"
-    if not graph.image_ids and chosen:
-        raise InvalidInput(f"the graph holds no image of {chosen}", hint=hint)
-    if not graph.image_ids:
-        raise Conflict("the graph holds no image", hint=hint)
-    if not len(graph.attribute_indices):
-        raise Conflict("no image has a concept", hint="see what the linker finds: kg-service link 'a caption'")
-
-
-def _write_graph(folder: Path, graph: Graph) -> None:
-    arrays = {
-        "graph.cuis": np.array(graph.cuis, "S8"),
-        "graph.attribute_indptr": graph.attribute_indptr,
-        "graph.attribute_indices": graph.attribute_indices,
-        "graph.is_a": graph.is_a,
-    }
-    save_arrays(folder, arrays)
-
-
-def _fit(graph: Graph, representations: Mapping[str, Representation], on_stage: OnStage) -> dict[Variant, FittedRepresentation]:
-    """Every form of every representation. How long it took is logged: in the manifest it would give each snapshot another id."""
-    fitted: dict[Variant, FittedRepresentation] = {}
-    stages = len(representations) + 2
-    for number, (name, representation) in enumerate(representations.items(), 1):
-        on_stage(f"fitting {name}", number / stages)
-        began = time.perf_counter()
-        fitted |= {(name, knowledge): form for knowledge, form in representation.variants(graph).items()}
-        structlog.get_logger().info("representation fitted", representation=name, seconds=round(time.perf_counter() - began, 1))
-    on_stage("writing", 1 - 1 / stages)
-    return fitted
-
-
-def _versioned(cards: Mapping[str, Card]) -> list[str]:
-    """Packages whose version decides the bytes."""
-    more = {package for card in cards.values() for package in method_of(card).packages}
-    return [*VERSIONED, *sorted(more)]
-
-
-def _write_variants(folder: Path, graph: Graph, variants: Mapping[Variant, FittedRepresentation]) -> tuple[dict[str, Card], int]:
-    """Writes every variant; returns their cards and how many images have knowledge."""
-    cards = {}
-    has_NM = attribute_matrix(graph)
-    for variant, fitted in variants.items():
-        save_vectors(folder, variant, fitted.embed_known(graph.image_ids, has_NM))
-        save_arrays(folder, {f"{'.'.join(variant)}.t.{name}": table for name, table in fitted.tables().items()})
-        cards["/".join(variant)] = fitted.card()
-    return cards, int(np.count_nonzero(np.diff(graph.attribute_indptr)))
+def _is_later(mark: Mark | None, new: Prepared) -> bool:
+    """Whether a mark is of a later state of the graph than what was prepared is."""
+    return mark is not None and new.mark is not None and mark.revision.number > new.mark.revision.number

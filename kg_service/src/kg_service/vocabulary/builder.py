@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -14,10 +15,12 @@ import pyarrow as pa
 from nbclip.errors import InvalidInput
 
 from kg_service.storage.arrays import ArrayWriter, save_arrays
-from kg_service.storage.artefact import describe_file, write_manifest, writing_artefact
+from kg_service.storage.artefact import write_manifest, writing_artefact
 from kg_service.storage.strings import StringsWriter
+from kg_service.vocabulary.about import release_name, stated_rows
 from kg_service.vocabulary.atoms import AtomFiles, Names, Precedence, names_of, precedence_of
-from kg_service.vocabulary.format import FORMAT, KIND, cui_text
+from kg_service.vocabulary.files import Part, ReleaseFiles, find_release
+from kg_service.vocabulary.format import FORMAT, KIND, UNKNOWN, cui_text
 from kg_service.vocabulary.hierarchy import adjacency, cycle_edges
 from kg_service.vocabulary.model import BuildReport, Edge, VocabularyFilters
 from kg_service.vocabulary.pairs import pack, recoded, unpack
@@ -27,8 +30,6 @@ from kg_service.vocabulary.threads import map_in_order
 from kg_service.vocabulary.words import WordFiles, Words, words_of
 
 Int32s = npt.NDArray[np.int32]
-
-UNKNOWN = "unknown"
 
 
 def build_vocabulary(
@@ -41,61 +42,67 @@ def build_vocabulary(
     max_bad_rows: int = 10_000,
     progress: OnBytes | None = None,
 ) -> BuildReport:
-    """Compiles MRCONSO, MRREL, MRSTY and, where it is there, MRRANK (`.RRF` or `.RRF.gz`) of `rrf_dir` into `out_dir`.
+    """Compiles MRCONSO, MRREL, MRSTY and, where it is there, MRRANK of a release into `out_dir`.
 
     The same input gives the same bytes. Damaged rows are skipped and reported; it is for the caller to refuse them. An
     artefact that is already in `out_dir` is replaced once the new one is whole.
 
     Args:
-        rrf_dir: the folder of the release (META in a UMLS one).
+        rrf_dir: the folder of the release (META in a UMLS one), one above it, or its archives (`find_release`).
         out_dir: the folder to make.
         filters: which rows to take.
-        release: its name; by default what `release.dat` or MRDOC says.
+        release: its name; by default what its files say.
         licence: under which terms the content may be used; recorded.
         max_bad_rows: how many bad rows the report names; all are counted.
         progress: called as each file is read, and as names are made.
 
     Raises:
-        InvalidInput: a file is missing or unreadable, or no concept passes the filters.
+        InvalidInput: a file is missing or unreadable, nothing has a value that a filter names, or no concept passes all filters.
     """
-    bad_rows = BadRows(max_bad_rows)
+    bad_rows, files = BadRows(max_bad_rows), find_release(rrf_dir)
     with writing_artefact(out_dir) as folder:
         with AtomFiles(folder.parent) as atoms:
             release_read = Release(atoms)
-            paths = read_release(release_read, rrf_dir, filters, bad_rows, progress)
+            parts, filters = read_release(release_read, files, filters, bad_rows, progress)
             compiled, cut_edges = _compile(release_read, folder, filters, progress)
+        left_out = release_read.census.left_out(filters, compiled["counts"]["concepts"])
         if not compiled["counts"]["concepts"]:
-            raise InvalidInput(f"no concept of {rrf_dir} passes the filters", hint=f"look at {_first_problem(bad_rows, filters)}")
+            raise InvalidInput(f"no concept of {rrf_dir} passes the filters", hint=_first_problem(bad_rows, left_out))
         manifest = {
             "kind": KIND,
             "format": FORMAT,
-            "release": release or _release_of(rrf_dir),
+            "release": release or release_name(files) or UNKNOWN,
             "licence": licence or UNKNOWN,
-            "inputs": [asdict(file) for file in map_in_order(describe_file, paths)],
+            "inputs": [asdict(file) for file in map_in_order(Part.describe, parts)],
             "filters": asdict(filters),
+            "left_out": left_out,
             **compiled,
         }
         manifest["counts"]["bad_rows"] = bad_rows.count
         write_manifest(folder, manifest)
     counts = {key: manifest["counts"][key] for key in ("concepts", "names", "is_a")}
     return BuildReport(
-        manifest["release"], **counts, bad_row_count=bad_rows.count, bad_rows=tuple(bad_rows.first), cut_edges=cut_edges
+        manifest["release"],
+        **counts,
+        bad_row_count=bad_rows.count,
+        bad_rows=tuple(bad_rows.first),
+        cut_edges=cut_edges,
+        other_sizes=tuple(_other_sizes(files, bad_rows)),
+        left_out=left_out,
     )
 
 
-def _first_problem(bad_rows: BadRows, filters: VocabularyFilters) -> str:
-    return str(bad_rows.first[0]) if bad_rows.first else f"the files and at {filters}"
+def _other_sizes(files: ReleaseFiles, read: BadRows) -> Iterator[str]:
+    stated = stated_rows(files)
+    for name, lines in read.lines.items():
+        if stated.get(name, lines) != lines:
+            yield f"{name} has {lines:,} rows, and MRFILES says {stated[name]:,}"
 
 
-def _release_of(rrf_dir: Path) -> str:
-    for name, separator in (("release.dat", "="), ("MRDOC.RRF", "|")):
-        path = rrf_dir / name
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-        for line in lines:
-            parts = [part for part in line.split(separator) if part]
-            if "umls.release.name" in parts:
-                return parts[-1].strip()
-    return UNKNOWN
+def _first_problem(bad_rows: BadRows, left_out: dict[str, int]) -> str:
+    if bad_rows.first:
+        return f"look at {bad_rows.first[0]}"
+    return f"left out one after the other: {', '.join(f'{count} by {name}' for name, count in left_out.items())}"
 
 
 def _compile(
@@ -170,13 +177,9 @@ def _write_types(release: Release, folder: Path, index: Int32s, concepts: int) -
     cui, tui, name = release.types.rows()
     known = index[cui] >= 0
     cui, tui, name = cui[known], tui[known], name[known]
-    tuis, names = release.tuis.values(), release.type_names.values()
-    called: dict[str, str] = {}
-    for tui_code, name_code in zip(*(column.tolist() for column in unpack(np.unique(pack(0, tui, name)))[1:]), strict=True):
-        text, of = tuis[tui_code], names[name_code]
-        called[text] = min(of, called.get(text, of))
+    called = release.called(tui, name)
     place = {text: position for position, text in enumerate(sorted(called))}
-    places = np.array([place.get(text, 0) for text in tuis], np.int32)
+    places = np.array([place.get(text, 0) for text in release.tuis.values()], np.int32)
     concept, _, code = unpack(np.unique(pack(index[cui], 0, places[tui])))
     row_pointers, _ = adjacency(concept, concepts)
     save_arrays(folder, {"concept_types": row_pointers, "types": code.astype(np.uint8)})

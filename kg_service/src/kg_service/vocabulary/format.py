@@ -21,6 +21,8 @@ from nbclip.ids import check_cui
 
 KIND = "vocabulary"
 FORMAT = 2
+UNKNOWN = "unknown"
+"""The release or licence that nobody named."""
 
 RANK_SHIFT, PRECEDENCE_SHIFT, SOURCE_SHIFT, CODE_MASK = 60, 40, 20, (1 << 20) - 1
 """A name's key: rank << 60 | precedence << 40 | source's position << 20 | term type's position."""

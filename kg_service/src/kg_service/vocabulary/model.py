@@ -10,14 +10,14 @@ IsASource = Literal["rela", "rel", "part_of"]
 
 @dataclass(frozen=True, slots=True)
 class VocabularyFilters:
-    """Which rows of a release go into the vocabulary.
+    """Which rows of a release go into the vocabulary. Values are taken in any case; one that nothing has is an error.
 
     Attributes:
         languages: values of LAT to keep.
         suppress: values of SUPPRESS to drop (O obsolete, E editor, Y suppressible).
         sources: SABs to keep, most trusted first (the order breaks ties); empty: all, in MRRANK's order where the release has
             it, else in alphabetical order.
-        semantic_types: TUIs; a concept stays if it has one of them; empty: all.
+        semantic_types: TUIs, names or groups (`semantic_types_of`); a concept stays if it has one of them; empty: all.
         is_a: where is_a comes from: `rela` is RELA isa / inverse_isa, `rel` is REL PAR / CHD of rows without a RELA;
             `part_of` takes RELA part_of / has_part, and FMA's finer ones, for a step up too: a lung is part of the thorax.
     """
@@ -104,6 +104,8 @@ class BuildReport:
         bad_row_count: rows skipped because they are damaged.
         bad_rows: the first of them, by file and line.
         cut_edges: is_a edges left out because they closed a cycle.
+        other_sizes: files that have another number of rows than the release says of them, a line on each.
+        left_out: concepts that each filter left out of those that the ones before it had kept.
     """
 
     release: str
@@ -113,3 +115,5 @@ class BuildReport:
     bad_row_count: int
     bad_rows: tuple[BadRow, ...]
     cut_edges: tuple[Edge, ...]
+    other_sizes: tuple[str, ...]
+    left_out: dict[str, int]

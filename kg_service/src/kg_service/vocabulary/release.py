@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg_service.vocabulary.atoms import AtomFiles, atom_batch
-from kg_service.vocabulary.codes import Codes
+from kg_service.vocabulary.census import Census
+from kg_service.vocabulary.codes import Codes, Int32s
+from kg_service.vocabulary.files import Part, ReleaseFiles
 from kg_service.vocabulary.model import VocabularyFilters
-from kg_service.vocabulary.pairs import Distinct
+from kg_service.vocabulary.pairs import Distinct, pack, unpack
 from kg_service.vocabulary.rrf import (
     MRCONSO,
     MRRANK,
@@ -25,8 +26,6 @@ from kg_service.vocabulary.rrf import (
     OnBytes,
     Select,
     cui_numbers,
-    find_rrf,
-    look_for_rrf,
     read_rrf,
 )
 
@@ -37,6 +36,7 @@ class Release:
 
     Attributes:
         atoms: atoms that pass the filters, those of semantic types aside.
+        census: what the filters met.
         sabs, ttys: of these atoms.
         types: rows of CUI number, code of the TUI, code of its name.
         tuis, type_names: of these rows.
@@ -46,6 +46,7 @@ class Release:
     """
 
     atoms: AtomFiles
+    census: Census = field(default_factory=Census)
     sabs: Codes = field(default_factory=partial(Codes, "SAB"))
     ttys: Codes = field(default_factory=partial(Codes, "TTY"))
     types: Distinct = field(default_factory=Distinct)
@@ -55,6 +56,15 @@ class Release:
     is_a_sabs: Codes = field(default_factory=partial(Codes, "SAB"))
     ranks: dict[tuple[str, str], int] = field(default_factory=dict)
 
+    def called(self, tui: Int32s, name: Int32s) -> dict[str, str]:
+        """What each TUI of rows of `types` is called; the first name in alphabetical order if there are several."""
+        tuis, names = self.tuis.values(), self.type_names.values()
+        found: dict[str, str] = {}
+        for tui_code, name_code in zip(*(column.tolist() for column in unpack(np.unique(pack(0, tui, name)))[1:]), strict=True):
+            text, of = tuis[tui_code], names[name_code]
+            found[text] = min(of, found.get(text, of))
+        return found
+
 
 _Take = Callable[[Release, pa.Table], None]
 
@@ -63,33 +73,33 @@ _HAS_PART = ("has_part", "has_regional_part", "has_constitutional_part")
 
 
 def read_release(
-    release: Release, directory: Path, filters: VocabularyFilters, bad_rows: BadRows, progress: OnBytes | None
-) -> list[Path]:
-    """Streams the files of `directory` into `release` and returns their paths.
+    release: Release, files: ReleaseFiles, filters: VocabularyFilters, bad_rows: BadRows, progress: OnBytes | None
+) -> tuple[list[Part], VocabularyFilters]:
+    """Streams the files into `release`; returns those that were read, and the filters in the release's own words.
 
     MRRANK, which says which source's term types go before others', counts where it is there and the filters name no order.
 
     Raises:
-        InvalidInput: a file is missing or unreadable.
+        InvalidInput: a file is missing or unreadable, or nothing has a value that the filters name.
     """
     steps: list[tuple[Layout, str, Select, _Take]] = [
-        (MRCONSO, "CUI LAT TS STT ISPREF SAB TTY STR SUPPRESS", partial(_select_atoms, filters), _take_atoms),
+        (MRCONSO, "CUI LAT TS STT ISPREF SAB TTY STR SUPPRESS", partial(_select_atoms, filters, release.census), _take_atoms),
         (MRSTY, "CUI TUI STY", lambda rows: rows, _take_types),
-        (MRREL, "CUI1 REL CUI2 RELA SAB SUPPRESS", partial(_select_is_a, filters), _take_is_a),
+        (MRREL, "CUI1 REL CUI2 RELA SAB SUPPRESS", partial(_select_is_a, filters, release.census), _take_is_a),
     ]
-    paths = [find_rrf(directory, layout) for layout, *_ in steps]
-    if not filters.sources and (path := look_for_rrf(directory, MRRANK)):
-        paths.append(path)
+    found = [files.find(layout.stem) for layout, *_ in steps]
+    if not filters.sources and (ranks := files.look_for(MRRANK.stem)):
+        found.append(ranks)
         steps.append((MRRANK, "RANK SAB TTY", lambda rows: rows, _take_ranks))
-    for path, (layout, columns, select, take) in zip(paths, steps, strict=True):
-        for rows in read_rrf(path, layout, tuple(columns.split()), bad_rows, progress, select):
+    for parts, (layout, columns, select, take) in zip(found, steps, strict=True):
+        for rows in read_rrf(parts, layout, tuple(columns.split()), bad_rows, progress, select):
             take(release, rows)
-    return paths
+    return [part for parts in found for part in parts], release.census.as_met(filters, release.called(*release.types.rows()[1:]))
 
 
-def _select_atoms(filters: VocabularyFilters, rows: pa.Table) -> pa.Table:
-    named = pc.not_equal(pc.utf8_trim(rows["STR"], characters=" "), "")
-    return rows.filter(pc.and_(pc.and_(_one_of(rows["LAT"], filters.languages), named), _allowed(filters, rows)))
+def _select_atoms(filters: VocabularyFilters, census: Census, rows: pa.Table) -> pa.Table:
+    named = pc.not_equal(pc.utf8_trim(rows["STR"], characters=" "), "").to_numpy()
+    return rows.filter(pa.array(census.choose(filters, rows, cui_numbers(rows["CUI"]), named)))
 
 
 def _take_atoms(release: Release, rows: pa.Table) -> None:
@@ -105,7 +115,7 @@ def _take_types(release: Release, rows: pa.Table) -> None:
     release.types.add(cui_numbers(rows["CUI"]), release.tuis.encode(rows["TUI"]), release.type_names.encode(rows["STY"]))
 
 
-def _select_is_a(filters: VocabularyFilters, rows: pa.Table) -> pa.Table:
+def _select_is_a(filters: VocabularyFilters, census: Census, rows: pa.Table) -> pa.Table:
     """Rows that say is_a, with `down`: whether CUI2 is the child; and `said by`: the SAB, marked where it says part_of.
 
     Rows are read from right to left: REL and RELA say what CUI2 is to CUI1.
@@ -115,10 +125,11 @@ def _select_is_a(filters: VocabularyFilters, rows: pa.Table) -> pa.Table:
     by_rel = pc.and_(plain, _one_of(rows["REL"], ("PAR", "CHD") if "rel" in filters.is_a else ()))
     by_part = _one_of(rela, (*_PART_OF, *_HAS_PART) if "part_of" in filters.is_a else ())
     chosen = pc.or_(pc.or_(by_rela, by_rel), by_part)
-    chosen = pc.and_(pc.and_(chosen, pc.not_equal(rows["CUI1"], rows["CUI2"])), _allowed(filters, rows))
+    chosen = pc.and_(chosen, pc.not_equal(rows["CUI1"], rows["CUI2"])).to_numpy()
+    kept = ~census.suppress.among(rows["SUPPRESS"], filters.suppress) & census.of_sources(filters, rows["SAB"])
     down = pc.or_(_one_of(rela, ("isa", *_PART_OF)), pc.and_(plain, pc.equal(rows["REL"], "CHD")))
     said_by = pc.binary_join_element_wise(rows["SAB"], pc.if_else(by_part, ":part_of", ""), "")
-    return rows.append_column("down", down).append_column("said by", said_by).filter(chosen)
+    return rows.append_column("down", down).append_column("said by", said_by).filter(pa.array(chosen & kept))
 
 
 def _take_is_a(release: Release, rows: pa.Table) -> None:
@@ -130,11 +141,6 @@ def _take_ranks(release: Release, rows: pa.Table) -> None:
     for rank, sab, tty in zip(*(rows[column].to_pylist() for column in ("RANK", "SAB", "TTY")), strict=True):
         if rank.isdecimal():
             release.ranks[sab, tty] = max(int(rank), release.ranks.get((sab, tty), 0))
-
-
-def _allowed(filters: VocabularyFilters, rows: pa.Table) -> pa.ChunkedArray:
-    kept = pc.invert(_one_of(rows["SUPPRESS"], filters.suppress))
-    return pc.and_(kept, _one_of(rows["SAB"], filters.sources)) if filters.sources else kept
 
 
 def _one_of(column: pa.ChunkedArray, values: tuple[str, ...]) -> pa.ChunkedArray:

@@ -7,11 +7,12 @@ are checked in several threads; memory is bounded by their size, whatever the fi
 from __future__ import annotations
 
 import gzip
+import zipfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -20,6 +21,7 @@ import pyarrow as pa
 from nbclip.errors import InvalidInput
 from pyarrow import csv
 
+from kg_service.vocabulary.files import MAX_COMPRESSION, Part
 from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.threads import map_in_order
 
@@ -30,9 +32,10 @@ Select = Callable[[pa.Table], pa.Table]
 
 _BLOCK_BYTES = 8 << 20
 _MAX_LINE_BYTES = 1 << 20
-_MAX_COMPRESSION = 200
 _NEWLINE, _PIPE, _RETURN = ord("\n"), ord("|"), ord("\r")
 _CUI_LENGTH = 8
+_FIRST_BYTES, _LEAST_NULS = 256, 0.25
+"""Of a file in UTF-16, about every second byte of the first row is a NUL."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -59,11 +62,12 @@ MRRANK = Layout("MRRANK", "RANK SAB TTY SUPPRESS", ())
 
 @dataclass(slots=True)
 class BadRows:
-    """Counts all bad rows and keeps the first `limit`."""
+    """Counts all bad rows and keeps the first `limit`; `lines` are those of each file that was read to its end, by its name."""
 
     limit: int
     count: int = 0
     first: list[BadRow] = field(default_factory=list)
+    lines: dict[str, int] = field(default_factory=dict)
 
     def add(self, file: str, line: int, reason: str) -> None:
         """Notes one row."""
@@ -72,28 +76,8 @@ class BadRows:
             self.first.append(BadRow(file, line, reason))
 
 
-def look_for_rrf(directory: Path, layout: Layout) -> Path | None:
-    """The file of this layout in `directory`, plain or gzipped, if it is there."""
-    paths = (directory / f"{layout.stem}{ending}" for ending in (".RRF", ".RRF.gz"))
-    return next(filter(Path.is_file, paths), None)
-
-
-def find_rrf(directory: Path, layout: Layout) -> Path:
-    """The file of this layout in `directory`, plain or gzipped.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    if path := look_for_rrf(directory, layout):
-        return path
-    raise InvalidInput(
-        f"no {layout.stem}.RRF or {layout.stem}.RRF.gz in {directory}",
-        hint="give the META folder of a UMLS release: it holds MRCONSO, MRREL and MRSTY",
-    )
-
-
 def read_rrf(
-    path: Path,
+    parts: tuple[Part, ...],
     layout: Layout,
     keep: tuple[str, ...],
     bad_rows: BadRows,
@@ -102,16 +86,19 @@ def read_rrf(
 ) -> Iterator[pa.Table]:
     """Streams what `select` makes of the columns `keep` of a file, tables of strings in order; bad rows go to `bad_rows`.
 
+    Several parts are one file: their lines are counted on, and a row may begin in one and end in the next.
+
     Raises:
         InvalidInput: the file can't be read or unpacked.
     """
-    line = 1
-    for count, reasons, rows in map_in_order(partial(_read_block, layout, keep, select), _line_blocks(path, progress)):
+    line, name = 1, parts[0].name if len(parts) == 1 else f"{layout.stem}.RRF"
+    for count, reasons, rows in map_in_order(partial(_read_block, layout, keep, select), _line_blocks(parts, progress)):
         for row, reason in reasons:
-            bad_rows.add(path.name, line + row, reason)
+            bad_rows.add(name, line + row, reason)
         line += count
         if rows is not None:
             yield rows
+    bad_rows.lines[f"{layout.stem}.RRF"] = line - 1
 
 
 def _read_block(
@@ -124,10 +111,10 @@ def _read_block(
     return len(rows), reasons, select(_parse(block, layout, keep)) if block else None
 
 
-def _line_blocks(path: Path, progress: OnBytes | None) -> Iterator[bytes]:
+def _line_blocks(parts: tuple[Part, ...], progress: OnBytes | None) -> Iterator[bytes]:
     """Whole lines, about 8 MiB at a time, each ending in one newline."""
     carry = b""
-    for chunk in _chunks(path, progress):
+    for chunk in unpacked(parts, progress):
         head, newline, tail = chunk.rpartition(b"\n")
         if newline:
             block = b"".join((carry, head, newline))
@@ -139,24 +126,42 @@ def _line_blocks(path: Path, progress: OnBytes | None) -> Iterator[bytes]:
         yield carry.removesuffix(b"\r") + b"\n"
 
 
-def _chunks(path: Path, progress: OnBytes | None) -> Iterator[bytes]:
-    size = path.stat().st_size
-    unpacked = 0
-    try:
-        with path.open("rb") as packed, _unpacked(path, packed) as stream:
-            while chunk := stream.read(_BLOCK_BYTES):
-                unpacked += len(chunk)
-                if unpacked > _BLOCK_BYTES + _MAX_COMPRESSION * packed.tell():
-                    raise InvalidInput(f"{path.name} unpacks to over {_MAX_COMPRESSION} times its size", hint="it is no RRF file")
-                if progress:
-                    progress(path.name, packed.tell(), size)
-                yield chunk
-    except (gzip.BadGzipFile, EOFError, zlib.error, OSError) as error:
-        raise InvalidInput(f"{path} can't be read: {error}", hint="copy or download the file again") from error
+def unpacked(parts: tuple[Part, ...], progress: OnBytes | None = None) -> Iterator[bytes]:
+    """What parts hold one after the other, without byte order marks, in pieces of at most 8 MiB.
+
+    Raises:
+        InvalidInput: a part can't be read or unpacked, or is not UTF-8 but UTF-16.
+    """
+    for part in parts:
+        try:
+            yield from _unpacked(part, progress)
+        except (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, OSError) as error:
+            place = part.path if not part.member else f"{part.member} in {part.path}"
+            raise InvalidInput(f"{place} can't be read: {error}", hint="copy or download the file again") from error
 
 
-def _unpacked(path: Path, packed: IO[bytes]) -> IO[bytes]:
-    return gzip.open(packed) if path.suffix == ".gz" else packed  # type: ignore[return-value]
+def _unpacked(part: Part, progress: OnBytes | None) -> Iterator[bytes]:
+    size = 0
+    with part.open() as packed, _stream(part, packed) as stream:
+        while chunk := stream.read(_BLOCK_BYTES):
+            whole = _without_mark(part.name, chunk) if not size else chunk
+            size += len(chunk)
+            if size > _BLOCK_BYTES + MAX_COMPRESSION * packed.tell():
+                raise InvalidInput(f"{part.name} unpacks to over {MAX_COMPRESSION} times its size", hint="it is no RRF file")
+            if progress:
+                progress(part.name, packed.tell(), part.size)
+            yield whole
+
+
+def _stream(part: Part, packed: IO[bytes]) -> IO[bytes]:
+    return gzip.open(packed) if part.is_gzipped else packed  # type: ignore[return-value]
+
+
+def _without_mark(name: str, start: bytes) -> bytes:
+    first = start[:_FIRST_BYTES]
+    if first.count(0) > _LEAST_NULS * len(first):
+        raise InvalidInput(f"{name} is in UTF-16, and RRF files are in UTF-8", hint=f"iconv -f UTF-16 -t UTF-8 {name}")
+    return start.removeprefix(BOM_UTF8)
 
 
 def _check_rows(block: bytes, layout: Layout) -> tuple[npt.NDArray[np.bool_], list[tuple[int, str]]]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from nbclip.ids import Cui
-from nbclip.schemas.base import MAX_ITEMS, Answer, Request
+from nbclip.schemas.base import MAX_CAPTION_CHARACTERS, MAX_ITEMS, Answer, Request
 
-Assertion = Literal["present", "absent", "uncertain"]
+Assertion = Literal["present", "absent", "uncertain", "family", "history"]
+"""What a caption says of a finding; `family`: of a relative; `history`: of the past alone."""
+
+Caption = Annotated[str, Field(max_length=MAX_CAPTION_CHARACTERS)]
 
 
 class LinkRequest(Request):
-    captions: list[str] = Field(min_length=1, max_length=MAX_ITEMS)
+    captions: list[Caption] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 class Candidate(Answer):

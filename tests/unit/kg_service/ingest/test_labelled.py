@@ -2,7 +2,6 @@ import json
 
 import pytest
 from kg_service.ingest.labelled import read_labelled
-from kg_service.ingest.lines import TextFile
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.fitting.evaluation import LabelledCaption
 from kg_service.vocabulary.model import BadRow
@@ -16,8 +15,7 @@ def read(tmp_path):
     def read(name, text, **options):
         file = tmp_path / name
         file.write_text(text)
-        with TextFile(file) as source:
-            return list(read_labelled(source, ReadOptions(**options)))
+        return list(read_labelled(file, ReadOptions(**options)))
 
     return read
 
@@ -49,7 +47,7 @@ def test_bad_rows_are_named_and_take_no_good_one_with_them(read):
     assert good(rows) == [caption("One.", A), caption("Four.", B)]
     assert [line for line, _ in bad(rows)] == [3, 4]
     assert "C12" in bad(rows)[0][1]
-    assert "1 fields where the header has 2" in bad(rows)[1][1]
+    assert "wrong number of fields: 1 where the header has 2" in bad(rows)[1][1]
 
 
 def test_roco_has_its_labels_in_a_companion(read, tmp_path):

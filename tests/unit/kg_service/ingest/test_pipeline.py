@@ -89,7 +89,7 @@ def test_a_file_is_stored_batch_by_batch_and_its_bad_rows_are_named(captions, st
     assert (report.bad_rows, report.rows, report.bytes_read) == (2, 103, report.bytes_total)
     assert report.rate > 0
     assert [str(problem).removeprefix(f"{captions}:") for problem in problems] == [
-        "12: 1 fields where the header has 2",
+        "12: wrong number of fields: 1 where the header has 2",
         "14: not a row of fields: unexpected end of data",
         "13: image 009 rejected: stored before with another caption and attributes",
     ]

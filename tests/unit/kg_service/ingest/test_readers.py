@@ -1,17 +1,25 @@
 import csv
 import gzip
 import io
+import os
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kg_service.ingest.lines import MAX_LINE_BYTES, TextFile
 from kg_service.ingest.readers import ReadOptions, Row, read_items
 from kg_service.vocabulary.model import BadRow
 from nbclip.errors import InvalidInput
+from nbclip.files.layout import has_text
+from nbclip.files.lines import MAX_LINE_BYTES
+from nbclip.files.reading import Rows
 from nbclip.schemas.images import ImageItem
 from support.counts import often
+
+
+def items(path, **options):
+    chosen = ReadOptions(**options)
+    return list(read_items(Rows([path], chosen.layout()), chosen))
 
 
 @pytest.fixture
@@ -21,8 +29,7 @@ def read(tmp_path):
     def read(name, content, **options):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with TextFile(path) as source:
-            entries = list(read_items(source, ReadOptions(**options)))
+        entries = items(path, **options)
         good = [(entry.line, entry.item) for entry in entries if isinstance(entry, Row)]
         bad = [str(entry).replace(f"{tmp_path}/", "") for entry in entries if isinstance(entry, BadRow)]
         return good, bad
@@ -56,7 +63,7 @@ def test_a_quoted_newline_counts_as_the_physical_line_it_is(read):
         (6, "b", "next"),
         (9, "d", "last"),
     ]
-    assert bad == ["a.csv:8: 1 fields where the header has 2"]
+    assert bad == ["a.csv:8: wrong number of fields: 1 where the header has 2"]
 
 
 def test_columns_can_be_named(read):
@@ -67,8 +74,8 @@ def test_columns_can_be_named(read):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("ROCO_1\ta caption\n", {}, r"a\.tsv:1: no column image_id or id in the header: ROCO_1, a caption.*format roco"),
-        ("id\ttext\n", {}, "no column caption in the header: id, text"),
+        ("ROCO_1\ta caption\n", {}, r"a\.tsv:1: no column image_id or id among: ROCO_1, a caption.*format roco"),
+        ("id\ttext\n", {}, "no column caption among: id, text"),
         ("id\tcaption\n", {"columns": {"split": "fold"}}, "no column fold"),
         ("id\tcaption\n", {"columns": {"image": "id"}}, "no such field: image.*fields are image_id, caption"),
         ("", {}, "no header"),
@@ -80,20 +87,23 @@ def test_a_header_that_cannot_be_used_ends_the_reading(read, content, options, m
         read("a.tsv", content, **options)
 
 
-def test_a_header_alone_is_an_empty_file(read):
+def test_a_header_alone_is_an_empty_file(read, caplog):
     assert read("a.csv", "id,caption\n") == ([], [])
+    assert caplog.messages[0].endswith("a.csv: no rows")
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (b"a", "1 fields where the header has 3"),
-        (b"a,b,,d", "4 fields where the header has 3"),
-        (b",caption,", "image_id: image id of 0 bytes"),
-        (b"a\x07,caption,", "image_id: image id with a control character"),
-        (b"x" * 513 + b",caption,", "image_id: image id of 513 bytes"),
-        (b"a,caption,C123", "cuis.0: not a CUI: 'C123'"),
-        (b"a," + b"x" * 20_001 + b",", "caption: String should have at most 20000 characters"),
+        (b"a", "wrong number of fields: 1 where the header has 3"),
+        (b"a,b,,d", "wrong number of fields: 4 where the header has 3"),
+        (b",caption,", "empty image_id"),
+        (b"a, ,", "empty caption: image a"),
+        (b"a,NaN,", "empty caption: image a"),
+        (b"a\x07,caption,", "image id with a control character"),
+        (b"x" * 513 + b",caption,", "image id of 513 bytes"),
+        (b"a,caption,C123", "not a CUI: 'C123'"),
+        (b"a," + b"x" * 20_001 + b",", "caption of 20001 characters, over 20000"),
         (b"a,caf\xe9,", "not UTF-8: byte 0xe9 at byte 6"),
         (b"a,nul\0,", "NUL byte"),
         (b"a," + b"x" * MAX_LINE_BYTES + b",", "longer than 1048576 bytes"),
@@ -135,7 +145,7 @@ def test_roco_has_no_header_and_no_quotes(read):
         (4, ImageItem(image_id="ROCO_3", caption="tab\tinside", dataset="roco", split="train")),
     ]
     assert bad[0] == "captions.txt:2: no tab between image id and caption"
-    assert bad[1].startswith("captions.txt:5: image_id: image id of 0 bytes")
+    assert bad[1] == "captions.txt:5: empty image_id"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +163,7 @@ def test_cuis_may_stand_in_a_companion_file(read, tmp_path, name, companion):
     assert bad[0].startswith(f"{name}:{companion[: companion.index('nonsense')].count(chr(10)) + 1}: not a CUI: 'nonsense'")
 
 
-def test_ndjson_is_one_item_a_line(read):
+def test_ndjson_is_one_item_a_line_and_other_keys_are_left_aside(read, caplog, tmp_path):
     lines = [
         '{"image_id": "a", "caption": "one", "cuis": [], "dataset": "x"}',
         "",
@@ -167,10 +177,11 @@ def test_ndjson_is_one_item_a_line(read):
     good, bad = read("a.jsonl", "\n".join(lines), split="train", dataset="y")
     assert good == [
         (1, ImageItem(image_id="a", caption="one", cuis=[], dataset="x", split="train")),
+        (5, ImageItem(image_id="d", caption="d", dataset="y", split="train")),
         (8, ImageItem(image_id="🫁", caption="last", dataset="y", split="train")),
     ]
-    assert [reason.split(" ")[0] for reason in bad] == [f"a.jsonl:{line}:" for line in (3, 4, 5, 6, 7)]
-    assert "captoin: Extra inputs are not permitted" in bad[2]
+    assert [reason.split(" ")[0] for reason in bad] == [f"a.jsonl:{line}:" for line in (3, 4, 6, 7)]
+    assert caplog.messages == [f"{tmp_path / 'a.jsonl'}:5: 'captoin' is read as no field; is it a misspelt caption?"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +190,7 @@ def test_ndjson_is_one_item_a_line(read):
         ("a.csv.gz", gzip.compress(b"id,caption\n" + random.Random(0).randbytes(9_999).hex().encode())[:-20], r"a\.csv\.gz:2: "),
         ("a.csv.gz", b"id,caption\na,b\n", r"a\.csv\.gz:1: can't be read on: Not a gzipped file"),
         ("a.csv", "id,caption\n".encode("utf-16"), "is UTF-16. save it as UTF-8"),
-        ("a.parquet", b"PAR1", "unknown kind of file. say which format it has: csv, tsv, roco, ndjson"),
+        ("a.dat", b"PAR1", "unknown kind of file. say which format it has, --format csv: csv, tsv, roco, ndjson"),
     ],
 )
 def test_a_file_that_cannot_be_read_as_a_whole_is_refused(read, name, content, message):
@@ -187,23 +198,8 @@ def test_a_file_that_cannot_be_read_as_a_whole_is_refused(read, name, content, m
         read(name, content)
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path / "nothing.csv", tmp_path):
-        with pytest.raises(InvalidInput, match=f"can't read {path}"):
-            TextFile(path)
-
-
-def test_position_grows_up_to_the_size(tmp_path):
-    path = tmp_path / "a.txt.gz"
-    path.write_bytes(gzip.compress(random.Random(0).randbytes(200_000).hex().encode() + b"\nend\n"))
-    with TextFile(path) as source:
-        positions = [source.position] + [source.position for _ in source]
-        assert positions == sorted(positions)
-        assert (positions[0], positions[-1]) == (0, source.size)
-
-
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-WORDS = TEXT.map(str.strip)
+WORDS = TEXT.map(str.strip).filter(has_text)
 
 
 @settings(max_examples=150, deadline=None)
@@ -214,8 +210,7 @@ def test_what_csv_writes_is_read_back(tmp_path_factory, captions, delimiter):
     writer.writerows([("id", "caption"), *((str(number), caption) for number, caption in enumerate(captions))])
     path = tmp_path_factory.mktemp("csv") / ("a.csv" if delimiter == "," else "a.tsv")
     path.write_text(text.getvalue(), newline="")
-    with TextFile(path) as source:
-        assert [row.item.caption for row in read_items(source, ReadOptions())] == captions
+    assert [row.item.caption for row in items(path)] == captions
 
 
 TABLE = {
@@ -227,8 +222,9 @@ TABLE = {
     b"bad%d,\0": "NUL",
     b",no id %d": "no id",
     b"bad%d\x1b,text": "control character",
+    b'"bad%d",""': "no caption",
 }
-GOOD_TABLE = [b"good%d,plain", b'good%d,"quoted, text"', b'good%d,5" tube', b'"good%d",""']
+GOOD_TABLE = [b"good%d,plain", b'good%d,"quoted, text"', b'good%d,5" tube', b'"good%d","one ""word"""']
 FORMS = {
     "a.csv": (b"id,caption", GOOD_TABLE, list(TABLE)),
     "a.tsv": (
@@ -238,19 +234,24 @@ FORMS = {
     ),
     "a.txt": (
         b"good\tno header here",
-        [b"good%d\tplain", b'good%d\t5" tube', b"good%d\tone\ttab more", b"good%d\t "],
-        [b"bad%d", b"bad%d\tcaf\xe9", b"bad%d\t\0", b"\tno id %d", b"bad%d\x1b\ttext"],
+        [b"good%d\tplain", b'good%d\t5" tube', b"good%d\tone\ttab more"],
+        [b"bad%d", b"bad%d\t ", b"bad%d\tcaf\xe9", b"bad%d\t\0", b"\tno id %d", b"bad%d\x1b\ttext"],
     ),
     "a.ndjson": (
         b'{"image_id": "good", "caption": "no header here"}',
-        [b'{"image_id": "good%d", "caption": "plain"}', b' {"caption": "\\u00e9", "image_id": "good%d", "cuis": []} '],
+        [
+            b'{"image_id": "good%d", "caption": "plain"}',
+            b' {"caption": "\\u00e9", "image_id": "good%d", "cuis": []} ',
+            b'{"image_id": "good%d", "caption": "x", "pmcid": 1}',
+        ],
         [
             b'{"image_id": "bad%d", "caption": "cut',
             b'{"image_id": "bad%d"}',
             b'{"image_id": "bad%d", "caption": NaN}',
             b'{"image_id": "bad%d", "caption": "\\ud800"}',
             b'{"image_id": "bad%d", "caption": "caf\xe9"}',
-            b'{"image_id": "bad%d", "caption": "x", "captoin": "x"}',
+            b'{"image_id": "bad%d", "caption": ["x"]}',
+            b'{"image_id": "bad%d", "captoin": "x"}',
             b'["bad%d"]',
             b'{"image_id": "", "caption": "bad%d"}',
             b"nonsense %d",
@@ -282,3 +283,45 @@ def test_of_many_damaged_rows_each_is_named_and_no_good_one(read, name, seed, re
 def test_cuis_that_a_file_brings_can_be_left_to_the_linker(read):
     good, _ = read("a.csv", "id,caption,cuis\na,lungs,C0000001\n", relink=True)
     assert good == [(2, ImageItem(image_id="a", caption="lungs"))]
+    assert read("a.csv", "id,caption,cuis\na,lungs,nonsense\n", relink=True) == (good, [])
+    with pytest.raises(InvalidInput, match="every caption is to be linked"):
+        read("a.csv", "id,caption,codes\na,lungs,C0000001\n", relink=True, columns={"cuis": "codes"})
+
+
+def test_a_row_that_brings_cuis_needs_no_caption(read):
+    content = '{"image_id": "a", "cuis": ["C0000001"]}\n{"image_id": "b", "caption": ""}\n'
+    good, bad = read("a.ndjson", content, columns={"caption": "caption"})
+    assert good == [(1, ImageItem(image_id="a", caption="", cuis=["C0000001"]))]
+    assert bad == ["a.ndjson:2: empty caption: image b"]
+    assert len(read("a.ndjson", content, relink=True)[1]) == 2
+    assert [item.caption for _, item in read("a.ndjson", content, bulk=True)[0]] == ["", ""]
+
+
+def test_a_misspelt_key_is_refused_where_nobody_would_see_a_warning(read):
+    content = '{"image_id": "a", "caption": "x", "splitt": "train"}\n{"image_id": "b", "caption": "y", "pmcid": 1}\n'
+    good, bad = read("a.ndjson", content, bulk=True)
+    assert [item.image_id for _, item in good] == ["b"]
+    assert bad == ["a.ndjson:1: misspelt key: 'splitt', for split?"]
+    assert len(read("a.ndjson", content)[0]) == 2
+
+
+def test_cuis_of_a_row_win_over_the_companions_with_a_word(read, tmp_path, caplog):
+    (tmp_path / "cuis.txt").write_text("a\tC0000001\nb\tC0000002\n")
+    good, _ = read("a.csv", "id,caption,cuis\na,one,C0000003\nb,two,\n", cuis=tmp_path / "cuis.txt")
+    assert [item.cuis for _, item in good] == [["C0000003"], ["C0000002"]]
+    assert "1 rows bring CUIs of their own" in caplog.messages[-1]
+
+
+def test_a_companion_that_nothing_would_be_taken_of_is_refused(read, tmp_path):
+    (tmp_path / "cuis.txt").write_text("a\tC0000001\n")
+    with pytest.raises(InvalidInput, match="every caption is to be linked"):
+        read("a.csv", "id,caption\na,one\n", cuis=tmp_path / "cuis.txt", relink=True)
+    with pytest.raises(InvalidInput, match=r"none of its 1 ids is in the data: a there, b here"):
+        read("a.csv", "id,caption\nb,one\n", cuis=tmp_path / "cuis.txt")
+
+
+def test_a_pipe_can_not_be_read_twice(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "cuis.txt").write_text("a\tC0000001\n")
+    with pytest.raises(InvalidInput, match=r"pipe\.csv can be read once only"):
+        items(tmp_path / "pipe.csv", cuis=tmp_path / "cuis.txt")

@@ -28,6 +28,9 @@ text = st.lists(
             "\n",
             "e\u0301",
             "\u2028",
+            "\u00ad",
+            "\u0153dema",
+            "history of",
             "possible",
             "WAS",
             "-",
@@ -49,7 +52,7 @@ def check(caption, linked):
         assert caption[mention.start : mention.end] == mention.text
         assert 0 <= mention.score <= 1
         assert mention.rule
-        assert mention.assertion in {"present", "absent", "uncertain"}
+        assert mention.assertion in {"present", "absent", "uncertain", "family", "history"}
         assert mention.cui not in {candidate.cui for candidate in mention.candidates}
 
 

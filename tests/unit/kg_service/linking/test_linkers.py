@@ -3,7 +3,7 @@
 import pytest
 from kg_service.config import load_settings, variables_of
 from kg_service.linking.builder import build_linker
-from kg_service.linking.linkers import LINKERS, linker_kind, linker_settings, paths_of
+from kg_service.linking.linkers import LINKERS, linker_kind, linker_settings, paths_of, settings_of_kind
 from kg_service.linking.settings import LinkerSettings
 from nbclip.errors import InvalidInput
 
@@ -21,6 +21,22 @@ def test_each_has_what_all_have_and_declares_what_is_its_own(name):
     assert common.items() <= {variable.name: variable.default for variable in variables_of(kind.settings, "linker")}.items()
     semantic_types = load_settings(linker=name, semantic_types="T047,T046")
     assert linker_settings(semantic_types).semantic_types == ("T047", "T046")
+
+
+@pytest.mark.parametrize("name", LINKERS)
+@pytest.mark.parametrize("written", ["T047,T060", '["T047", "T060"]', "t047 t060", "T047 T047;T060"])
+def test_semantic_types_are_those_of_the_vocabulary_however_they_are_written(name, written, vocabulary, monkeypatch):
+    monkeypatch.setenv("KG_SEMANTIC_TYPES", written)
+    settings = load_settings(linker=name)
+    assert linker_settings(settings, vocabulary).semantic_types == ("T047", "T060")
+    assert settings_of_kind(linker_kind(name), settings, vocabulary).semantic_types == ("T047", "T060")
+
+
+@pytest.mark.parametrize("written", ["T999", "T184", "T047,Sign or Symptom"])
+def test_a_semantic_type_that_the_vocabulary_lacks_is_refused(written, vocabulary, monkeypatch):
+    monkeypatch.setenv("KG_SEMANTIC_TYPES", written)
+    with pytest.raises(InvalidInput, match=r"no concept of the vocabulary in .*KG_SEMANTIC_TYPES: .*there are ."):
+        linker_settings(load_settings(), vocabulary)
 
 
 def test_an_empty_prior_is_none_and_another_is_a_path():

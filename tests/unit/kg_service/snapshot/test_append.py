@@ -22,9 +22,9 @@ from kg_service.snapshot import (
     explain,
     find_neighbours,
 )
-from kg_service.snapshot.append import append, compact
+from kg_service.snapshot.append import append
 from kg_service.snapshot.opened import Base, Snapshot
-from kg_service.snapshot.publication import publish
+from kg_service.snapshot.publication import compact, publish
 from kg_service.snapshot.segment import Segment, image_arrays
 from nbclip.errors import BrokenArtefact, Unavailable
 from nbclip.ids import caption_sha256

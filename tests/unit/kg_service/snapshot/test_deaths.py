@@ -8,10 +8,10 @@ from kg_service.graph import open_store
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder
-from kg_service.snapshot.append import append, compact
+from kg_service.snapshot.append import append
 from kg_service.snapshot.mark import read_mark
 from kg_service.snapshot.pruning import prune
-from kg_service.snapshot.publication import publish
+from kg_service.snapshot.publication import compact, publish
 from kg_service.storage.scratch import PREFIX
 from kg_service.storage.sweeping import sweep
 from nbclip.errors import BrokenArtefact, Gone

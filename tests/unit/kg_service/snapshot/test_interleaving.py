@@ -10,8 +10,9 @@ import pytest
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder, pruning, publication
 from kg_service.snapshot import append as appending
-from kg_service.snapshot.append import append, compact
+from kg_service.snapshot.append import append
 from kg_service.snapshot.pruning import prune
+from kg_service.snapshot.publication import compact
 from kg_service.storage.artefact import MANIFEST
 from kg_service.storage.scratch import CONTENT
 from kg_service.storage.sweeping import sweep
@@ -85,7 +86,7 @@ def once(monkeypatch, module, name, first):
 
 def test_a_publication_during_an_append_is_the_current_one_afterwards(snapshots, beside, monkeypatch):
     publish(snapshots.path, 2)
-    once(monkeypatch, appending, "_append_new", lambda: beside(publication, publish, snapshots.path, 3, {"release": "other"}))
+    once(monkeypatch, appending, "append_new", lambda: beside(publication, publish, snapshots.path, 3, {"release": "other"}))
     append(graph(4), snapshots)
     beside.ended()
     assert snapshots.open().manifest.vocabulary == {"release": "other"}
@@ -129,14 +130,14 @@ def test_what_is_published_again_is_the_newest(snapshots):
     assert snapshots.ids() == [third, first]
 
 
-@pytest.mark.parametrize("point", ["locked", "_append_new"])
+@pytest.mark.parametrize("point", ["locked", "append_new"])
 def test_a_compaction_is_not_pruned(snapshots, beside, monkeypatch, point):
     base = publish(snapshots.path, 2)
     append(graph(3), snapshots)
     if point == "locked":
-        once(monkeypatch, appending, "locked", lambda: prune(snapshots, 0))
+        once(monkeypatch, publication, "locked", lambda: prune(snapshots, 0))
     else:
-        once(monkeypatch, appending, "_append_new", lambda: beside(pruning, prune, snapshots, 0))
+        once(monkeypatch, publication, "append_new", lambda: beside(pruning, prune, snapshots, 0))
     compacted = compact(graph(3), snapshots, vocabulary={})
     if point != "locked":
         beside.ended()
@@ -147,9 +148,9 @@ def test_a_compaction_is_not_pruned(snapshots, beside, monkeypatch, point):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kg_service.snapshot import publication
+from kg_service.snapshot import preparation, publication
 from support.small_graphs import GraphOnly, graph_of
-publication.Prepared.install = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+preparation.Prepared.install = lambda self: os.kill(os.getpid(), signal.SIGKILL)
 publication.publish(GraphOnly(graph_of([[0], [1], [0, 1], [0]])), Path(sys.argv[1]), vocabulary={})
 """
 

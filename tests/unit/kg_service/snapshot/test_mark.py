@@ -14,9 +14,9 @@ from kg_service.graph.embedded.store import EmbeddedStore, open_embedded
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge, Revision
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder
-from kg_service.snapshot.append import append, compact
+from kg_service.snapshot.append import append
 from kg_service.snapshot.mark import Mark, read_mark, write_mark
-from kg_service.snapshot.publication import publish
+from kg_service.snapshot.publication import compact, publish
 
 CUIS = [f"C000000{number}" for number in range(5)]
 CONCEPTS = [ConceptNode(cui, cui) for cui in CUIS]

@@ -314,7 +314,7 @@ def test_order_of_rows_and_ranges_of_cuis_do_not_matter(write_release, tmp_path,
     assert [vocabulary.names(cui) for cui in cuis] == [[f"{name} {cui}" for name in "cab"] for cui in cuis]
     assert vocabulary.children(cuis[0]) == cuis[1:]
     assert [vocabulary.semantic_types(cui) for cui in cuis] == [("T033", "T047")] * 5
-    build_vocabulary(tmp_path / "rrf1", tmp_path / "c", VocabularyFilters(semantic_types=("T999", "T033")))
+    build_vocabulary(tmp_path / "rrf1", tmp_path / "c", VocabularyFilters(semantic_types=("T033",)))
     assert len(open_vocabulary(tmp_path / "c")) == 5
 
 
@@ -352,9 +352,70 @@ def test_gzip_bomb_is_refused(write_release, build):
         build(folder)
 
 
-def test_nothing_left_by_the_filters_is_refused(write_release, build):
-    with pytest.raises(InvalidInput, match="no concept"):
-        build(write_release(), VocabularyFilters(sources=("NOSUCH",)))
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sources": ("NOSUCH",)}, r"no concept has the source 'NOSUCH'.*there are MSH, NCI"),
+        ({"sources": ("NCI", "MSHX")}, r"no concept has the source 'MSHX'.*the nearest is MSH; there are MSH, NCI"),
+        ({"languages": ("ENG", "FR")}, r"no concept has the language 'FR'.*the nearest is FRE; there are ENG, FRE"),
+        ({"suppress": ("O", "X")}, r"no concept has the SUPPRESS value 'X'.*there are E, N, O, Y"),
+        ({"semantic_types": ("T047", "T999")}, r"has the semantic type 'T999'.*there are T023, T037, T046, T047"),
+        ({"semantic_types": ("Disease or Syndrom",)}, r"'Disease or Syndrom'.*the nearest is T047 Disease or Syndrome"),
+    ],
+)
+def test_a_filter_value_that_nothing_has_is_refused_with_what_there_is(write_release, build, given, message):
+    with pytest.raises(InvalidInput, match=message):
+        build(write_release(), VocabularyFilters(**given))
+
+
+def test_a_language_that_the_release_lacks_is_told_even_if_nobody_named_it(write_release, build, row_of):
+    with pytest.raises(InvalidInput, match=r"no concept has the language 'ENG'.*there are SPA"):
+        build(write_release(MRCONSO=[row_of["MRCONSO"]("C0000001", "Derrame", lat="SPA")]))
+
+
+@pytest.mark.parametrize("stem", ["MRCONSO", "MRSTY"])
+def test_a_file_without_a_good_row_is_told_by_its_first_bad_one(write_release, build, stem):
+    with pytest.raises(InvalidInput, match=rf"no concept of .* passes the filters.*{stem}\.RRF:1: "):
+        build(write_release(**{stem: ["no", "rows"]}), VocabularyFilters(sources=("NCI",), semantic_types=("T047",)))
+
+
+def test_filters_that_exclude_each_other_are_told_with_counts(write_release, build):
+    with pytest.raises(InvalidInput, match=r"passes the filters.*7 by language, 0 by SUPPRESS, 2 by source"):
+        build(write_release(), VocabularyFilters(languages=("FRE",), sources=("NCI",)))
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [
+        ({"sources": ("nci", "Msh", "NCI")}, {"sources": ["NCI", "MSH"]}),
+        ({"languages": ("eng",)}, {"languages": ["ENG"]}),
+        ({"suppress": ("o", "y")}, {"suppress": ["O", "Y"]}),
+        ({"semantic_types": ("disease or syndrome", "t023")}, {"semantic_types": ["T047", "T023"]}),
+        ({"semantic_types": ("Body Part", "Organ", "or Organ Component")}, {"semantic_types": ["T023"]}),
+        ({"semantic_types": ("DISO",)}, {"semantic_types": ["T037", "T046", "T047"]}),
+    ],
+)
+def test_filter_values_are_taken_in_any_case_and_recorded_as_the_release_has_them(write_release, build, given, recorded):
+    _, vocabulary = build(write_release(), VocabularyFilters(**given))
+    assert vocabulary.manifest["filters"].items() >= recorded.items()
+    exact = {name: tuple(values) for name, values in recorded.items()}
+    _, again = build(write_release(), VocabularyFilters(**exact))
+    assert list(vocabulary) == list(again)
+
+
+def test_a_source_of_relations_alone_is_one(write_release, build, row_of):
+    folder = write_release(MRREL=[row_of["MRREL"]("C0000007", "CHD", "C0000005", "isa", sab="OWN")])
+    _, vocabulary = build(folder, VocabularyFilters(sources=("MSH", "OWN")))
+    assert edges_of(vocabulary) == {("C0000005", "C0000007", "OWN")}
+
+
+def test_the_report_tells_how_many_concepts_each_filter_left_out(write_release, build):
+    """Of nine concepts one has a French name alone and one a suppressed one; three of the seven left have a name of NCI."""
+    report, vocabulary = build(write_release())
+    assert report.left_out == vocabulary.manifest["left_out"] == {"language": 1, "SUPPRESS": 1}
+    report, _ = build(write_release(), VocabularyFilters(sources=("NCI",), semantic_types=("T047",)))
+    assert report.left_out == {"language": 1, "SUPPRESS": 1, "source": 4, "semantic type": 1}
+    assert report.concepts == 2
 
 
 def test_folder_with_other_content_is_not_overwritten(write_release, tmp_path):

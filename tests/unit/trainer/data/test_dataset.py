@@ -1,6 +1,11 @@
 import pytest
 from nbclip.errors import InvalidInput, NotFound
-from nbclip_trainer.data.dataset import read_dataset
+from nbclip_trainer.data.dataset import layout_of, read_dataset
+from nbclip_trainer.data.settings import Columns, DataSettings
+
+
+def layout(**columns):
+    return layout_of(DataSettings(columns=Columns(**columns)))
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def test_several_files_are_one_dataset_even_with_other_columns(file):
 
 def test_columns_may_have_other_names(file):
     path = file("ID,path,text,file\na,1.png,one,elsewhere\n")
-    dataset = read_dataset([path], columns={"image_id": "ID", "file": "path", "caption": "text"})
+    dataset = read_dataset([path], layout=layout(image_id="ID", file="path", caption="text"))
     assert (dataset.ids, dataset.captions, dataset.files[0].name) == (["a"], ["one"], "1.png")
 
 
@@ -62,17 +67,17 @@ def test_a_byte_order_mark_is_no_part_of_a_name(file):
     ("text", "message"),
     [
         ("image_id,file\na,1\n", ":1: no column caption"),
-        ("", ":1: no column image_id, file, caption"),
+        ("", "pairs.csv: no header"),
         ("image_id,file,caption\na,1,one\nb,2,\n", ":3: empty caption"),
         ("image_id,file,caption\na,1,one\n ,2,two\n", ":3: empty image_id"),
         ("image_id,file,caption\na,,one\n", ":2: empty file"),
-        ("image_id,file,caption\na,1,one\nb,2\n", ":3: the row and the header differ in fields"),
-        ("image_id,file,caption\na,1,one,extra\n", ":2: the row and the header differ in fields"),
+        ("image_id,file,caption\na,1,one\nb,2\n", ":3: wrong number of fields: 2 where the header has 3"),
+        ("image_id,file,caption\na,1,one,extra\n", ":2: wrong number of fields: 4 where the header has 3"),
         ("image_id,file,caption\na,1,one\nb,2,two\na,3,three\n", ":4: image_id 'a' was already at .*:2"),
         ("image_id,file,caption\na\x07,1,one\n", ":2: image id with a control character"),
-        (b"image_id,file,caption\na,1,\xff\xfe\n", "not UTF-8"),
-        ("image_id,file,caption\n", "no row"),
-        ('image_id,file,caption\na,1,"one\nb,2,two\n', "unexpected end of data"),
+        (b"image_id,file,caption\na,1,\xff\xfe\n", ":2: not UTF-8: byte 0xff at byte 5"),
+        ("image_id,file,caption\n", "no rows"),
+        ('image_id,file,caption\na,1,"one\nb,2,two\n', ":2: not a row of fields: unexpected end of data"),
     ],
 )
 def test_the_first_bad_row_is_named_by_file_and_line(file, text, message):
@@ -82,11 +87,47 @@ def test_the_first_bad_row_is_named_by_file_and_line(file, text, message):
     assert refused.value.hint
 
 
+def test_rows_without_a_caption_are_left_out_and_named_up_to_a_share(file, caplog):
+    rows = [f"{number},{number}.png,{'' if number in (3, 7) else 'nan' if number == 9 else 'text'}\n" for number in range(100)]
+    path = file("image_id,file,caption\n" + "".join(rows))
+    dataset = read_dataset([path])
+    assert dataset.bad_rows == tuple(f"{path}:{number + 2}: empty caption: image {number}" for number in (3, 7, 9))
+    assert dataset.ids == [str(number) for number in range(100) if number not in (3, 7, 9)]
+    assert dataset.of_split(None).take([1, 0]).bad_rows == dataset.bad_rows
+    dataset.warn_of_bad_rows()
+    assert caplog.messages[-1] == "3 rows left out; `nbclip validate` lists them"
+    assert len(caplog.messages) == 4
+    with pytest.raises(InvalidInput, match=r"3 of 100 rows can't be used, first: .*pairs.csv:5: empty caption"):
+        read_dataset([path], max_bad_row_share=0.02)
+
+
+def test_a_caption_may_be_made_of_two_columns(file):
+    path = file("image_id,file,findings,impression\na,1,One.,Two.\nb,2,nan,Two.\nc,3,One.,\n")
+    assert read_dataset([path], layout=layout(caption="findings,impression")).captions == ["One.\nTwo.", "Two.", "One."]
+    assert read_dataset([path], layout=layout(caption="findings|impression")).captions == ["One.", "Two.", "One."]
+
+
+def test_the_hint_is_in_the_words_of_the_trainer(file):
+    path = file("ID,path,caption\na,1,one\n")
+    with pytest.raises(InvalidInput) as refused:
+        read_dataset([path])
+    assert refused.value.hint == "say which it is: --set data.columns.file=COLUMN"
+    with pytest.raises(InvalidInput) as refused:
+        read_dataset([path], layout=layout(file="pth"))
+    assert refused.value.hint == "did you mean path?"
+
+
 def test_an_id_in_two_files_is_named_at_both_places(file):
     first = file("image_id,file,caption\na,1,one\n", "one.csv")
     second = file("image_id,file,caption\na,1,one\n", "two.csv")
     with pytest.raises(InvalidInput, match=r"two.csv:2: image_id 'a' was already at .*one.csv:2"):
         read_dataset([first, second])
+
+
+def test_a_file_without_rows_is_named_though_others_have_some(file):
+    first = file("image_id,file,caption\na,1,one\n", "one.csv")
+    with pytest.raises(InvalidInput, match=r"two.csv: no rows"):
+        read_dataset([first, file("image_id,file,caption\n", "two.csv")])
 
 
 def test_no_file_and_a_missing_file_are_refused(tmp_path):

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 from nbclip.errors import InvalidInput
 from nbclip_trainer.cli.main import app
-from nbclip_trainer.data.dataset import read_dataset
+from nbclip_trainer.data.dataset import layout_of, read_dataset
 from nbclip_trainer.data.decoding import open_image
+from nbclip_trainer.data.settings import Columns, DataSettings
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -34,9 +36,9 @@ def pairs(tmp_path):
         table.writerow(["image_id", "file", "caption", "split", "cuis"])
         table.writerows(
             [
-                ["a", "0.png", 'one, "two"', "train", "C1 C2"],
+                ["a", "0.png", 'one, "two"', "train", "C0000001 C0000002"],
                 ["b", "1.png", "zwölf", "valid", ""],
-                ["c", "2.png", "x", "train", "C3"],
+                ["c", "2.png", "x", "train", "C0000003"],
             ]
         )
     return folder / "pairs.csv"
@@ -58,6 +60,10 @@ def shard(tmp_path):
     return write
 
 
+def layout(**columns):
+    return layout_of(DataSettings(columns=Columns(**columns)))
+
+
 def same_pairs(first, second, columns=(*PLAIN, "cuis")):
     """That two datasets have the same values and the same pixels."""
     assert first.frame.select(columns).to_dicts() == second.frame.select(columns).to_dicts()
@@ -76,12 +82,12 @@ def test_parquet_is_read_as_the_csv_it_was_made_from(pairs):
 def test_parquet_may_hold_numbers_lists_and_other_names(pairs):
     path = pairs.with_suffix(".parquet")
     frame = pl.DataFrame(
-        {"ID": [7], "file": ["0.png"], "caption": ["x"], "cuis": [["C1", "C2"]], "age": [61.5], "raw": [b"\x00"]}
+        {"ID": [7], "file": ["0.png"], "caption": ["x"], "cuis": [["C0000001", "C0000002"]], "age": [61.5], "raw": [b"\x00"]}
     )
     frame.write_parquet(path)
-    dataset = read_dataset([path], columns={"image_id": "ID"})
+    dataset = read_dataset([path], layout=layout(image_id="ID"))
     assert dataset.ids == ["7"]
-    assert (dataset.labels("cuis"), dataset.labels("age")) == (["C1 C2"], ["61.5"])
+    assert (dataset.labels("cuis"), dataset.labels("age")) == (["C0000001 C0000002"], ["61.5"])
 
 
 def test_a_parquet_file_that_is_none_or_lacks_a_column_is_named(pairs):
@@ -90,7 +96,7 @@ def test_a_parquet_file_that_is_none_or_lacks_a_column_is_named(pairs):
     with pytest.raises(InvalidInput, match=r"pairs.parquet: not a Parquet file"):
         read_dataset([path])
     pl.DataFrame({"image_id": ["a"], "caption": ["x"]}).write_parquet(path)
-    with pytest.raises(InvalidInput, match=r"pairs.parquet: no column file among: image_id, caption"):
+    with pytest.raises(InvalidInput, match=r"pairs.parquet: no column file or file_name or image among: image_id, caption"):
         read_dataset([path])
 
 
@@ -116,14 +122,14 @@ def test_a_shard_with_texts_alone_has_its_keys_as_ids(pairs, shard):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"1.png": b"", "1.txt": b" "}, r"train-000.tar:1: empty caption"),
-        ({"1.png": b"", "2.txt": b"x"}, r"1: no caption among .png"),
-        ({"1.txt": b"x"}, r"train-000.tar: 1: 0 images among .txt"),
-        ({"1.png": b"", "1.caption": b"x"}, r"1: no caption among .caption, .png"),
-        ({"1.png": b"", "1.jpg": b"", "1.txt": b"x"}, r"1: 2 images among .jpg, .png, .txt"),
-        ({"1.png": b"", "1.json": b"{"}, r"train-000.tar: 1: not JSON"),
-        ({"1.png": b"", "1.json": b"[]"}, r"1: the JSON is no object"),
-        ({"1.png": b"", "1.txt": b"\xff"}, r"1: not UTF-8 at byte 0"),
+        ({"1.png": b"", "1.txt": b" "}, r"train-000.tar:1: empty caption: image 1"),
+        ({"1.png": b"", "2.txt": b"x"}, r"train-000.tar:1: empty caption: image 1"),
+        ({"1.txt": b"x"}, r"train-000.tar:1: no image: 1 has .txt"),
+        ({"1.png": b"", "1.text": b"x"}, r"train-000.tar:1: empty caption: image 1"),
+        ({"1.png": b"", "1.jpg": b"", "1.txt": b"x"}, r"train-000.tar:1: 2 images: 1 has .jpg, .png, .txt"),
+        ({"1.png": b"", "1.json": b"{"}, r"train-000.tar:1: not JSON: .* in 1.json"),
+        ({"1.png": b"", "1.json": b"[]"}, r"train-000.tar:1: not an object"),
+        ({"1.png": b"", "1.txt": b"\xff"}, r"train-000.tar:1: not UTF-8: byte 1 of 1.txt"),
         ({}, r"train-000.tar: no rows"),
     ],
 )
@@ -139,7 +145,7 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path):
             info = tarfile.TarInfo("a.txt")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    with pytest.raises(InvalidInput, match=r"joined.tar: a.txt occurs twice"):
+    with pytest.raises(InvalidInput, match=r"joined.tar:1: a.txt occurs twice"):
         read_dataset([path])
 
 
@@ -188,7 +194,7 @@ def test_a_packed_table_is_read_as_it_was_before(pairs):
     packed.write_bytes(gzip.compress(pairs.read_bytes()))
     same_pairs(read_dataset([packed]), read_dataset([pairs]))
     packed.write_bytes(packed.read_bytes()[:40])
-    with pytest.raises(InvalidInput, match=r"pairs.csv.gz: "):
+    with pytest.raises(InvalidInput, match=r"pairs.csv.gz:1: can't be read on"):
         read_dataset([packed])
 
 
@@ -197,8 +203,8 @@ def test_a_packed_table_is_read_as_it_was_before(pairs):
     [
         ("x.tar.gz", "packed shard", "gunzip"),
         ("x.tgz", "packed shard", "gunzip"),
-        ("x.jsonl", "unknown kind of file", ".csv"),
-        ("captions.txt", "unknown kind of file", "folder"),
+        ("x.dat", "unknown kind of file", "data.format=csv"),
+        ("captions.txt", "ROCO's captions name no image files", "folder"),
     ],
 )
 def test_a_file_of_another_kind_is_named(tmp_path, name, message, hint):
@@ -208,37 +214,96 @@ def test_a_file_of_another_kind_is_named(tmp_path, name, message, hint):
     assert hint in refused.value.hint
 
 
-def test_suffixes_may_be_capitals_and_a_wrong_separator_is_told(tmp_path, pairs):
+def test_suffixes_may_be_capitals_and_the_header_tells_the_separator(tmp_path, pairs):
     path = pairs.with_name("X.TSV")
     path.write_text("image_id\tfile\tcaption\na\t0.png\tone, two\n")
     assert read_dataset([path]).captions == ["one, two"]
     (tmp_path / "semi.csv").write_text("image_id;file;caption\na;0.png;x\n")
+    assert read_dataset([tmp_path / "semi.csv"]).captions == ["x"]
     with pytest.raises(InvalidInput, match="no column") as refused:
-        read_dataset([tmp_path / "semi.csv"])
-    assert "commas" in refused.value.hint
+        read_dataset([tmp_path / "semi.csv"], layout=layout_of(DataSettings(separator="comma")))
+    assert refused.value.hint.endswith("--set data.separator=semicolon")
+
+
+@pytest.mark.parametrize("form", ["bytes and path", "bytes", "path"])
+def test_images_in_parquet_are_those_of_the_files(pairs, form):
+    plain = read_dataset([pairs])
+    images = [file.read_bytes() for file in plain.files]
+    cells = {
+        "bytes and path": [{"bytes": content, "path": file.name} for content, file in zip(images, plain.files, strict=True)],
+        "bytes": images,
+        "path": [{"bytes": None, "path": file.name} for file in plain.files],
+    }[form]
+    schema = {"image": pl.Binary if form == "bytes" else pl.Struct({"bytes": pl.Binary, "path": pl.String})}
+    path = pairs.with_suffix(".parquet")
+    frame = plain.frame.select("image_id", "caption", "split", "cuis").with_columns(pl.Series("image", cells, schema["image"]))
+    frame.write_parquet(path, row_group_size=2)
+    dataset = read_dataset([path])
+    same_pairs(dataset, plain)
+    backwards = [open_image(file).tobytes() for file in reversed(dataset.files)]
+    assert backwards == [open_image(file).tobytes() for file in reversed(plain.files)]
+
+
+def test_worker_processes_read_images_of_parquet_in_any_order(pairs, load):
+    plain = read_dataset([pairs])
+    cells = [file.read_bytes() for file in plain.files]
+    path = pairs.with_suffix(".parquet")
+    plain.frame.select("image_id", "caption").with_columns(pl.Series("image", cells)).write_parquet(path, row_group_size=2)
+    settings = ("data.pictures=disk", "augmentation.kind=open_clip", "data.workers=2")
+    batches = [[2, 0], [1], [0, 1, 2]]
+    found, wanted = (load(dataset, *settings).images.plain(batches) for dataset in (read_dataset([path]), plain))
+    assert all(map(torch.equal, found, wanted))
+
+
+def test_a_row_of_parquet_without_an_image_is_named(pairs):
+    image = read_dataset([pairs]).files[0].read_bytes()
+    path = pairs.with_suffix(".parquet")
+    pl.DataFrame({"image_id": ["a", "b"], "image": [image, None], "caption": ["x", "y"]}).write_parquet(path)
+    done = CliRunner().invoke(app, ["validate", "--data", str(path)])
+    assert f"{path}:2: " in str(done.exception)
+    assert "no image in column image of row 2" in str(done.exception)
 
 
 @pytest.mark.parametrize(
-    ("frame", "message"),
+    ("cells", "message"),
     [
-        (
-            pl.DataFrame({"image_id": ["a"], "file": [{"bytes": b"x", "path": "0.png"}], "caption": ["x"]}),
-            "column file is Struct",
-        ),
-        (pl.DataFrame({"image_id": ["a"], "file": [b"x"], "caption": ["x"]}), "column file is Binary"),
-        (pl.DataFrame({"image_id": ["a"], "file": ["0.png"], "caption": [["x", "y"]]}), "column caption is List"),
+        (("0.png", ["x", "y"]), "column caption is .*list"),
+        (("0.png", 7), "column caption is int64"),
+        (([1], "x"), "column file is .*list"),
     ],
 )
-def test_images_in_parquet_and_several_captions_are_refused(tmp_path, frame, message):
-    frame.write_parquet(tmp_path / "x.parquet")
+def test_several_captions_and_what_is_no_text_are_refused(tmp_path, cells, message):
+    pl.DataFrame({"image_id": ["a"], "file": [cells[0]], "caption": [cells[1]]}).write_parquet(tmp_path / "x.parquet")
     with pytest.raises(InvalidInput, match=message):
         read_dataset([tmp_path / "x.parquet"])
 
 
+def test_objects_are_read_as_the_csv_with_the_same_values(pairs):
+    plain = read_dataset([pairs])
+    path = pairs.with_suffix(".jsonl")
+    rows = plain.frame.with_columns(pl.col("file").str.split("/").list.last()).drop("read_from", "line").to_dicts()
+    path.write_text("".join(json.dumps(row | {"exif": {"a": 1}, "age": 61.5}) + "\n" for row in rows))
+    dataset = read_dataset([path])
+    same_pairs(dataset, plain)
+    assert dataset.labels("age") == ["61.5"] * 3
+
+
+def test_bad_rows_are_listed_up_to_show(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("image_id,file,caption\na,0.png,\nb,1.png,nan\nc,2.png\n")
+    done = CliRunner().invoke(app, ["validate", "--data", str(path), "--show", "2"])
+    assert str(done.exception).splitlines()[:3] == [
+        "3 of 3 rows can't be used:",
+        f"  {path}:2: empty caption: image a",
+        f"  {path}:3: empty caption: image b … and 1 more. "
+        "fix or drop these rows; a run skips them, up to data.max_bad_row_share",
+    ]
+
+
 def test_a_list_of_fixed_length_is_read_as_a_list(tmp_path):
-    frame = pl.DataFrame({"image_id": ["a"], "file": ["0.png"], "caption": ["x"], "cuis": [["C1", "C2"]]})
+    frame = pl.DataFrame({"image_id": ["a"], "file": ["0.png"], "caption": ["x"], "cuis": [["C0000001", "C0000002"]]})
     frame.cast({"cuis": pl.Array(pl.String, 2)}).write_parquet(tmp_path / "x.parquet")
-    assert read_dataset([tmp_path / "x.parquet"]).labels("cuis") == ["C1 C2"]
+    assert read_dataset([tmp_path / "x.parquet"]).labels("cuis") == ["C0000001 C0000002"]
 
 
 def test_a_shard_that_is_cut_off_or_no_tar_is_refused(shard):

@@ -19,7 +19,9 @@ class Which(StrEnum):
 
 Data = Annotated[
     list[Path] | None,
-    typer.Option("--data", "-d", help="Table (.csv, .tsv, .parquet), shard (.tar), folder of ROCO or ROCOv2; repeatable."),
+    typer.Option(
+        "--data", "-d", help="Table (.csv, .tsv, .parquet), .jsonl, shard (.tar), or a folder of these or of ROCO; repeatable."
+    ),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="key=value that overrides the preset, such as optim.lr=1e-3; repeatable.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -27,19 +28,25 @@ def validate(
     """
     from nbclip_trainer.config.reading import config_of
     from nbclip_trainer.data.checking import bad_images
-    from nbclip_trainer.data.dataset import read_dataset
+    from nbclip_trainer.data.dataset import layout_of, read_dataset
 
     chosen = config_of({}, as_overrides(settings, data)).data
-    dataset = read_dataset(chosen.files, columns=chosen.columns.model_dump())
-    bad = bad_images(dataset, chosen)
+    dataset = read_dataset(chosen.files, layout=layout_of(chosen), max_bad_row_share=1)
+    rows = len(dataset) + len(dataset.bad_rows)
+    _refuse(dataset.bad_rows, f"of {rows} rows can't be used", "data.max_bad_row_share", show)
+    _refuse(bad_images(dataset, chosen), f"of {len(dataset)} images can't be decoded", "data.max_bad_share", show)
+    splits = dataset.frame["split"].fill_null("(none)").value_counts(sort=True)
+    out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))
+
+
+def _refuse(bad: Sequence[str], what: str, limit: str, show: int) -> None:
+    """Raises InvalidInput if there are bad rows, of which it names the first."""
     if bad:
         rest = f" … and {len(bad) - show} more" if len(bad) > show else ""
         raise InvalidInput(
-            f"{len(bad)} of {len(dataset)} images can't be decoded:\n  " + "\n  ".join(bad[:show]) + rest,
-            hint="fix or drop these rows; a run skips them, up to data.max_bad_share",
+            f"{len(bad)} {what}:\n  " + "\n  ".join(bad[:show]) + rest,
+            hint=f"fix or drop these rows; a run skips them, up to {limit}",
         )
-    splits = dataset.frame["split"].fill_null("(none)").value_counts(sort=True)
-    out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))
 
 
 def presets(name: Annotated[str | None, typer.Argument(help="Preset to show in full.")] = None) -> None:

@@ -26,7 +26,7 @@ from nbclip_trainer.targets.settings import ServiceSettings, TargetSettings
 _FREE_ON_RESUME: dict[str, Any] = {
     **dict.fromkeys(("description", "service", "log", "checkpoint", "device"), True),
     # Where the files lie is free; that they hold the same pairs is checked by their digest.
-    "data": {"files", "columns", "workers"},
+    "data": {"files", "columns", "format", "separator", "max_bad_row_share", "workers"},
     # Where a snapshot's similarities are multiplied; which snapshot it is, is checked by its id.
     "targets": {"mode", "file"},
 }

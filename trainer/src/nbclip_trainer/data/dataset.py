@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import polars as pl
-from nbclip.errors import InvalidId, InvalidInput, NotFound
-from nbclip.ids import check_image_id
+from nbclip.errors import InvalidInput, NotFound
+from nbclip.files.layout import Layout, Spelling
+from nbclip.files.reading import Rows
+from nbclip.files.rows import MAX_BAD_ROW_SHARE, Row, as_text, problem_of
 
-from nbclip_trainer.data.roco import read_roco
-from nbclip_trainer.data.shards import read_shard
-from nbclip_trainer.data.tables import REQUIRED, Values, read_csv, read_parquet
+from nbclip_trainer.data.settings import Columns, DataSettings
 
+_log = logging.getLogger(__name__)
+_BAD_ROWS_TOLD = 20
 PLACE = ("read_from", "line")
 """Columns that `read_dataset` adds: where a row was read."""
-_TABLES = (".csv", ".tsv", ".tab")
-_PARTS = (".tar", ".parquet")
+FIELDS = ("image_id", "file", "caption", "split", "cuis")
+REQUIRED = ("image_id", "file", "caption")
+_SPELLING = Spelling("--set data.columns.{field}={column}", "--set data.separator={name}", "--set data.format={name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,13 @@ class Dataset:
 
     Attributes:
         frame: strings in `image_id`, `file` (absolute path), `caption`, `split` (null where there is none), `read_from` (file),
-            in `line` the number of the row's last line (of the row in Parquet, of the pair in shards), and every other column as
+            in `line` the number of the row's first line (of the row in Parquet, of the pair in shards), and every other column as
             read, null where empty.
+        bad_rows: `file:line: reason` of each row that was left out when the files were read.
     """
 
     frame: pl.DataFrame
+    bad_rows: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.frame.height
@@ -63,13 +70,13 @@ class Dataset:
 
     def take(self, rows: Sequence[int]) -> Dataset:
         """The dataset of these rows, in this order."""
-        return Dataset(self.frame[list(rows)])
+        return replace(self, frame=self.frame[list(rows)])
 
     def of_split(self, split: str | None) -> Dataset:
         """The rows of this split; None: all. Raises InvalidInput if there are none."""
         if split is None:
             return self
-        kept = Dataset(self.frame.filter(pl.col("split") == split))
+        kept = replace(self, frame=self.frame.filter(pl.col("split") == split))
         if not len(kept):
             found = sorted(value for value in self.frame["split"].unique() if value is not None)
             hint = (
@@ -89,93 +96,81 @@ class Dataset:
         """`file:line` of a row, for messages."""
         return "{}:{}".format(*self.frame.select(PLACE).row(row))
 
+    def warn_of_bad_rows(self) -> None:
+        """Counts the rows that were left out in the log, and names the first."""
+        for bad in self.bad_rows[:_BAD_ROWS_TOLD]:
+            _log.warning("left out: %s", bad)
+        if self.bad_rows:
+            _log.warning("%d rows left out; `nbclip validate` lists them", len(self.bad_rows))
 
-def read_dataset(sources: Sequence[Path], split: str | None = None, *, columns: Mapping[str, str] | None = None) -> Dataset:
+
+def read_dataset(
+    sources: Sequence[Path],
+    split: str | None = None,
+    *,
+    layout: Layout | None = None,
+    max_bad_row_share: float = MAX_BAD_ROW_SHARE,
+) -> Dataset:
     """Reads several files or folders as one dataset; a table's images are relative to its folder.
 
     Args:
-        sources: tables (.csv, .tsv, plain or .gz; .parquet) with the columns `image_id`, `file`, `caption`, and for splits
-            `split`; shards (.tar, `shards.py`); folders of ROCO or ROCOv2 (`roco.py`); see `sources_of`.
+        sources: what `nbclip.files.reading` reads: tables, objects, Parquet, shards, and folders of these or of ROCO, with the
+            fields `image_id`, `file`, `caption`, and for splits `split`.
         split: keep this split only; None keeps all rows.
-        columns: the tables' names of those columns, where they are others: `{"image_id": "ID"}`.
+        layout: how they are read (`layout_of`).
+        max_bad_row_share: greatest share of rows that may be left out because they can't be used.
 
     Raises:
-        InvalidInput: a missing file or column, a bad, doubled or empty id or caption (named by file and line), an empty split.
+        InvalidInput: a missing file or column, too many rows that can't be used, an id that is there twice, an empty split.
     """
-    named = {name: (columns or {}).get(name, name) for name in (*REQUIRED, "split")}
     if not sources:
         raise InvalidInput("no data given", hint="name at least one file or folder: --data metadata.csv")
-    frames = [pl.DataFrame(_rows(Path(path), named), infer_schema_length=None) for path in sources_of(sources)]
-    dataset = Dataset(pl.concat(frames, how="diagonal_relaxed"))
+    good: list[dict[str, str | int | None]] = []
+    bad: list[str] = []
+    rows = Rows(sources, layout or layout_of(DataSettings()))
+    for row in rows:
+        problem = problem_of(row, REQUIRED)
+        bad.append(f"{row.file}:{row.number}: {problem}") if problem else good.append(_values(row))
+    if rows.empty:
+        raise InvalidInput(f"{rows.empty[0]}: no rows", hint="is this the right file?")
+    _refuse_bad(bad, len(good), max_bad_row_share)
+    dataset = Dataset(pl.DataFrame(good, schema=_schema(good)), tuple(bad))
     _refuse_duplicates(dataset)
     return dataset.of_split(split)
 
 
-def sources_of(paths: Sequence[Path]) -> list[Path]:
-    """Files, and folders of ROCO, that the paths name: `*` and the like written out, folders of shards or Parquet files opened.
-
-    Raises:
-        InvalidInput: a pattern that nothing has.
-    """
-    return [source for path in paths for source in _sources(Path(path))]
+def layout_of(settings: DataSettings) -> Layout:
+    """How the files of these settings are read."""
+    usual = Columns()
+    columns = {name: column for name, column in settings.columns.model_dump().items() if column != getattr(usual, name)}
+    return Layout(FIELDS, REQUIRED, columns, True, settings.format, settings.separator, _SPELLING)
 
 
-def _sources(path: Path) -> list[Path]:
-    if not path.exists() and any(character in path.name for character in "*?["):
-        found = sorted(path.parent.glob(path.name))
-        if not found:
-            raise InvalidInput(f"{path}: no file matches", hint="quote the pattern, and check its folder")
-        return found
-    parts = sorted(part for suffix in _PARTS for part in path.glob(f"*{suffix}")) if path.is_dir() else []
-    return parts or [path]
+def _values(row: Row) -> dict[str, str | int | None]:
+    """A row's values as text, under the names of `Dataset.frame`."""
+    values = {name: value if isinstance(value, str) else as_text(value) for name, value in row.values.items()}
+    file = str(_folder(row.file) / str(values["file"]))
+    return {"split": None, **values, "file": file, "read_from": row.file, "line": row.number}
 
 
-def _rows(path: Path, named: Mapping[str, str]) -> list[dict[str, str | int | None]]:
-    """The rows of one source under the canonical column names."""
-    try:
-        rows = [
-            {**_checked(values, f"{file}:{line}"), "read_from": str(file), "line": line}
-            for file, line, values in _read(path, named)
-        ]
-    except OSError as error:
+@cache
+def _folder(file: str) -> Path:
+    return Path(file).absolute().parent
+
+
+def _schema(rows: Sequence[Mapping[str, object]]) -> dict[str, pl.DataType]:
+    """All columns of all rows, in the order in which they come up; all but `line` are texts."""
+    keys = dict.fromkeys(map(tuple, rows))
+    names = dict.fromkeys((*REQUIRED, "split", *PLACE, *(name for each in keys for name in each)))
+    return {name: pl.Int64() if name == "line" else pl.String() for name in names}
+
+
+def _refuse_bad(bad: Sequence[str], good: int, max_bad_row_share: float) -> None:
+    if len(bad) > max_bad_row_share * (len(bad) + good):
         raise InvalidInput(
-            f"{path}: {error.strerror or error}", hint="name a CSV, TSV or Parquet file, shards or a folder"
-        ) from error
-    if not rows:
-        raise InvalidInput(f"{path}: no rows", hint="is this the right file?")
-    return rows
-
-
-def _read(path: Path, named: Mapping[str, str]) -> Iterator[tuple[Path, int, Values]]:
-    if path.is_dir():
-        yield from read_roco(path)
-        return
-    name = path.name.lower()
-    if name.endswith(".tar"):
-        rows = read_shard(path)
-    elif name.endswith(".parquet"):
-        rows = read_parquet(path, named)
-    elif name.removesuffix(".gz").endswith(_TABLES):
-        rows = read_csv(path, named)
-    elif name.endswith((".tar.gz", ".tgz")):
-        raise InvalidInput(f"{path}: a packed shard can't be read in any order", hint="unpack it: gunzip makes a .tar of it")
-    else:
-        raise InvalidInput(
-            f"{path}: unknown kind of file", hint=f"{', '.join(_TABLES)} (or .gz of these), .parquet, .tar, or a folder"
+            f"{len(bad)} of {len(bad) + good} rows can't be used, first: {bad[0]}",
+            hint="`nbclip validate` lists them; data.max_bad_row_share is the limit",
         )
-    yield from ((path, line, values) for line, values in rows)
-
-
-def _checked(row: Values, place: str) -> Values:
-    values = {name: (value or "").strip() or None for name, value in row.items()}
-    empty = [name for name in REQUIRED if values[name] is None]
-    if empty:
-        raise InvalidInput(f"{place}: empty {empty[0]}", hint="fill it or drop the row")
-    try:
-        check_image_id(str(values["image_id"]))
-    except InvalidId as error:
-        raise InvalidInput(f"{place}: {error.message}", hint=error.hint) from error
-    return values
 
 
 def _refuse_duplicates(dataset: Dataset) -> None:

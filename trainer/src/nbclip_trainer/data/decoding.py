@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from nbclip.files.pictures import open_image_file
 from PIL import Image
 
 from nbclip_trainer.data.settings import MAX_PIXELS
-from nbclip_trainer.data.shards import open_image_file
 from nbclip_trainer.errors import BadImage
 
 # `max_pixels` decides, before anything is decoded; Pillow's own limit would refuse what a user has allowed.

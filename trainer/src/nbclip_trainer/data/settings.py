@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from nbclip.files.layout import Format
+from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from nbclip.schemas.base import Strict
 from pydantic import Field
 
@@ -12,19 +14,33 @@ MAX_PIXELS = 100_000_000
 
 
 class Columns(Strict):
-    """The files' names of the columns."""
+    """The files' names of the columns.
+
+    `findings,impression` joins the texts of two, `findings|impression` takes the first that has text.
+    """
 
     image_id: str = Field("image_id", description="column of ids, unique over all files")
     file: str = Field("file", description="column of image files, relative to the table")
-    caption: str = Field("caption", description="column of captions")
+    caption: str = Field(
+        "caption",
+        description="column of captions; findings,impression joins two, a bar for the comma takes the first that has text",
+    )
     split: str = Field("split", description="column of splits")
+    cuis: str = Field("cuis", description="column of CUIs")
 
 
 class DataSettings(Strict):
     """Where pairs come from."""
 
-    files: tuple[Path, ...] = Field((), description="tables, shards (.tar), folders of these or of ROCO; * stands for any")
+    files: tuple[Path, ...] = Field(
+        (), description="tables, NDJSON, shards (.tar), folders of these or of ROCO; * stands for any"
+    )
     columns: Columns = Columns()
+    format: Format | None = Field(None, description="format of the files; null: by their name and content")
+    separator: str | None = Field(None, description="comma, tab, semicolon or bar; null: as the header tells")
+    max_bad_row_share: float = Field(
+        MAX_BAD_ROW_SHARE, ge=0, le=1, description="stop if a larger share of rows can't be used: damaged, or without a caption"
+    )
     train_split: str | None = Field("train", description="split to train on; null: all pairs")
     valid_split: str | None = Field("valid", description="split for the validation loss; null: none")
     pictures: Literal["memory", "disk"] = Field(

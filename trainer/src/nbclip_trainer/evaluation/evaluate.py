@@ -10,8 +10,9 @@ from typing import Literal
 
 import polars as pl
 from nbclip.errors import InvalidInput
+from nbclip.files.reading import sources_of
 
-from nbclip_trainer.data.dataset import sources_of
+from nbclip_trainer.data.dataset import layout_of
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
 from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredImages, class_sizes, read_images
 from nbclip_trainer.evaluation.ontology import Ontology
@@ -58,8 +59,13 @@ def evaluate_run(
     protocol = protocol or ScoringProtocol()
     model, tokenizer, preprocess, config = load_run(run_dir, checkpoint, device=device)
     files = tuple(data) or config.data.files
-    columns = config.data.columns.model_dump()
-    images = read_images(files, protocol.class_split, protocol.cui_splits, columns=columns)
+    images = read_images(
+        files,
+        protocol.class_split,
+        protocol.cui_splits,
+        layout=layout_of(config.data),
+        max_bad_row_share=config.data.max_bad_row_share,
+    )
     _refuse_unscorable(images, protocol)
     say(f"encoding {images.frame.height} images")
     image = encode_images(model, preprocess, images.files, device=device, max_pixels=config.data.max_pixels)

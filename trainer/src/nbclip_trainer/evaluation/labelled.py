@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from nbclip.errors import InvalidInput
+from nbclip.files.layout import Layout
+from nbclip.files.rows import MAX_BAD_ROW_SHARE
 
 from nbclip_trainer.data.dataset import Dataset, read_dataset
 
@@ -67,7 +69,8 @@ def read_images(
     class_split: str,
     cui_splits: Sequence[str],
     *,
-    columns: dict[str, str] | None = None,
+    layout: Layout | None = None,
+    max_bad_row_share: float = MAX_BAD_ROW_SHARE,
 ) -> ScoredImages:
     """Reads the images of the splits; those of a CUI split that have no CUIs and no class task are left out.
 
@@ -75,12 +78,15 @@ def read_images(
         data: files or folders as `read_dataset` takes them.
         class_split: the split of P@K.
         cui_splits: the splits of CUI@K.
-        columns: the files' names of the required columns.
+        layout: how they are read.
+        max_bad_row_share: greatest share of rows that may be left out because they can't be used.
 
     Raises:
         InvalidInput: the class split is missing or empty, or has neither a class column nor CUIs.
     """
-    whole = read_dataset(data, columns=columns).frame
+    dataset = read_dataset(data, layout=layout, max_bad_row_share=max_bad_row_share)
+    dataset.warn_of_bad_rows()
+    whole = dataset.frame
     splits = pl.col("split")
     if not whole.filter(splits == class_split).height:
         found = ", ".join(sorted(whole["split"].drop_nulls().unique())) or "none"

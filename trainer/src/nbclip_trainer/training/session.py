@@ -15,7 +15,7 @@ from nbclip.errors import InvalidInput
 from torch import Tensor
 
 from nbclip_trainer.config.tree import TrainConfig, config_hash
-from nbclip_trainer.data.dataset import Dataset, read_dataset
+from nbclip_trainer.data.dataset import Dataset, layout_of, read_dataset
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
@@ -93,7 +93,7 @@ def build_session(
         torch.set_num_threads(config.device.threads)
     _seed_everything(config.seed)
     # Data and service are checked before a model is downloaded or built.
-    whole = read_dataset(config.data.files, columns=config.data.columns.model_dump())
+    whole = _read(config)
     train = whole.of_split(config.data.train_split)
     valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
     with ExitStack() as undo:
@@ -156,6 +156,14 @@ def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
     parts = parts._replace(model=prepared(parts.model, config.device, world))
     copy_from_first(parts.model, world)
     return parts
+
+
+def _read(config: TrainConfig) -> Dataset:
+    """All rows of the data that can be used; names the others."""
+    limit = config.data.max_bad_row_share
+    dataset = read_dataset(config.data.files, layout=layout_of(config.data), max_bad_row_share=limit)
+    dataset.warn_of_bad_rows()
+    return dataset
 
 
 def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig) -> Pairs:

@@ -21,8 +21,8 @@ from kg_service.app.own_paths import without_own_paths
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
 from kg_service.graph.store import OnConflict
-from kg_service.ingest.readers import ALIASES, Format
-from kg_service.jobs.model import IngestOrder, Job, Progress
+from kg_service.ingest.readers import FIELDS
+from kg_service.jobs.model import BodyFormat, IngestOrder, Job, Progress
 from kg_service.jobs.receiving import Spooled, receiving
 from kg_service.jobs.spool import cancel, newest_jobs, read_job, remove
 
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 former = APIRouter(prefix="/jobs", tags=["jobs"])
 """To be included before `router` where paths have no version: what 0.1.0 answered otherwise."""
 
-_TYPES: dict[str, Format] = {
+_TYPES: dict[str, BodyFormat] = {
     "text/csv": "csv",
     "text/tab-separated-values": "tsv",
     "application/x-ndjson": "ndjson",
@@ -72,7 +72,9 @@ async def ingest_file(
     dataset: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows without one")] = None,
     split: Annotated[str | None, Query(max_length=200, pattern=WITHOUT_NUL, description="of rows without one")] = None,
     relink: Annotated[bool, Query(description="link every caption, even if its row has CUIs")] = False,
-    column: Annotated[list[str] | None, Query(description="FIELD=COLUMN of a table, such as image_id=ID")] = None,
+    column: Annotated[
+        list[str] | None, Query(description="FIELD=COLUMN, such as image_id=ID; caption=findings,impression joins two columns")
+    ] = None,
 ) -> Response:
     """Stores a file of captions, answers, and ingests it in the background; `Location` is the job.
 
@@ -155,7 +157,7 @@ async def _take_in(request: Request, spooled: Spooled) -> None:
         await run_in_threadpool(spooled.write, chunk)
 
 
-def _format_of(request: Request) -> Format:
+def _format_of(request: Request) -> BodyFormat:
     media_type, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
     if media_type not in _TYPES:
         raise UnsupportedMediaType(f"Content-Type {media_type!r:.80}", hint=f"send {', '.join(_TYPES)}")
@@ -171,9 +173,9 @@ def _is_packed(request: Request) -> bool:
 
 def _columns(given: list[str]) -> dict[str, str]:
     columns = dict(each.partition("=")[::2] for each in given)
-    wrong = [field for field, name in columns.items() if field not in ALIASES or not name]
+    wrong = [field for field, name in columns.items() if field not in FIELDS or not name]
     if wrong:
-        raise InvalidInput(f"column={wrong[0]!r:.80}", hint=f"FIELD=COLUMN; fields are {', '.join(ALIASES)}")
+        raise InvalidInput(f"column={wrong[0]!r:.80}", hint=f"FIELD=COLUMN; fields are {', '.join(FIELDS)}")
     return columns
 
 

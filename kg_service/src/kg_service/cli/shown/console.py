@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from kg_service.vocabulary.format import UNKNOWN
+
 if TYPE_CHECKING:
     from kg_service.app.doctor import Finding
     from kg_service.graph.store import GraphCounts
@@ -32,7 +34,16 @@ def stderr() -> Console:
 
 def complain(message: str, hint: str) -> None:
     """Prints one line that says what is wrong, and one that says how to fix it."""
-    stderr().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    _tell(("error: ", "bold red"), message, hint)
+
+
+def note(message: str, hint: str = "") -> None:
+    """Prints one line on what is done but may not be as wanted, and one that says what to do about it."""
+    _tell(("note: ", "bold yellow"), message, hint)
+
+
+def _tell(kind: tuple[str, str], message: str, hint: str) -> None:
+    stderr().print(Text.assemble(kind, message), soft_wrap=True)
     if hint:
         stderr().print(Text.assemble(("hint: ", "bold"), hint), soft_wrap=True)
 
@@ -67,6 +78,15 @@ def row_progress(progress: Progress, file: str) -> Callable[[IngestReport], None
     return show
 
 
+def ingest_line(report: IngestReport) -> str:
+    """What became of an ingested file's rows, and why some were left out."""
+    parts = [f"{count} {outcome}" for outcome, count in sorted(report.counts.items())]
+    if report.bad_rows:
+        parts.append(f"{report.bad_rows} left out ({', '.join(f'{count} {kind}' for kind, count in report.kinds.items())})")
+    counts = ", ".join(parts) or "nothing"
+    return f"{counts}, of {report.rows} rows read in {report.seconds:.1f} s ({report.rate:.0f} rows/s)"
+
+
 def image_progress(progress: Progress, what: str, total: int) -> Callable[[int], None]:
     """Shows one bar for a graph that is read image by image, with the rate."""
     task = progress.add_task(what, total=total)
@@ -81,8 +101,11 @@ def image_progress(progress: Progress, what: str, total: int) -> Callable[[int],
 def build_table(report: BuildReport, folder: Path) -> Table:
     """A table of what a built vocabulary holds."""
     table = Table("vocabulary", str(folder))
-    for what in ("release", "concepts", "names", "is_a"):
+    table.add_row("release", "unknown; --release names it" if report.release == UNKNOWN else report.release)
+    for what in ("concepts", "names", "is_a"):
         table.add_row(what, str(getattr(report, what)))
+    for filtered_by, concepts in report.left_out.items():
+        table.add_row(f"left out by {filtered_by}", str(concepts))
     table.add_row("is_a cut from cycles", str(len(report.cut_edges)))
     table.add_row("bad rows", str(report.bad_row_count))
     return table

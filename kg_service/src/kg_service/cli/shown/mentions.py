@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from kg_service.linking.fitting.evaluation import CurvePoint, Evaluation, Fault, Scores
     from kg_service.linking.fitting.scoring import Score
 
-_COLOURS = {"present": "bold green", "absent": "bold red strike", "uncertain": "bold yellow italic"}
+_COLOURS = {
+    "present": "bold green",
+    "absent": "bold red strike",
+    "uncertain": "bold yellow italic",
+    "family": "magenta",
+    "history": "cyan",
+}
 _EXAMPLE_CHARACTERS = 60
 
 

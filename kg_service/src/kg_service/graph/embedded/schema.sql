@@ -44,9 +44,21 @@ CREATE TABLE IF NOT EXISTS provenance (
   provenance_key INTEGER PRIMARY KEY,
   linker TEXT NOT NULL,
   rule TEXT NOT NULL,
-  assertion TEXT NOT NULL CHECK (assertion IN ('present', 'absent', 'uncertain')),
+  assertion TEXT NOT NULL,
   UNIQUE (linker, rule, assertion)
 ) STRICT;
+
+-- Former versions checked that the assertion is one of three.
+ALTER TABLE provenance RENAME TO former_provenance;
+CREATE TABLE provenance (
+  provenance_key INTEGER PRIMARY KEY,
+  linker TEXT NOT NULL,
+  rule TEXT NOT NULL,
+  assertion TEXT NOT NULL CHECK (assertion IN ('present', 'absent', 'uncertain', 'family', 'history')),
+  UNIQUE (linker, rule, assertion)
+) STRICT;
+INSERT INTO provenance SELECT * FROM former_provenance;
+DROP TABLE former_provenance;
 
 -- concept_key and provenance_key are read from their tables in the transaction that writes the row, so they need no check.
 CREATE TABLE IF NOT EXISTS attribute (
@@ -61,6 +73,6 @@ CREATE TABLE IF NOT EXISTS attribute (
 ) STRICT, WITHOUT ROWID;
 
 PRAGMA application_id = 1312967495;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 COMMIT;

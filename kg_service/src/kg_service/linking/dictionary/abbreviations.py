@@ -1,6 +1,7 @@
 """Abbreviations that a caption defines, by the algorithm of Schwartz and Hearst (Pacific Symposium on Biocomputing, 2003).
 
 `long form (SF)`, `SF (long form)` and the legend forms `SF = long form`, `SF: long form`, `SF, long form` and `SF - long form`.
+A short form in the plural (SFs) defines its singular.
 The characters of the short form must stand in the long form in order, the first of them at the beginning of a word.
 
 scispacy's AbbreviationDetector, the same algorithm without legends and without a look at the short form's case, was compared on
@@ -14,8 +15,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 _MAX_WORDS = 8
-_NEAR = 20
-"""Characters before a parenthesis in which a short form is looked for."""
+_NEAR, _FAR = 20, 200
+"""Characters before a parenthesis in which a short form, and a long form, are looked for."""
 _CAPITALS = re.compile(r"[A-Z][\w-]*[A-Z]")
 _PARENTHESIS = re.compile(r"\(([^()\n]{2,120})\)")
 _LEGEND = re.compile(r"([A-Z](?<![\w-].)[\w-]{1,9})(\s*[=:]|,\s|\s[–—-]\s)\s*([^\n.,;:=()]{3,100})")
@@ -24,6 +25,7 @@ _SHORT = re.compile(r"(?=[^\W\d_])[\w-]{2,10}")
 _WORD = re.compile(r"\S+")
 _TOKEN = re.compile(r"[\w-]+")
 _SEPARATOR = re.compile(r"[,;]")
+_PLURAL = re.compile(r"([A-Z][A-Z\d-]*[A-Z\d])'?s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +60,34 @@ def find_definitions(caption: str) -> list[Definition]:
 
 def _in_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
     """`long form (SF)`: the content, up to a comma or semicolon, is the short form."""
-    short = _SEPARATOR.split(match[1])[0].strip()
+    short = _singular(_SEPARATOR.split(match[1])[0].strip())
     if not _is_short_form(short):
         return None
     end = match.start()
-    words = list(_WORD.finditer(caption, max(0, end - 200), end))[-min(len(short) + 5, 2 * len(short)) :]
+    words = list(_WORD.finditer(caption, max(0, end - _FAR), end))[-min(len(short) + 5, 2 * len(short)) :]
     if not words:
         return None
     start = long_form_start(short, caption[words[0].start() : end])
-    return None if start is None else Definition(short, words[0].start() + start, len(caption[:end].rstrip()))
+    return None if start is None else Definition(short, words[0].start() + start, words[-1].end())
 
 
 def _before_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
     """`SF (long form)`: the word before is the short form."""
     before = _WORD.findall(caption, max(0, match.start() - _NEAR), match.start())
-    if not before or not _is_short_form(before[-1]) or not before[-1].isupper():
+    short = _singular(before[-1]) if before else ""
+    if not _is_short_form(short) or not short.isupper():
         return None
-    return _forward(before[-1], caption, match.start(1), match.end(1))
+    return _forward(short, caption, match.start(1), match.end(1))
 
 
 def _in_legend(caption: str, match: re.Match[str]) -> Definition | None:
     # Prose has commas and dashes too: there the short form must be in capitals and follow another item or a sentence.
     if match[2].strip() not in {"=", ":"} and not (
-        sum(map(str.isupper, match[1])) > 1 and caption[: match.start()].rstrip()[-1:] in set(".;:,()")
+        sum(map(str.isupper, match[1])) > 1
+        and caption[max(0, match.start() - _NEAR) : match.start()].rstrip()[-1:] in set(".;:,()")
     ):
         return None
-    return _forward(match[1], caption, *match.span(3))
+    return _forward(_singular(match[1]), caption, *match.span(3))
 
 
 def _forward(short: str, caption: str, start: int, end: int) -> Definition | None:
@@ -96,6 +100,11 @@ def _forward(short: str, caption: str, start: int, end: int) -> Definition | Non
         if long_form_start(short, long_form) == 0 and not _MARK.search(long_form):
             return Definition(short, start, start + len(long_form))
     return None
+
+
+def _singular(short: str) -> str:
+    plural = _PLURAL.fullmatch(short)
+    return plural[1] if plural else short
 
 
 def _is_short_form(text: str) -> bool:

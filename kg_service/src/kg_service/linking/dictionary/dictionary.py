@@ -6,7 +6,9 @@ those inside a longer one stay is a setting (`settings.py`).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache, reduce
 from itertools import repeat
 from operator import or_
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from nbclip.schemas.linking import Assertion
 
-from kg_service.linking.assertion import assess
+from kg_service.linking.assertion import assess_plain
 from kg_service.linking.dictionary.abbreviations import Definition, find_definitions, find_uses
 from kg_service.linking.dictionary.candidates import (
     CONFIRMED,
@@ -31,17 +33,21 @@ from kg_service.linking.dictionary.name_index import NameIndex
 from kg_service.linking.dictionary.prior import Prior, open_prior
 from kg_service.linking.dictionary.prior_reader import PriorReader
 from kg_service.linking.dictionary.settings import DictionarySettings
-from kg_service.linking.dictionary.short_forms import Context, choose_meaning, read_context
+from kg_service.linking.dictionary.short_forms import Context, Surroundings, read_context
 from kg_service.linking.dictionary.speller import Speller
 from kg_service.linking.dictionary.tokens import CAPITALS, PLAIN_LETTERS, SHORT_FORM, Ints, Tokens, WordTable, tokenise
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
+from kg_service.linking.plain_text import PlainText, read_plain
 from kg_service.linking.tables import read_table
+from kg_service.vocabulary.semantic_groups import group_types
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 Span = tuple[int, int]
 
-VERSION = "dictionary-5"
+VERSION = "dictionary-6"
 """The number is raised when a caption can get other mentions than before."""
+_HASHED_ALIKE = frozenset({"dictionary-5"})
+"""Versions that hash words as this one does, so that it reads their priors."""
 
 _BATCH = 512
 _SHOUTING_SHARE = 0.7
@@ -106,7 +112,7 @@ class DictionaryLinker:
 
     @property
     def name(self) -> str:
-        """Such as `dictionary-5`, with a prior `dictionary-5+prior:ab12cd34`."""
+        """Such as `dictionary-6`, with a prior `dictionary-6+prior:ab12cd34`."""
         return f"{VERSION}+prior:{self._prior.id}" if self._prior else VERSION
 
     def link(self, captions: Sequence[str]) -> list[LinkedCaption]:
@@ -125,11 +131,13 @@ class DictionaryLinker:
 
     def read(self, texts: Sequence[str], min_score: float) -> tuple[Tokens, Candidates]:
         """The words of `texts`, and what runs of them mean by name alone: what a prior is fitted on."""
-        tokens = tokenise(texts, self._words)
-        return tokens, self._reader.read(tokens, _is_shouting(tokens), min_score)
+        plain = list(map(read_plain, texts))
+        tokens = tokenise([each.text for each in plain], self._words)
+        return _outer(tokens, plain), self._reader.read(tokens, _is_shouting(tokens), min_score)
 
     def _link_batch(self, captions: Sequence[str]) -> Iterator[LinkedCaption]:
-        tokens, shouting, found = self._read(captions)
+        plain = list(map(read_plain, captions))
+        tokens, shouting, found = self._read([each.text for each in plain])
         readings = self._readings(tokens, found)
         cuts = np.searchsorted(found.first, tokens.bounds).tolist()
         firsts = _clusters(found)
@@ -138,11 +146,12 @@ class DictionaryLinker:
         short_cuts, short_words = np.searchsorted(short, tokens.bounds).tolist(), short.tolist()
         telling = tokens.telling.tolist()
         for i, caption in enumerate(captions):
+            text = plain[i].text
             shorts = short_words[short_cuts[i] : short_cuts[i + 1]]
-            defined = find_definitions(caption) if "(" in caption or "=" in caption or ":" in caption else []
+            defined = find_definitions(text) if "(" in text or "=" in text or ":" in text else []
             if shorts or defined:
-                by_span = self._with_short_forms(caption, tokens, shorts, dict(readings[cuts[i] : cuts[i + 1]]))
-                chosen = self._choose(_with_definitions(caption, defined, by_span).items())
+                by_span = self._with_short_forms(text, tokens, shorts, dict(readings[cuts[i] : cuts[i + 1]]))
+                chosen = self._choose(_with_definitions(text, defined, by_span).items())
             else:
                 chosen = []
                 for c in range(cluster_cuts[i], cluster_cuts[i + 1]):
@@ -152,7 +161,7 @@ class DictionaryLinker:
                 chosen = _at_own_names((span, one) for span, reading in chosen for one in reading.taught or (reading,))
             if self._wanted is not None:
                 chosen = [(span, reading) for span, reading in chosen if self._wanted[reading.concept]]
-            yield _linked(caption, chosen, telling[i])
+            yield _linked(caption, plain[i], chosen, telling[i])
 
     def _read(self, texts: Sequence[str]) -> tuple[Tokens, Bools, Candidates]:
         if self._words.full:
@@ -166,23 +175,25 @@ class DictionaryLinker:
 
     def _choose(self, readings: Iterable[tuple[Span, Reading]]) -> _Readings:
         """The longest of crossing spans, with those inside them that may nest; and all that texts have taught."""
-        outer: _Readings = []
         chosen: _Readings = []
+        # The outer ones by start. None of them touch, and what follows is no longer: it lies in one, crosses them, or is new.
+        outer: _Readings = []
+        starts: list[int] = []
         for item in sorted(readings, key=_longest_first):
             (start, end), reading = item
             if self._several and reading.is_learned:
                 chosen.append(item)
                 continue
-            alone = True
-            for (low, high), other in outer:
-                if low < end and start < high:
-                    alone = False
-                    if not (low <= start and end <= high and self._may_nest(reading, other)):
-                        break
-            else:
+            at = bisect_right(starts, start)
+            if at < len(starts) and starts[at] < end:
+                continue
+            (_, high), other = outer[at - 1] if at else ((0, 0), reading)
+            if high <= start:
+                outer.insert(at, item)
+                starts.insert(at, start)
                 chosen.append(item)
-                if alone:
-                    outer.append(item)
+            elif end <= high and self._may_nest(reading, other):
+                chosen.append(item)
         chosen.sort(key=_reading_order)
         return chosen
 
@@ -232,11 +243,12 @@ class DictionaryLinker:
         self, caption: str, tokens: Tokens, words: list[int], readings: dict[Span, Reading]
     ) -> dict[Span, Reading]:
         """`readings` with those of radiology's abbreviations, but for what texts have taught."""
+        surroundings = Surroundings(caption)
         for word in words:
             span = int(tokens.starts[word]), int(tokens.ends[word])
             if (known := readings.get(span)) and known.is_learned:
                 continue
-            if reading := choose_meaning(self._meanings_of(tokens.word(word)), caption, span[0]):
+            if reading := surroundings.choose(self._meanings_of(tokens.word(word)), span[0]):
                 readings[span] = reading
         return readings
 
@@ -257,14 +269,29 @@ class DictionaryLinker:
         return meanings
 
 
-def _linked(caption: str, readings: _Readings, telling: bool) -> LinkedCaption:
-    """The caption with its mentions; without a telling word in it, all are present."""
-    assertions: Iterable[Assertion] = assess(caption, [span for span, _ in readings]) if telling else repeat("present")
+def _linked(caption: str, plain: PlainText, readings: _Readings, telling: bool) -> LinkedCaption:
+    """The caption with the mentions of its plain text; without a telling word in it, all are present."""
+    spans = [span for span, _ in readings]
+    assertions: Iterable[Assertion] = assess_plain(plain.text, spans) if telling else repeat("present")
+    if plain.sources is not None:
+        spans = [plain.outer(*span) for span in spans]
     mentions = [
         Mention(reading.cui, reading.name, caption[start:end], start, end, reading.score, reading.rule, assertion, reading.losers)
-        for ((start, end), reading), assertion in zip(readings, assertions, strict=False)
+        for (start, end), (_, reading), assertion in zip(spans, readings, assertions, strict=False)
     ]
     return LinkedCaption(caption, tuple(mentions))
+
+
+def _outer(tokens: Tokens, plain: Sequence[PlainText]) -> Tokens:
+    """The tokens of plain texts, where they stand in the originals."""
+    changed = [i for i, each in enumerate(plain) if each.sources is not None]
+    if not changed:
+        return tokens
+    starts, ends = tokens.starts.copy(), tokens.ends.copy()
+    for i in changed:
+        words, sources = slice(int(tokens.bounds[i]), int(tokens.bounds[i + 1])), np.array(plain[i].sources)
+        starts[words], ends[words] = sources[starts[words]], sources[ends[words] - 1] + 1
+    return replace(tokens, starts=starts, ends=ends)
 
 
 def _at_own_names(readings: Iterable[tuple[Span, Reading]]) -> _Readings:
@@ -310,12 +337,12 @@ def _identities(found: Candidates, score: Floats) -> list[int]:
 @cache
 def _group_bits() -> dict[str, int]:
     """A bit for the semantic group of each TUI; none for anatomy."""
-    groups = enumerate(read_table("semantic_groups.tsv"))
-    return {tui: 1 << bit for bit, (group, tuis) in groups if group != "ANAT" for tui in tuis.split()}
+    groups = enumerate(group_types().items())
+    return {tui: 1 << bit for bit, (group, tuis) in groups if group != "ANAT" for tui in tuis}
 
 
 def _open_prior(vocabulary: Vocabulary, settings: DictionarySettings) -> Prior | None:
-    return open_prior(settings.prior, vocabulary, VERSION) if settings.prior else None
+    return open_prior(settings.prior, vocabulary, VERSION, _HASHED_ALIKE) if settings.prior else None
 
 
 def _read_prior(prior: Prior | None, vocabulary: Vocabulary) -> PriorReader | None:

@@ -42,11 +42,12 @@ from kg_service.linking.dictionary.tokens import (
     WordTable,
     tokenise,
 )
+from kg_service.linking.plain_text import plain
 from kg_service.storage.arrays import save_arrays
 from kg_service.storage.artefact import open_index, write_manifest, writing_artefact
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-KIND, FORMAT = "name-index", 5
+KIND, FORMAT = "name-index", 6
 PRINTS = (BAG, LEMMAS, FOLDED, EXACT)
 _HINT = "build it again: kg-service vocabulary build RRF_DIR"
 _BATCH = 1 << 16
@@ -139,7 +140,7 @@ def _keyed_names(vocabulary: Vocabulary) -> Iterator[tuple[npt.NDArray[Any], ...
     yield np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros((0, 4), np.uint32), np.zeros(0, np.bool_)
     for start in range(0, vocabulary.name_count, _BATCH):
         words = WordTable() if words.full else words
-        texts = list(map(strip_name, vocabulary.name_texts(start, min(start + _BATCH, vocabulary.name_count))))
+        texts = list(map(_plain_name, vocabulary.name_texts(start, min(start + _BATCH, vocabulary.name_count))))
         tokens = tokenise(texts, words)
         first, end = tokens.bounds[:-1], tokens.bounds[1:]
         stems, letters = tokens.run_count(STEMS, first, end), tokens.run_count(LETTERS, first, end)
@@ -149,6 +150,10 @@ def _keyed_names(vocabulary: Vocabulary) -> Iterator[tuple[npt.NDArray[Any], ...
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))[kept]
         strict = (lengths < _SHORT_NAME) | ((end - first == 1) & (tokens.counts[first, ACRONYM] > 0))
         yield tokens.run_hash(KEY, first, end), (start + kept).astype(np.int32), prints, strict
+
+
+def _plain_name(name: str) -> str:
+    return plain(strip_name(name))
 
 
 def bit_field(keys: Uint64s) -> npt.NDArray[np.uint8]:

@@ -25,7 +25,7 @@ _TAGS = (
     "physical object|substance|organism|regime/therapy|event|person|attribute|product|specimen|cell structure|cell"
 )
 _NAME_TAIL = re.compile(rf"(?:,? \(?NOS\)?| \((?:{_TAGS})\))+$", re.IGNORECASE)
-_POSSESSIVE = re.compile("['’]s$", re.IGNORECASE)
+_POSSESSIVE = re.compile("['’`]s$", re.IGNORECASE)
 _STOP_WORDS = frozenset({"the", "an", "of", "in", "to", "for", "by", "on", "at"})
 _ROMAN = {"II": "2", "III": "3", "IV": "4", "VI": "6", "VII": "7", "VIII": "8", "IX": "9", "XI": "11", "XII": "12"}
 _GREEK = {

@@ -19,7 +19,7 @@ Shape legend: D texts, R runs, K distinct keys, E pairs of key and concept, T tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -283,8 +283,8 @@ def prior_folder(vocabulary_dir: Path) -> Path:
     return vocabulary_dir.with_name(f"{vocabulary_dir.name}.prior")
 
 
-def open_prior(directory: Path, vocabulary: Vocabulary, linker: str) -> Prior:
-    """Maps a fitted prior into memory.
+def open_prior(directory: Path, vocabulary: Vocabulary, linker: str, alike: Collection[str] = ()) -> Prior:
+    """Maps a prior into memory that was fitted with `linker` or one of those `alike`.
 
     Raises:
         NotFound: there is none.
@@ -294,7 +294,7 @@ def open_prior(directory: Path, vocabulary: Vocabulary, linker: str) -> Prior:
     manifest = artefact.manifest
     if manifest.get("vocabulary") != vocabulary.sha256:
         raise BrokenArtefact(f"{directory} was fitted for another vocabulary than {vocabulary.directory}", hint=_HINT)
-    if manifest.get("linker") != linker:
+    if manifest.get("linker") not in {linker, *alike}:
         raise BrokenArtefact(f"{directory} was fitted with {manifest.get('linker')}, but this is {linker}", hint=_HINT)
     keys, seen, rows, cuis, shares = map(artefact.array, _ARRAYS)
     several, flat, odds = bool(manifest["several"]), bool(manifest["flat"]), float(manifest["odds"])

@@ -7,8 +7,10 @@ written (`LV`). The sentence is looked at before the whole caption; a meaning th
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from kg_service.linking.assertion import sentences
@@ -41,16 +43,33 @@ def read_context(words: str) -> Context:
     return Context(parts, frozenset(words.split()).difference(parts))
 
 
-def choose_meaning(meanings: Sequence[tuple[Context, _Meant]], caption: str, start: int) -> _Meant | None:
-    """What the short form at `start` means: the first meaning that holds in its sentence, then in the caption, then anywhere."""
-    if any(not context.is_any for context, _ in meanings):
-        for text in (_sentence_at(caption, start), caption):
-            for context, meant in meanings:
-                if context.holds(text):
-                    return meant
-    return next((meant for context, meant in meanings if context.is_any), None)
+class Surroundings:
+    """The sentences of a caption. Whether a context holds in one of them, or in all, is looked at once."""
 
+    def __init__(self, caption: str) -> None:
+        self._caption = caption
+        self._known: dict[tuple[Context, int | None], bool] = {}
 
-def _sentence_at(caption: str, start: int) -> str:
-    first, end = next(span for span in sentences(caption) if start < span[1])
-    return caption[first:end]
+    def choose(self, meanings: Sequence[tuple[Context, _Meant]], start: int) -> _Meant | None:
+        """What the short form at `start` means: the first meaning that holds in its sentence, else in the caption, else any."""
+        if any(not context.is_any for context, _ in meanings):
+            for sentence in (bisect_right(self._starts, start) - 1, None):
+                for context, meant in meanings:
+                    if self._holds(context, sentence):
+                        return meant
+        return next((meant for context, meant in meanings if context.is_any), None)
+
+    def _holds(self, context: Context, sentence: int | None) -> bool:
+        asked = context, sentence
+        if asked not in self._known:
+            span = (0, len(self._caption)) if sentence is None else self._sentences[sentence]
+            self._known[asked] = context.holds(self._caption[slice(*span)])
+        return self._known[asked]
+
+    @cached_property
+    def _sentences(self) -> list[tuple[int, int]]:
+        return sentences(self._caption)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [start for start, _ in self._sentences]

@@ -1,4 +1,4 @@
-"""The content words of a batch of texts as arrays.
+"""The content words of a batch of plain texts (`plain_text.py`) as arrays.
 
 All texts are split at once; every distinct word is normalised and hashed once and then is a row number. A run of words has the
 difference of two prefix sums as its key, whatever its length. Shape legend: T content words of the batch, W rows of the table.
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kg_service.linking.assertion import may_tell, may_tell_mark
 from kg_service.linking.dictionary.normaliser import Normaliser, Word, hash_of
 from kg_service.linking.dictionary.speller import Speller
 from kg_service.linking.tables import read_table
+from kg_service.linking.triggers import may_tell, may_tell_mark
 
 Ints = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
@@ -26,7 +26,7 @@ Uint64s = npt.NDArray[np.uint64]
 _WORD = re.compile("([^\\W_]+(?:[\u0300-\u036f]+[^\\W_]*)*)")
 _ASCII_WORD = re.compile("([A-Za-z0-9]+)")
 _BARRIER = re.compile("[.;:!?()\\[\\]{}=\n\r\u2028\u2029]")
-_APOSTROPHES = frozenset(("'", "’", " '", " ’"))
+_APOSTROPHES = frozenset(("'", "’", "`", " '", " ’", " `"))
 _JOINTS = _APOSTROPHES | {"-", "."}
 _PREFIX_LIST = "anti extra hyper hypo infra inter intra micro mid multi non peri post pre re retro semi sub supra trans ultra un"
 _PREFIXES = frozenset(_PREFIX_LIST.split())

@@ -25,7 +25,7 @@ from kg_service.linking.fitting.scoring import (
     within,
 )
 from kg_service.linking.model import Linker
-from kg_service.linking.semantic_groups import groups_of
+from kg_service.vocabulary.semantic_groups import groups_of
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -110,11 +110,14 @@ class Evaluation:
     curve: tuple[CurvePoint, ...] = ()
 
 
-def split_by_hash(captions: Sequence[_Labelled], share: float) -> tuple[list[_Labelled], list[_Labelled]]:
-    """Those to learn from and those held out, about `share` of all; equal captions fall on the same side, always."""
+def split_by_hash(captions: Sequence[_Labelled], share: float, salt: str = "") -> tuple[list[_Labelled], list[_Labelled]]:
+    """Those to learn from and those held out, about `share` of all; equal captions fall on the same side, always.
+
+    A part that this has made can be split again only with another `salt`: with the same one all of it is on one side.
+    """
     sides: tuple[list[_Labelled], list[_Labelled]] = ([], [])
     for caption in captions:
-        place = int.from_bytes(hashlib.sha256(caption.text.encode()).digest()[:4]) / _HASH_STEPS
+        place = int.from_bytes(hashlib.sha256((salt + caption.text).encode()).digest()[:4]) / _HASH_STEPS
         sides[place < share].append(caption)
     return sides
 

@@ -20,12 +20,14 @@ _FACTORS = (ODDS, 2.0, 3.0, 6.75, 9.0, 12.0)
 _LEAST_GAIN = 0.005
 """Of F1, that another factor must bring: less is chance, and the usual one stays."""
 _HELD_OUT, _LEAST_HELD_OUT = 0.2, 20
+_SALT = "odds:"
+"""The texts may themselves be what a split by hash has left to learn from."""
 
 
 def learn(documents: Sequence[LabelledText], linker: DictionaryLinker) -> Prior:
     """A prior for `linker` (which has none), from documents all with spans or all without; the same ones give the same."""
     prior = fit_prior(documents, linker)
-    learned_from, held_out = split_by_hash(documents, _HELD_OUT)
+    learned_from, held_out = split_by_hash(documents, _HELD_OUT, _SALT)
     if prior.several or len(held_out) < _LEAST_HELD_OUT:
         return prior
     trial = fit_prior(learned_from, linker)

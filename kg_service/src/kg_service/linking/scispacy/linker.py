@@ -18,9 +18,10 @@ from typing import Annotated, Any, Literal
 from nbclip.errors import InvalidInput
 from pydantic import Field
 
-from kg_service.linking.assertion import assess
+from kg_service.linking.assertion import assess_plain
 from kg_service.linking.linkers import LinkerKind
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
+from kg_service.linking.plain_text import PlainText, read_plain
 from kg_service.linking.scispacy.knowledge import build_candidate_generator, import_scispacy, open_published_generator
 from kg_service.linking.scispacy.trigrams import ensure_trigram_index
 from kg_service.linking.settings import LinkerSettings
@@ -81,13 +82,14 @@ class ScispacyLinker:
     def _link_block(self, captions: Sequence[str]) -> Iterator[LinkedCaption]:
         # spaCy refuses lone surrogates; a stand-in of the same length keeps the spans. One document at a time: a trained
         # pipeline's last bits depend on what it reads together.
-        documents = [self._pipeline(_SURROGATE.sub("\ufffd", caption)) for caption in captions]
+        plain = list(map(read_plain, captions))
+        documents = [self._pipeline(_SURROGATE.sub("\ufffd", each.text)) for each in plain]
         spans = [_entities(document) for document in documents] if self._settings.model else self._name_like(documents)
         meanings = list(dict.fromkeys(_meaning(span) for found in spans for span in found))
         candidates = self._generator(meanings, _NEIGHBOURS)
         ranked = {meaning: self._ranked(meaning, found) for meaning, found in zip(meanings, candidates, strict=True)}
-        for caption, found in zip(captions, spans, strict=True):
-            yield _linked(caption, [(span, *ranked[_meaning(span)]) for span in found])
+        for caption, each, found in zip(captions, plain, spans, strict=True):
+            yield _linked(caption, each, [(span, *ranked[_meaning(span)]) for span in found])
 
     def _ranked(self, text: str, candidates: Iterable[Any]) -> tuple[str, list[LinkCandidate]]:
         """How the text matched, and its concepts.
@@ -140,13 +142,13 @@ class ScispacyLinker:
         return chosen
 
 
-def _linked(caption: str, found: Iterable[tuple[Any, str, list[LinkCandidate]]]) -> LinkedCaption:
+def _linked(caption: str, plain: PlainText, found: Iterable[tuple[Any, str, list[LinkCandidate]]]) -> LinkedCaption:
     linked = [(span, rule, ranked) for span, rule, ranked in found if ranked]
-    assertions = assess(caption, [(span.start_char, span.end_char) for span, *_ in linked])
+    assertions = assess_plain(plain.text, [(span.start_char, span.end_char) for span, *_ in linked])
     mentions = []
     for (span, rule, (best, *others)), assertion in zip(linked, assertions, strict=True):
         rule = "abbreviation" if span._.long_form is not None else rule
-        start, end = span.start_char, span.end_char
+        start, end = plain.outer(span.start_char, span.end_char)
         text = caption[start:end]
         mentions.append(Mention(best.cui, best.name, text, start, end, best.score, rule, assertion, tuple(others)))
     return LinkedCaption(caption, tuple(sorted(mentions, key=lambda mention: (mention.start, -mention.end, mention.cui))))

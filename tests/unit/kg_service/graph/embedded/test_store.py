@@ -76,21 +76,45 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(path, content):
 def test_a_file_of_another_schema_version_is_named(store, path):
     store.close()
     query(path, "PRAGMA user_version = 99")
-    with pytest.raises(BrokenArtefact, match=r"graph\.db has schema version 99, this program needs 2"):
+    with pytest.raises(BrokenArtefact, match=r"graph\.db has schema version 99, this program needs 3"):
         open_embedded(path)
 
 
-FORMER = """
+THREE_ASSERTIONS = """
+PRAGMA user_version = 2;
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(sql, ", 'family', 'history')", ')') WHERE name = 'provenance';
+PRAGMA writable_schema = RESET;
+"""
+NO_REVISIONS = """
 DROP TABLE revision;
 PRAGMA user_version = 1;
 """
 
 
-def as_version_1(path):
-    """What the first version of the schema had: no revisions."""
+def as_version(path, *scripts):
+    """Makes a file what former versions wrote: the second knew three assertions, the first had no revisions."""
     connection = sqlite3.connect(path)
-    connection.executescript(FORMER)
+    for script in scripts:
+        connection.executescript(script)
     connection.close()
+
+
+def as_version_1(path):
+    as_version(path, THREE_ASSERTIONS, NO_REVISIONS)
+
+
+def test_a_file_of_version_2_takes_the_assertions_that_were_added(store, path):
+    store.write(batch("a"))
+    store.close()
+    as_version(path, THREE_ASSERTIONS)
+    again = open_embedded(path)
+    edges = [
+        AttributeEdge(CUI, "pneumonia", at, at + 9, 1.0, "exact", what, "own") for at, what in ((0, "family"), (9, "history"))
+    ]
+    again.write(GraphBatch([ImageNode("b", "a caption", tuple(edges))], [CONCEPT]))
+    assert [[edge.assertion for edge in image.attributes] for image in again.images()] == [["present"], ["family", "history"]]
+    again.close()
 
 
 def test_a_file_of_the_former_version_keeps_its_graph_and_goes_on(store, path):

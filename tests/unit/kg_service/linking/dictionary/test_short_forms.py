@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kg_service.linking.dictionary.short_forms import choose_meaning, read_context
+from kg_service.linking.dictionary.short_forms import Surroundings, read_context
 from kg_service.linking.tables import read_table
 
 MEANINGS: dict[str, list] = {}
@@ -12,7 +12,7 @@ for short, long_form, *context in read_table("radiology.tsv"):
 def meant(caption, short):
     """What each `short` of the caption means, in order."""
     places = [at for at in range(len(caption)) if caption.startswith(short, at)]
-    return [choose_meaning(MEANINGS[short], caption, at) for at in places]
+    return [Surroundings(caption).choose(MEANINGS[short], at) for at in places]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,6 @@ def test_the_nearest_words_choose(caption, short, expected):
 @given(st.sampled_from(sorted(MEANINGS)), st.text("RAVL .heart", max_size=30), st.text("joint;\n ", max_size=30))
 def test_a_meaning_is_one_of_the_tables_whose_context_is_in_the_caption(short, before, after):
     caption = f"{before} {short} {after}"
-    found = choose_meaning(MEANINGS[short], caption, len(before) + 1)
+    found = Surroundings(caption).choose(MEANINGS[short], len(before) + 1)
     fitting = [long_form for context, long_form in MEANINGS[short] if context.is_any or context.holds(caption)]
     assert found in fitting if fitting else found is None

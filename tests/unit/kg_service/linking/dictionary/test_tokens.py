@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kg_service.linking.dictionary.tokens import BAG, EXACT, FOLDED, KEY, LEMMAS, STEMS, WordTable, tokenise
+from kg_service.linking.triggers import RULING, phrases_of, table
 
 TABLE = WordTable()
 WORDS = ["lung", "Lungs", "edema", "of", "X-ray", "β", "pre-op", "Crohn's", "1.5", "xray", "naïve", "e\u0301dema"]
@@ -65,3 +66,12 @@ def test_barriers_part_and_joints_join():
     assert np.diff(tokens.segments).astype(bool).tolist() == [False, True, False, False, True]
     assert np.diff(tokens.commas).tolist() == [0, 0, 0, 0, 1]
     assert tokens.counts[:, STEMS].tolist() == [1] * 6
+
+
+def test_captions_with_a_phrase_that_rules_are_telling():
+    phrases = [words for words, rule in phrases_of(table().phrases) if rule.kind in RULING]
+    short_forms = [short for short, words in table().short_forms.items() if words in phrases or words[:2] == ("history", "of")]
+    texts = [" ".join(words) for words in phrases] + short_forms
+    texts += [f"{word}n't seen" for word in ("is", "was", "were", "do", "does", "did", "has", "had", "ca", "could")]
+    telling = tokenise([f"a {text} b" for text in texts], WordTable()).telling
+    assert [text for text, tells in zip(texts, telling, strict=True) if not tells] == []

@@ -89,6 +89,13 @@ def test_parts_are_whole_disjoint_and_the_same_in_any_order(texts, share):
     assert sorted(each.text for each in again) == sorted(each.text for each in learned)
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_part_is_split_again_with_another_salt(side):
+    part = split_by_hash([caption(f"caption {i}") for i in range(5_000)], 0.5)[side]
+    assert sorted(map(len, split_by_hash(part, 0.5))) == [0, len(part)]
+    assert all(0.4 < len(each) / len(part) < 0.6 for each in split_by_hash(part, 0.5, "another"))
+
+
 def test_the_share_is_held_out():
     _, held = split_by_hash([caption(f"caption {i}") for i in range(5_000)], 0.2)
     assert 900 < len(held) < 1_100

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 from kg_service.linking.dictionary.linker import open_dictionary_linker
 from kg_service.linking.dictionary.prior import ODDS, fit_prior, open_prior, save_prior
+from kg_service.linking.fitting.evaluation import split_by_hash
 from kg_service.linking.fitting.learning import learn
 
 LUNG = "C0024109"
@@ -40,6 +41,12 @@ def test_a_third_of_the_labels_is_worth_a_link_where_nothing_else_is(linker):
     assert prior.odds > ODDS
     assert links(linker, prior)
     assert learn(documents, linker).odds == prior.odds
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
+def test_what_a_hold_out_leaves_is_enough_to_choose_the_factor(linker, share):
+    learned_from, _ = split_by_hash(lungs(500, 6), share)
+    assert learn(learned_from, linker).odds > ODDS
 
 
 @pytest.mark.parametrize("labelled", [14, 20])

@@ -17,6 +17,7 @@ MAX_LINE_BYTES = 1 << 20
 MAX_RATIO, _FREE_BYTES = 200, 64 << 20
 """How many times as long as packed a file may be, after the first 64 MiB: captions pack to a tenth, a bomb to a thousandth."""
 _BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -30,7 +31,7 @@ class Line:
 
 
 class TextFile:
-    """An open UTF-8 file, unpacked on the way if its name ends in `.gz`; a byte order mark is skipped.
+    """An open UTF-8 file, unpacked on the way if its name or its first bytes say gzip; a byte order mark is skipped.
 
     Raises:
         InvalidInput: there is no such file, or it can't be read.
@@ -40,13 +41,13 @@ class TextFile:
         self.path = path
         self._resources = ExitStack()
         try:
-            self._raw: IO[bytes] = self._resources.enter_context(path.open("rb"))
+            self._raw = self._resources.enter_context(path.open("rb"))
         except OSError as error:
             raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
         self.size = path.stat().st_size
-        self._stream = self._raw
+        self._stream: IO[bytes] = self._raw
         self._unpacked = 0
-        if path.suffix == ".gz":
+        if path.suffix == ".gz" or self._raw.peek(2).startswith(_GZIP):
             self._stream = self._resources.enter_context(cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)))
 
     def __enter__(self) -> Self:
@@ -80,7 +81,7 @@ class TextFile:
         except (EOFError, OSError, zlib.error) as error:
             raise InvalidInput(
                 f"{self.path}:{number}: can't be read on: {error}",
-                hint="get the whole file and ingest it again; rows stored before stay unchanged",
+                hint="get the whole file, and read it again",
             ) from error
         return content
 

@@ -1,4 +1,4 @@
-from kg_service.linking.semantic_groups import group_types, groups_of
+from kg_service.vocabulary.semantic_groups import group_types, groups_of
 
 
 def test_groups_are_the_fifteen_of_the_umls_and_share_no_type():

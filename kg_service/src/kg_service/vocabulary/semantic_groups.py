@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-
-from kg_service.linking.tables import read_table
+from importlib import resources
 
 
 @cache
 def group_types() -> dict[str, tuple[str, ...]]:
     """TUIs of each group."""
-    return {group: tuple(tuis.split()) for group, tuis in read_table("semantic_groups.tsv")}
+    text = (resources.files("kg_service.vocabulary") / "data" / "semantic_groups.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
+    return {group: tuple(tuis.split()) for group, tuis in rows}
 
 
 def groups_of(tuis: Iterable[str]) -> tuple[str, ...]:

@@ -1,0 +1,19 @@
+"""What is worth a warning about a file, and stops nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+_log = logging.getLogger("nbclip.files")
+
+
+def warn(text: str) -> None:
+    """Tells it in the program's log."""
+    _log.warning(text)
+
+
+def warn_of_misspelt(place: str, columns: Mapping[str, str]) -> None:
+    """Names each column that is taken for no field and looks like one."""
+    for column, field in columns.items():
+        warn(f"{place}: {column!r} is read as no field; is it a misspelt {field}?")

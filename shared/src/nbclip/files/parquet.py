@@ -1,0 +1,157 @@
+"""Parquet, one row group after another, and of these only the columns that are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nbclip.errors import InvalidInput
+from nbclip.files.layout import Layout, Picker, Recipe, extra_names, misspelt
+from nbclip.files.notes import warn_of_misspelt
+from nbclip.files.pictures import place_in_parquet
+from nbclip.files.rows import Row, row_of
+
+_BATCH_ROWS = 1_000
+_UNREADABLE = b"not UTF-8"
+
+
+def read_parquet(path: Path, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
+    """The rows of a Parquet file; `number` counts rows over all row groups, and `file` may be a place within the file.
+
+    Args:
+        path: the file.
+        layout: how it is read.
+        done: told what share of it is read, in [0, 1].
+
+    Raises:
+        InvalidInput: it is no Parquet file, is damaged, lacks a column, or has something else where text must be.
+    """
+    try:
+        # Buffered, so that no column of a row group is read as a whole.
+        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            yield from _rows(path, file, layout, done)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(f"{path}: not a Parquet file: {str(error).splitlines()[0]:.200}", hint="was it cut off?") from error
+
+
+def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
+    names, types = file.schema_arrow.names, dict(_types(file.schema_arrow))
+    recipes = layout.recipes([*names, *(name for name in types if name not in names)], str(path))
+    if layout.lacking(recipes):
+        raise layout.refuse(str(path), layout.lacking(recipes), names)
+    warn_of_misspelt(str(path), misspelt(names, recipes, layout.fields))
+    extras = [name for name in extra_names(names, recipes) if _is_plain(types[name])] if layout.extras else []
+    images = _images(recipes, types)
+    _check_types(path, recipes, types)
+    read = sorted({name for recipe in recipes.values() for each in recipe for name in each} | set(extras))
+    picker, number = Picker(recipes, extras, str), 0
+    for group in range(file.num_row_groups):
+        inside = images is not None and _has_values(file.metadata.row_group(group), images)
+        for batch in file.iter_batches(_BATCH_ROWS, [group], read, use_threads=False):
+            columns = [_values(_column(batch, name)) for name in read]
+            done((number + batch.num_rows) / file.metadata.num_rows)
+            for cells in zip(*columns, strict=True):
+                number += 1
+                values = picker.pick(dict(zip(read, cells, strict=True)).__getitem__)
+                if inside:
+                    values["file"] = place_in_parquet(path, str(images), number - 1)
+                yield _row(str(path), number, values)
+
+
+def _row(file: str, number: int, values: dict[str, Any]) -> Row:
+    unreadable = [name for name, value in values.items() if value is _UNREADABLE]
+    row = row_of(file, number, {name: None if name in unreadable else value for name, value in values.items()})
+    return row._replace(problem=f"not UTF-8: {unreadable[0]}") if unreadable else row
+
+
+def _types(fields: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Columns and their types, with those within structures: `image`, `image.path`."""
+    for each in fields:
+        yield before + each.name, each.type
+        if pa.types.is_struct(each.type):
+            yield from _types(each.type, f"{before}{each.name}.")
+
+
+def _images(recipes: dict[str, Recipe], types: Mapping[str, Any]) -> str | None:
+    """The column of images in the file itself, if there is one; leaves in `recipes` that of paths alone."""
+    if "file" not in recipes:
+        return None
+    ((name,),) = recipes["file"]
+    within, path = f"{name}.bytes", f"{name}.path"
+    if pa.types.is_struct(types[name]) and within in types:
+        del recipes["file"]
+        if path in types:
+            recipes["file"] = ((path,),)
+        return within
+    if _is_binary(types[name]):
+        del recipes["file"]
+        return name
+    return None
+
+
+def _has_values(group: Any, column: str) -> bool:
+    """Whether a column of a row group has a value, as far as the file says."""
+    for chunk in map(group.column, range(group.num_columns)):
+        if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_null_count:
+            return bool(chunk.statistics.null_count < group.num_rows)
+    return True
+
+
+def _check_types(path: Path, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
+    """Refuses captions that are several or no text, and fields that are structures."""
+    for field, name in ((field, name) for field, recipe in recipes.items() for each in recipe for name in each):
+        kind = types[name]
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        if (is_list and field != "cuis") or (field == "caption" and not _is_text(kind)) or not (is_list or _is_plain(kind)):
+            hint = "a pair has one caption: explode the list" if is_list else "name a column of texts"
+            within = [other for other in types if other.startswith(f"{name}.")]
+            raise InvalidInput(
+                f"{path}: column {name} is {kind!s:.80}, not text", hint=f"{hint}, such as {within[0]}" if within else hint
+            )
+
+
+def _is_text(kind: Any) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
+
+
+def _is_binary(kind: Any) -> bool:
+    return kind in (pa.binary(), pa.large_binary(), pa.binary_view()) or isinstance(kind, pa.FixedSizeBinaryType)
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether values are texts, numbers, times, or lists of these."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return not pa.types.is_nested(kind.value_type) and _is_plain(kind.value_type)
+    return not (pa.types.is_nested(kind) or _is_binary(kind))
+
+
+def _column(batch: Any, name: str) -> Any:
+    if name in batch.schema.names:
+        return batch.column(name)
+    column, *rest = name.split(".")
+    return pc.struct_field(batch.column(column), rest)
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values; `_UNREADABLE` stands for a text that is not UTF-8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.string())
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        return [_text(value) for value in column]
+
+
+def _text(value: Any) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return _UNREADABLE

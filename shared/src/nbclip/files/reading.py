@@ -1,0 +1,223 @@
+"""Files, folders and patterns to rows, whatever their format.
+
+    csv, tsv     header; columns by name, quoting as in RFC 4180; commas, tabs, semicolons or bars separate, as the header tells
+    roco         `ID<TAB>caption`, no header, no quoting
+    ndjson       one object a line
+    parquet      columns by name; images may stand in it, as bytes or as the Hugging Face hub has them
+    webdataset   shards (.tar): `shards.py`
+
+Text may be packed with gzip. A folder is one of ROCO or ROCOv2 (`folders.py`), or has several such files. A row that can't be
+used has a `problem`, and reading continues after it. How a file is to be read is a `Layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import get_args
+
+from nbclip.errors import InvalidInput
+from nbclip.files.delimited import is_table, read_roco, read_table
+from nbclip.files.folders import read_part, roco_parts
+from nbclip.files.layout import Format, Layout
+from nbclip.files.lines import Line, TextFile
+from nbclip.files.ndjson import object_of, read_ndjson
+from nbclip.files.notes import warn
+from nbclip.files.rows import Row
+from nbclip.files.shards import read_shard
+
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".txt": "roco",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".tar": "webdataset",
+}
+
+
+class Rows:
+    """The rows of files, in their order; each iteration reads them anew.
+
+    Args:
+        paths: files, folders and patterns (`sources_of`).
+        layout: how they are read.
+
+    Attributes:
+        paths: the files and folders of ROCO that are read.
+        size: their bytes.
+        empty: those in which no row was found, good or bad.
+
+    Raises:
+        InvalidInput: when made, nothing is there of a name; when read, a file can't be read as a whole.
+    """
+
+    def __init__(self, paths: Iterable[Path], layout: Layout) -> None:
+        self.paths = sources_of(paths)
+        self.layout = layout
+        self._sizes = [_size(path) for path in self.paths]
+        self.size = sum(self._sizes)
+        self.empty: list[Path] = []
+        self._done = 0
+        self._share = 0.0
+        self._position: Callable[[], int] = int
+
+    @property
+    def position(self) -> int:
+        """Bytes taken so far, of `size`; packed bytes where files are packed; 0 for a pipe."""
+        return self._done + self._position()
+
+    def __iter__(self) -> Iterator[Row]:
+        self._done, self.empty = 0, []
+        for path, size in zip(self.paths, self._sizes, strict=True):
+            self._share = 0.0
+            self._position = partial(self._of_share, size)
+            count = 0
+            for row in self._folder(path) if path.is_dir() else self._file(path):
+                count += 1
+                yield row
+            if not count:
+                self.empty.append(path)
+            self._done, self._position = self._done + size, int
+
+    def _folder(self, path: Path) -> Iterator[Row]:
+        parts = roco_parts(path)
+        if not parts:
+            raise InvalidInput(
+                f"{path}: neither ROCO (captions.txt, or SPLIT/radiology/captions.txt) nor ROCOv2 (SPLIT_captions.csv), "
+                "and no file that can be read",
+                hint="name a table (.csv, .tsv, .parquet), .ndjson, shards (.tar), or a folder of these",
+            )
+        if self.layout.columns:
+            warn(f"{path}: ROCO has no columns to choose; not used here: {', '.join(self.layout.columns)}")
+        for part in parts:
+            yield from read_part(part, self.layout)
+
+    def _file(self, path: Path) -> Iterator[Row]:
+        kind = self.layout.format or format_of(path)
+        if kind == "webdataset":
+            yield from read_shard(path, self._untold(path, kind), self._note_share)
+        elif kind == "parquet":
+            yield from _parquet_reader()(path, self._untold(path, kind), self._note_share)
+        else:
+            with TextFile(path) as source:
+                self._position = lambda: source.position
+                yield from self._text(path, iter(source))
+
+    def _text(self, path: Path, lines: Iterator[Line]) -> Iterator[Row]:
+        name, layout = str(path), self.layout
+        first = next((line for line in lines if line.problem or line.text.strip()), None)
+        kind = layout.format or _told(path, first, layout)
+        lines = lines if first is None else chain([first], lines)
+        if kind == "ndjson":
+            yield from read_ndjson(name, lines, self._untold(path, kind))
+        elif kind == "roco":
+            _check_roco(path, layout)
+            yield from read_roco(name, lines)
+        else:
+            usual = "\t" if kind == "tsv" else ","
+            chosen = layout.separator or (usual if layout.format else None)
+            yield from read_table(name, lines, replace(layout, separator=chosen), usual)
+
+    def _of_share(self, size: int) -> int:
+        return int(self._share * size)
+
+    def _note_share(self, share: float) -> None:
+        self._share = share
+
+    def _untold(self, path: Path, kind: Format) -> Layout:
+        """The layout of a file that has no separator; raises InvalidInput if one was given."""
+        if self.layout.separator:
+            raise InvalidInput(f"{path}: a separator was given, and {kind} has none", hint="leave it out")
+        return self.layout
+
+
+def sources_of(paths: Iterable[Path]) -> list[Path]:
+    """Files, and folders of ROCO, that the paths name: `*` and the like written out, other folders opened.
+
+    Raises:
+        InvalidInput: a pattern that nothing has.
+    """
+    return [source for path in paths for source in _sources(Path(path))]
+
+
+def format_of(path: Path) -> Format | None:
+    """The format by the file's name; None if that says none.
+
+    Raises:
+        InvalidInput: it is a packed shard.
+    """
+    name = path.name.lower()
+    if name.endswith((".tar.gz", ".tgz")):
+        raise InvalidInput(f"{path}: a packed shard can't be read in any order", hint="unpack it: gunzip makes a .tar of it")
+    return _SUFFIXES.get(Path(name.removesuffix(".gz")).suffix)
+
+
+def _told(path: Path, first: Line | None, layout: Layout) -> Format:
+    """The format of a text: what its first line is, before what its name says."""
+    named = format_of(path)
+    text = "" if first is None else first.text
+    if text.lstrip().startswith("{") and isinstance(object_of(text), dict):
+        return "ndjson"
+    if named in (None, "roco") and (layout.separator or (first is not None and is_table(first, layout))):
+        return "csv" if named is None else "tsv"
+    if named is None:
+        hint = f"say which format it has, {layout.spelling.format.format(name='csv')}: {', '.join(get_args(Format))}"
+        raise InvalidInput(
+            f"{path}: unknown kind of file", hint="write an object a line (.ndjson)" if text.startswith("[") else hint
+        )
+    return named
+
+
+def _check_roco(path: Path, layout: Layout) -> None:
+    """Refuses what ROCO's captions can't give: chosen columns, and image files where their folder is not known."""
+    if layout.columns:
+        raise InvalidInput(
+            f"{path}: ROCO has no columns to choose, and {next(iter(layout.columns))} was chosen",
+            hint=f"leave it out; or, if the first line is a header, {layout.spelling.format.format(name='tsv')}",
+        )
+    if "file" in layout.required:
+        raise InvalidInput(f"{path}: ROCO's captions name no image files", hint="give the folder, with images/ in it")
+
+
+def _sources(path: Path) -> list[Path]:
+    if not path.exists() and any(character in path.name for character in "*?["):
+        found = sorted(path.parent.glob(path.name))
+        if not found:
+            raise InvalidInput(f"{path}: no file matches", hint="quote the pattern, and check its folder")
+        return found
+    return _parts(path) or [path] if path.is_dir() and not roco_parts(path) else [path]
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The files of a folder that can be read: shards, or else Parquet, or else tables and objects."""
+    kinds = {path: format_of(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")}
+    readable = {path: kind for path, kind in kinds.items() if kind not in (None, "roco")}
+    taken = next((kind for kind in ("webdataset", "parquet") if kind in readable.values()), None)
+    parts = [path for path, kind in readable.items() if taken in (None, kind)]
+    others = [path.name for path in readable if path not in parts]
+    if others:
+        warn(f"{folder}: {len(parts)} {taken} files are read; left aside: {', '.join(others[:3])}{', …' if others[3:] else ''}")
+    return parts
+
+
+def _size(path: Path) -> int:
+    try:
+        return sum(part.captions.stat().st_size for part in roco_parts(path)) if path.is_dir() else path.stat().st_size
+    except OSError as error:
+        raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
+
+
+def _parquet_reader() -> Callable[[Path, Layout, Callable[[float], None]], Iterator[Row]]:
+    try:
+        from nbclip.files.parquet import read_parquet
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            "Parquet is read with pyarrow, which is not installed", hint="pip install 'nbclip[parquet]'"
+        ) from error
+    return read_parquet
