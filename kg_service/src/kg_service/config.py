@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     linker: str = Field("dictionary", description="linker that finds concepts in captions")
     linker_workers: int = Field(1, ge=1, le=256, description="number of processes in which `ingest` links captions")
     semantic_types: List = Field(
-        (), description="TUIs, names or groups of semantic types: only concepts with one of them are linked; empty: all"
+        (), description="semantic types (TUIs, names or groups): only concepts with one of them are linked; empty: all"
     )
 
     representations: List = Field(

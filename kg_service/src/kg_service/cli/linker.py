@@ -204,7 +204,7 @@ def _check_labels(file: Path, captions: Sequence[LabelledCaption], known: Vocabu
             f"{file}: {told}", hint="if they are from another vocabulary, compile that one: kg-service vocabulary build"
         )
     if 2 * inside < labels:
-        note(told, "they teach nothing; are they from another vocabulary or release?")
+        note(told, "nothing is learned from them; check that they are from this vocabulary and release")
 
 
 def _show_gain(before: Scores, after: Scores, captions: int, kept: tuple[int, int]) -> None:

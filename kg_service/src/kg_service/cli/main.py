@@ -173,7 +173,7 @@ def build(
         linker_kind(settings.linker).compile(built := open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
     for line in report.other_sizes:
-        note(line, "have all parts and -meta.nlm archives there; if rows were taken out on purpose, all is well")
+        note(line, "check that all parts and -meta.nlm archives are there; ignore this if rows were removed on purpose")
     if not report.is_a:
         note("no is_a edge was found, so dk_ek will equal dk", "check MRREL and --is-a")
     warn_of_languages(built)

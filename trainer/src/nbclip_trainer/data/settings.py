@@ -37,7 +37,9 @@ class DataSettings(Strict):
     )
     columns: Columns = Columns()
     format: Format | None = Field(None, description="format of the files; null: by their name and content")
-    separator: str | None = Field(None, description="comma, tab, semicolon or bar; null: as the header tells")
+    separator: str | None = Field(
+        None, description="what separates columns: comma, tab, semicolon or bar; null: what the header has"
+    )
     max_bad_row_share: float = Field(
         MAX_BAD_ROW_SHARE, ge=0, le=1, description="stop if a larger share of rows can't be used: damaged, or without a caption"
     )
