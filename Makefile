@@ -16,7 +16,7 @@ CUDA = torch torchvision triton $(shell sed -nE 's/^name = "((nvidia|cuda)-[^"]+
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
-	@echo '  with PYTHON=3.13 any of these takes that Python, 3.11 to 3.14; else the first that is there'
+	@echo '  PYTHON=3.13 makes any of these use that Python (3.11 to 3.14); default: the first that is there'
 
 setup: $(UV)  ## install everything into .venv from uv.lock; TORCH=cpu leaves CUDA out
 ifeq ($(TORCH),cpu)
@@ -26,7 +26,7 @@ else
 	$(UV) sync --locked --quiet
 endif
 
-setup-scispacy: setup  ## scispacy and numpy 1.26, which it needs, into .venv-scispacy; on Python 3.11 and 3.12
+setup-scispacy: setup  ## install scispacy and numpy 1.26, which it needs, into .venv-scispacy; on Python 3.11 and 3.12
 	@if $(NO_SCISPACY); then \
 	  echo 'scispacy has no release for this Python: no environment with it' >&2; \
 	else \
@@ -34,10 +34,10 @@ setup-scispacy: setup  ## scispacy and numpy 1.26, which it needs, into .venv-sc
 	    --python $(ENVIRONMENT)/bin/python; \
 	fi
 
-demo: setup  ## RRF files and captions to a trained, evaluated NB-CLIP, then an HTML report
+demo: setup  ## from RRF files and captions to a trained, evaluated NB-CLIP and an HTML report
 	$(RUN) bash examples/demo.sh
 
-test: setup setup-scispacy  ## every test, in two processes: TESTERS=4 for more; the service's units again beside scispacy
+test: setup setup-scispacy  ## every test, in two processes (TESTERS=4 for more); the service's unit tests again with scispacy
 	$(RUN) pytest --numprocesses $(or $(TESTERS),2)
 	@if $(NO_SCISPACY); then \
 	  echo 'scispacy has no release for this Python: its tests did not run' >&2; $(if $(filter required,$(SCISPACY)),exit 1,true); \
@@ -45,7 +45,7 @@ test: setup setup-scispacy  ## every test, in two processes: TESTERS=4 for more;
 	  set -x; $(WITH_SCISPACY) run --no-sync pytest --numprocesses $(or $(TESTERS),2) -m 'not transe' --ignore-glob '*/test_transe.py' tests/unit/kg_service; \
 	fi
 
-secrets:  ## what docker compose up needs first: a password and keys, into secrets/
+secrets:  ## write what docker compose up needs first, a password and keys, into secrets/
 	sh deploy/secrets.sh
 
 test-compose: setup  ## build, start, query and stop the whole product in Docker
@@ -62,7 +62,7 @@ check: setup  ## lint, format, types, import contracts, security
 docs: setup  ## write docs/settings.md from the settings of both programs
 	$(RUN) python docs/settings_page.py
 
-sbom: $(UV)  ## the bill of materials of what is installed, CycloneDX, into sbom.cdx.json; with scispacy sbom-scispacy.cdx.json
+sbom: $(UV)  ## write CycloneDX bills of materials: sbom.cdx.json, and with scispacy sbom-scispacy.cdx.json
 	$(UV) export --quiet --locked --all-packages --no-dev --format cyclonedx1.5 --output-file sbom.cdx.json
 	$(UV) export --quiet --locked --package nbclip-kg-service --extra scispacy --format cyclonedx1.5 --output-file sbom-scispacy.cdx.json
 
@@ -73,34 +73,34 @@ format: setup  ## format, and fix what can be fixed
 bench-stores: setup  ## compare the embedded store and Neo4j
 	$(RUN) python benchmarks/stores/run.py $(ARGS)
 
-bench-linking: setup setup-scispacy  ## our linker and its peers on public corpora, into docs/linking.md
+bench-linking: setup setup-scispacy  ## compare our linker with others on public corpora, into docs/linking.md
 	$(RUN) python benchmarks/linking/run.py $(ARGS)
 
 bench-vocabulary: setup  ## compile a synthetic release of UMLS size: time, memory, size, growth
 	$(RUN) python benchmarks/vocabulary/run.py $(ARGS)
 
-bench-targets: setup  ## every representation on the half-split test, into docs/targets.md
+bench-targets: setup  ## compare the representations on the half-split test, into docs/targets.md
 	$(RUN) python benchmarks/targets/run.py $(ARGS)
 
-bench-transe: setup  ## TransE beside pykeen's on a small graph: scores, loss, hits@10
+bench-transe: setup  ## compare TransE with pykeen's on a small graph: scores, loss, hits@10
 	$(RUN) python benchmarks/targets/transe_peer.py $(ARGS)
 
 bench-training: setup  ## compare training steps: with soft targets, without, and open_clip's own trainer
 	$(RUN) --with braceexpand --with pandas --with webdataset python benchmarks/training/run.py $(ARGS)
 
-bench-serving: setup  ## /targets: its arithmetic, its way over a socket, Cypher and GDS
+bench-serving: setup  ## measure /v1/targets: its arithmetic, its way over a socket, Cypher and GDS
 	$(RUN) python benchmarks/serving/run.py $(ARGS)
 
 bench: setup  ## measure serving against its goals and peers, into docs/performance.md
 	$(RUN) python benchmarks/serving/run.py --report $(ARGS)
 
-bench-growth: setup  ## serving over 10,000, 100,000 and 1,000,000 images, into docs/performance.md
+bench-growth: setup  ## measure serving with 10,000, 100,000 and 1,000,000 images, into docs/performance.md
 	$(RUN) python benchmarks/serving/growth.py --report $(ARGS)
 
-soak: setup  ## ten minutes of load with an ingest beside it: no error, memory level; into docs/reliability/
+soak: setup  ## run ten minutes of load during an ingest: no error, level memory; into docs/reliability/
 	$(RUN) python benchmarks/reliability/soak.py $(ARGS)
 
-nightly: setup  ## every row of docs/reliability.md with its full counts, two to three hours; ARGS="--rows R3,R9" for some
+nightly: setup  ## run every row of docs/reliability.md with its full counts, two to three hours; ARGS="--rows R3,R9" for some
 	$(RUN) python benchmarks/reliability/nightly.py $(ARGS)
 
 lock: $(UV)  ## resolve uv.lock again

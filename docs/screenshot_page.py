@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 PICTURE = Path(__file__).with_name("page.png")
-SIZE = {"width": 1100, "height": 760}
+SIZE = {"width": 1100, "height": 810}
 CAPTION = "Chest X-ray: large left pleural effusion, no pneumothorax. Possible pneumonia in the left lung."
 CHOSEN = "Chest"
 

@@ -14,8 +14,8 @@ TOLERANCE = 1e-6
 VERSIONS = frozenset({"version", "versions", "linker", "linkers"})
 """A later linker adds its name to those of the edges that are stored."""
 CLOCK = frozenset({"created_at", "ingested_at", "seconds", "rows_per_second", "eta_seconds", "request_id"})
-PROSE = frozenset({"detail", "error", "hint", "message", "notes", "reason"})
-"""For people, who read another wording as well."""
+PROSE = frozenset({"detail", "error", "hint", "message", "notes", "reason", "title"})
+"""For people, who read another wording as well; an error is known by its `type`."""
 MASKED = VERSIONS | CLOCK | PROSE
 _DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "U8": np.uint8, "I32": np.int32, "I64": np.int64}
 _TOLERANCES = {"F32": TOLERANCE, "F16": 1e-3, "BF16": 1e-2}

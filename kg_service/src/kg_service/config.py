@@ -46,25 +46,27 @@ class Settings(BaseSettings):
         "", description="graph store, `embedded:///PATH` or `neo4j://HOST:PORT`; empty: graph.sqlite in the data folder"
     )
     store_user: str = Field("neo4j", description="user name for a Neo4j server; empty if it has no logins")
-    store_password: SecretStr = Field(SecretStr(""), description="its password")
+    store_password: SecretStr = Field(SecretStr(""), description="password for a Neo4j server")
     vocabulary: Path | None = Field(None, description="compiled vocabulary; default: vocabulary/ in the data folder")
     show_names: bool = Field(True, description="answer with the vocabulary's names; false: CUIs only, for licensed sources")
 
-    linker: str = Field("dictionary", description="what finds concepts in captions")
-    linker_workers: int = Field(1, ge=1, le=256, description="processes in which `ingest` links captions")
+    linker: str = Field("dictionary", description="linker that finds concepts in captions")
+    linker_workers: int = Field(1, ge=1, le=256, description="number of processes in which `ingest` links captions")
     semantic_types: List = Field(
-        (), description="TUIs, names or groups of semantic types; only concepts with one of them are linked; empty: all"
+        (), description="semantic types (TUIs, names or groups): only concepts with one of them are linked; empty: all"
     )
 
-    representations: List = Field((DEFAULT_REPRESENTATION,), min_length=1, description="what snapshots hold, beside `noise`")
+    representations: List = Field(
+        (DEFAULT_REPRESENTATION,), min_length=1, description="representations that snapshots hold, besides `noise`"
+    )
 
     append_every_s: float = Field(
         0,
         ge=0,
-        description="seconds between appends of new images to the current snapshot, while serving; 0: never",
+        description="seconds between appends of new images to the current snapshot while serving; 0: never",
     )
     compact_after: float = Field(
-        0.2, ge=0, le=1, description="share of appended images at which the service publishes again; 0: never"
+        0.2, ge=0, le=1, description="share of appended images from which the service publishes again; 0: never"
     )
 
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs a key")
@@ -73,39 +75,51 @@ class Settings(BaseSettings):
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
-        description="path under which a proxy shows the service, such as `/kg`, whether or not the proxy takes it away",
+        description="path under which a proxy exposes the service, such as `/kg`, whether or not the proxy strips the path",
     )
     trusted_hosts: List = Field(
-        ("localhost", "127.0.0.1", "[::1]"), description="accepted names in the Host header, such as `*.example.org`; `*`: all"
+        ("localhost", "127.0.0.1", "[::1]"), description="names to accept in the Host header, such as `*.example.org`; `*`: all"
     )
-    keys_file: Path | None = Field(None, description="keys (`kg-service keys add`); default: keys.json in the data folder")
+    keys_file: Path | None = Field(
+        None, description="file of keys (`kg-service keys add`); default: keys.json in the data folder"
+    )
     log_format: Literal["console", "json"] = Field("console", description="`console` or `json`")
 
-    max_rows: int = Field(4_096, ge=1, le=MAX_BATCH, description="R, rows of a matrix")
-    max_columns: int = Field(65_536, ge=1, le=MAX_BATCH, description="C, columns of a matrix")
-    max_cells: int = Field(1 << 24, ge=1, description="R × C; twice as many may be in work or being sent at one time")
-    max_json_cells: int = Field(1 << 16, ge=1, description="R × C of a matrix in JSON")
-    max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="images or captions in one request")
-    max_body_bytes: int = Field(4 << 20, ge=1_024, description="bytes of a request's body")
-    max_job_bytes: int = Field(4 << 30, ge=1_024, description="bytes of the body of `POST /v1/jobs/ingest`, as it comes")
-    max_concurrent: int = Field(32, ge=1, description="requests in work at one time; a further one is answered 429")
-    max_graph_requests: int = Field(8, ge=1, description="how many of those may wait for the graph store")
+    max_rows: int = Field(4_096, ge=1, le=MAX_BATCH, description="maximum number of rows of a matrix (R)")
+    max_columns: int = Field(65_536, ge=1, le=MAX_BATCH, description="maximum number of columns of a matrix (C)")
+    max_cells: int = Field(
+        1 << 24, ge=1, description="maximum number of cells of a matrix (R × C); all requests together may use twice as many"
+    )
+    max_json_cells: int = Field(1 << 16, ge=1, description="maximum number of cells of a matrix in JSON")
+    max_items: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="maximum number of images or captions in one request")
+    max_body_bytes: int = Field(4 << 20, ge=1_024, description="maximum size of a request's body in bytes")
+    max_job_bytes: int = Field(
+        4 << 30, ge=1_024, description="maximum size of the body of `POST /v1/jobs/ingest` in bytes, as sent"
+    )
+    max_concurrent: int = Field(
+        32, ge=1, description="maximum number of requests in work at a time; a further one is answered 429"
+    )
+    max_graph_requests: int = Field(8, ge=1, description="maximum number of those that wait for the graph store")
     max_failed_keys: int = Field(60, ge=1, description="wrong keys from one address in a minute before it is answered 429")
-    body_timeout_s: float = Field(10, gt=0, description="seconds in which a body must arrive")
+    body_timeout_s: float = Field(10, gt=0, description="seconds within which a body must arrive")
     send_timeout_s: float = Field(
-        60, gt=0, description="seconds in which a client must read some of its answer, or the connection is closed"
+        60, gt=0, description="seconds after which the connection is closed if the client reads nothing of its answer"
     )
     keep_failed_days: float = Field(7, ge=0, description="days to keep the body of a failed bulk ingest")
-    keep_jobs: int = Field(1_000, ge=1, description="jobs that have ended of which `GET /v1/jobs` still knows")
-    job_timeout_s: float = Field(3_600, gt=0, description="seconds in which the body of `POST /v1/jobs/ingest` must have arrived")
-    job_pause_s: float = Field(30, gt=0, description="seconds without a byte after which such a body is given up")
-    head_timeout_s: float = Field(10, gt=0, description="seconds in which a request's head must arrive, once it has begun")
+    keep_jobs: int = Field(1_000, ge=1, description="number of ended jobs that `GET /v1/jobs` still lists")
+    job_timeout_s: float = Field(3_600, gt=0, description="seconds within which the body of `POST /v1/jobs/ingest` must arrive")
+    job_pause_s: float = Field(30, gt=0, description="seconds without a byte after which such a body is refused")
+    head_timeout_s: float = Field(10, gt=0, description="seconds within which a request's head must arrive, once it has begun")
     max_connections: int = Field(
-        1_024, ge=1, description="open connections, at most the descriptor limit less 256; a further one is answered 503"
+        1_024,
+        ge=1,
+        description="maximum number of open connections, limited to the descriptor limit less 256; a further one is answered 503",
     )
-    keep_alive_s: int = Field(620, ge=1, description="seconds to keep an idle connection; longer than a training step")
-    drain_s: float = Field(1, ge=0, le=10, description="seconds after SIGTERM in which only /readyz says 503")
-    stop_s: int = Field(20, ge=1, description="seconds after SIGTERM at which the process has ended")
+    keep_alive_s: int = Field(620, ge=1, description="seconds to keep an idle connection; should be longer than a training step")
+    drain_s: float = Field(
+        1, ge=0, le=10, description="seconds after SIGTERM during which the service still answers, but `/readyz` says 503"
+    )
+    stop_s: int = Field(20, ge=1, description="seconds after SIGTERM by which the process has ended")
 
     _others: dict[str, Any] = PrivateAttr(default_factory=lambda: _other_variables())
 

@@ -160,5 +160,5 @@ class Service:
         if found != wanted or metadata.get("snapshot", pinned) != pinned:
             raise InvalidInput(
                 f"{self.url}: asked for {wanted} of {pinned:.12}, got {found} of {metadata.get('snapshot', ''):.12}",
-                hint="do service and trainer have the same version?",
+                hint="check that service and trainer have the same version",
             )

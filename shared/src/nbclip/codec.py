@@ -31,7 +31,7 @@ _DTYPES: dict[MatrixDtype, str] = {"float32": "F32", "bfloat16": "BF16", "float1
 
 @dataclass(frozen=True, slots=True)
 class TargetMatrix:
-    """The answer of `POST /targets`.
+    """The answer of `POST /v1/targets`.
 
     Attributes:
         output: what `values` holds: target rows (each sums to 1) or similarities in [-1, 1].
@@ -117,7 +117,9 @@ def decode(body: bytes) -> TargetMatrix:
     output = "targets" if "targets" in arrays else "similarity"
     missing = {output, "has_knowledge", "unknown"} - arrays.keys()
     if missing:
-        raise InvalidInput(f"the safetensors body lacks {sorted(missing)}", hint="do service and trainer have the same version?")
+        raise InvalidInput(
+            f"the safetensors body lacks {sorted(missing)}", hint="check that service and trainer have the same version"
+        )
     return TargetMatrix(
         output=cast(Literal["targets", "similarity"], output),
         values=arrays[output].astype(np.float32, copy=False),
@@ -137,7 +139,9 @@ def read_tensors(body: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, st
         tensors = dict(safetensors.deserialize(body))  # type: ignore[no-untyped-call]
         return {name: _array(tensor) for name, tensor in tensors.items()}, _metadata(body)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise InvalidInput(f"not a safetensors file: {error}", hint="is the URL that of a kg-service of this version?") from error
+        raise InvalidInput(
+            f"not a safetensors file: {error}", hint="check that the URL is that of a kg-service of this version"
+        ) from error
 
 
 def blank_body(

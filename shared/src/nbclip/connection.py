@@ -42,7 +42,7 @@ Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class _Greeting(BaseModel):
-    """What decides how to go on, of the answer to `GET /info`."""
+    """What decides how to go on, of the answer to `GET /v1/info`."""
 
     version: str
     snapshot: str | None
@@ -113,8 +113,8 @@ class Connection:
             return kind.model_validate_json(response.content)
         except ValidationError as error:
             what = " ".join(f"{part}" for part in error.errors()[0]["loc"]) or "body"
-            message = f"{response.url} is not the answer of a kg-service: {what}: {error.errors()[0]['msg']}"
-            raise InvalidInput(message, hint="check the URL, and that both programs are of one version") from error
+            message = f"{response.url} is not an answer of a kg-service: {what}: {error.errors()[0]['msg']}"
+            raise InvalidInput(message, hint="check the URL, and that both programs have the same version") from error
 
     def post(self, path: str, body: dict[str, Any]) -> bytes:
         """The answer's body to `POST path`.
@@ -126,7 +126,7 @@ class Connection:
         return self._ask("POST", path, body).content
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx2.Response:
-        started = time.monotonic()
+        started, path = time.monotonic(), f"{self._prefix}{path}"
 
         def pause_after(error: Exception) -> bool | float:
             if not isinstance(error, _Busy | httpx2.TransportError):
@@ -135,7 +135,7 @@ class Connection:
             return True if isinstance(error, httpx2.TransportError) or error.pause is None else error.pause
 
         try:
-            return self._retry(pause_after, self._ask_once, method, f"{self._prefix}{path}", body)
+            return self._retry(pause_after, self._ask_once, method, path, body)
         except (_Busy, httpx2.TransportError) as error:
             raise self._away(error, f"{method} {path}", time.monotonic() - started) from error
 
@@ -169,7 +169,7 @@ def _client(url: str, key: str | None) -> httpx2.Client:
     except httpx2.InvalidURL as error:
         raise InvalidInput(f"{url!r} is not a URL: {error}", hint="such as http://127.0.0.1:8080") from error
     if base.scheme not in {"http", "https"} or not base.host:
-        raise InvalidInput(f"{url!r} is not a URL of HTTP", hint="such as http://127.0.0.1:8080")
+        raise InvalidInput(f"{url!r} is not an HTTP URL", hint="such as http://127.0.0.1:8080")
     key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
     headers = {"accept": f"{codec.MEDIA_TYPE}, application/json;q=0.5", "accept-encoding": "identity"}
     # Connections are kept for longer than a step takes: a new one for each would cost more than the answer.
@@ -187,7 +187,7 @@ def _refusal(response: httpx2.Response) -> NBClipError:
     problem = _problem(response)
     if problem is None:
         kind = _BY_STATUS.get(response.status_code, InvalidInput)
-        return kind(f"{response.url}: status {response.status_code}", hint="is this the URL of a kg-service?")
+        return kind(f"{response.url}: status {response.status_code}", hint="check that this is the URL of a kg-service")
     kind = _BY_CODE.get(problem.type) or _BY_STATUS.get(response.status_code, InvalidInput)
     reasons = "; ".join(f"{error.where}: {error.message}" for error in problem.errors)
     hint = f"give its key, or set {KEY_VARIABLE}" if kind is errors.Unauthorized else problem.hint

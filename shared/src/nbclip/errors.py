@@ -5,8 +5,8 @@
     │   ├── InvalidId       not a CUI, image id or snapshot id     422   exit 2
     │   └── UnknownImages   image ids that the snapshot lacks      422   exit 2
     ├── NotFound            no such image, concept, snapshot       404   exit 2
-    ├── Gone                was there, is no more                  410   exit 2
-    ├── Conflict            contradicts what is stored             409   exit 2
+    ├── Gone                existed and was removed                410   exit 2
+    ├── Conflict            conflicts with what is stored          409   exit 2
     ├── LimitExceeded       more than the configured limit         413   exit 2
     ├── Unauthorized        no key, or a wrong one                 401   exit 2
     ├── Forbidden           the key lacks the scope                403   exit 2
@@ -58,15 +58,15 @@ class NotFound(NBClipError):
 
 
 class Gone(NBClipError):
-    code, title, status, exit_code = "gone", "No longer held", 410, 2
+    code, title, status, exit_code = "gone", "No longer available", 410, 2
 
 
 class Conflict(NBClipError):
-    code, title, status, exit_code = "conflict", "Contradicts what is stored", 409, 2
+    code, title, status, exit_code = "conflict", "Conflict with what is stored", 409, 2
 
 
 class LimitExceeded(NBClipError):
-    code, title, status, exit_code = "limit-exceeded", "Over a limit of this service", 413, 2
+    code, title, status, exit_code = "limit-exceeded", "Over a limit of the service", 413, 2
 
 
 class Unauthorized(NBClipError):

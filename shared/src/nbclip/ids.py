@@ -49,7 +49,7 @@ def are_plain_image_ids(values: Sequence[Any]) -> bool:
 def check_snapshot_id(value: str) -> str:
     """Returns `value` if it is a SHA-256 in 64 lower-case hexadecimal digits, else raises InvalidId."""
     if not is_snapshot_id(value):
-        raise InvalidId(f"not a snapshot id: {value!r:.80}", hint="64 hexadecimal digits, as `GET /snapshots` lists them")
+        raise InvalidId(f"not a snapshot id: {value!r:.80}", hint="64 hexadecimal digits, as `GET /v1/snapshots` lists them")
     return value
 
 

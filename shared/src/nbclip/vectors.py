@@ -25,7 +25,7 @@ Csr = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class VectorBatch:
-    """The answer of `POST /representations`: S = x·xᵀ of x = [sparse, dense], 1 where row and column are the same image.
+    """The answer of `POST /v1/representations`: S = x·xᵀ of x = [sparse, dense], 1 where row and column are the same image.
 
     Attributes:
         indptr: int32, [C + 1].
@@ -146,4 +146,6 @@ def decode_vectors(body: bytes) -> VectorBatch:
             metadata={name: value for name, value in metadata.items() if name != "columns"},
         )
     except (KeyError, ValueError) as error:
-        raise InvalidInput(f"the safetensors body lacks {error}", hint="do service and trainer have the same version?") from error
+        raise InvalidInput(
+            f"the safetensors body lacks {error}", hint="check that service and trainer have the same version"
+        ) from error

@@ -329,13 +329,13 @@ def test_help_teaches_with_an_example(command, arguments):
     assert "kg-service" in out
 
 
-def test_help_lists_the_walk_first_and_in_its_order(command):
+def test_help_lists_the_steps_first_and_in_their_order(command):
     code, out, _ = command("--help")
     assert code == 0
     verbs = re.findall(r"^│ ([a-z]+) ", out, re.MULTILINE)
     assert verbs[:4] == ["vocabulary", "ingest", "snapshot", "serve"]
     panels = re.findall(r"^╭─ (.+?) ─", out, re.MULTILINE)
-    assert panels[:2] == ["Options", "The walk, in order"]
+    assert panels[:2] == ["Options", "Steps, in order"]
     assert "Commands" not in panels  # no command without a panel
 
 

@@ -507,6 +507,6 @@ def test_a_disk_without_room_refuses_the_body_and_keeps_nothing(client, data, mo
     monkeypatch.setattr(os, "fsync", full)
     answer = client.post("/jobs/ingest", content=table(ROWS), headers=CSV)
     monkeypatch.undo()
-    assert (answer.status_code, answer.json()["detail"]) == (503, "the body can't be kept: No space left on device")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the body can't be stored: No space left on device")
     assert client.get("/jobs").json() == {"jobs": [], "next_cursor": None}
     assert [path.name for path in (data / "jobs").iterdir() if path.name != ".lock"] == []

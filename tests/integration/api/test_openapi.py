@@ -101,3 +101,16 @@ def test_tensors_are_declared_where_they_are_answered(example_client, schema):
             answer = example_client.post(path, json=example["value"], headers=accept)
             assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_TYPE)
         assert MEDIA_TYPE in operation["responses"]["200"]["content"]
+
+
+def test_answers_other_than_json_say_what_they_hold(schema):
+    answers = {
+        (path, form): (response["description"], described["schema"].get("description"))
+        for path, methods in schema["paths"].items()
+        for operation in methods.values()
+        for form, described in operation["responses"].get("200", {}).get("content", {}).items()
+        for response in [operation["responses"]["200"]]
+        if form != JSON
+    }
+    assert {form for _, form in answers} == {MEDIA_TYPE, "text/plain", "text/html"}
+    assert [place for place, (response, form) in answers.items() if form is None and response == "Successful Response"] == []

@@ -83,12 +83,12 @@ def test_a_mention_is_chosen_by_click_or_keyboard_and_says_why(visit, reader):
 
 def test_mentions_inside_longer_ones_are_marked_and_both_are_explained(visit, reader):
     tab, _ = visit(reader)
-    link(tab, "A pleural effusion.")
-    (linked,) = reader.post("/link", json={"captions": ["A pleural effusion."]}).json()["results"]
+    link(tab, "The left lung.")
+    (linked,) = reader.post("/link", json={"captions": ["The left lung."]}).json()["results"]
     texts = [mention["text"] for mention in linked["mentions"]]
-    assert texts == ["pleural effusion", "effusion"]
+    assert texts == ["left lung", "lung"]
     inner = tab.locator("#caption mark.depth2")
-    expect(inner).to_have_text("effusion")
+    expect(inner).to_have_text("lung")
     inner.click()
     for mention in linked["mentions"]:
         expect(tab.locator("#mention")).to_contain_text(f"({mention['cui']})")

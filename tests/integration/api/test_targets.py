@@ -152,8 +152,7 @@ def test_the_papers_form_refuses_what_has_no_part_in_it(reader, problem, given):
 def test_noise_of_a_representation_that_is_not_held_is_refused(reader, problem):
     assert ask(reader, knowledge="noise", representation="hybrid").status_code == 200
     assert (
-        "without the variant"
-        in problem(ask(reader, knowledge="noise", representation="doesnotexist"), 422, "invalid-input")["detail"]
+        "has no variant" in problem(ask(reader, knowledge="noise", representation="doesnotexist"), 422, "invalid-input")["detail"]
     )
 
 

@@ -41,9 +41,9 @@ from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
 
 _DESCRIPTION = """
-Captions to UMLS concepts to a graph to soft targets. The walk: `POST /v1/images`, `POST /v1/snapshots`, `POST /v1/targets`.
+Captions to UMLS concepts, to a graph, to soft targets: `POST /v1/images`, then `POST /v1/snapshots`, then `POST /v1/targets`.
 Every error is `application/problem+json` with a stable `type`, a `hint` and the request id.
-Requests with a field that this version does not know are refused; answers may get more fields, which clients ignore.
+A request with a field that this version does not know is refused. Answers may gain fields, which clients must ignore.
 Paths without `/v1` are aliases of the newest version.
 """
 

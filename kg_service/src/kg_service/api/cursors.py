@@ -31,4 +31,4 @@ def key_of(cursor: str) -> str:
 
 def no_cursor(cursor: str) -> InvalidInput:
     """The error of a cursor that nobody was given."""
-    return InvalidInput(f"not a cursor: {cursor!r:.80}", hint="pass next_cursor as it came")
+    return InvalidInput(f"not a cursor: {cursor!r:.80}", hint="pass next_cursor unchanged")

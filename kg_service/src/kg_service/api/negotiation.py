@@ -22,7 +22,7 @@ def choose(accept: str, offered: tuple[str, ...]) -> str:
     quality = {form: _quality(form, ranges) for form in offered}
     best = max(offered, key=lambda form: quality[form])
     if quality[best] <= 0:
-        raise NotAcceptable(f"Accept {accept!r:.80}", hint=f"the forms are {' and '.join(offered)}")
+        raise NotAcceptable(f"Accept {accept!r:.80}", hint=f"it is available as {' and '.join(offered)}")
     return best
 
 

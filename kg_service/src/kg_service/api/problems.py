@@ -35,13 +35,13 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class NotAcceptable(InvalidInput):
     """406: the client accepts no form of the answer."""
 
-    code, title, status = "not-acceptable", "No such form of the answer", 406
+    code, title, status = "not-acceptable", "No acceptable form of the answer", 406
 
 
 class UnsupportedMediaType(InvalidInput):
     """415: the body has an unsupported type."""
 
-    code, title, status = "unsupported-media-type", "Body of a type that is not read", 415
+    code, title, status = "unsupported-media-type", "Unsupported content type", 415
 
 
 class BodyTooLarge(LimitExceeded):
@@ -160,7 +160,7 @@ def _of_framework(error: HTTPException, request: Request) -> Response:
         title=status.phrase,
         status=status,
         detail=f"{request.method} {request.url.path!r:.200}: {error.detail}",
-        hint="/docs lists what there is",
+        hint="/docs lists the routes",
         request_id=request.state.request_id,
     )
     return Response(body.model_dump_json(), error.status_code, headers, MEDIA_TYPE)

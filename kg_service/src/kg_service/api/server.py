@@ -45,7 +45,7 @@ def serve(settings: Settings) -> None:
     _refuse_unknown_types(settings)
     _refuse_wrong_store(settings)
     for name in unknown_variables(settings):
-        structlog.get_logger().warning("this variable sets nothing", variable=name, hint="kg-service settings lists them all")
+        structlog.get_logger().warning("this variable has no effect", variable=name, hint="kg-service settings lists them all")
     # A batch's product is too small to share out among cores, and requests share them already.
     with threadpool_limits(1), _listening(settings) as listener:
         GracefulServer(create_app(settings), settings).run(sockets=listener)

@@ -77,7 +77,7 @@ class Keyring:
         try:
             status = self._path.stat()
         except OSError as error:
-            raise BrokenArtefact(f"the keys file {self._path} can't be read", hint="put it back") from error
+            raise BrokenArtefact(f"the keys file {self._path} can't be read", hint="restore it") from error
         stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
         if self._held is None or self._held.stamp != stamp:
             self._held = _Read(stamp, read_keys(self._path))
@@ -94,7 +94,9 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         return _KeyFile.model_validate_json(path.read_bytes()).keys
     except (OSError, ValidationError) as error:
         what = f"{error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
-        raise BrokenArtefact(f"{path} is no keys file: {what}", hint="make one: kg-service keys add NAME --scope read") from error
+        raise BrokenArtefact(
+            f"{path} is not a keys file: {what}", hint="make one: kg-service keys add NAME --scope read"
+        ) from error
 
 
 def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
@@ -118,7 +120,7 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     with locked(path.parent, _PATIENCE_S, name=f".{path.name}.lock"):
         held = read_keys(path) if path.exists() else ()
         if name in {key.name for key in held}:
-            raise Conflict(f"{path} has a key called {name}", hint="choose another name; both are valid at once")
+            raise Conflict(f"{path} has a key called {name}", hint="choose another name; the old key stays valid until removed")
         _write_keys(path, (*held, key))
     return secret
 

@@ -27,7 +27,7 @@ def add(
 
     settings = settings_of(data=data, keys_file=keys_file)
     secret = add_key(settings.keys_path, name, scope)
-    stderr().print(f"stored in {settings.keys_path}; keep this key, it will not be shown again:", soft_wrap=True)
+    stderr().print(f"stored in {settings.keys_path}; keep this key, because it is not shown again:", soft_wrap=True)
     typer.echo(secret)
 
 
@@ -45,7 +45,8 @@ def list_keys(data: Data = None, keys_file: KeysFile = None) -> None:
 def remove(name: Annotated[str, typer.Argument(help="Owner of the key.")], data: Data = None, keys_file: KeysFile = None) -> None:
     """Revoke a key. A running service refuses it from now on.
 
-    To rotate keys: `keys add` the new one, hand it out, then `keys remove` the old one.
+    To rotate keys, `keys add` the new one, give it to its users, then `keys remove` the old one. Without the last key nobody gets
+    in until the next `keys add`.
     """
     from kg_service.app.keys import remove_key
 

@@ -50,7 +50,9 @@ MaxBad = Annotated[int, typer.Option(min=0, help="Number of bad rows to tolerate
 def fit(
     file: Labelled,
     out: Annotated[Path | None, typer.Option(help="Folder for the prior; default: beside the vocabulary.")] = None,
-    holdout: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the captions, by hash, kept for scoring.")] = 0.2,
+    holdout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the captions, chosen by hash, to keep for scoring.")
+    ] = 0.2,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     format: FileFormat = None,
@@ -112,12 +114,12 @@ def evaluate_linker(
     separator: Separator = None,
     column: Column = None,
     cuis: Cuis = None,
-    faults: Annotated[int, typer.Option(min=0, help="Number of faults to show of each kind, most frequent first.")] = 10,
-    curve: Annotated[bool, typer.Option(help="Also link at several score thresholds; takes several times as long.")] = True,
+    faults: Annotated[int, typer.Option(min=0, help="Number of faults of each kind to show, the most frequent first.")] = 10,
+    curve: Annotated[bool, typer.Option(help="Also score several thresholds; takes several times as long.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="File to write all scores to.")] = None,
     max_bad: MaxBad = 0,
 ) -> None:
-    """Score the linker on labelled captions: precision and recall, overall and by semantic group, its faults and its curve.
+    """Score the linker on labelled captions: precision and recall, overall, by semantic group and by threshold, and its faults.
 
     Scores are strict and micro-averaged. A caption's concepts are a set; a span is right if its start, end and concept are right.
     Labels the vocabulary lacks count only in the row *all labels*. Negated mentions count like all others.
@@ -198,9 +200,11 @@ def _check_labels(file: Path, captions: Sequence[LabelledCaption], known: Vocabu
     inside, labels = count_labels(captions, known)
     told = f"{labels - inside:,} of {labels:,} labels are not in {known.directory}"
     if labels and inside < _LEAST_KNOWN * labels:
-        raise InvalidInput(f"{file}: {told}", hint="from another vocabulary? kg-service vocabulary build compiles theirs")
+        raise InvalidInput(
+            f"{file}: {told}", hint="if they are from another vocabulary, compile that one: kg-service vocabulary build"
+        )
     if 2 * inside < labels:
-        note(told, "they teach nothing; are they from another vocabulary or release?")
+        note(told, "nothing is learned from them; check that they are from this vocabulary and release")
 
 
 def _show_gain(before: Scores, after: Scores, captions: int, kept: tuple[int, int]) -> None:

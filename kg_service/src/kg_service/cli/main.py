@@ -57,7 +57,7 @@ from kg_service.cli.snapshot import snapshot_app
 from kg_service.config import load_settings
 from kg_service.vocabulary.model import BadRow
 
-_WALK, _LINK, _INSPECT, _GRAPH = "The walk, in order", "Link", "Inspect", "Graph and keys"
+_WALK, _LINK, _INSPECT, _GRAPH = "Steps, in order", "Link", "Inspect", "Graph and keys"
 _ORDER = (
     *("vocabulary", "ingest", "snapshot", "serve"),
     *("link", "linker"),
@@ -81,7 +81,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Turn captions into UMLS concepts, a graph, and soft targets for training.
 
-    The walk: `vocabulary build` → `ingest` → `snapshot publish` → `serve`. Lost? `kg-service doctor` names the next step.
+    The steps: `vocabulary build` → `ingest` → `snapshot publish` → `serve`. Lost? `kg-service doctor` names the next one.
     Settings are `KG_…` variables (`kg-service settings` lists them); an option overrides its variable.""",
 )
 vocabulary_app = typer.Typer(no_args_is_help=True, help="Compile a vocabulary from UMLS files: names, semantic types, is_a.")
@@ -126,15 +126,15 @@ def build(
     rrf_dir: Annotated[Path, typer.Argument(help="META folder of a release, a folder above it, or one with its .nlm archives.")],
     vocabulary: VocabularyFolder = None,
     data: Data = None,
-    source: Annotated[list[str] | None, typer.Option(help="SABs to take, most trusted first; default: all.")] = None,
-    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs, names or groups of types to take; default: all.")] = None,
-    language: Annotated[list[str] | None, typer.Option(help="Languages to take; default: ENG.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="SABs to use, the most trusted first; default: all.")] = None,
+    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs, names or groups of types to use; default: all.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Languages to use; default: ENG.")] = None,
     suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS values to skip; default: O, E, Y; '' skips none.")] = None,
     is_a: Annotated[
-        Literal["rela", "rel", "both"], typer.Option(help="is_a from MRREL. rela: RELA=isa; rel: PAR, CHD.")
+        Literal["rela", "rel", "both"], typer.Option(help="Rows of MRREL that count as is_a. rela: RELA=isa; rel: PAR, CHD.")
     ] = "both",
-    part_of: Annotated[bool, typer.Option("--part-of", help="Read part_of as is_a too: lung, thorax.")] = False,
-    release: Annotated[str, typer.Option(help="Name of the release; default: as its files say.")] = "",
+    part_of: Annotated[bool, typer.Option("--part-of", help="Read part_of as is_a too (a lung is part of a thorax).")] = False,
+    release: Annotated[str, typer.Option(help="Name of the release; default: the name in its files.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the content, recorded in the manifest.")] = "",
     max_bad: Annotated[int, typer.Option(min=0, help="Number of bad rows to tolerate.")] = 0,
 ) -> None:
@@ -173,9 +173,9 @@ def build(
         linker_kind(settings.linker).compile(built := open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
     for line in report.other_sizes:
-        note(line, "have all parts and -meta.nlm archives there; if rows were taken out on purpose, all is well")
+        note(line, "check that all parts and -meta.nlm archives are there; ignore this if rows were removed on purpose")
     if not report.is_a:
-        note("no is_a edge found, so dk_ek will equal dk", "check MRREL and --is-a")
+        note("no is_a edge was found, so dk_ek will equal dk", "check MRREL and --is-a")
     warn_of_languages(built)
     end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
 
@@ -191,12 +191,14 @@ def ingest(
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
     prior: Prior = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset of rows without one.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of rows without one.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset for rows that have none.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split for rows that have none.")] = None,
     format: FileFormat = None,
     separator: Separator = None,
     column: Column = None,
-    cuis: Annotated[Path | None, typer.Option(help="File of image ids and CUIs, as in ROCO; used instead of linking.")] = None,
+    cuis: Annotated[
+        Path | None, typer.Option(help="File of image ids and CUIs, as in ROCO; these are used instead of linking.")
+    ] = None,
     relink: Annotated[bool, typer.Option("--relink", help="Link every caption, even where the row has CUIs.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace images that are stored with different content.")] = False,
     max_bad: Annotated[int, typer.Option(min=0, help="Number of bad or rejected rows to tolerate.")] = 0,
@@ -256,10 +258,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     uds: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
-    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy shows the service, such as /kg.")] = None,
+    root_path: Annotated[str | None, typer.Option(help="Path under which a proxy exposes the service, such as /kg.")] = None,
     log_format: Annotated[Literal["console", "json"] | None, typer.Option(help="Log format.")] = None,
 ) -> None:
-    """Serve targets over REST until SIGTERM; `/docs` on the service shows every route.
+    """Serve targets over REST until SIGTERM; the service's page `/docs` shows every route.
 
     `kg-service serve --port 8080`, then `curl localhost:8080/readyz`
     """
@@ -276,7 +278,7 @@ def serve(
 @app.command("copy", rich_help_panel=_GRAPH)
 def copy_graph(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Graph store to copy from.")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Graph store to copy to: empty, or an interrupted copy.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Graph store to copy to: empty, or with an interrupted copy.")],
     data: Data = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace images that are stored with different content.")] = False,
     merge: Annotated[bool, typer.Option("--merge", help="Copy into a graph that also has other images.")] = False,
@@ -360,7 +362,7 @@ def link(
     The rules that find a mention: exact, case (equal except for case), normalised (equal lemmas), word-order, stem, learned (from
     a prior), abbreviation and radiology-abbreviation. If words could mean several concepts, these decide, in this order: how
     exact the rule is; how central the concept is, and how many of its names fit; the rank of the name, its source and its term
-    type; the lower CUI. The concepts that lost are listed below the winner.
+    type; the lower CUI. The other candidates are listed below the chosen one.
 
     `kg-service link "Chest X-ray: pleural effusion, no pneumothorax."`
     """

@@ -37,7 +37,7 @@ LinkerName = Annotated[
 KeysFile = Annotated[Path | None, typer.Option(help="Keys file; default: keys.json in the data folder.", rich_help_panel=_PANEL)]
 FileFormat = Annotated[Format | None, typer.Option(help="Format of the file; default: by its name and content.")]
 Separator = Annotated[
-    str | None, typer.Option(help="What separates columns: comma, tab, semicolon or bar; default: as the header tells.")
+    str | None, typer.Option(help="What separates columns: comma, tab, semicolon or bar; default: what the header has.")
 ]
 Column = Annotated[
     list[str] | None,

@@ -82,7 +82,7 @@ def _parameters(pairs: Iterable[str]) -> dict[str, str]:
 
 @snapshot_app.command("append")
 def append_to_snapshot(data: Data = None, store: Store = None) -> None:
-    """Add the graph's new images to the current snapshot without refitting, and print the new id.
+    """Add the graph's new images to the current snapshot without fitting anything again, and print the new id.
 
     The snapshot's own images keep their vectors, and snapshots that training runs are pinned to stay as they are. Replaced and
     deleted images are only counted; `kg-service snapshot publish` picks them up.
@@ -123,7 +123,7 @@ def list_snapshots(data: Data = None) -> None:
 def verify_snapshot(
     snapshot_id: Annotated[str | None, typer.Argument(help="Snapshot id.", show_default="all")] = None, data: Data = None
 ) -> None:
-    """Check the size and SHA-256 of every file of one snapshot or of all; exits with 1 if one is damaged."""
+    """Check the size and SHA-256 of every file of one snapshot, or of all; the exit status is 1 if one is damaged."""
     from kg_service.snapshot import SnapshotFolder
 
     folder = SnapshotFolder(settings_of(data=data).snapshots_folder)

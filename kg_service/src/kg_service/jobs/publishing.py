@@ -54,7 +54,7 @@ def order_publication(jobs: Path, order: PublishOrder) -> Job:
                 install(scratch, target)
         except OSError as error:
             raise Unavailable(
-                f"the job can't be kept: {error.strerror or error}", hint="free disk space in the data folder"
+                f"the job can't be stored: {error.strerror or error}", hint="free disk space in the data folder"
             ) from error
     return read_job(jobs, target.name)
 

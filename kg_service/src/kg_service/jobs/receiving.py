@@ -72,7 +72,7 @@ def receiving(jobs: Path, order: IngestOrder) -> Iterator[Spooled]:
             yield spooled
     except OSError as error:
         raise Unavailable(
-            f"the body can't be kept: {error.strerror or error}", hint="free disk space in the data folder"
+            f"the body can't be stored: {error.strerror or error}", hint="free disk space in the data folder"
         ) from error
 
 

@@ -34,7 +34,7 @@ def read_job(jobs: Path, job_id: str) -> Job:
         path = folder / PROGRESS
         progress = Progress.model_validate_json(path.read_bytes()) if path.is_file() else None
     except ValidationError as error:
-        raise BrokenArtefact(f"{folder} is damaged", hint="remove it, and send the job again") from error
+        raise BrokenArtefact(f"{folder} is damaged", hint="remove it and send the job again") from error
     return Job(folder, received.order, received.created_at, received.bytes_total, progress, (folder / CANCELLED).exists())
 
 
@@ -89,7 +89,7 @@ def remove(job: Job) -> None:
     """
     with keeping:
         if not read_job(job.folder.parent, job.id).is_over:
-            raise Conflict(f"job {job.id:.12}… is not over", hint=f"POST /v1/jobs/{job.id}/cancel ends it")
+            raise Conflict(f"job {job.id:.12}… has not ended", hint=f"POST /v1/jobs/{job.id}/cancel stops it")
         remove_folder(job.folder)
 
 

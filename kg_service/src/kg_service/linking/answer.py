@@ -1,4 +1,4 @@
-"""What is answered to whoever asks for a caption's mentions: `POST /link` and `kg-service link --json`."""
+"""What is answered to whoever asks for a caption's mentions: `POST /v1/link` and `kg-service link --json`."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def linker_kind(name: str) -> LinkerKind[Any]:
         InvalidInput: there is none; names those that there are.
     """
     if name not in LINKERS:
-        raise InvalidInput(f"no linker is called {name!r:.80}", hint=f"there are {', '.join(LINKERS)}")
+        raise InvalidInput(f"no linker is called {name!r:.80}", hint=f"choose one of {', '.join(LINKERS)}")
     kind: LinkerKind[Any] = resolve_name(LINKERS[name])
     return kind
 
@@ -88,6 +88,6 @@ def _refuse_of_others(kind: LinkerKind[Any], settings: Settings) -> None:
         for variable in variables_of(linker_kind(other).settings, "linker"):
             if variable.name not in own and settings.others.get(variable.key):
                 raise InvalidInput(
-                    f"{variable.name} is of the {other} linker, and the linker is {settings.linker}",
+                    f"{variable.name} belongs to the {other} linker, but the linker is {settings.linker}",
                     hint=f"unset it, or use --linker {other}",
                 )

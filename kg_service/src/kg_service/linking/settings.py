@@ -30,4 +30,6 @@ class LinkerSettings:
         Nested,
         Field(description="mentions inside longer ones: `all`, `distinct` (of another semantic group, or anatomy) or `none`"),
     ] = "distinct"
-    candidates: Annotated[int, Field(ge=0, le=100, description="concepts that lost, kept with each mention")] = 5
+    candidates: Annotated[
+        int, Field(ge=0, le=100, description="maximum number of other candidates to keep with each mention")
+    ] = 5

@@ -32,7 +32,7 @@ def method_named(name: str) -> Method[Any]:
         InvalidInput: there is none; names those that there are.
     """
     if name not in METHODS:
-        raise InvalidInput(f"no representation is called {name!r:.80}", hint=f"there are {', '.join(METHODS)}")
+        raise InvalidInput(f"no representation is called {name!r:.80}", hint=f"choose one of {', '.join(METHODS)}")
     method: Method[Any] = resolve_name(METHODS[name])
     return method
 

@@ -26,8 +26,8 @@ from kg_service.representations.model import Card, Contributions, ImageVectors, 
 class Noise:
     """Parameters."""
 
-    dimension: Annotated[int, Field(ge=1, le=4_096, description="dimensions of noise")] = 64
-    seed: Annotated[int, Field(ge=0, description="what noise depends on beside the image id")] = 42
+    dimension: Annotated[int, Field(ge=1, le=4_096, description="dimensions of the noise")] = 64
+    seed: Annotated[int, Field(ge=0, description="seed; the noise depends on it and on the image id")] = 42
 
     def fit(self, graph: Graph) -> FittedNoise:
         """Keeps the graph's CUIs, which decide where an image has a vector."""

@@ -1,4 +1,4 @@
-"""Answers of `POST /targets` and `POST /representations`: image ids to a matrix or vectors, with an opened snapshot alone.
+"""Answers of `POST /v1/targets` and `POST /v1/representations`: image ids to a matrix or vectors, with an opened snapshot alone.
 
 Shape legend: R rows, C columns.
 """

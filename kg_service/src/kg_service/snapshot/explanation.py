@@ -1,4 +1,4 @@
-"""The answer of `POST /explain`: what brings the similarity of two images, in parts that add up to it.
+"""The answer of `POST /v1/explain`: what brings the similarity of two images, in parts that add up to it.
 
     S = Σ_t x_t · y_t                  over the concepts t that both vectors weigh, the images' own or above them
       + Σ_(a, b) scale · v_a · v_b     over pairs of their concepts, where the vectors are sums of concepts' vectors
@@ -45,7 +45,7 @@ def explain(
     limit: int = 20,
     name_of: NameOf,
 ) -> ExplainResponse:
-    """Why the similarity of two images is the one that `/targets` gives for them.
+    """Why the similarity of two images is the one that `POST /v1/targets` gives for them.
 
     Raises:
         UnknownImages: the snapshot lacks one of them, or both.

@@ -26,7 +26,7 @@ from kg_service.representations.model import Card
 from kg_service.storage.artefact import FileRecord
 
 FORMAT: Final = 2
-REPUBLISH = "publish anew: kg-service snapshot publish; then kg-service snapshot prune removes the damaged one"
+REPUBLISH = "publish again: kg-service snapshot publish; then kg-service snapshot prune removes the damaged one"
 
 
 class _OnDisk(pydantic.BaseModel):

@@ -1,4 +1,4 @@
-"""The answer of `GET /images/{id}/neighbours`: the images of the snapshot that an image is most similar to.
+"""The answer of `GET /v1/images/{id}/neighbours`: the images of the snapshot that an image is most similar to.
 
 Shape legend: N images of the snapshot.
 """
@@ -37,7 +37,7 @@ def find_neighbours(
     if rows[0] < 0:
         raise NotFound(
             f"no image {image_id!r:.200} in the snapshot",
-            hint="a snapshot holds what was ingested before it: kg-service snapshot append or publish takes up what came later",
+            hint="a snapshot holds what was ingested before it; kg-service snapshot append or publish adds what came later",
         )
     row = int(rows[0])
     sim_N = similarity_to_all(vectors, row)

@@ -122,7 +122,7 @@ class Snapshot:
         if variant not in self.base.segment.vectors:
             held = ", ".join(sorted("/".join(each) for each in self.base.segment.vectors))
             hint = f"it holds {held}{self._way_to(representation)}"
-            raise InvalidInput(f"snapshot without the variant {'/'.join(variant)}", hint=hint)
+            raise InvalidInput(f"the snapshot has no variant {'/'.join(variant)}", hint=hint)
         return variant
 
     def _way_to(self, representation: str) -> str:

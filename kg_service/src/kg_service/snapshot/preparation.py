@@ -172,7 +172,7 @@ def _refuse_empty(graph: Graph, dataset: str | None, split: str | None) -> None:
     if not graph.image_ids:
         raise Conflict("the graph holds no image", hint=hint)
     if not len(graph.attribute_indices):
-        raise Conflict("no image has a concept", hint="look at what the linker finds: kg-service link 'a caption'")
+        raise Conflict("no image has a concept", hint="see what the linker finds: kg-service link 'a caption'")
 
 
 def _write_graph(folder: Path, graph: Graph) -> None:

@@ -56,7 +56,7 @@ def remove(snapshots: SnapshotFolder, wanted: str) -> None:
             raise Conflict(f"{wanted} is the current snapshot", hint="publish another one first")
         for other in snapshots.ids():
             if wanted in _needs(snapshots, other):
-                raise Conflict(f"{other} stands on {wanted}", hint=f"remove {other} first, or publish anew")
+                raise Conflict(f"{other} builds on {wanted}", hint=f"remove {other} first, or publish again")
         remove_folder(path)
 
 

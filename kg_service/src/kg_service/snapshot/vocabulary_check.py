@@ -37,7 +37,7 @@ def warn_of_other_is_a(cuis: Sequence[str], is_a_E2: npt.NDArray[np.int32], voca
         structlog.get_logger().warning(
             f"{len(other)} of {len(cuis)} concepts have other is_a in the graph than in the vocabulary, such as {other[0]}",
             vocabulary=str(vocabulary.directory),
-            hint="a graph keeps the is_a of former vocabularies: ingest into a new data folder, or an empty Neo4j database",
+            hint="a graph keeps the is_a of earlier vocabularies: ingest into a new data folder, or an empty Neo4j database",
         )
 
 

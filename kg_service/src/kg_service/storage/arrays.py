@@ -32,7 +32,7 @@ def open_array(path: Path, *, whole_below: int = 0) -> npt.NDArray[Any]:
         is_large = path.stat().st_size >= whole_below
         array: npt.NDArray[Any] = np.asarray(np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False))
     except (OSError, ValueError) as error:
-        raise BrokenArtefact(f"{path} is no array: {error}", hint="build the artefact again") from error
+        raise BrokenArtefact(f"{path} is not an array: {error}", hint="build the artefact again") from error
     array.flags.writeable = False
     return array
 

@@ -71,13 +71,15 @@ def writing_artefact(target: Path) -> Iterator[Path]:
         InvalidInput: `target` exists and is no artefact, or can't be written.
     """
     if target.exists() and not (target / MANIFEST).is_file() and (target.is_file() or any(target.iterdir())):
-        raise InvalidInput(f"{target} exists and is no compiled artefact", hint="give an empty or a new folder")
+        raise InvalidInput(f"{target} exists and is not a compiled artefact", hint="name an empty or a new folder")
     try:
         with new_folder(target.parent) as folder:
             yield folder
             install(folder, target)
     except OSError as error:
-        raise InvalidInput(f"can't write {target}: {error}", hint="give a folder you may write to, with room") from error
+        raise InvalidInput(
+            f"can't write {target}: {error}", hint="name a folder that you may write to, with free space"
+        ) from error
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -114,7 +116,7 @@ def open_index(folder: Path, kind: str, version: int, made_from: str, *, hint: s
     """As `open_artefact`, of an index; raises BrokenArtefact if it was not made from the vocabulary with this SHA-256."""
     opened = open_artefact(folder, kind, version, hint=hint)
     if opened.manifest.get("vocabulary") != made_from:
-        raise BrokenArtefact(f"{folder} is the index of another vocabulary than {made_from:.12}…", hint=hint)
+        raise BrokenArtefact(f"{folder} is the index of a vocabulary other than {made_from:.12}…", hint=hint)
     return opened
 
 

@@ -24,7 +24,7 @@ def locked(folder: Path, patience_s: float, *, name: str = ".lock") -> Iterator[
     try:
         lock.acquire()
     except Timeout as error:
-        raise Unavailable(f"another process writes to {folder}", hint="try again when it has ended") from error
+        raise Unavailable(f"another process writes to {folder}", hint="try again when it has finished") from error
     try:
         yield
     finally:

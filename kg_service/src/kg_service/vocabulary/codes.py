@@ -30,7 +30,9 @@ class Codes:
         encoded = texts.combine_chunks().dictionary_encode()
         codes = [self._codes.setdefault(text, len(self._codes)) for text in encoded.dictionary.to_pylist()]
         if len(self._codes) > _MOST:
-            raise InvalidInput(f"column {self._column} has over {_MOST} different values", hint="it is no RRF file of the UMLS")
+            raise InvalidInput(
+                f"column {self._column} has over {_MOST} different values", hint="check that this is an RRF file of the UMLS"
+            )
         return np.asarray(np.array(codes, np.int32)[encoded.indices.to_numpy()])
 
     def values(self) -> list[str]:

@@ -143,7 +143,7 @@ def find_release(given: Path) -> ReleaseFiles:
     elif zipfile.is_zipfile(given):
         found = _with_atoms(given, _members([given]))
     elif given.exists():
-        raise InvalidInput(f"{given} is no folder and no zip archive", hint=f"give its folder: {given.parent}")
+        raise InvalidInput(f"{given} is neither a folder nor a zip archive", hint=f"give its folder: {given.parent}")
     else:
         raise InvalidInput(f"there is no {given}", hint=_HINT)
     if len(found) > 1:
@@ -210,7 +210,7 @@ def _refuse_member(path: Path, member: zipfile.ZipInfo) -> None:
         raise InvalidInput(f"{path} is encrypted", hint="unzip it, and give the META folder")
     if member.file_size > _MOST_UNPACKED + MAX_COMPRESSION * member.compress_size:
         place = f"{member.filename} in {path}"
-        raise InvalidInput(f"{place} unpacks to over {MAX_COMPRESSION} times its size", hint="it is no RRF file")
+        raise InvalidInput(f"{place} unpacks to over {MAX_COMPRESSION} times its size", hint="check that it is an RRF file")
 
 
 def _with_atoms(given: Path, folders: Mapping[PurePosixPath, dict[str, Part]]) -> _Found:

@@ -147,7 +147,9 @@ def _unpacked(part: Part, progress: OnBytes | None) -> Iterator[bytes]:
             whole = _without_mark(part.name, chunk) if not size else chunk
             size += len(chunk)
             if size > _BLOCK_BYTES + MAX_COMPRESSION * packed.tell():
-                raise InvalidInput(f"{part.name} unpacks to over {MAX_COMPRESSION} times its size", hint="it is no RRF file")
+                raise InvalidInput(
+                    f"{part.name} unpacks to over {MAX_COMPRESSION} times its size", hint="check that it is an RRF file"
+                )
             if progress:
                 progress(part.name, packed.tell(), part.size)
             yield whole

@@ -20,7 +20,7 @@ class ConceptOut(ConceptRef):
     children: list[ConceptRef]
     ancestors: list[ConceptRef]
     image_count: int | None = Field(
-        description="images of the store with a present attribute of this concept; null while the store does not answer"
+        description="number of images that have this concept as present; null while the graph store does not answer"
     )
 
 

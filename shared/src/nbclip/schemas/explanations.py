@@ -1,4 +1,4 @@
-"""`POST /explain` and neighbours: why images are alike."""
+"""`POST /v1/explain` and neighbours: why images are alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ContributionKind = Literal["concept", "ancestor", "cooccurrence", "learned", "re
 
 
 class ExplainRequest(Request):
-    """`POST /explain`: why are two images as similar as they are?"""
+    """`POST /v1/explain`: why two images are as similar as they are."""
 
     image_id: ImageId
     other_id: ImageId
@@ -25,12 +25,12 @@ class ExplainRequest(Request):
     knowledge: Knowledge = "dk_ek"
     representation: RepresentationName = DEFAULT_REPRESENTATION
     limit: int = Field(
-        20, ge=1, le=MAX_CONTRIBUTIONS, description="contributions that are listed; the others are added up in one row"
+        20, ge=1, le=MAX_CONTRIBUTIONS, description="number of contributions to list; the others are added up in one row"
     )
 
 
 class ExplainedImage(Answer):
-    """One of the two, with its present concepts in the snapshot."""
+    """One of the two images, with its present concepts in the snapshot."""
 
     image_id: str
     concepts: list[ConceptRef]
@@ -40,11 +40,11 @@ class CommonAncestor(ConceptRef):
     """A lowest common ancestor of the images' concepts; concepts that both have are not listed."""
 
     steps: int = Field(description="is_a steps from the nearest concept of image_id; 0: it has this concept")
-    other_steps: int = Field(description="the same from other_id")
+    other_steps: int = Field(description="the same, from the nearest concept of other_id")
 
 
 class Contribution(Answer):
-    """A part of the similarity, by what brings it."""
+    """A part of the similarity, by its source."""
 
     kind: ContributionKind = Field(
         description="concept: both images have it; ancestor: it stands above a concept of one or of both; cooccurrence, learned: "
@@ -54,18 +54,18 @@ class Contribution(Answer):
     concept: ConceptRef | None = Field(None, description="where the images meet; null for a pair")
     concepts: list[ConceptRef] = Field([], description="through which concepts of image_id")
     other_concepts: list[ConceptRef] = Field([], description="through which concepts of other_id")
-    count: int = Field(1, description="how many a row `rest` adds up")
+    count: int = Field(1, description="number of contributions that a row `rest` adds up")
 
 
 class ExplainResponse(Answer):
-    similarity: float = Field(description="what `/targets` gives for these two with output 'similarity'")
-    additive: bool = Field(description="false where concepts do not bring all of it; the row `unexplained` has what they don't")
-    notes: list[str] = Field(description="in words: how to read it, and what is special about this pair")
+    similarity: float = Field(description="what `POST /v1/targets` gives for these two with output 'similarity'")
+    additive: bool = Field(description="false if concepts do not explain all of it; the row `unexplained` has the remainder")
+    notes: list[str] = Field(description="in words: how to read the answer, and what is special about this pair")
     image: ExplainedImage
     other: ExplainedImage
     shared: list[ConceptRef] = Field(description="concepts that both images have")
     nearest_common_ancestors: list[CommonAncestor] = Field(description="over is_a, whether or not the representation uses it")
-    parts: dict[ContributionKind, float] = Field(description="the shares of all contributions, those of `rest` too, by kind")
+    parts: dict[ContributionKind, float] = Field(description="the shares of all contributions by kind, including those in `rest`")
     contributions: list[Contribution] = Field(description="largest first; `rest` and `unexplained` last")
     snapshot: SnapshotId
     knowledge: Knowledge
@@ -75,14 +75,14 @@ class ExplainResponse(Answer):
 class Neighbour(Answer):
     image_id: str
     similarity: float
-    same_caption: bool = Field(description="a duplicate: `/targets` counts it as a full positive")
+    same_caption: bool = Field(description="a duplicate: `POST /v1/targets` counts it as a full positive")
     shared: list[ConceptRef] = Field(description="concepts that both images have")
 
 
 class NeighboursResponse(Answer):
     image_id: str
-    has_knowledge: bool = Field(description="false where the image has no usable CUI, and so no neighbour")
-    neighbours: list[Neighbour] = Field(description="largest similarity first, equal ones in the snapshot's order, by image id")
+    has_knowledge: bool = Field(description="false if the image has no usable CUI, and therefore no neighbour")
+    neighbours: list[Neighbour] = Field(description="largest similarity first; equal ones in the order of their ids")
     snapshot: SnapshotId
     knowledge: Knowledge
     representation: str

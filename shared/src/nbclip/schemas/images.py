@@ -1,4 +1,4 @@
-"""`POST /images` and what is stored of an image."""
+"""`POST /v1/images`, and what is stored of an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Outcome = Literal["created", "unchanged", "replaced", "rejected"]
 
 
 class ImageItem(Request):
-    """One image of `POST /images`; `cuis` given are used as they are and need no caption, otherwise the caption is linked."""
+    """One image of `POST /v1/images`; given `cuis` are used as they are and need no caption, otherwise the caption is linked."""
 
     image_id: ImageId
     caption: str = Field("", max_length=MAX_CAPTION_CHARACTERS, pattern=WITHOUT_NUL)
@@ -49,7 +49,7 @@ class ImagesResponse(Answer):
 
 
 class Attribute(Answer):
-    """A `has_attribute` edge: the concept, and where in the caption and why."""
+    """A `has_attribute` edge: the concept, where it is in the caption, and why it was found."""
 
     cui: Cui
     name: str = ""

@@ -1,4 +1,4 @@
-"""`POST /link`: captions to mentions of concepts."""
+"""`POST /v1/link`: captions to mentions of concepts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MentionOut(Answer):
     score: float = Field(ge=0, le=1)
     rule: str
     assertion: Assertion
-    candidates: list[Candidate] = Field([], description="the concepts that lost, best first")
+    candidates: list[Candidate] = Field([], description="the other concepts that the words could mean, best first")
 
 
 class LinkedCaptionOut(Answer):

@@ -12,19 +12,19 @@ Ability = Literal["ingest", "link", "targets"]
 
 
 class Entrance(Answer):
-    """`GET /`: where everything is."""
+    """`GET /`: the routes, and where the documentation is."""
 
     name: str
     version: str
-    api: str = Field(description="the newest version of the API, which its paths begin with")
-    links: dict[str, str] = Field(description="what has no version: documentation, page, probes")
+    api: str = Field(description="the newest version of the API, with which its paths begin")
+    links: dict[str, str] = Field(description="documentation, page and probes, which have no version")
     routes: dict[str, str] = Field(description="method and path of each route, and what it does")
 
 
 class Info(Answer):
     name: str
     version: str
-    api: str = Field("", description="the newest version of the API, which its paths begin with; empty before there were any")
+    api: str = Field("", description="the newest version of the API, with which its paths begin; empty in answers of 0.1.0")
     vocabulary: dict[str, str]
     store: str
     linker: str
@@ -44,17 +44,17 @@ class AbilityOut(Answer):
 
     ready: bool
     reason: str = Field("", description="why not")
-    hint: str = Field("", description="the way out")
+    hint: str = Field("", description="what to do")
 
 
 class Readiness(Answer):
-    """`GET /readyz`: it can take work, and which."""
+    """`GET /readyz`: which work the service can take."""
 
     status: str
     can: dict[str, AbilityOut] = Field(
-        {}, description="`ingest` (captions, by `/images` and as bulk), `link` and `targets`; later versions may have more"
+        {}, description="`ingest` (captions, by `POST /v1/images` or in bulk), `link` and `targets`; later versions may have more"
     )
-    degraded: str | None = Field(None, description="the current snapshot is damaged, and a former one is served")
+    degraded: str | None = Field(None, description="says that the current snapshot is damaged and an earlier one is served")
 
 
 class ProblemItem(Answer):

@@ -11,12 +11,14 @@ from nbclip.schemas.base import NEXT_CURSOR, Answer, Request
 
 
 class PublishRequest(Request):
-    """`POST /snapshots`: freeze the graph, or the part of it that one dataset or split has; or append what is new in it."""
+    """`POST /v1/snapshots`: freeze the graph, or one dataset or split of it; or append what is new in it."""
 
     dataset: str | None = None
-    split: str | None = Field(None, description="targets for training must come from the train split only")
+    split: str | None = Field(
+        None, description="only images of this split; targets for training must come from the training split alone"
+    )
     append: bool = Field(
-        False, description="add images that the current snapshot lacks, of its dataset and split, by its frozen tables"
+        False, description="add the images of the current snapshot's dataset and split that it lacks, by its frozen tables"
     )
 
     @model_validator(mode="after")
@@ -33,7 +35,7 @@ class SnapshotFile(Answer):
 
 
 class Appended(Answer):
-    """What an appended snapshot builds on: later images, embedded with the tables of a published one."""
+    """What an appended snapshot builds on: a published one, whose tables embed the later images."""
 
     base: SnapshotId = Field(description="the published snapshot: its images, concepts and frozen tables")
     earlier: list[SnapshotId] = Field(description="appended snapshots whose images it includes, oldest first")
@@ -59,11 +61,11 @@ class SnapshotManifest(Answer):
     )
     versions: dict[str, str]
     files: list[SnapshotFile]
-    appended: Appended | None = Field(None, description="null, and no part of the canonical JSON, where it was published whole")
+    appended: Appended | None = Field(None, description="null, and not in the canonical JSON, if it was published whole")
 
 
 class AppendCounts(Answer):
-    """What an append added, and what only publishing again would pick up."""
+    """What an append added, and what only a new publication would pick up."""
 
     appended: int = Field(description="images added to the snapshot")
     without_vector: int = Field(description="of those, the ones without a concept the base knows")
@@ -71,7 +73,7 @@ class AppendCounts(Answer):
     replaced: int = Field(description="images whose caption or concepts changed in the graph; they keep their vector")
     deleted: int = Field(description="images in the snapshot that the graph no longer has")
     elsewhere: int = Field(
-        0, description="images of the graph in other datasets or splits than the snapshot's; counted where nothing was appended"
+        0, description="images of the graph in datasets or splits other than the snapshot's; counted if nothing was appended"
     )
 
 
@@ -85,6 +87,7 @@ class SnapshotOut(Answer):
 class SnapshotList(Answer):
     snapshots: list[SnapshotOut] = Field(description="the current one first, then the newest")
     damaged: list[SnapshotId] = Field(
-        default_factory=list, description="with a damaged manifest, or one of another version; `kg-service snapshot prune`"
+        default_factory=list,
+        description="ids of snapshots whose manifest is damaged or of another version; `kg-service snapshot prune` removes them",
     )
     next_cursor: str | None = Field(None, description=NEXT_CURSOR)

@@ -1,4 +1,4 @@
-"""`POST /targets` and `POST /representations`: a batch of images, and how its similarities become targets."""
+"""`POST /v1/targets` and `POST /v1/representations`: a batch of images, and how its similarities become targets."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class TargetParameters(Request):
     )
     neighbour_mass: float = Field(0.3, ge=0, le=1, description="m: share of a row's mass that goes to neighbours")
     effective_neighbours: float = Field(
-        8.0, ge=1, le=MAX_BATCH, description="exp(entropy) of the neighbours' part; solves τ per row"
+        8.0, ge=1, le=MAX_BATCH, description="exp(entropy) of the neighbours' part; τ is solved for each row to reach it"
     )
-    temperature: float | None = Field(None, ge=1e-4, le=1e4, description="fixed τ, instead of solving it for each row")
-    top_k: int | None = Field(None, ge=1, description="keep each row's k most similar neighbours only")
+    temperature: float | None = Field(None, ge=1e-4, le=1e4, description="a fixed τ, instead of one solved for each row")
+    top_k: int | None = Field(None, ge=1, description="keep only the k most similar neighbours of each row")
     floor: float = Field(0.1, ge=-1, le=1, description="a row whose largest similarity is lower stays one-hot")
 
 
@@ -45,7 +45,7 @@ _SHAPES = frozenset(("neighbour_mass", "effective_neighbours", "top_k", "floor")
 
 
 class TargetsRequest(TargetParameters):
-    """`POST /targets`: rows are one rank's images, columns the global batch."""
+    """`POST /v1/targets`: rows are one rank's images, columns the global batch."""
 
     image_ids: BatchIds = Field(description="R row ids")
     column_ids: BatchIds | None = Field(None, description="C column ids; default: image_ids")
@@ -70,7 +70,7 @@ class TargetsRequest(TargetParameters):
 
 
 class RepresentationsRequest(Request):
-    """`POST /representations`: image vectors of a batch, for a trainer that multiplies them on its own device."""
+    """`POST /v1/representations`: image vectors of a batch, for a trainer that multiplies them on its own device."""
 
     image_ids: BatchIds = Field(description="C ids")
     snapshot: SnapshotId | None = Field(None, description="default: the current one")

@@ -31,7 +31,7 @@ def test_the_table_has_every_setting_with_its_default_and_meaning():
 
 def test_settings_that_name_entries_of_a_table_list_them():
     rows = settings_table().splitlines()
-    assert "| `KG_LINKER` | `dictionary` | what finds concepts in captions; known: `dictionary`, `scispacy` |" in rows
+    assert "| `KG_LINKER` | `dictionary` | linker that finds concepts in captions; known: `dictionary`, `scispacy` |" in rows
     assert any(row.startswith("| `KG_REPRESENTATIONS` |") and "`hybrid`, `concepts`, `transe`, `noise`" in row for row in rows)
 
 
@@ -48,7 +48,7 @@ def test_misspelt_variables_are_found_those_of_linkers_and_representations_too(m
     [
         ("KG_LINKER", "magic", r"no linker is called 'magic'.*dictionary, scispacy"),
         ("KG_LINKER_MIN_SCORE", "2", "KG_LINKER_MIN_SCORE='2'"),
-        ("KG_LINKER_MODEL", "en_core", r"KG_LINKER_MODEL is of the scispacy linker, and the linker is dictionary.*unset it"),
+        ("KG_LINKER_MODEL", "en_core", r"KG_LINKER_MODEL belongs to the scispacy linker, but the linker is dictionary.*unset it"),
         ("KG_REPRESENTATIONS", "hybrid,magic", r"no representation is called 'magic'.*hybrid, concepts, transe, noise"),
         ("KG_HYBRID_DECAY", "0", "KG_HYBRID_DECAY='0'"),
         ("KG_NOISE_SEED", "-1", "KG_NOISE_SEED='-1'"),

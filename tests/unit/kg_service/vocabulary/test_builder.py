@@ -421,6 +421,6 @@ def test_the_report_tells_how_many_concepts_each_filter_left_out(write_release, 
 def test_folder_with_other_content_is_not_overwritten(write_release, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(InvalidInput, match="is no compiled artefact"):
+    with pytest.raises(InvalidInput, match="is not a compiled artefact"):
         build_vocabulary(write_release(), tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"

@@ -36,11 +36,11 @@ def test_the_service_is_asked_once_for_each_concept_and_may_not_know_it(service,
 
 def test_an_answer_that_is_no_concept_is_refused(service, client):
     service.troubles.append((200, {}, b"<html>"))
-    with pytest.raises(InvalidInput, match="not the answer of a kg-service"):
+    with pytest.raises(InvalidInput, match="not an answer of a kg-service"):
         fetch_ancestors(client, ["C0000001"])
 
 
 def test_no_answer_can_be_tried_again(service, client):
     service.stop()
-    with pytest.raises(ServiceAway, match="gave no answer to GET /concepts/C0000001"):
+    with pytest.raises(ServiceAway, match="gave no answer to GET /v1/concepts/C0000001"):
         fetch_ancestors(client, ["C0000001"])

@@ -20,7 +20,7 @@ from nbclip_trainer.cli.reproduce import reproduce
 from nbclip_trainer.cli.score import evaluate, export, report
 from nbclip_trainer.cli.train import train
 
-_WALK, _BESIDE = "The walk, in order", "Beside it"
+_WALK, _ALSO = "Steps, in order", "Also"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,12 +30,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Train image-text models with soft targets from a knowledge graph, and score what they retrieve.
 
-    The walk: train, evaluate, report. `nbclip COMMAND --help` has examples of each.""",
+    The steps: train, evaluate, report. `nbclip COMMAND --help` has examples of each.""",
 )
 for step in (train, evaluate, report, export):
     app.command(rich_help_panel=_WALK)(step)
 for other in (presets, validate, reproduce):
-    app.command(rich_help_panel=_BESIDE)(other)
+    app.command(rich_help_panel=_ALSO)(other)
 
 
 def _show_version(wanted: bool) -> None:

@@ -24,7 +24,7 @@ Data = Annotated[
     ),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", "-s", help="key=value over the preset, such as optim.lr=1e-3; repeatable.")
+    list[str] | None, typer.Option("--set", "-s", help="key=value that overrides the preset, such as optim.lr=1e-3; repeatable.")
 ]
 ServiceUrl = Annotated[str | None, typer.Option("--service", help="URL of the knowledge-graph service.")]
 KeyFile = Annotated[Path | None, typer.Option("--key-file", help="File with the service's key; or set NBCLIP_SERVICE_KEY.")]

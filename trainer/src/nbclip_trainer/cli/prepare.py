@@ -69,7 +69,7 @@ def _refuse(bad: Sequence[str], what: str, limit: str, show: int) -> None:
         )
 
 
-def presets(name: Annotated[str | None, typer.Argument(help="Preset to show in full, every key of it.")] = None) -> None:
+def presets(name: Annotated[str | None, typer.Argument(help="Preset to show in full.")] = None) -> None:
     """List the presets, or show one in full.
 
     [bold]Examples[/bold]

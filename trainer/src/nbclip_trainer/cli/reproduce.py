@@ -1,4 +1,4 @@
-"""`nbclip reproduce`: the paper's tables again."""
+"""`nbclip reproduce`: the paper's tables, reproduced."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class PresetChoice(StrEnum):
 
 
 def reproduce(
-    table: Annotated[TableChoice, typer.Argument(help="table1: knowledge; table2: losses; tables: both, sharing runs.")],
-    preset: Annotated[PresetChoice, typer.Option("--preset", "-p", help="mini: minutes a run on a CPU; paper: ViT-B/16.")],
+    table: Annotated[TableChoice, typer.Argument(help="table1: knowledge; table2: losses; tables: both, with shared runs.")],
+    preset: Annotated[PresetChoice, typer.Option("--preset", "-p", help="mini: minutes per run on a CPU; paper: ViT-B/16.")],
     data: Data = None,
     service: ServiceUrl = None,
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder of the runs and the tables.")] = Path("runs/reproduce"),
@@ -40,10 +40,10 @@ def reproduce(
     settings: Settings = None,
     device: Device = "auto",
     only_tables: Annotated[
-        bool, typer.Option("--only-tables", help="Train nothing; write the tables from the runs that are there.")
+        bool, typer.Option("--only-tables", help="Train nothing; write the tables from the existing runs.")
     ] = False,
 ) -> None:
-    """Run the paper's tables again: every arm with every seed, its rows beside the paper's, and which of its orders hold.
+    """Reproduce the paper's tables: train every arm with every seed, and show which of the paper's orders hold.
 
     Finished runs are kept, so the same command continues after a stop. The service must have a snapshot of the training split.
 

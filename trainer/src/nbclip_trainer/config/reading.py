@@ -46,7 +46,7 @@ def preset_names() -> list[str]:
 
 def _preset_tree(preset: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if preset in seen:
-        raise InvalidInput(f"preset {preset!r} extends itself: {' -> '.join((*seen, preset))}", hint="break the circle")
+        raise InvalidInput(f"preset {preset!r} extends itself: {' -> '.join((*seen, preset))}", hint="remove the cycle")
     try:
         tree = yaml.safe_load(_preset_text(preset)) or {}
     except yaml.YAMLError as error:
@@ -66,7 +66,7 @@ def _preset_text(preset: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"preset {preset}: not UTF-8 text: {error}", hint="is it a YAML file?") from error
+        raise InvalidInput(f"preset {preset}: not UTF-8 text: {error}", hint="check that it is a YAML file") from error
 
 
 def _beside(base: str, preset: str) -> str:

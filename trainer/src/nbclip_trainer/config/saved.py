@@ -36,7 +36,7 @@ def read_config(run_dir: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     except yaml.YAMLError as error:
         raise BrokenArtefact(f"{path}: not YAML", hint="restore it or train again") from error
     if not isinstance(tree, dict):
-        raise BrokenArtefact(f"{path}: no settings of a run", hint="restore it or train again")
+        raise BrokenArtefact(f"{path}: not the settings of a run", hint="restore it or train again")
     if isinstance(tree.get("loss"), dict):
         # What other losses were told had no effect on this run.
         tree["loss"] = own_parameters(tree["loss"], whatever_their_values=True)

@@ -35,9 +35,9 @@ _FREE_ON_RESUME: dict[str, Any] = {
 class TrainConfig(Strict):
     """All settings of one run."""
 
-    description: str = ""
-    seed: int = Field(42, ge=0)
-    epochs: int = Field(10, ge=1)
+    description: str = Field("", description="what `nbclip presets` says of it")
+    seed: int = Field(42, ge=0, description="seed of initial weights, batches and augmentation")
+    epochs: int = Field(10, ge=1, description="passes over the training pairs")
     batch_size: int = Field(128, ge=2, description="pairs of a step over all processes: the in-batch negatives of the loss")
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()

@@ -19,13 +19,14 @@ class Columns(Strict):
     `findings,impression` joins the texts of two, `findings|impression` takes the first that has text.
     """
 
-    image_id: str = "image_id"
-    file: str = "file"
+    image_id: str = Field("image_id", description="column of ids, unique over all files")
+    file: str = Field("file", description="column of image files, relative to the table")
     caption: str = Field(
-        "caption", description="may be two: findings,impression joins them, a bar for the comma takes the first that has text"
+        "caption",
+        description="column of captions; findings,impression joins two, a bar for the comma takes the first that has text",
     )
-    split: str = "split"
-    cuis: str = "cuis"
+    split: str = Field("split", description="column of splits")
+    cuis: str = Field("cuis", description="column of CUIs")
 
 
 class DataSettings(Strict):
@@ -35,21 +36,26 @@ class DataSettings(Strict):
         (), description="tables, NDJSON, shards (.tar), folders of these or of ROCO; * stands for any"
     )
     columns: Columns = Columns()
-    format: Format | None = Field(None, description="null: by the file's name and content")
-    separator: str | None = Field(None, description="comma, tab, semicolon or bar; null: as the header tells")
+    format: Format | None = Field(None, description="format of the files; null: by their name and content")
+    separator: str | None = Field(
+        None, description="what separates columns: comma, tab, semicolon or bar; null: what the header has"
+    )
     max_bad_row_share: float = Field(
-        MAX_BAD_ROW_SHARE, ge=0, le=1, description="stop if a greater share of rows can't be used: damaged, or without a caption"
+        MAX_BAD_ROW_SHARE, ge=0, le=1, description="stop if a larger share of rows can't be used: damaged, or without a caption"
     )
-    train_split: str | None = "train"
-    valid_split: str | None = Field("valid", description="null: no validation loss")
-    pictures: Literal["memory", "disk"] = Field("disk", description="images. memory: decode once; disk: decode at each use")
+    train_split: str | None = Field("train", description="split to train on; null: all pairs")
+    valid_split: str | None = Field("valid", description="split for the validation loss; null: none")
+    pictures: Literal["memory", "disk"] = Field(
+        "disk", description="where images are kept: memory, decoded once, or disk, decoded at each use"
+    )
     check: Literal["decode", "headers"] = Field(
-        "decode", description="of `disk`, before the first step: decode all images once, or read what begins their files"
+        "decode",
+        description="what to do with images on disk before the first step: decode each once, or read only the start of each file",
     )
-    workers: int = Field(4, ge=0, description="decoding processes of `disk`, decoding threads of the first pass")
-    max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image of more pixels is refused undecoded")
+    workers: int = Field(4, ge=0, description="processes that decode images from disk, and threads that decode in the first pass")
+    max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image with more pixels is refused without being decoded")
     max_bad_share: float = Field(
-        0.01, ge=0, le=1, description="images that can't be decoded are left out; stop if they are a greater share"
+        0.01, ge=0, le=1, description="images that can't be decoded are left out; stop if they are a larger share"
     )
     allow_leaks: bool = Field(
         False, description="train although a group is in two splits, or targets have seen images that are not trained on"
@@ -59,9 +65,11 @@ class DataSettings(Strict):
 class AugmentationSettings(Strict):
     """Random changes of a training image; no flip, as left and right mean something in the body."""
 
-    kind: Literal["none", "affine", "open_clip"] = Field("open_clip", description="affine: on batches in memory, below")
-    scale: tuple[float, float] = (0.85, 1.15)
-    shift: float = Field(0.06, ge=0, le=1, description="share of the side")
-    degrees: float = Field(7.0, ge=0, le=180)
-    gamma: tuple[float, float] = (0.8, 1.25)
-    contrast: tuple[float, float] = (0.85, 1.15)
+    kind: Literal["none", "affine", "open_clip"] = Field(
+        "open_clip", description="affine: on batches in memory, by the settings below; open_clip: by its own transform, from disk"
+    )
+    scale: tuple[float, float] = Field((0.85, 1.15), description="affine: range of the factor on the size")
+    shift: float = Field(0.06, ge=0, le=1, description="affine: largest shift, as a share of the side")
+    degrees: float = Field(7.0, ge=0, le=180, description="affine: largest rotation")
+    gamma: tuple[float, float] = Field((0.8, 1.25), description="affine: range of the exponent on grey values")
+    contrast: tuple[float, float] = Field((0.85, 1.15), description="affine: range of the factor on contrast")

@@ -147,7 +147,7 @@ def _refuse_unscorable(images: ScoredImages, protocol: ScoringProtocol) -> None:
     raise InvalidInput(
         f"split {protocol.class_split!r} has no class of {protocol.minimum_class_size} images (the largest has {largest}), "
         "and no CUIs",
-        hint="lower --min-class-size, or bring more labelled images",
+        hint="lower --min-class-size, or add more labelled images",
     )
 
 

@@ -87,4 +87,6 @@ def _check(query_QD: npt.NDArray[np.float32], gallery_GD: npt.NDArray[np.float32
     for name, features in (("query", query_QD), ("gallery", gallery_GD)):
         bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(bad):
-            raise InvalidInput(f"{len(bad)} {name} features are not finite, first at row {bad[0]}", hint="did training diverge?")
+            raise InvalidInput(
+                f"{len(bad)} {name} features are not finite, first at row {bad[0]}", hint="check whether the training diverged"
+            )

@@ -101,5 +101,5 @@ def seeds_of(text: str) -> list[int]:
     except ValueError:
         seeds = []
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise InvalidInput(f"--seeds {text!r} are no distinct whole numbers", hint="such as --seeds 1,2,3")
+        raise InvalidInput(f"--seeds {text!r} are not distinct whole numbers", hint="such as --seeds 1,2,3")
     return seeds

@@ -148,7 +148,9 @@ def _check_name(settings: ModelSettings) -> None:
     config = open_clip.get_model_config(settings.name)
     if config is None:
         close = difflib.get_close_matches(settings.name, open_clip.list_models(), 5, 0.3)
-        raise InvalidInput(f"model.name={settings.name!r}: open_clip has no such model", hint=f"close ones: {', '.join(close)}")
+        raise InvalidInput(
+            f"model.name={settings.name!r}: open_clip has no such model", hint=f"similar names: {', '.join(close)}"
+        )
     tag = settings.pretrained
     if tag is None or Path(tag).is_file():
         return
@@ -173,5 +175,5 @@ def _refusals_named(settings: ModelSettings) -> Iterator[None]:
     except (RuntimeError, ValueError, OSError, KeyError) as error:
         raise InvalidInput(
             f"model.name={settings.name!r}, model.pretrained={settings.pretrained!r}: {' '.join(str(error).split()):.300}",
-            hint="without a network give model.pretrained a weights file",
+            hint="without a network, set model.pretrained to a weights file",
         ) from error

@@ -11,12 +11,12 @@ from pydantic import Field
 class OptimisationSettings(Strict):
     """Optimizer and learning rate."""
 
-    name: Literal["adam", "adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    logit_scale_lr: float | None = Field(None, gt=0, description="null: lr")
-    weight_decay: float = Field(0.1, ge=0, description="adamw, on matrices only")
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = Field(1e-6, gt=0)
-    clip_norm: float | None = Field(1.0, gt=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: float = Field(0.1, ge=0, le=1, description="share of all steps")
+    name: Literal["adam", "adamw"] = Field("adamw", description="optimizer")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    logit_scale_lr: float | None = Field(None, gt=0, description="learning rate of the logit scale; null: that of `lr`")
+    weight_decay: float = Field(0.1, ge=0, description="weight decay of adamw, on matrices only")
+    betas: tuple[float, float] = Field((0.9, 0.98), description="Adam's β₁ and β₂")
+    eps: float = Field(1e-6, gt=0, description="Adam's ε")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: not clipped")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate after warm-up")
+    warmup: float = Field(0.1, ge=0, le=1, description="share of all steps over which the learning rate rises")

@@ -11,11 +11,11 @@ from pydantic import Field
 class DeviceSettings(Strict):
     """What computes."""
 
-    name: str = Field("auto", description="auto, cpu, cuda, cuda:1 …")
+    name: str = Field("auto", description="where to compute: auto, cpu, cuda, cuda:1 …")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="of the towers; auto: bf16 on a GPU, else fp32"
+        "auto", description="precision of the towers; auto: bf16 on a GPU, else fp32"
     )
     chunk_size: int | None = Field(None, ge=1, description="pairs whose activations a process holds at once; null: all its pairs")
     grad_checkpointing: bool = Field(False, description="recompute activations of transformer layers: less memory, more time")
-    compile: bool = Field(False, description="torch.compile; needs a C++ compiler, pays on a GPU")
-    threads: int | None = Field(None, ge=1, description="null: torch's choice")
+    compile: bool = Field(False, description="compile the towers with torch.compile; needs a C++ compiler, pays off on a GPU")
+    threads: int | None = Field(None, ge=1, description="threads of torch on a CPU; null: its own choice")

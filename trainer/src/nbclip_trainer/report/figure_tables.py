@@ -16,15 +16,15 @@ TASK_NAMES = {"modality": "Modality", "organ": "Organ", "modality_organ": "Modal
 _NARROWEST_SCALE = 0.02
 _BOTH = ["chance", "raw pixels"]
 _CLASS_TABLES = (
-    ("model", "image→image", "image→image", "A picture asks, pictures are ranked.", _BOTH),
-    ("model", "caption→image", "caption→image", "A picture's caption asks.", ["chance"]),
-    ("model", "image→caption", "image→caption", "Captions are ranked; a caption has the class of its picture.", ["chance"]),
+    ("model", "image→image", "image→image", "An image is the query, images are ranked.", _BOTH),
+    ("model", "caption→image", "caption→image", "An image's caption is the query.", ["chance"]),
+    ("model", "image→caption", "image→caption", "Captions are ranked; a caption has the class of its image.", ["chance"]),
     ("model", "text→image", "text→image", "A class in words asks, as “MRI of the head”: one query a class.", ["chance"]),
     (
         "model",
         "image→text",
         "image→text",
-        "Zero-shot: a picture chooses among the classes in words; mean over classes.",
+        "Zero-shot: each image is assigned to one of the class texts; mean over classes.",
         ["chance"],
     ),
     ("backbone", "image→image", "image→image, before the projection", "What the image tower has before the joint space.", _BOTH),
@@ -131,7 +131,7 @@ def class_tables(comparison: Comparison) -> list[FigureTable]:
 
 
 def cui_tables(comparison: Comparison) -> list[FigureTable]:
-    """The CUI@K family in each direction; none where no picture has gold CUIs."""
+    """The CUI@K family in each direction; none where no image has gold CUIs."""
     metrics = [key[4] for key in comparison.baseline.figures if key[:4] == ("model", "image→image", "cui", "all")]
     families = list(dict.fromkeys(metric.partition("@")[0] for metric in metrics))
     metrics.sort(key=lambda metric: families.index(metric.partition("@")[0]))
@@ -188,7 +188,7 @@ def tallies(comparison: Comparison) -> list[Tally]:
 
 
 def caption_sources(run: ComparedRun) -> list[tuple[str, int]]:
-    """How many of the scored pictures have captions of each kind, most first."""
+    """How many of the scored images have captions of each kind, most first."""
     found = run.scored.images.filter("in_class_task")["caption_source"].drop_nulls().to_list()
     return Counter(found).most_common()
 

@@ -94,7 +94,7 @@ def _on_captions(comparison: Comparison) -> Iterator[str]:
     if made:
         whole = sum(count for _, count in sources)
         yield (
-            f"{made:,} of {whole:,} scored pictures have captions made from labels or from answers to questions, which name the "
+            f"{made:,} of {whole:,} scored images have captions made from labels or from answers to questions, which name the "
             "class outright. The figures by source show real captions apart."
         )
 
@@ -102,7 +102,7 @@ def _on_captions(comparison: Comparison) -> Iterator[str]:
 def _on_intervals(comparison: Comparison) -> Iterator[str]:
     level = comparison.baseline.scored.evaluation.protocol.level
     yield (
-        f"Intervals are {level:.0%} bootstrap percentiles over queries; pictures of one case are drawn together, and of under "
+        f"Intervals are {level:.0%} bootstrap percentiles over queries; images of one case are drawn together, and of under "
         f"{FEWEST_CASES} cases no interval is drawn. Many differences are shown: expect about one in "
         f"{round(1 / (1 - level))} to exclude 0 by luck."
     )
@@ -113,11 +113,10 @@ def _on_queries(comparison: Comparison) -> Iterator[str]:
     for task, name in TASK_NAMES.items():
         figure = figures.get(("model", "image→image", task, "all", "mAP"))
         if figure is not None and figure.unanswered:
-            yield f"{name}: {figure.unanswered} queries have no picture of their class outside of their own case and don't count."
+            yield f"{name}: {figure.unanswered} queries have no image of their class outside their own case and don't count."
     if evaluation.cui_pictures:
         yield (
-            f"CUI@K is scored on {evaluation.cui_pictures:,} pictures; {evaluation.without_cuis:,} others there have no "
-            "gold CUIs."
+            f"CUI@K is scored on {evaluation.cui_pictures:,} images; {evaluation.without_cuis:,} others there have no gold CUIs."
         )
 
 

@@ -67,7 +67,7 @@ def load_checkpoint(run_dir: Path, which: Literal["last", "best"] = "last") -> C
     records = list(_in_order(run_dir / "checkpoints", which))
     if not records:
         wanted = "checkpoint" if which == "last" else "checkpoint with a validation loss"
-        raise NotFound(f"{run_dir}: no {wanted}", hint="did the run end its first epoch?")
+        raise NotFound(f"{run_dir}: no {wanted}", hint="check whether the run finished its first epoch")
     for record in records:
         try:
             return _read(record)

@@ -99,7 +99,7 @@ def check_equal(run_dir: Path, tree_before: Mapping[str, Any], tree_now: Mapping
     if changed:
         shown = ", ".join(f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in changed[:3])
         raise Conflict(
-            f"{run_dir}: a resumed run keeps settings and data, changed: {shown}", hint="undo that or choose another --run"
+            f"{run_dir}: a resumed run keeps settings and data, changed: {shown}", hint="undo the change or choose another --run"
         )
 
 
@@ -108,4 +108,6 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NotFound(f"{path}: not there", hint="is this the folder of a run? `nbclip train --run DIR` makes one") from error
+        raise NotFound(
+            f"{path}: not there", hint="check that this is the folder of a run; `nbclip train --run DIR` makes one"
+        ) from error

@@ -13,28 +13,31 @@ from pydantic import Field, model_validator
 class TargetSchedule(Strict):
     """Where targets go while a run trains: linearly, from the values of `targets`; null stays as it is."""
 
-    neighbour_mass: float | None = Field(None, ge=0, le=1)
-    effective_neighbours: float | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=1e-4, le=1e4)
+    neighbour_mass: float | None = Field(None, ge=0, le=1, description="m at the end; null: unchanged")
+    effective_neighbours: float | None = Field(None, ge=1, description="effective neighbours at the end; null: unchanged")
+    temperature: float | None = Field(None, ge=1e-4, le=1e4, description="fixed τ at the end; null: unchanged")
     over: float = Field(1.0, gt=0, le=1, description="share of all steps after which these values are reached")
 
 
 class TargetSettings(TargetParameters):
     """Where similarities come from and how they become target rows."""
 
-    knowledge: Literal["identity", "noise", "dk", "dk_ek"] = Field("identity", description="identity: one-hot, which is CLIP")
-    noise: Literal["service", "per_image", "per_step"] = Field(
-        "service", description="service: only images with CUIs have it, as in dk_ek; the others are drawn here, for all images"
+    knowledge: Literal["identity", "noise", "dk", "dk_ek"] = Field(
+        "identity", description="part of the graph that targets use; identity: none, one-hot rows, which is CLIP"
     )
-    representation: str = "hybrid"
-    snapshot: str | None = Field(None, description="null: the current one at the run's start")
+    noise: Literal["service", "per_image", "per_step"] = Field(
+        "service",
+        description="service: noise only for images with CUIs, as in dk_ek; the others: drawn by the trainer, for all images",
+    )
+    representation: str = Field("hybrid", description="a representation that the snapshot holds")
+    snapshot: str | None = Field(None, description="id of the snapshot; null: the one that is current when the run starts")
     mode: Literal["auto", "matrix", "representations", "snapshot"] = Field(
         "auto",
-        description="matrix: the service multiplies; representations: this device does; snapshot: this device, with the "
-        "vectors of targets.file; auto: matrix, and representations on a GPU for 1,024 pairs and more",
+        description="matrix: the service multiplies the vectors; representations: this device does; snapshot: this device "
+        "does, with the vectors of targets.file; auto: matrix, or representations on a GPU from 1,024 pairs on",
     )
-    file: Path | None = Field(None, description="snapshot: what `kg-service snapshot embeddings FILE` wrote")
-    duplicates: Literal["positive", "ignore"] = Field("positive", description="pairs with the same caption")
+    file: Path | None = Field(None, description="for mode snapshot: file that `kg-service snapshot embeddings FILE` wrote")
+    duplicates: Literal["positive", "ignore"] = Field("positive", description="how to treat pairs with the same caption")
     schedule: TargetSchedule = TargetSchedule()
 
     def parameters(self, done: float = 0.0) -> TargetParameters:
@@ -78,10 +81,10 @@ class TargetSettings(TargetParameters):
 class ServiceSettings(Strict):
     """How the knowledge-graph service is reached."""
 
-    url: str | None = None
+    url: str | None = Field(None, description="URL of the service, such as `http://127.0.0.1:8080`")
     key_file: Path | None = Field(None, description="file with the bearer key; else the variable NBCLIP_SERVICE_KEY")
     give_up_after: float = Field(600.0, gt=0, description="seconds to retry before the run stops with a checkpoint")
-    prefetch: int = Field(4, ge=1, description="steps to ask for targets ahead")
+    prefetch: int = Field(4, ge=1, description="number of steps for which to ask for targets in advance")
 
 
 def _between(start: float, end: float, share: float) -> float:

@@ -21,7 +21,7 @@ _TENSORS = ("sparse_indptr", "sparse_indices", "sparse_data", "dense", "id_bytes
 
 
 class SnapshotSource:
-    """Similarities from a file of `kg-service snapshot embeddings`, or of `GET /snapshots/{id}/embeddings`.
+    """Similarities from a file of `kg-service snapshot embeddings`, or of `GET /v1/snapshots/{id}/embeddings`.
 
     Attributes:
         snapshot: id of the snapshot.

@@ -27,7 +27,9 @@ router = APIRouter(prefix="/concepts", tags=["concepts"])
 )
 def list_concepts(
     wiring: WiringOf,
-    q: Annotated[str, Query(min_length=1, max_length=200, examples=["pleural eff"], description="beginnings of words")],
+    q: Annotated[
+        str, Query(min_length=1, max_length=200, examples=["pleural eff"], description="the beginnings of words of a name")
+    ],
     cursor: Cursor = "",
     limit: Annotated[int, Query(ge=1, le=100, examples=[3])] = 20,
 ) -> Response:
@@ -50,7 +52,7 @@ def get_concept(
 ) -> Response:
     """Names, semantic types, parents, children, all ancestors (nearest first), and how many images have it.
 
-    The number is null while the graph store does not answer: all else is the vocabulary's.
+    The number is null while the graph store does not answer; everything else comes from the vocabulary.
     """
     vocabulary = wiring.vocabulary
     check_cui(cui)

@@ -30,7 +30,8 @@ EXAMPLES: dict[str, Any] = {
 def explain_pair(wiring: WiringOf, body: JsonBody) -> Response:
     """Why two images are similar: shared concepts, ancestors, and concepts that occur together.
 
-    The shares add up to the number that `POST /v1/targets` gives for the two with output `similarity`. Asks the snapshot alone.
+    The shares add up to the number that `POST /v1/targets` gives for the two with output `similarity`.
+    It needs only the snapshot.
     """
     wanted = parse(ExplainRequest, body, lambda _: None)
     asked = wanted.model_dump(exclude={"snapshot"})

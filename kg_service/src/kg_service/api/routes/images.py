@@ -30,7 +30,7 @@ EXAMPLES = {
     },
     "replacing": {"items": [{"image_id": "mine/1", "caption": "Normal chest X-ray."}], "on_conflict": "replace"},
 }
-ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_00001"], max_length=MAX_IMAGE_ID_BYTES)]
+ImageIdPath = Annotated[str, Path(description="may contain slashes", examples=["RM_00001"], max_length=MAX_IMAGE_ID_BYTES)]
 
 
 @router.post(
@@ -41,13 +41,13 @@ ImageIdPath = Annotated[str, Path(description="may hold slashes", examples=["RM_
     openapi_extra=accepts(ImagesRequest, EXAMPLES),
 )
 def put_images(wiring: WiringOf, body: JsonBody) -> Response:
-    """Stores images in one transaction. `cuis` given are used as they are, otherwise the caption is linked.
+    """Stores images in one transaction. Given `cuis` are used as they are, otherwise the caption is linked.
 
     An image with `cuis` needs no caption. `unknown_cuis` counts those given that the vocabulary lacks: they are stored, without
     a name and without ancestors. In Neo4j what is too large for one transaction takes several.
 
-    The same id with the same content is `unchanged`; with other content it is `rejected`, or with `on_conflict: "replace"`
-    `replaced`.
+    The same id with the same content is `unchanged`. With other content it is `rejected`, or `replaced` if `on_conflict` is
+    `replace`.
 
     Targets include them once the graph is published or appended (`POST /v1/snapshots`), which the service does by itself where
     `KG_APPEND_EVERY_S` says so.

@@ -1,4 +1,4 @@
-"""Jobs, which go on behind the answer: bulk ingests of files of any size, and publications."""
+"""Jobs, which run in the background: bulk ingests of files of any size, and publications."""
 
 from __future__ import annotations
 
@@ -78,10 +78,11 @@ async def ingest_file(
 ) -> Response:
     """Stores a file of captions, answers, and ingests it in the background; `Location` is the job.
 
-    NDJSON (one item of `POST /v1/images` a line), CSV or TSV with a header; gzip by Content-Encoding. A table without header as
-    ROCO has it is `text/tab-separated-values; header=absent`. Bad rows are counted and named by line, and stop nothing. A service
-    that is killed goes on by itself. The body that came last, sent again with the same options, is the same job until it is
-    done, and goes on if it failed or was cancelled; otherwise it is a new job, whose rows are `unchanged` where they are stored.
+    It accepts NDJSON (one item of `POST /v1/images` per line), CSV and TSV with a header; gzip by Content-Encoding. A table
+    without a header, as in ROCO, is `text/tab-separated-values; header=absent`. Bad rows are counted and named by line; the
+    others are stored. If the service is killed, it continues the job by itself. If the most recent body is sent again with the
+    same options, it is the same job until that is done, and resumes if it failed or was cancelled; otherwise it is a new job,
+    in which rows that are already stored are `unchanged`.
     """
     order = IngestOrder(
         format=_format_of(request),
@@ -109,15 +110,15 @@ def list_jobs(wiring: WiringOf, cursor: Cursor = "", limit: Annotated[int, Query
 
 @router.get("/{job_id}", response_model=JobOut, responses=described(*KEYED, 404, 422), dependencies=working("ingest"))
 def get_job(wiring: WiringOf, job_id: JobIdPath) -> Response:
-    """How far a job is: of a bulk ingest counts, rate, what is left, the first problems; of a publication its stage."""
+    """The progress of a job: for a bulk ingest its counts, rate, time left and first problems; for a publication its stage."""
     return answer(job_out(read_job(wiring.settings.jobs_folder, job_id), wiring.settings))
 
 
 @router.post("/{job_id}/cancel", response_model=JobOut, responses=described(*KEYED, 404, 422), dependencies=working("ingest"))
 def cancel_job(request: Request, wiring: WiringOf, job_id: JobIdPath) -> Response:
-    """Ends a bulk ingest after the transaction it is in, a publication at once; what is stored or published stays.
+    """Ends a bulk ingest after its current transaction, a publication at once; what is stored or published stays.
 
-    A job that is over stays as it is. To end a publication takes a key that may publish (`admin`).
+    A job that has ended stays as it is. To end a publication, a key needs the scope `admin`.
     """
     cancel(_own(request, wiring, job_id))
     return answer(job_out(read_job(wiring.settings.jobs_folder, job_id), wiring.settings))
@@ -125,7 +126,7 @@ def cancel_job(request: Request, wiring: WiringOf, job_id: JobIdPath) -> Respons
 
 @router.delete("/{job_id}", status_code=204, responses=described(*KEYED, 404, 409, 422), dependencies=working("ingest"))
 def delete_job(request: Request, wiring: WiringOf, job_id: JobIdPath) -> Response:
-    """Removes what is known of a job that is over; one that waits or is at work is answered 409."""
+    """Removes the record of a job that has ended; answers 409 if it is queued or running."""
     remove(_own(request, wiring, job_id))
     return Response(status_code=204)
 
@@ -166,7 +167,7 @@ def _format_of(request: Request) -> BodyFormat:
 def _is_packed(request: Request) -> bool:
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
-        raise UnsupportedMediaType(f"Content-Encoding {encoding!r:.80}", hint="send it plain or gzip")
+        raise UnsupportedMediaType(f"Content-Encoding {encoding!r:.80}", hint="send it uncompressed or as gzip")
     return _ENCODINGS[encoding]
 
 

@@ -24,6 +24,6 @@ EXAMPLES = {"negation": {"captions": ["Chest X-ray showing a pleural effusion, n
     openapi_extra=accepts(LinkRequest, EXAMPLES),
 )
 def link_captions(wiring: WiringOf, body: JsonBody) -> Response:
-    """Mentions of each caption: span, concept, score, rule, assertion (is it there?), and what lost."""
+    """Mentions of each caption: span, concept, score, rule, assertion (whether it is present), and other candidates."""
     request = parse(LinkRequest, body, lambda values: check_items(values, "captions", wiring.settings.max_items))
     return answer(link_answer(request.captions, wiring.linker, wiring.vocabulary, with_names=wiring.settings.show_names))

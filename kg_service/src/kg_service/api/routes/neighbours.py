@@ -29,14 +29,14 @@ router = APIRouter(prefix="/images", tags=["images"])
 def list_neighbours(
     wiring: WiringOf,
     image_id: ImageIdPath,
-    k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="how many", examples=[2])] = 10,
+    k: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="number of neighbours", examples=[2])] = 10,
     snapshot: Annotated[str | None, Query(description="default: the current one")] = None,
     knowledge: Annotated[Knowledge, Query()] = "dk_ek",
     representation: Annotated[RepresentationName, Query()] = DEFAULT_REPRESENTATION,
 ) -> Response:
-    """The k images of a snapshot with the largest similarity, equal ones by id, with the concepts that both have.
+    """The k images of a snapshot with the largest similarity, equal ones ordered by id, with the concepts that both have.
 
-    Fewer if fewer are similar at all (above 1e-6; rounding may leave that much of 0).
+    Fewer than k if fewer are similar at all (above 1e-6, because rounding may leave that much of 0).
 
     The similarities are those of `POST /v1/targets`, up to float32 rounding. Asks the snapshot alone.
     """

@@ -17,15 +17,15 @@ router = APIRouter(tags=["service"])
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
-@router.get("/ui", response_class=HTMLResponse, responses=described(400))
+@router.get("/ui", response_class=HTMLResponse, responses={200: {"description": "an HTML page"}, **described(400)})
 async def ui() -> HTMLResponse:
-    """A page for people: a caption, or an image of the graph, with its mentions, why each was found, and its neighbours."""
+    """A page for people: a caption, or an image of the graph, with its mentions, why each was found, and the neighbours."""
     return HTMLResponse(page(), headers={**_HEADERS, "Content-Security-Policy": content_security_policy()})
 
 
 @router.get("/docs", include_in_schema=False)
 async def documentation() -> HTMLResponse:
-    """Every route with its schema and examples, to be tried out."""
+    """Every route with its schema and examples, to try out."""
     return HTMLResponse(docs.page(), headers={**_HEADERS, "Content-Security-Policy": docs.CONTENT_SECURITY_POLICY})
 
 

@@ -24,7 +24,11 @@ router = APIRouter(tags=["targets"], route_class=WorkRoute)
 EXAMPLES: dict[str, Any] = {"a batch": {"image_ids": ["RM_00001", "RM_00002", "RM_00003"], "dtype": "float16"}}
 _SMALL = 1 << 10
 """Images whose vectors are there in half a millisecond."""
-_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_FORM = (
+    "safetensors: `sparse_indptr` [C + 1] int32, `sparse_indices` [P] int32 and `sparse_data` [P], a CSR matrix [C, A]; `dense` "
+    "[C, d]; `has_knowledge` and `unknown` [C] uint8; the metadata has `columns` (A) and what the vectors were made from"
+)
+_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": _FORM}}}
 
 
 @router.post(
@@ -38,7 +42,7 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     openapi_extra=accepts(RepresentationsRequest, EXAMPLES),
 )
 async def representations(request: WorkRequest) -> PartsResponse:
-    """Image vectors of a batch, whose dot products are the similarities of `POST /targets`.
+    """Image vectors of a batch, whose dot products are the similarities of `POST /v1/targets`.
 
     Smaller than the matrix from a thousand images on, and a GPU multiplies them faster than the matrix travels.
     """

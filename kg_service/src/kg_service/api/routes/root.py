@@ -19,10 +19,10 @@ _LINKS = {"documentation": "/docs", "schema": "/openapi.json", "page": "/ui", "a
 @router.get(
     "/",
     response_model=Entrance,
-    responses={307: {"description": "to the page, for who takes text/html"}, **described(400, 406)},
+    responses={307: {"description": "redirects clients that accept text/html to the page"}, **described(400, 406)},
 )
 def entrance(request: Request) -> Response:
-    """Where everything is."""
+    """The routes, and where the documentation is."""
     vary = {"Vary": "Accept"}
     if choose(request.headers.get("accept", "*/*"), (JSON, "text/html")) != JSON:
         return RedirectResponse(under_prefix(request, "/ui"), headers=vary)

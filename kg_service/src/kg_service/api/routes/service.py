@@ -38,10 +38,10 @@ def readyz(
         Query(alias="for", description="answer 503 unless all of these can be done, such as `targets`; default: `ingest`"),
     ] = None,
 ) -> Response:
-    """It can take work, and which: `can` has each kind with the reason why not. The answer 503 names the parts that are missing.
+    """Which work the service can take: `can` says for each kind whether it is ready and, if not, why. 503 names missing parts.
 
-    Without a question it is ready once captions can be sent, with which everything begins. Whoever needs targets asks
-    `?for=targets`, for which a snapshot is enough: they are answered while the graph store is away.
+    Without `for`, it is ready once captions can be sent, because everything begins with them. If you need targets, ask with
+    `?for=targets`: a snapshot is enough, and they are served while the graph store is away.
 
     `degraded`: the snapshot that was published last is damaged, and a former one is served; or upkeep, such as an append, fails.
     """
@@ -74,13 +74,13 @@ def _ask_store(request: Request, wiring: Wiring) -> None:
         with request.app.state.probes.take():
             wiring.store.check()
     except Busy as error:
-        raise Unavailable("earlier probes still wait for it", hint="look at the graph store") from error
+        raise Unavailable("earlier probes are still waiting for it", hint="check the graph store") from error
 
 
 def _ask_upkeep(request: Request) -> None:
     reason = request.app.state.upkeep_failure()
     if reason:
-        raise Unavailable(f"jobs are not worked on: {reason}", hint="the service's log says why")
+        raise Unavailable(f"jobs are not being processed: {reason}", hint="the service's log says why")
 
 
 def _trouble(request: Request) -> str | None:

@@ -39,7 +39,12 @@ former = APIRouter(prefix="/snapshots", tags=["snapshots"])
 
 EXAMPLES = {"the training split": {"split": "train"}, "everything": {}, "what is new": {"append": True}}
 SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["0" * 64])]
-_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_FORM = (
+    "safetensors: `sparse_indptr` [N + 1], `sparse_indices` [P] and `sparse_data` [P], a CSR matrix; `dense` [N, d]; the ids "
+    "of the images in UTF-8, `id_bytes` uint8, and where each begins, `id_offsets` [N + 1]; the metadata says what the "
+    "vectors were made from"
+)
+_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": _FORM}}}
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\b", re.IGNORECASE)
 _LONGEST_WAIT_S = 60
 _LOOKS_EVERY_S = 0.1
@@ -50,7 +55,7 @@ _LOOKS_EVERY_S = 0.1
     status_code=202,
     response_model=JobOut,
     responses={
-        201: {"model": SnapshotOut, "description": "Appended, or published in the time that `Prefer: wait` gives"},
+        201: {"model": SnapshotOut, "description": "Appended, or published within the time that `Prefer: wait` allows"},
         **described(*KEYED, *BODY, 409, 501),
     },
     dependencies=working("admin"),
@@ -60,12 +65,12 @@ async def publish_snapshot(
     request: Request,
     wiring: WiringOf,
     body: JsonBody,
-    prefer: Annotated[str, Header(description="`wait=30`: answer when it is published, or after so many seconds")] = "",
+    prefer: Annotated[str, Header(description="`wait=30`: answer once it is published, or after 30 seconds")] = "",
 ) -> Response:
-    """Freezes the graph, or the part of it that one dataset or split has, behind the answer: `GET` what Location names.
+    """Freezes the graph, or one dataset or split of it, in the background; `Location` is the job.
 
-    The same graph gives the same id. With `Prefer: wait=N` (up to 60) the answer is 201 with the snapshot if it is there in N
-    seconds, and otherwise 202 with the job as it stands. A service that is killed does it again by itself.
+    The same graph gives the same id. With `Prefer: wait=N` (up to 60) the answer is 201 with the snapshot if it is published
+    within N seconds, and otherwise 202 with the job so far. If the service is killed, it starts the job again by itself.
 
     With `append` the images that the current snapshot lacks are added to it, of its dataset and split, by its frozen tables: in a
     small part of the time, so the answer is 201, and its own images keep their vectors. `append` in the answer counts what else
@@ -143,7 +148,7 @@ def _room_on_disk() -> Iterator[None]:
     dependencies=working("read"),
 )
 def list_snapshots(wiring: WiringOf, cursor: Cursor = "", limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Response:
-    """Held snapshots; `current` is the one that is served. Those whose manifest is damaged by their ids alone."""
+    """The snapshots; `current` is the one that is served. Those with a damaged manifest are listed by id alone."""
     held = wiring.snapshots.ids()
     start = _after(held, key_of(cursor)) if cursor else 0
     page, current = held[start : start + limit], wiring.snapshots.current()
@@ -164,7 +169,7 @@ def list_snapshots(wiring: WiringOf, cursor: Cursor = "", limit: Annotated[int, 
 
 def _after(held: list[str], last: str) -> int:
     if last not in held:
-        raise Gone("the snapshot that the page before ended with is not held any more", hint="begin again without a cursor")
+        raise Gone("the last snapshot of the previous page was removed", hint="start again without a cursor")
     return held.index(last) + 1
 
 
@@ -194,7 +199,7 @@ def get_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
 def delete_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
     """Removes a snapshot from the disk; the current one, and one that another stands on, are answered 409.
 
-    A training that is pinned to it can't be resumed.
+    A training run that is pinned to it can't be resumed.
     """
     from kg_service.snapshot.pruning import remove
 

@@ -36,7 +36,11 @@ EXAMPLES: dict[str, Any] = {
 }
 _SMALL = 1 << 16
 """Cells whose similarities are there in half a millisecond, their targets in one and a half."""
-_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_FORM = (
+    "safetensors: `targets` or `similarity` [R, C] of the requested dtype, `has_knowledge` and `unknown` [C] uint8; the metadata "
+    "has `snapshot`, `knowledge`, `representation` and `parameters`"
+)
+_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": _FORM}}}
 
 
 @router.post(
@@ -47,9 +51,10 @@ _CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
     openapi_extra=accepts(TargetsRequest, EXAMPLES),
 )
 async def targets(request: WorkRequest) -> Response:
-    """Soft targets of a batch, or the similarities that they are made of.
+    """Soft targets of a batch, or the similarities that they are made from.
 
-    Rows are one rank's images, columns the global batch. Ask for `application/vnd.safetensors`: JSON is for small matrices.
+    Rows are one rank's images, columns the global batch. For large matrices ask for `application/vnd.safetensors`: JSON is for
+    small ones.
     """
     form = choose(request.headers.get("accept", "*/*"), (JSON, MEDIA_TYPE))
     settings = request.wiring.settings

@@ -36,9 +36,9 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class Malformed(InvalidInput):
-    """400: what came is no request by HTTP/1.1."""
+    """400: this is not an HTTP/1.1 request."""
 
-    code, title, status = "malformed-request", "No request by HTTP/1.1", 400
+    code, title, status = "malformed-request", "Not an HTTP/1.1 request", 400
 
 
 class HeadTooLarge(LimitExceeded):
@@ -168,7 +168,7 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
             self._count(len(name) + len(value))
             if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
-                self.refused = Malformed(f"Transfer-Encoding {value!r:.80}", hint="send chunked, or with Content-Length")
+                self.refused = Malformed(f"Transfer-Encoding {value!r:.80}", hint="send the body chunked, or with Content-Length")
                 raise self.refused
 
     def _count(self, count: int) -> None:
@@ -177,7 +177,7 @@ class HttpProtocol(HttpToolsProtocol):
             raise self._too_large()
 
     def _too_large(self) -> NBClipError:
-        self.refused = HeadTooLarge("the request's line and headers are too long", hint=f"{HEAD_BYTES} bytes are read")
+        self.refused = HeadTooLarge("the request's line and headers are too long", hint=f"at most {HEAD_BYTES} bytes are allowed")
         return self.refused
 
     def on_headers_complete(self) -> None:
@@ -195,7 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
         version, method = self.parser.get_http_version(), self.parser.get_method()
         if version not in _VERSIONS or method in _RTSP:
             what = f"{method.decode('ascii')} by version {version}"
-            self.refused = Malformed(f"{what} is no request that is served", hint="speak HTTP/1.1")
+            self.refused = Malformed(f"{what} is not supported", hint="use HTTP/1.1")
             raise self.refused
 
     def on_body(self, body: bytes) -> None:
@@ -223,7 +223,7 @@ class HttpProtocol(HttpToolsProtocol):
         an answer that has begun to a request that breaks off ends with the connection."""
         self.logger.warning(msg)
         self.refused = self.refused or Malformed(
-            "what came is no request by HTTP/1.1", hint="is a proxy in between, or is TLS spoken to a plain port?"
+            "this is not an HTTP/1.1 request", hint="check for a proxy in between, and that TLS is not used on a plain port"
         )
         self.flow.stop_reading()
         if self.within == "body" and self.pipeline:

@@ -199,7 +199,7 @@ def check_items(body: Any, field: str, limit: int, setting: str = "KG_MAX_ITEMS"
 
 
 def check_matrix(body: Any, settings: Settings) -> None:
-    """Raises LimitExceeded if the matrix that an unchecked body of `POST /targets` asks for is too large."""
+    """Raises LimitExceeded if the matrix that an unchecked body of `POST /v1/targets` asks for is too large."""
     rows = _length(body, "image_ids")
     columns = _length(body, "column_ids") or rows
     for count, limit, what, setting in (
@@ -208,7 +208,7 @@ def check_matrix(body: Any, settings: Settings) -> None:
         (rows * columns, settings.max_cells, "cells (rows × columns)", "KG_MAX_CELLS"),
     ):
         if count > limit:
-            hint = f"ask for each rank's rows apart; the limit is {setting}={limit}"
+            hint = f"ask for each rank's rows separately; the limit is {setting}={limit}"
             raise LimitExceeded(f"{count} {what}, at most {limit}", hint=hint)
 
 

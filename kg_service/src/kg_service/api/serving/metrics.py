@@ -43,8 +43,13 @@ class Metrics:
         self._requests.labels(UNKNOWN, UNKNOWN, str(status)).inc()
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=described(*KEYED), dependencies=[Depends(require("read"))])
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"description": "a line for each figure, such as `http_requests_total{…} 12`"}, **described(*KEYED)},
+    dependencies=[Depends(require("read"))],
+)
 def metrics(request: Request) -> PlainTextResponse:
-    """Metrics in Prometheus' text form."""
+    """Metrics in the text format of Prometheus."""
     held: Metrics = request.app.state.metrics
     return PlainTextResponse(generate_latest(held.registry))

@@ -140,17 +140,17 @@ def _explanation(error: sqlite3.DatabaseError, path: Path) -> NBClipError | None
     """What an SQLite error means for the caller; None for those that only a bug can cause."""
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return Unavailable(f"{path} is locked by another process", hint="try again, or stop what writes to it")
+        return Unavailable(f"{path} is locked by another process", hint="try again, or stop the process that writes to it")
     if name.startswith("SQLITE_FULL"):
-        return Unavailable(f"no space left for {path}", hint="free disk space; nothing of this batch was stored")
+        return Unavailable(f"no space left for {path}", hint="free disk space; nothing from this batch was stored")
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
         return UnusablePath(f"can't use {path}: {error}", hint="check the path and its permissions")
     if name.startswith("SQLITE_IOERR"):
         return Unavailable(f"can't use {path}: {error}", hint="check the disk, the path and its permissions")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return BrokenArtefact(f"{path} is damaged or no graph store: {error}", hint=_way_out(path))
+        return BrokenArtefact(f"{path} is damaged or not a graph store: {error}", hint=_way_out(path))
     if name.startswith("SQLITE_CONSTRAINT"):
-        return InvalidInput(f"a value that the graph can't hold: {error}", hint="nothing of this batch was stored")
+        return InvalidInput(f"a value that the graph can't hold: {error}", hint="correct it; nothing from this batch was stored")
     return None
 
 

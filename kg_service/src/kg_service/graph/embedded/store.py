@@ -150,7 +150,7 @@ class EmbeddedStore:
     def check(self) -> None:
         """As `GraphStore.check`; BrokenArtefact if the file is damaged."""
         if not self._database.path.exists():
-            raise Unavailable(f"the graph store {self._database.path} was removed", hint="put it back and restart")
+            raise Unavailable(f"the graph store {self._database.path} was removed", hint="restore it and restart")
         self.images(limit=1)
 
     def close(self) -> None:

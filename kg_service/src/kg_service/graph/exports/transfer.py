@@ -88,7 +88,7 @@ def _refuse_another_graph(source: GraphStore, target: GraphStore) -> None:
         named = ", ".join(others[:FIRST_DIFFERENCES])
         raise Conflict(
             f"the target has {len(others)} images that the source lacks, nothing was copied: {named}",
-            hint="is it the right store? --merge copies into it and keeps what it has",
+            hint="check that it is the right store; --merge copies into it and keeps what it has",
         )
 
 

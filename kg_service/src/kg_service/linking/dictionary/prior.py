@@ -295,7 +295,7 @@ def open_prior(directory: Path, vocabulary: Vocabulary, linker: str, alike: Coll
     if manifest.get("vocabulary") != vocabulary.sha256:
         raise BrokenArtefact(f"{directory} was fitted for another vocabulary than {vocabulary.directory}", hint=_HINT)
     if manifest.get("linker") not in {linker, *alike}:
-        raise BrokenArtefact(f"{directory} was fitted with {manifest.get('linker')}, and this is {linker}", hint=_HINT)
+        raise BrokenArtefact(f"{directory} was fitted with {manifest.get('linker')}, but this is {linker}", hint=_HINT)
     keys, seen, rows, cuis, shares = map(artefact.array, _ARRAYS)
     several, flat, odds = bool(manifest["several"]), bool(manifest["flat"]), float(manifest["odds"])
     return Prior(keys, seen, rows, cuis, shares, several, flat, odds, artefact.sha256[:_ID_DIGITS])

@@ -15,8 +15,8 @@ from kg_service.linking.settings import LinkerSettings
 class DictionarySettings(LinkerSettings):
     """`LinkerSettings` and more."""
 
-    synonyms: Annotated[bool, Field(description="read renal damage as kidney disease if it is not a name itself")] = True
-    misspellings: Annotated[bool, Field(description="read misspelt words as the vocabulary's own")] = True
+    synonyms: Annotated[bool, Field(description="read *renal damage* as *kidney disease* if it is not a name itself")] = True
+    misspellings: Annotated[bool, Field(description="correct misspelt words")] = True
     prior: Annotated[
         Path | None,
         BeforeValidator(lambda given: given or None),

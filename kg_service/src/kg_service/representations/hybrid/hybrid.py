@@ -50,14 +50,18 @@ class Hybrid:
 
     ancestors: bool = True
     decay: Annotated[float, Field(gt=0, le=1, description="weight of one is_a step in the hybrid representation")] = 0.5
-    ancestor_weight: Annotated[float, Field(ge=0, le=100, description="weight of a rare concept's ancestors")] = 4.0
+    ancestor_weight: Annotated[float, Field(ge=0, le=100, description="weight of the ancestors of a rare concept")] = 4.0
     max_distance: Annotated[int, Field(ge=1, le=100, description="longest is_a path to follow")] = 6
-    hub_share: Annotated[float, Field(gt=0, le=1, description="ancestors over a larger share of the images are dropped")] = 0.1
+    hub_share: Annotated[float, Field(gt=0, le=1, description="ancestors that a larger share of the images has are dropped")] = (
+        0.1
+    )
     smoothing: Annotated[float, Field(ge=0, le=100, description="weight of the co-occurrence part; 0: none")] = 0.6
     smoothing_dimension: Annotated[int, Field(ge=1, le=4_096, description="dimensions of the co-occurrence part")] = 64
-    shrinkage: Annotated[float, Field(gt=0, description="number of images at which a concept's co-occurrence counts half")] = 10.0
+    shrinkage: Annotated[
+        float, Field(gt=0, description="number of images at which the co-occurrence of a concept counts half")
+    ] = 10.0
     redundancy: Annotated[
-        float, Field(ge=0, le=100, description="how far concepts of the same images share weight; 0: not at all")
+        float, Field(ge=0, le=100, description="how far concepts of the same images share their weight; 0: not at all")
     ] = 1.0
 
     def fit(self, graph: Graph) -> FittedHybrid:

@@ -1,5 +1,5 @@
 // 04 Ancestors: all that an image is about
-// `$image_id`. Its concepts, those that the caption negates left out, and whatever stands above them by is_a.
+// `$image_id`. Its concepts, without those that the caption negates, and whatever is above them by is_a.
 MATCH path = (:Image {image_id: $image_id})-[:HAS_ATTRIBUTE {assertion: "present"}]->(:Concept)
 RETURN path
 UNION

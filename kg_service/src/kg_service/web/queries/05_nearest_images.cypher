@@ -1,6 +1,6 @@
 // 05 Nearest images: by shared concepts, rare ones first
 // `$image_id`, `$limit`. A shared concept counts by its IDF, ln((N + 1) / (n + .5)) where n of N images have it; a score of 1
-// shares all that this image has. Concepts mentioned more than `$most_mentions` times are passed over: they tell little.
+// shares all that this image has. Concepts mentioned more than `$most_mentions` times are skipped, because they say little.
 // The service's targets come from a snapshot and weigh more: ancestors, and concepts that occur together.
 MATCH (:Image)
 WITH count(*) AS images

@@ -1,5 +1,5 @@
-// 09 Hubs: concepts over the most images
-// `$limit`. The most mentioned concepts, and how many images have them; of a million images this takes a while.
+// 09 Hubs: the concepts of the most images
+// `$limit`. The most mentioned concepts, and how many images have them; on a million images this takes a while.
 MATCH (concept:Concept)
 WITH concept, count { (concept)<-[:HAS_ATTRIBUTE]-() } AS mentions
 ORDER BY mentions DESC, concept.cui

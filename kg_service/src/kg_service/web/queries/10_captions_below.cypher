@@ -1,5 +1,5 @@
 // 10 Captions: of a concept and everything below it
-// `$cui`, `$limit`. The first that are found, in no order, so that a concept over half of the images is answered at once, too.
+// `$cui`, `$limit`. The first that are found, in no order, so that even a concept of half the images is answered at once.
 MATCH (:Concept {cui: $cui})<-[:IS_A*0..]-(concept:Concept)
 WITH DISTINCT concept
 MATCH (concept)<-[mention:HAS_ATTRIBUTE {assertion: "present"}]-(image:Image)

@@ -68,7 +68,7 @@ def test_folders_are_created(tmp_path):
 @pytest.mark.parametrize("content", [b"image_id,caption\n" * 100, b"SQLite format 3\0" + bytes(200), b"short"])
 def test_a_file_that_is_no_database_is_named_and_left_alone(path, content):
     path.write_bytes(content)
-    with pytest.raises(BrokenArtefact, match=r"graph\.db is damaged or no graph store.* move .*graph\.db away"):
+    with pytest.raises(BrokenArtefact, match=r"graph\.db is damaged or not a graph store.* move .*graph\.db away"):
         open_embedded(path)
     assert path.read_bytes() == content
 
