@@ -63,12 +63,28 @@ def test_from_rrf_files_to_a_snapshot_with_the_doctor_saying_each_next_step(tmp_
     code, out, _ = command("ingest", captions, "--data", data, "--dataset", "made")
     assert (code, out.split(",")[0]) == (0, "3 created")
     assert command("ingest", captions, "--data", data, "--dataset", "made")[1].startswith("3 unchanged")
-    assert next_step() == (1, "kg-service snapshot publish")
+    assert next_step() == (1, "kg-service snapshot publish --split train")
     code, out, err = command("snapshot", "publish", "--data", data)
     assert code == 0
     assert re.fullmatch("[0-9a-f]{64}\n", out)
     assert "3 images (2 with a concept)" in err
     assert next_step() == (0, "kg-service serve")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("a,Pneumonia.,\n", "kg-service snapshot publish"),
+        ("a,Pneumonia.,\nb,Pneumonia.,train\n", "kg-service snapshot publish --split train"),
+        ("a,Pneumonia.,b\nb,Pneumonia.,a\n", "kg-service snapshot publish --split SPLIT, the split to train on: a, b"),
+    ],
+)
+def test_the_doctor_names_the_split_that_targets_come_from(tmp_path, rrf, command, rows, expected):
+    file, data = tmp_path / "captions.csv", tmp_path / "fresh"
+    file.write_text(f"image_id,caption,split\n{rows}")
+    assert command("vocabulary", "build", rrf, "--data", data)[0] == 0
+    assert command("ingest", file, "--data", data)[0] == 0
+    assert command("doctor", "--data", data)[1].splitlines()[-1] == f"next: {expected}"
 
 
 def test_bad_rows_of_a_release_are_named_by_file_and_line_and_end_with_1_unless_allowed(tmp_path, rrf, command):
