@@ -333,3 +333,20 @@ def test_a_store_that_can_not_be_opened_is_one_line_and_2(folder, captions, comm
     code, _, err = command("ingest", captions, "--data", folder, "--store", store)
     assert code == 2
     assert store in err
+
+
+@pytest.mark.parametrize(
+    ("command_line", "said"),
+    [
+        (("snapshot", "embeddings", "/proc/nowhere/x.safetensors"), "can't use /proc/nowhere/x.safetensors: No such folder"),
+        (("keys", "add", "trainer", "--scope", "read", "--keys-file", "/proc/nowhere/keys.json"), "can't use /proc/nowhere: "),
+        (("export", "parquet", "/proc/nowhere/graph"), "can't use /proc/nowhere: "),
+    ],
+)
+def test_a_place_that_can_not_be_written_is_named_without_pythons_words(folder, command, command_line, said):
+    assert command("snapshot", "publish", "--data", folder)[0] == 0
+    code, _, err = command(*command_line, "--data", folder)
+    assert code == 2
+    assert said in err
+    assert "Errno" not in err
+    assert ".kg-new" not in err

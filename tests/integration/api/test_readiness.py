@@ -1,5 +1,6 @@
 """/readyz: which work can be taken, and why other work can't."""
 
+import os
 import sys
 from contextlib import closing
 
@@ -40,6 +41,19 @@ def test_it_lives_without_data_and_says_what_is_missing(service, problem, tmp_pa
     assert reasons.keys() == {"vocabulary", "linker", "snapshot"}
     assert "kg-service vocabulary build" in reasons["vocabulary"]
     assert "kg-service snapshot publish" in reasons["snapshot"]
+
+
+def test_a_data_folder_that_can_not_be_written_takes_ingest_with_it_and_no_targets(client, data, command, problem, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != data or not mode & os.W_OK)
+    body = problem(client.get("/readyz"), 503, "unavailable")
+    assert [each["where"] for each in body["errors"]] == ["data"]
+    assert "allow the service to write there" in body["errors"][0]["message"]
+    assert str(data) not in str(body)
+    assert client.get("/readyz?for=targets&for=link").status_code == 200
+    code, out, err = command("doctor", "--data", data)
+    assert (code, err) == (1, "")
+    assert f"✗ data: nothing can be stored: {data}: Permission denied" in out
+    assert "next: allow the service to write there" in out
 
 
 def test_it_becomes_ready_without_a_restart(service, vocabulary_folder, tmp_path):

@@ -10,7 +10,7 @@ from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.app.keys import read_keys, refuse_open_bind
 from kg_service.app.settings import check_settings, unknown_variables
-from kg_service.app.wiring import Wiring, open_graph
+from kg_service.app.wiring import Wiring, check_room, open_graph
 from kg_service.config import Settings
 from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings, paths_of
@@ -35,6 +35,7 @@ def examine(settings: Settings) -> list[Finding]:
     wiring = Wiring(settings)
     looks: dict[str, Callable[[Wiring], str]] = {
         "settings": _settings,
+        "data": _data,
         "vocabulary": _vocabulary,
         "linker": _linker,
         "graph": _graph,
@@ -62,6 +63,11 @@ def _settings(wiring: Wiring) -> str:
             f"no such setting: {', '.join(unknown)}", hint="unset or correct them; kg-service settings lists all settings"
         )
     return f"data in {wiring.settings.data}"
+
+
+def _data(wiring: Wiring) -> str:
+    check_room(wiring.settings)
+    return f"{wiring.settings.data} can be written"
 
 
 def _vocabulary(wiring: Wiring) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound, os_reason
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.config import Settings
@@ -92,8 +92,10 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     """
     try:
         return _KeyFile.model_validate_json(path.read_bytes()).keys
-    except (OSError, ValidationError) as error:
-        what = f"{error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+    except OSError as error:
+        raise BrokenArtefact(f"can't read the keys: {os_reason(error)}", hint="check the path and its permissions") from error
+    except ValidationError as error:
+        what = error.errors()[0]["msg"]
         raise BrokenArtefact(f"{path} is no keys file: {what}", hint="make one: kg-service keys add NAME --scope read") from error
 
 

@@ -10,12 +10,13 @@ from nbclip.errors import InvalidInput, NBClipError, NotFound, Unavailable
 
 from kg_service.app.readiness import failures
 from kg_service.config import Settings
-from kg_service.graph import open_store
+from kg_service.graph import open_store, store_file
 from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings
 from kg_service.linking.model import Linker
 from kg_service.linking.semantic_groups import groups_of
 from kg_service.snapshot import SnapshotFolder
+from kg_service.storage.writing import check_writable
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 
 Part = TypeVar("Part")
@@ -69,6 +70,7 @@ class Wiring:
     def checks(self) -> dict[str, Callable[[], object]]:
         """Of each part one that raises where it can't be used; that of the store asks it something."""
         return {
+            "data": lambda: check_room(self.settings),
             "store": lambda: self.store.check(),
             "vocabulary": lambda: self.vocabulary,
             "linker": lambda: self.linker,
@@ -105,6 +107,14 @@ def open_graph(settings: Settings, url: str = "", *, bulk: bool = False, read_on
         bulk=bulk,
         read_only=read_only,
     )
+
+
+def check_room(settings: Settings) -> None:
+    """Raises Unavailable if the data folder, or that of the graph's file, can't be written."""
+    check_writable(settings.data)
+    file = store_file(settings.store_url)
+    if file is not None:
+        check_writable(file.parent)
 
 
 def _present(open_part: Callable[[Place], Part], place: Place) -> Part:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from nbclip.errors import NBClipError
+from nbclip.errors import NBClipError, os_reason
 from typer.core import TyperGroup
 
 from kg_service.app.logging import configure_logging
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain(error.message, error.hint)
         sys.exit(error.exit_code)
     except OSError as error:
-        complain(str(error), "check the path, its permissions and the free space on the disk")
+        complain(f"can't use {os_reason(error)}", "check the path, its permissions and the free space on the disk")
         sys.exit(2)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, NotFound, os_reason
 
 from kg_service.storage.arrays import Arrays, open_arrays
 from kg_service.storage.replacement import install
@@ -77,7 +77,9 @@ def writing_artefact(target: Path) -> Iterator[Path]:
             yield folder
             install(folder, target)
     except OSError as error:
-        raise InvalidInput(f"can't write {target}: {error}", hint="give a folder you may write to, with room") from error
+        raise InvalidInput(
+            f"can't write {target}: {os_reason(error)}", hint="give a folder you may write to, with room"
+        ) from error
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
