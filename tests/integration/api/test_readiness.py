@@ -38,9 +38,21 @@ def test_it_lives_without_data_and_says_what_is_missing(service, problem, tmp_pa
     assert client.get("/livez").status_code == 200
     body = problem(client.get("/readyz"), 503, "unavailable")
     reasons = {each["where"]: each["message"] for each in body["errors"]}
+    assert body["detail"] == "not ready: vocabulary, linker"
     assert reasons.keys() == {"vocabulary", "linker", "snapshot"}
-    assert "kg-service vocabulary build" in reasons["vocabulary"]
-    assert "kg-service snapshot publish" in reasons["snapshot"]
+    assert reasons["vocabulary"].startswith("no vocabulary: vocabulary/manifest.json is missing. build one: kg-service vocab")
+    assert {name: each["ready"] for name, each in body["can"].items()} == dict.fromkeys(("ingest", "link", "targets"), False)
+    assert "kg-service snapshot publish" in body["can"]["targets"]["hint"]
+
+
+def test_a_refusal_says_what_can_be_done_all_the_same(client, data, problem):
+    (data / "graph.sqlite").unlink()
+    can = problem(client.get("/readyz"), 503, "unavailable")["can"]
+    assert {name: each["ready"] for name, each in can.items()} == {"ingest": False, "link": True, "targets": True}
+    assert "was removed" in can["ingest"]["reason"]
+    asked = problem(client.get("/readyz?for=ingest&for=link"), 503, "unavailable")
+    assert asked["can"].keys() == {"ingest", "link"}
+    assert [each["where"] for each in asked["errors"]] == ["store"]
 
 
 def test_a_data_folder_that_can_not_be_written_takes_ingest_with_it_and_no_targets(client, data, command, problem, monkeypatch):

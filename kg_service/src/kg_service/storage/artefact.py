@@ -131,7 +131,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def _open(folder: Path, kind: str, version: int, hint: str, verify: bool) -> Artefact:
     path = folder / MANIFEST
     if not path.is_file():
-        raise NotFound(f"no {kind} in {folder}", hint=hint)
+        raise NotFound(f"no {kind}: {path} is missing", hint=hint)
     try:
         content = path.read_bytes()
         manifest = dict(json.loads(content))
