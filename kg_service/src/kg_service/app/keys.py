@@ -73,6 +73,10 @@ class Keyring:
                 found = key
         return found
 
+    def is_empty(self) -> bool:
+        """Whether the file holds no key, so that nobody is let in; raises as `find`."""
+        return not self._keys()
+
     def _keys(self) -> tuple[Key, ...]:
         try:
             status = self._path.stat()
@@ -125,8 +129,8 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     return secret
 
 
-def remove_key(path: Path, name: str) -> None:
-    """Withdraws a key; a running service refuses it from its next request on.
+def remove_key(path: Path, name: str) -> int:
+    """Withdraws a key, and returns how many are left; a running service refuses it from its next request on.
 
     Without the last one the file stays, and with it the service stays closed.
 
@@ -143,6 +147,7 @@ def remove_key(path: Path, name: str) -> None:
         if len(kept) == len(held):
             raise _no_such_key(path, name)
         _write_keys(path, kept)
+    return len(kept)
 
 
 def _no_such_key(path: Path, name: str) -> NotFound:
