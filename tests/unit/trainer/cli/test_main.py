@@ -65,7 +65,17 @@ def test_resuming_needs_no_preset(nbclip, small, tmp_path):
     assert nbclip("train", "--run", tmp_path / "run")[0] == 2
     assert nbclip("train", "--resume", "--run", tmp_path / "run")[0] == 0
     code, _, err = nbclip("train", "--resume", "--run", tmp_path / "none")
+    assert (code, f"no run in {tmp_path / 'none'}" in err, "to start one give --preset" in err) == (2, True, True)
+    code, _, err = nbclip("train", "--run", tmp_path / "none")
     assert (code, "no --preset given" in err) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [("report",), ("evaluate",), ("export", "--out", "model")])
+def test_a_folder_without_a_run_is_called_that_and_not_an_unevaluated_run(nbclip, tmp_path, arguments):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "none", tmp_path / "empty"):
+        code, _, err = nbclip(arguments[0], folder, *arguments[1:])
+        assert (code, f"no run in {folder}" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
