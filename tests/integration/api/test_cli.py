@@ -350,3 +350,33 @@ def test_a_place_that_can_not_be_written_is_named_without_pythons_words(folder, 
     assert said in err
     assert "Errno" not in err
     assert ".kg-new" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("neighbours", "a"), ("explain", "a", "b"), ("snapshot", "embeddings", "x"), ("snapshot", "append")]
+)
+def test_a_step_that_was_left_out_ends_every_command_alike(folder, command, arguments):
+    """A missing vocabulary is 2 as well: a script that waits on 75 would wait for ever."""
+    code, _, err = command(*arguments, "--data", folder)
+    assert code == 2
+    assert "kg-service snapshot publish" in err
+
+
+def test_a_vocabulary_that_was_left_out_too(folder, command):
+    assert command("snapshot", "publish", "--data", folder)[0] == 0
+    code, _, err = command("explain", "a", "b", "--data", folder, "--vocabulary", folder / "none")
+    assert code == 2
+    assert "kg-service vocabulary build" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--port", "80000", "--port 80000: Input should be less than or equal to 65535"),
+        ("--root-path", "kg", "--root-path 'kg': String should match pattern"),
+    ],
+)
+def test_an_option_is_named_as_it_was_given(folder, command, option, value, said):
+    code, _, err = command("serve", "--data", folder, option, value)
+    assert code == 2
+    assert f"error: {said}" in err

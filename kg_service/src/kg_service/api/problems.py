@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from nbclip.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauthorized, Unavailable
+from nbclip.schemas.base import message_of
 from nbclip.schemas.service import AbilityOut, NotReadyProblem, Problem
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -85,7 +86,7 @@ def invalid_body(error: ValidationError | RequestValidationError, place: str = "
     """The places and messages of a validation error, without the values: they may be anything, NaN and surrogates included."""
     return InvalidBody(
         [
-            {"where": ".".join(str(part) for part in (place, *each["loc"]) if part != ""), "message": each["msg"]}
+            {"where": ".".join(str(part) for part in (place, *each["loc"]) if part != ""), "message": message_of(each)}
             for each in error.errors()[: _ERRORS_AT_MOST + 1]
         ]
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound, os_reason
+from nbclip.schemas.base import message_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.config import Settings
@@ -99,7 +100,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     except OSError as error:
         raise BrokenArtefact(f"can't read the keys: {os_reason(error)}", hint="check the path and its permissions") from error
     except ValidationError as error:
-        what = error.errors()[0]["msg"]
+        what = message_of(error.errors()[0])
         raise BrokenArtefact(f"{path} is no keys file: {what}", hint="make one: kg-service keys add NAME --scope read") from error
 
 
@@ -116,7 +117,7 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
         key = Key.model_validate({"name": name, "scopes": scopes, "sha256": _digest(secret)})
     except ValidationError as error:
         raise InvalidInput(
-            f"not a key: {error.errors()[0]['msg']}",
+            f"not a key: {message_of(error.errors()[0])}",
             hint=f"a name of letters, digits, . _ -; scopes: {', '.join(SCOPES)}",
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from nbclip.errors import InvalidInput, NBClipError, NotFound, Unavailable
+from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.app.readiness import failures
 from kg_service.config import Settings
+from kg_service.errors import MissingPart
 from kg_service.graph import open_store, store_file
 from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings
@@ -26,7 +27,7 @@ Place = TypeVar("Place")
 class Wiring:
     """Store, vocabulary, linker and snapshots of one data folder; safe to share by threads.
 
-    Each raises Unavailable where it is not there yet, and BrokenArtefact where it is damaged.
+    Each raises MissingPart where it is not there yet, and BrokenArtefact where it is damaged.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -118,8 +119,8 @@ def check_room(settings: Settings) -> None:
 
 
 def _present(open_part: Callable[[Place], Part], place: Place) -> Part:
-    """What is not there yet, or set wrongly, is not for the client to mend: Unavailable (503), not NotFound or InvalidInput."""
+    """What is not there yet, or set wrongly, is not for the client to mend: MissingPart (503), not NotFound or InvalidInput."""
     try:
         return open_part(place)
     except (NotFound, InvalidInput) as error:
-        raise Unavailable(error.message, hint=error.hint) from error
+        raise MissingPart(error.message, hint=error.hint) from error

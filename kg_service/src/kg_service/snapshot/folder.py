@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from nbclip.errors import BrokenArtefact, Gone, NotFound, Unavailable
+from nbclip.errors import BrokenArtefact, Gone, NotFound
 from nbclip.ids import check_snapshot_id, is_snapshot_id
 
+from kg_service.errors import MissingPart
 from kg_service.snapshot.damage import Damage
 from kg_service.snapshot.manifest import PUBLISH, Manifest, decoded, republish, stands_on
 from kg_service.snapshot.once import OpenOnce
@@ -72,7 +73,7 @@ class SnapshotFolder:
         of the same part of the graph.
 
         Raises:
-            Unavailable: nothing is published yet.
+            MissingPart: nothing is published yet.
             Gone: this id is not held; names those that are.
             BrokenArtefact: a file is missing or not what the manifest says; of what was published last, and no other is whole.
         """
@@ -80,7 +81,7 @@ class SnapshotFolder:
             return self._open(check_snapshot_id(wanted))
         last = self.published_last()
         if last is None:
-            raise Unavailable("no snapshot is published", hint=PUBLISH)
+            raise MissingPart("no snapshot is published", hint=PUBLISH)
         try:
             return self._open_whole(check_snapshot_id(last))
         except (BrokenArtefact, Gone):

@@ -89,7 +89,7 @@ def test_a_header_alone_is_an_empty_file(read):
     [
         (b"a", "1 fields where the header has 3"),
         (b"a,b,,d", "4 fields where the header has 3"),
-        (b",caption,", "image_id: image id of 0 bytes"),
+        (b",caption,", "image_id: image id is empty"),
         (b"a\x07,caption,", "image_id: image id with a control character"),
         (b"x" * 513 + b",caption,", "image_id: image id of 513 bytes"),
         (b"a,caption,C123", "cuis.0: not a CUI: 'C123'"),
@@ -135,7 +135,7 @@ def test_roco_has_no_header_and_no_quotes(read):
         (4, ImageItem(image_id="ROCO_3", caption="tab\tinside", dataset="roco", split="train")),
     ]
     assert bad[0] == "captions.txt:2: no tab between image id and caption"
-    assert bad[1].startswith("captions.txt:5: image_id: image id of 0 bytes")
+    assert bad[1].startswith("captions.txt:5: image_id: image id is empty")
 
 
 @pytest.mark.parametrize(
