@@ -67,7 +67,7 @@ def test_from_rrf_files_to_a_snapshot_with_the_doctor_saying_each_next_step(tmp_
     code, out, err = command("snapshot", "publish", "--data", data)
     assert code == 0
     assert re.fullmatch("[0-9a-f]{64}\n", out)
-    assert "3 images (2 with a concept)" in err
+    assert f"published {out[:12]}…: 3 images (2 with a concept)" in err
     assert next_step() == (0, "kg-service serve")
 
 
