@@ -125,6 +125,35 @@ def test_validate_counts_splits_or_shows_the_first_bad_rows(nbclip, write_pairs)
     assert "and 1 more" in err
 
 
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("kind", "split 'retrieval' has none of the columns modality, organ, modality_organ, cuis"),
+        ("organ", ""),
+        ("cuis", ""),
+        (None, "no row of split 'retrieval'"),
+    ],
+)
+def test_labels_that_nobody_would_find_are_told_before_training(nbclip, write_pairs, column, said):
+    path = write_pairs()
+    if column is not None:
+        frame = pl.read_csv(path).with_columns(split=pl.col("split").replace("valid", "retrieval"))
+        frame.with_columns(pl.lit("x").alias(column)).write_csv(path)
+    code, _, err = nbclip("validate", "--data", path)
+    assert code == 0
+    assert (f"warning: nothing can be scored: {said}" in " ".join(err.split())) == bool(said)
+
+
+def test_a_training_warns_of_a_retrieval_split_without_labels_and_of_no_other(nbclip, small, write_pairs, tmp_path, caplog):
+    path = write_pairs()
+    without = ("epochs=1", "data.valid_split=null")
+    nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "none", *sets(small(*without, data=path)))
+    assert "nothing can be scored" not in caplog.text
+    pl.read_csv(path).with_columns(split=pl.col("split").replace("valid", "retrieval")).write_csv(path)
+    nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "run", *sets(small(*without, data=path)))
+    assert "nothing can be scored: split 'retrieval' has none of the columns modality, organ" in caplog.text
+
+
 def test_a_run_is_evaluated_and_reported(nbclip, small, write_pairs, tmp_path):
     path = write_pairs(train=120)
     frame = pl.read_csv(path)

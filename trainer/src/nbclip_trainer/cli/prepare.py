@@ -8,7 +8,7 @@ import typer
 from nbclip.errors import InvalidInput
 from rich.table import Table
 
-from nbclip_trainer.cli.console import out
+from nbclip_trainer.cli.console import err, out
 from nbclip_trainer.cli.options import Data, Settings, as_overrides
 
 
@@ -17,7 +17,7 @@ def validate(
     settings: Settings = None,
     show: Annotated[int, typer.Option(min=1, help="Number of bad rows to show.")] = 5,
 ) -> None:
-    """Check data before a run: columns, ids, captions, and that every image can be decoded.
+    """Check data before a run: columns, ids, captions, that every image can be decoded, and whether there are labels to score.
 
     [bold]Examples[/bold]
 
@@ -28,6 +28,7 @@ def validate(
     from nbclip_trainer.config.reading import config_of
     from nbclip_trainer.data.checking import bad_images
     from nbclip_trainer.data.dataset import read_dataset
+    from nbclip_trainer.data.labels import unscorable
 
     chosen = config_of({}, as_overrides(settings, data)).data
     dataset = read_dataset(chosen.files, columns=chosen.columns.model_dump())
@@ -39,6 +40,9 @@ def validate(
             hint="fix or drop these rows; a run skips them, up to data.max_bad_share",
         )
     splits = dataset.frame["split"].fill_null("(none)").value_counts(sort=True)
+    reason = unscorable(dataset.frame)
+    if reason:
+        err().print(f"[yellow]warning:[/yellow] {reason}", soft_wrap=True, highlight=False)
     out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))
 
 

@@ -12,8 +12,9 @@ import polars as pl
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import sources_of
+from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
-from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredImages, class_sizes, read_images
+from nbclip_trainer.evaluation.labelled import ScoredImages, class_sizes, read_images
 from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.scoring import Candidate, FeatureArray, score, scored_classes
 from nbclip_trainer.evaluation.summary import summarise

@@ -17,6 +17,7 @@ from torch import Tensor
 from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.dataset import Dataset, read_dataset
 from nbclip_trainer.data.images import Images
+from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
@@ -94,6 +95,8 @@ def build_session(
     _seed_everything(config.seed)
     # Data and service are checked before a model is downloaded or built.
     whole = read_dataset(config.data.files, columns=config.data.columns.model_dump())
+    if world.leads and without_labels(whole.frame, SCORED_SPLIT):
+        _log.warning("%s", unscorable(whole.frame))
     train = whole.of_split(config.data.train_split)
     valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
     with ExitStack() as undo:
