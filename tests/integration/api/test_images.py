@@ -7,6 +7,13 @@ def post(client, *items, **more):
     return client.post("/images", json={"items": list(items), **more})
 
 
+def test_what_is_wrong_with_an_item_is_said_in_our_words(client, problem):
+    items = [{"image_id": image_id, "caption": "x"} for image_id in ("", "x" * 513)]
+    first, second = problem(client.post("/images", json={"items": items}), 422, "invalid-input")["errors"]
+    assert first["message"].startswith("image id is empty")
+    assert second["message"].startswith("image id of 513 bytes")
+
+
 def test_a_caption_is_linked_and_its_image_can_be_looked_at(client):
     answer = post(client, {"image_id": "new", "caption": "Chest X-ray with pleural effusion, no pneumothorax."})
     assert answer.status_code == 200

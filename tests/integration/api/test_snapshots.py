@@ -169,6 +169,8 @@ def test_where_new_images_are_of_no_split_the_command_says_so(service, command, 
         assert code == 0
         assert "nothing new of split=train; the snapshot is unchanged" in err
         assert "3 images of the graph are not of split=train" in err
+    client.delete("/images/effusion")
+    assert "to pick them up: kg-service snapshot publish --split train\n" in command("snapshot", "append", "--data", data)[2]
 
 
 def test_the_command_appends_and_says_what_it_left(service, command, data):

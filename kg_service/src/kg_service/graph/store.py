@@ -168,6 +168,9 @@ class GraphStore(Protocol):
     def image_ids(self) -> set[str]:
         """The ids of all images."""
 
+    def splits(self) -> list[str]:
+        """The splits that images have, sorted."""
+
     def counts(self) -> GraphCounts:
         """Nodes and edges by kind."""
 

@@ -59,9 +59,14 @@ def probe(url: str, *, user: str, password: str) -> None:
     _kind_of(url).probe(url, Access(user, password))
 
 
+def store_file(url: str) -> Path | None:
+    """Where on this machine the store at `url` is kept; None: nowhere."""
+    return _kind_of(url).file(url)
+
+
 def require_store(url: str) -> None:
     """Raises NotFound if `url` names a file that does not exist, which `open_store` would create."""
-    path = _kind_of(url).file(url)
+    path = store_file(url)
     if path is not None and not path.exists():
         raise NotFound(f"no graph store at {path}", hint="correct the path, or fill one: kg-service ingest FILE")
 

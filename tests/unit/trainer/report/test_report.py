@@ -143,6 +143,17 @@ def test_one_run_alone_has_a_report_without_differences(runs, tmp_path):
     assert "less clip" not in "".join(page.text)
 
 
+def test_the_figures_of_the_first_chart_are_said(runs, tmp_path):
+    lines = []
+    page = write_report(runs, tmp_path / "report.html", say=lines.append).read_text(encoding="utf-8")
+    (line,) = lines
+    assert line.startswith("image→image P@")
+    for name, figure in re.findall(r"([^:,]+) (\.\d{3})", line):
+        assert name.strip() in page
+        assert figure in page
+    assert {run.name for run in compare(runs).runs} <= {name.strip() for name in re.findall(r"[:,] ([^,]+) \.", line)}
+
+
 def test_the_baseline_can_be_chosen(runs):
     assert compare(runs, baseline=runs[1]).baseline.name == "noise-twin"
     with pytest.raises(InvalidInput, match="the baseline is not among the runs"):

@@ -9,7 +9,7 @@ import typer
 from nbclip.errors import InvalidInput
 from rich.table import Table
 
-from nbclip_trainer.cli.console import out
+from nbclip_trainer.cli.console import err, out
 from nbclip_trainer.cli.options import Data, Settings, as_overrides
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def validate(
     ] = None,
     show: Annotated[int, typer.Option(min=1, help="Number of bad rows to show.")] = 5,
 ) -> None:
-    """Check data before a run: columns, ids, captions, that every image can be decoded, and that no group is in two splits.
+    """Check data before a run: columns, ids, captions, images, groups in two splits, and whether there are labels to score.
 
     [bold]Examples[/bold]
 
@@ -35,6 +35,7 @@ def validate(
     from nbclip_trainer.config.reading import config_of, load_config
     from nbclip_trainer.data.checking import check_images, note_on_frames, reasons
     from nbclip_trainer.data.dataset import layout_of, read_dataset
+    from nbclip_trainer.data.labels import unscorable
     from nbclip_trainer.data.leaks import settled, shared_groups
 
     overrides = as_overrides(settings, data)
@@ -45,6 +46,8 @@ def validate(
     found = check_images(dataset, config.data)
     _refuse(reasons(dataset, found.bad), f"of {len(dataset)} images can't be decoded", "data.max_bad_share", show)
     settled([shared_groups(dataset)], allowed=config.data.allow_leaks, way_out="put each group into one split")
+    if reason := unscorable(dataset.frame):
+        err().print(f"[yellow]warning:[/yellow] {reason}", soft_wrap=True, highlight=False)
     splits = dataset.frame["split"].fill_null("(none)").value_counts(sort=True)
     out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))
     for note in filter(None, (note_on_frames(dataset, found.frames), _note_on_captions(dataset.captions, config))):

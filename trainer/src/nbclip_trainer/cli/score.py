@@ -83,7 +83,10 @@ def report(
     """
     from nbclip_trainer.report.report import write_report
 
-    out().print(str(write_report(runs, out_file, baseline=baseline).absolute()), soft_wrap=True)
+    def say(line: str) -> None:
+        err().print(line, soft_wrap=True, markup=False, highlight=False)
+
+    out().print(str(write_report(runs, out_file, baseline=baseline, say=say).absolute()), soft_wrap=True)
 
 
 def export(

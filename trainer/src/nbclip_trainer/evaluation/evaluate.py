@@ -15,8 +15,9 @@ from nbclip.files.reading import sources_of
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import layout_of
+from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
-from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredImages, class_sizes, read_images
+from nbclip_trainer.evaluation.labelled import ScoredImages, class_sizes, read_images
 from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.scoring import Candidate, FeatureArray, score, scored_classes
 from nbclip_trainer.evaluation.summary import summarise

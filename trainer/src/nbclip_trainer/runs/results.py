@@ -19,6 +19,7 @@ from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.folder import no_run
 
 Direction = Literal["image→image", "caption→image", "image→caption", "text→image", "image→text"]
 Ranker = Literal["model", "backbone", "raw pixels", "chance"]
@@ -132,11 +133,13 @@ def read_scored(run_dir: Path) -> Scored:
     """Reads a run's own evaluation.
 
     Raises:
-        NotFound: the run was not evaluated.
+        NotFound: the folder holds no run, or one that was not evaluated.
         BrokenArtefact: a file is damaged or missing.
     """
     folder = own_evaluation(run_dir)
     if not (folder / "metrics.json").is_file():
+        if not (run_dir / "run.json").is_file():
+            raise no_run(run_dir)
         raise NotFound(f"{run_dir}: not evaluated", hint=f"nbclip evaluate {run_dir}")
     try:
         with np.load(folder / "features.npz", allow_pickle=False) as file:

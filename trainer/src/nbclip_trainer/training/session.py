@@ -18,6 +18,7 @@ from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.checking import note_on_frames
 from nbclip_trainer.data.dataset import Dataset, layout_of, read_dataset
 from nbclip_trainer.data.images import Images
+from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_groups
 from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
@@ -111,6 +112,8 @@ def build_session(
         allowed=config.data.allow_leaks,
         way_out="put each group into one split",
     )
+    if world.leads and without_labels(whole.frame, SCORED_SPLIT):
+        _log.warning("%s", unscorable(whole.frame))
     train = whole.of_split(config.data.train_split)
     valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
     with ExitStack() as undo:

@@ -78,7 +78,7 @@ def _checked_coverage(source: TargetSource, train: Dataset, whole: Dataset, conf
         raise InvalidInput(
             f"snapshot {snapshot:.12} lacks {len(coverage.unknown)} of {len(train)} training images: "
             f"{', '.join(coverage.unknown[:20])}",
-            hint="kg-service ingest them, then kg-service snapshot publish",
+            hint=f"kg-service ingest them, then kg-service snapshot publish --split {config.data.train_split}",
         )
     split = config.data.train_split
     leaks = settled(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
-from nbclip.errors import BrokenArtefact
+from nbclip.errors import BrokenArtefact, os_reason
 
 from kg_service.errors import UnusablePath, UnusableStore
 from kg_service.graph.embedded.store import EmbeddedStore, open_embedded
@@ -184,7 +184,7 @@ class Mirror:
                 stack.enter_context(locked(self._folder, self._patience_s, name="lock"))
             except OSError as error:
                 hint = "check KG_DATA and its permissions"
-                raise UnusablePath(f"can't keep a copy of the graph: {error}", hint=hint) from error
+                raise UnusablePath(f"can't keep a copy of the graph: {os_reason(error)}", hint=hint) from error
             yield
 
 

@@ -145,6 +145,10 @@ class Neo4jStore:
         """As `GraphStore.image_count`."""
         return int(self._read("image_count", cui=cui))
 
+    def splits(self) -> list[str]:
+        """As `GraphStore.splits`."""
+        return sorted(self._read("splits"))
+
     def counts(self) -> GraphCounts:
         """As `GraphStore.counts`."""
         return self.head().counts
