@@ -27,7 +27,7 @@ class JobOut(Answer):
     state: JobState
     created_at: str = Field(description="ISO 8601, UTC")
     fraction: float | None = Field(None, description="share that is done, of bytes or of stages; null where it is not known")
-    seconds: float = Field(description="of work so far")
+    seconds: float = Field(description="of work until the last stage or transaction")
     eta_seconds: float | None = Field(None, description="time left at the rate so far; null if unknown")
     error: str = Field("", description="why it failed or is waiting")
     hint: str = ""
