@@ -43,7 +43,8 @@ EXAMPLES = {"the training split": {"split": "train"}, "everything": {}, "what is
 SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["0" * 64])]
 _CONTENT = safetensors_of(
     "`sparse_indptr`, `sparse_indices` and `sparse_data` (CSR), and `dense`, a row for each image; the image ids as UTF-8 "
-    "`id_bytes`, cut at `id_offsets`; in the header's metadata `columns` (of the sparse part), `snapshot`, `knowledge` and `representation`."
+    "`id_bytes`, cut at `id_offsets`; in the header's metadata `columns` (of the sparse part), `snapshot`, `knowledge` and "
+    "`representation`."
 )
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\b", re.IGNORECASE)
 _LONGEST_WAIT_S = 60
