@@ -125,9 +125,8 @@ def _reading(run_dir: Path, overrides: Sequence[str]) -> TrainConfig:
     before, now = (dict(flattened(one.model_dump(mode="json"))) for one in (own, config))
     others = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and not key.startswith(_READING)]
     if others:
-        raise InvalidInput(
-            f"--set {min(others)}: an evaluation does not read it", hint=f"it reads {', '.join(key + '*' * key.endswith('.') for key in _READING)}"
-        )
+        read = ", ".join(key + "*" * key.endswith(".") for key in _READING)
+        raise InvalidInput(f"--set {min(others)}: an evaluation does not read it", hint=f"it reads {read}")
     return config
 
 
