@@ -153,7 +153,7 @@ def test_labels_that_nobody_would_find_are_told_before_training(nbclip, write_pa
     path = write_pairs()
     if column is not None:
         frame = pl.read_csv(path).with_columns(split=pl.col("split").replace("valid", "retrieval"))
-        frame.with_columns(pl.lit("x").alias(column)).write_csv(path)
+        frame.with_columns(pl.lit("C0000001").alias(column)).write_csv(path)
     code, _, err = nbclip("validate", "--data", path)
     assert code == 0
     assert (f"warning: nothing can be scored: {said}" in " ".join(err.split())) == bool(said)
