@@ -11,7 +11,7 @@ pairs=(--data examples/radiology-open/metadata.csv --data examples/rocov2/metada
 export KG_DATA=$out/service KG_PORT=$port
 
 # Stopped, it ends what it has begun: a training run would go on in a folder that the next demo deletes.
-trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 run() { "$@" & wait $!; }  # bash looks at signals while it waits, not while a command of its own runs
