@@ -10,43 +10,49 @@ service=http://127.0.0.1:$port
 pairs=(--data examples/radiology-open/metadata.csv --data examples/rocov2/metadata.csv)
 export KG_DATA=$out/service KG_PORT=$port
 
+# Stopped, it ends what it has begun: a training run would go on in a folder that the next demo deletes.
+trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+run() { "$@" & wait $!; }  # bash looks at signals while it waits, not while a command of its own runs
+
 step() { printf '\n\033[1m[%3ds] %s\033[0m\n' "$SECONDS" "$*"; }
 
 rm -rf "$out" && mkdir -p "$out"
 
 step "compile the vocabulary from RRF files"
-kg-service vocabulary build examples/vocabulary
+run kg-service vocabulary build examples/vocabulary
 
 step "ingest captions: link them to CUIs and store the graph"
-kg-service ingest examples/radiology-open/metadata.csv
+run kg-service ingest examples/radiology-open/metadata.csv
 # ROCOv2 brings CUIs of its own; they are kept for evaluation, so the graph gets only what the linker finds.
-kg-service ingest examples/rocov2/metadata.csv --relink
+run kg-service ingest examples/rocov2/metadata.csv --relink
 
 step "publish a snapshot of the training split"
-kg-service snapshot publish --split train
+run kg-service snapshot publish --split train
 
 step "start the service"
 kg-service serve >"$out/service.log" 2>&1 &
-trap 'kill $! 2>/dev/null; wait' EXIT
+served=$!
 for _ in $(seq 60); do
   sleep 0.5
-  kill -0 $! 2>/dev/null || { echo "error: the service did not start: see $out/service.log" >&2; exit 1; }
+  kill -0 $served 2>/dev/null || { echo "error: the service did not start: see $out/service.log" >&2; exit 1; }
   curl -sf "$service/readyz?for=targets" >/dev/null && break
 done
 
 step "train CLIP (InfoNCE), $epochs epochs"
-nbclip train --preset tiny-clip "${pairs[@]}" --set epochs="$epochs" --run "$out/clip"
+run nbclip train --preset tiny-clip "${pairs[@]}" --set epochs="$epochs" --run "$out/clip"
 
 step "train NB-CLIP (SM, DK + EK), $epochs epochs, targets from $service"
-nbclip train --preset tiny-nbclip "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/nbclip"
+run nbclip train --preset tiny-nbclip "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/nbclip"
 
 step "train its control: the same targets with random neighbours, $epochs epochs"
-nbclip train --preset tiny-noise "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/noise"
+run nbclip train --preset tiny-noise "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/noise"
 
 step "evaluate on the retrieval split"
-for run in clip nbclip noise; do
-  nbclip evaluate "$out/$run" --service "$service"
+for arm in clip nbclip noise; do
+  run nbclip evaluate "$out/$arm" --service "$service"
 done
 
 step "write the report"
-nbclip report "$out/clip" "$out/nbclip" "$out/noise" --out "$out/report.html"
+run nbclip report "$out/clip" "$out/nbclip" "$out/noise" --out "$out/report.html"

@@ -3,12 +3,13 @@
 import pytest
 from kg_service.graph import open_store
 from support.neo4j.database import empty
+from support.neo4j.fixtures import SERVERS
 
 
-@pytest.fixture(params=["embedded", "neo4j"])
+@pytest.fixture(params=["embedded", *SERVERS])
 def new_store(request, tmp_path_factory):
     """Makes an empty store and returns what opens it, as often as one likes. On Neo4j it takes the place of the one before."""
-    make = {"embedded": embedded, "neo4j": on_neo4j}[request.param]
+    make = embedded if request.param == "embedded" else on_neo4j
     return lambda: make(request, tmp_path_factory.mktemp("graph"))
 
 
@@ -17,7 +18,7 @@ def embedded(request, folder):
 
 
 def on_neo4j(request, folder):
-    server = request.getfixturevalue("neo4j_server")
+    server = request.getfixturevalue(request.param)
     empty(server)
     return lambda: open_store(server.uri, user=server.user, password=server.password, mirror=folder)
 

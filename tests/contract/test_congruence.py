@@ -23,6 +23,7 @@ from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip.files.reading import Rows
 from starlette.testclient import TestClient
 from support.neo4j.database import empty
+from support.neo4j.fixtures import SERVERS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHANGES = [slice(0, 120), slice(80, 200), slice(200, 300)]
@@ -42,15 +43,21 @@ def items():
     return [row.item for row in islice(read_items(rows, options), 300)]
 
 
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request):
+    """A Neo4j of each release."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(scope="module")
-def published(neo4j_server, vocabulary_folder, items, tmp_path_factory):
+def published(server, vocabulary_folder, items, tmp_path_factory):
     """Data folders in which the same calls were made, by store: ingest in parts that overlap, replace, delete, publish."""
-    empty(neo4j_server)
-    login = {"user": neo4j_server.user, "password": neo4j_server.password}
+    empty(server)
+    login = {"user": server.user, "password": server.password}
     folders = {}
     for name in ("embedded", "neo4j"):
         folder = folders[name] = tmp_path_factory.mktemp(name)
-        url = neo4j_server.uri if name == "neo4j" else str(folder / "graph.sqlite")
+        url = server.uri if name == "neo4j" else str(folder / "graph.sqlite")
         with closing(open_store(url, **login, mirror=folder / "mirror")) as store:
             make_graph(store, vocabulary_folder, items, folder / "snapshots")
     return folders
@@ -114,11 +121,11 @@ def images(folder, snapshot):
     return SnapshotFolder(folder / "snapshots").manifest(snapshot).images
 
 
-def test_images_differ_in_the_time_they_were_stored_alone(published, neo4j_server):
-    login = {"user": neo4j_server.user, "password": neo4j_server.password}
+def test_images_differ_in_the_time_they_were_stored_alone(published, server):
+    login = {"user": server.user, "password": server.password}
     with (
         closing(open_store(str(published["embedded"] / "graph.sqlite"))) as one,
-        closing(open_store(neo4j_server.uri, **login, mirror=published["neo4j"] / "mirror")) as other,
+        closing(open_store(server.uri, **login, mirror=published["neo4j"] / "mirror")) as other,
     ):
         pages = [
             [(node.image_id, node.caption, node.attributes, node.dataset, node.split) for node in store.images(limit=1000)]

@@ -244,6 +244,12 @@ def test_a_part_of_the_graph_by_dataset_and_split(store):
     assert store.read_graph(dataset="").image_ids == ()
 
 
+def test_the_splits_that_images_have(store):
+    assert store.splits() == []
+    store.write(batch(image("a", split="train"), image("b", split="Test set"), image("c"), image("d", split="train")))
+    assert store.splits() == ["Test set", "train"]
+
+
 def test_what_was_added_since_a_read_comes_alone(store):
     store.write(batch(image("c", PNEUMONIA, split="train"), image("d", EFFUSION)))
     since = store.read_graph(split="train").revision

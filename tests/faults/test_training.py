@@ -77,6 +77,7 @@ def test_a_training_outlives_its_service_or_leaves_a_checkpoint(data, port, pair
         "targets.knowledge=dk_ek",
         "targets.noise=service",
         f"service.url=http://127.0.0.1:{port}",
+        "data.allow_leaks=true",
         f"epochs={often(16, 40)}",
     ]
     settings = overrides(pairs, *knowledge)

@@ -24,13 +24,17 @@ class KnowledgeService:
     """Speaks `GET /info`, `/snapshots/ID`, `/concepts/CUI`, `POST /targets` and `/representations`, under `/v1` where told to.
 
     An image's vector follows from its id's last digit: images of one digit are alike. `without` have no CUIs, `unknown` are
-    not in the snapshot. `troubles` are (status, headers) given in place of the next answers. `asked` are the bodies seen, `paths`
-    all paths. `api="v1"` makes it a service whose paths have a version, else it is one of 0.1.0. `ancestors` are those of CUIs.
+    not in the snapshot, which is one of `split`. `troubles` are (status, headers) given in place of the next answers. `asked` are
+    the bodies seen, `paths` all paths. `api="v1"` makes it a service whose paths have a version, else it is one of 0.1.0.
+    `ancestors` are those of CUIs.
     """
 
     def __init__(self):
-        self.without, self.unknown = set(), set()
+        self.without = set()
+        # What `write_pairs` and `metadata` have beside their training images.
+        self.unknown = {f"id{number}" for number in range(24, 32)} | {f"picture-{number:03d}" for number in range(48, 108)}
         self.troubles = deque()
+        self.split = "train"
         self.asked = []
         self.key = None
         self.snapshots = {OLD: False, NEW: True}
@@ -143,7 +147,7 @@ class KnowledgeService:
         counts = dict.fromkeys(("images", "images_with_knowledge", "concepts", "attributes", "is_a_edges"), 0)
         variants = {"hybrid/dk_ek": {"decay": 0.5}}
         manifest = SnapshotManifest(
-            vocabulary={}, linkers=[], dataset=None, split="train", variants=variants, versions={}, files=[], **counts
+            vocabulary={}, linkers=[], dataset=None, split=self.split, variants=variants, versions={}, files=[], **counts
         )
         return SnapshotOut(id=snapshot_id, current=current, manifest=manifest)
 

@@ -95,7 +95,7 @@ def steps(world, csv_path, cases):
 
 def _step(session):
     model, batch = session.parts.model, next(session.plan.batches())
-    images = next(session.train.images.training([session.world.share(batch)]))
+    images = next(session.train.images.training([session.world.share(batch)])).pixels
     result = train_step(session, batch, images, _matrix(session, batch))
     gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters() if parameter.grad is not None}
     return Step(result.figures, gradients, result.cosine.image_text.dtype)

@@ -7,13 +7,13 @@ described `Field` can be set as `KG_<PREFIX>_<FIELD>`. Here such variables are k
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
 
 from nbclip.errors import InvalidInput
-from nbclip.schemas.base import MAX_ITEMS
+from nbclip.schemas.base import MAX_ITEMS, message_of
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, MAX_BATCH
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -183,7 +183,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(_secrets_dir=SECRETS if SECRETS.is_dir() else None, **own)
     except ValidationError as error:
-        raise _unusable(error, PREFIX) from error
+        raise _unusable(error, PREFIX, options=own) from error
     settings._others.update({name: value for name, value in given.items() if name not in own})
     return settings
 
@@ -237,10 +237,12 @@ def _meanings(kind: type[Any]) -> dict[str, str]:
     return found
 
 
-def _unusable(error: ValidationError, prefix: str) -> InvalidInput:
+def _unusable(error: ValidationError, prefix: str, options: Collection[str] = ()) -> InvalidInput:
+    """Names the variable, or the option of the command that overrode it."""
     first = error.errors()[0]
-    name = f"{prefix}{'.'.join(str(part) for part in first['loc'])}".upper()
-    return InvalidInput(f"{name}={first['input']!r:.80}: {first['msg']}", hint="kg-service settings lists them all")
+    key = ".".join(str(part) for part in first["loc"])
+    name = f"--{key.replace('_', '-')} " if key in options else f"{prefix}{key}=".upper()
+    return InvalidInput(f"{name}{first['input']!r:.80}: {message_of(first)}", hint="kg-service settings lists them all")
 
 
 def _other_variables() -> dict[str, Any]:

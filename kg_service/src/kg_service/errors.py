@@ -26,7 +26,19 @@ class WrongCredentials(Unavailable):
     code, title, exit_code = "wrong-credentials", "The graph store refuses the login", 2
 
 
+class UnusableStore(Unavailable):
+    """A graph store can't be used as it is set up: not ready for a client (503), to be mended by who set it up (exit 2)."""
+
+    code, title, exit_code = "unusable-store", "The graph store can't be used as it is", 2
+
+
 class UnusablePath(Unavailable):
     """A file can't be opened where the settings say: not ready for a client (503), wrong input for who set it (exit 2)."""
 
     code, title, exit_code = "unusable-path", "A file can't be used", 2
+
+
+class MissingPart(Unavailable):
+    """What an earlier step makes is not there: not ready for a client (503), a step left out for who runs a command (exit 2)."""
+
+    exit_code = 2

@@ -76,7 +76,7 @@ class Service:
             NotFound: none was published, or the service has no such snapshot.
         """
         if self._pinned is None:
-            raise NotFound(f"{self.url}: no current snapshot", hint="publish one: kg-service snapshot publish")
+            raise NotFound(f"{self.url}: no current snapshot", hint="publish one: kg-service snapshot publish --split train")
         try:
             return self._connection.read(SnapshotOut, f"/snapshots/{quote(self._pinned, safe='')}")
         except (NotFound, Gone, InvalidId) as error:

@@ -149,9 +149,10 @@ def blank_body(
 ) -> tuple[memoryview, dict[str, npt.NDArray[Any]]]:
     """A safetensors file whose header is written, and its arrays by name, to be filled in place; bool for uint8.
 
-    The first array lies at a multiple of 64 in memory, where vector registers load it at once.
+    The first array of the file lies at a multiple of 64 in memory, where vector registers load it at once.
     """
     kinds = {name: (np.dtype(kind), shape) for name, (kind, shape) in layout.items()}
+    kinds = dict(sorted(kinds.items(), key=lambda one: -one[1][0].itemsize))
     sizes = {name: kind.itemsize * math.prod(shape) for name, (kind, shape) in kinds.items()}
     header = _header({name: (_code(kind), shape, sizes[name]) for name, (kind, shape) in kinds.items()}, metadata)
     memory = allocate(len(header) + sum(sizes.values()) + _ALIGNED)
@@ -162,10 +163,11 @@ def blank_body(
     for name, (kind, shape) in kinds.items():
         arrays[name] = body[at : at + sizes[name]].view(kind).reshape(shape)
         at += sizes[name]
-    return body.data, arrays
+    return body.data, {name: arrays[name] for name in layout}
 
 
 def _parts(tensors: Mapping[str, tuple[npt.NDArray[Any], str]], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
+    tensors = dict(sorted(tensors.items(), key=lambda one: -one[1][0].itemsize))
     header = _header({name: (code, array.shape, array.nbytes) for name, (array, code) in tensors.items()}, metadata)
     # An empty array's memory can't be looked at as bytes.
     return [header, *(array.data.cast("B") for array, _ in tensors.values() if array.size)]
@@ -174,7 +176,8 @@ def _parts(tensors: Mapping[str, tuple[npt.NDArray[Any], str]], metadata: Mappin
 def _header(tensors: Mapping[str, tuple[str, tuple[int, ...], int]], metadata: Mapping[str, str]) -> bytes:
     """The format's own layout: length, header, data. Its library orders metadata by chance, which changes the bytes.
 
-    `tensors` are codes, shapes and bytes.
+    `tensors` are codes, shapes and bytes in the order of the file, the widest items first: the format allows no gaps, and so each
+    begins at a multiple of its item size. The header's length is a multiple of 8.
     """
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     end = 0

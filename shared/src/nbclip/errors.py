@@ -41,6 +41,12 @@ class NBClipError(Exception):
         return f"{self.message}. {self.hint}" if self.hint else self.message
 
 
+def os_reason(error: OSError) -> str:
+    """`FILE: No such file or directory`: what the operating system says, without Python's `[Errno 2]`."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
 class InvalidInput(NBClipError):
     code, title, status, exit_code = "invalid-input", "Invalid input", 422, 2
 

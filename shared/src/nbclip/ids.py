@@ -29,7 +29,9 @@ def check_image_id(value: str) -> str:
     """Returns `value` if it is 1 to 512 UTF-8 bytes without control characters or lone surrogates, else raises InvalidId."""
     if _CONTROL_OR_SURROGATE.search(value):
         raise InvalidId(f"image id with a control character or lone surrogate: {value!r:.80}", hint="use printable text")
-    if not value or (len(value) > MAX_IMAGE_ID_BYTES // 4 and len(value.encode()) > MAX_IMAGE_ID_BYTES):
+    if not value:
+        raise InvalidId("image id is empty", hint=f"1 to {MAX_IMAGE_ID_BYTES} bytes are allowed")
+    if len(value) > MAX_IMAGE_ID_BYTES // 4 and len(value.encode()) > MAX_IMAGE_ID_BYTES:
         raise InvalidId(f"image id of {len(value.encode())} bytes", hint=f"1 to {MAX_IMAGE_ID_BYTES} bytes are allowed")
     return value
 

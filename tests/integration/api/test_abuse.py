@@ -87,7 +87,7 @@ def test_a_body_over_the_limit_is_refused_with_and_without_content_length(servic
     body = b'{"x": "' + b"a" * 20_000 + b'"}'
     for content in (body, iter([body[:9_000], body[9_000:]])):
         answer = send(client, path, content)
-        problem(answer, 413, "limit-exceeded")
+        assert "KG_MAX_BODY_BYTES=10000" in problem(answer, 413, "limit-exceeded")["hint"]
         assert answer.headers["connection"] == "close"
     assert client.get("/livez").status_code == 200
 
@@ -107,7 +107,20 @@ def test_json_with_a_charset_is_read(reader):
 @pytest.mark.parametrize(("path", "field"), [("/images", "items"), ("/link", "captions")])
 def test_too_many_items_are_refused_before_they_are_looked_at(service, problem, path, field):
     client = service(max_items=3)
-    assert problem(client.post(path, json={field: [None] * 4}), 413, "limit-exceeded")["detail"].startswith("4")
+    refused = problem(client.post(path, json={field: [None] * 4}), 413, "limit-exceeded")
+    assert refused["detail"].startswith("4")
+    assert "KG_MAX_ITEMS=3" in refused["hint"]
+
+
+def test_a_long_body_of_a_bulk_ingest_names_its_own_limit(service, problem):
+    client = service(max_job_bytes=1_024)
+    answer = client.post("/v1/jobs/ingest", content=b"x" * 2_000, headers={"content-type": "text/csv"})
+    assert "KG_MAX_JOB_BYTES=1024" in problem(answer, 413, "limit-exceeded")["hint"]
+
+
+def test_too_many_vectors_name_the_limit(service, problem):
+    answer = service(max_columns=3).post("/v1/representations", json={"image_ids": ["a"] * 4})
+    assert "KG_MAX_COLUMNS=3" in problem(answer, 413, "limit-exceeded")["hint"]
 
 
 @pytest.mark.parametrize(

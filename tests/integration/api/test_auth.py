@@ -3,7 +3,7 @@
 import pytest
 from kg_service.api.application import create_app
 from kg_service.api.auth import Guard
-from kg_service.app.keys import add_key
+from kg_service.app.keys import add_key, read_keys
 from kg_service.config import Settings
 from nbclip.errors import Unauthorized
 from starlette.routing import Mount
@@ -100,6 +100,21 @@ def test_the_answer_says_what_is_missing(service, keys, problem):
     assert client.get("/info").headers["www-authenticate"] == "Bearer"
     refused = client.post("/snapshots", json={}, headers={"authorization": f"Bearer {keys['read']}"})
     assert "admin" in problem(refused, 403, "forbidden")["detail"]
+
+
+def test_where_the_last_key_was_removed_the_answer_says_so(service, keys, data, command, problem):
+    client = service()
+    names = [key.name for key in read_keys(data / "keys.json")]
+    for name in names:
+        assert "key is left" not in command("keys", "list", "--data", data)[2]
+        _, _, err = command("keys", "remove", name, "--data", data)
+        assert ("no key is left" in err) == (name == names[-1])
+    for headers in ({}, {"authorization": f"Bearer {keys['read']}"}):
+        body = problem(client.get("/info", headers=headers), 401, "unauthorized")
+        assert body["detail"].endswith("none is left")
+        assert body["hint"] == "make one: kg-service keys add NAME --scope read"
+    secret = add_key(data / "keys.json", "again", ["read"])
+    assert client.get("/info", headers={"authorization": f"Bearer {secret}"}).status_code == 200
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic eDp5", "Bearer \xe9", "Bearer x y", "bearer"])

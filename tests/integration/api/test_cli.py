@@ -63,12 +63,28 @@ def test_from_rrf_files_to_a_snapshot_with_the_doctor_saying_each_next_step(tmp_
     code, out, _ = command("ingest", captions, "--data", data, "--dataset", "made")
     assert (code, out.split(",")[0]) == (0, "3 created")
     assert command("ingest", captions, "--data", data, "--dataset", "made")[1].startswith("3 unchanged")
-    assert next_step() == (1, "kg-service snapshot publish")
+    assert next_step() == (1, "kg-service snapshot publish --split train")
     code, out, err = command("snapshot", "publish", "--data", data)
     assert code == 0
     assert re.fullmatch("[0-9a-f]{64}\n", out)
-    assert "3 images (2 with a concept)" in err
+    assert f"published {out[:12]}…: 3 images (2 with a concept)" in err
     assert next_step() == (0, "kg-service serve")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("a,Pneumonia.,\n", "kg-service snapshot publish"),
+        ("a,Pneumonia.,\nb,Pneumonia.,train\n", "kg-service snapshot publish --split train"),
+        ("a,Pneumonia.,b\nb,Pneumonia.,a\n", "kg-service snapshot publish --split SPLIT, the split to train on: a, b"),
+    ],
+)
+def test_the_doctor_names_the_split_that_targets_come_from(tmp_path, rrf, command, rows, expected):
+    file, data = tmp_path / "captions.csv", tmp_path / "fresh"
+    file.write_text(f"image_id,caption,split\n{rows}")
+    assert command("vocabulary", "build", rrf, "--data", data)[0] == 0
+    assert command("ingest", file, "--data", data)[0] == 0
+    assert command("doctor", "--data", data)[1].splitlines()[-1] == f"next: {expected}"
 
 
 def test_bad_rows_of_a_release_are_named_by_file_and_line_and_end_with_1_unless_allowed(tmp_path, rrf, command):
@@ -365,3 +381,50 @@ def test_a_store_that_can_not_be_opened_is_one_line_and_2(folder, captions, comm
     code, _, err = command("ingest", captions, "--data", folder, "--store", store)
     assert code == 2
     assert store in err
+
+
+@pytest.mark.parametrize(
+    ("command_line", "said"),
+    [
+        (("snapshot", "embeddings", "/proc/nowhere/x.safetensors"), "can't use /proc/nowhere/x.safetensors: No such folder"),
+        (("keys", "add", "trainer", "--scope", "read", "--keys-file", "/proc/nowhere/keys.json"), "can't use /proc/nowhere: "),
+        (("export", "parquet", "/proc/nowhere/graph"), "can't use /proc/nowhere: "),
+    ],
+)
+def test_a_place_that_can_not_be_written_is_named_without_pythons_words(folder, command, command_line, said):
+    assert command("snapshot", "publish", "--data", folder)[0] == 0
+    code, _, err = command(*command_line, "--data", folder)
+    assert code == 2
+    assert said in err
+    assert "Errno" not in err
+    assert ".kg-new" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("neighbours", "a"), ("explain", "a", "b"), ("snapshot", "embeddings", "x"), ("snapshot", "append")]
+)
+def test_a_step_that_was_left_out_ends_every_command_alike(folder, command, arguments):
+    """A missing vocabulary is 2 as well: a script that waits on 75 would wait for ever."""
+    code, _, err = command(*arguments, "--data", folder)
+    assert code == 2
+    assert "kg-service snapshot publish" in err
+
+
+def test_a_vocabulary_that_was_left_out_too(folder, command):
+    assert command("snapshot", "publish", "--data", folder)[0] == 0
+    code, _, err = command("explain", "a", "b", "--data", folder, "--vocabulary", folder / "none")
+    assert code == 2
+    assert "kg-service vocabulary build" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--port", "80000", "--port 80000: Input should be less than or equal to 65535"),
+        ("--root-path", "kg", "--root-path 'kg': String should match pattern"),
+    ],
+)
+def test_an_option_is_named_as_it_was_given(folder, command, option, value, said):
+    code, _, err = command("serve", "--data", folder, option, value)
+    assert code == 2
+    assert f"error: {said}" in err

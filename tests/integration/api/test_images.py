@@ -7,6 +7,13 @@ def post(client, *items, **more):
     return client.post("/images", json={"items": list(items), **more})
 
 
+def test_what_is_wrong_with_an_item_is_said_in_our_words(client, problem):
+    items = [{"image_id": image_id, "caption": "x"} for image_id in ("", "x" * 513)]
+    first, second = problem(client.post("/images", json={"items": items}), 422, "invalid-input")["errors"]
+    assert first["message"].startswith("image id is empty")
+    assert second["message"].startswith("image id of 513 bytes")
+
+
 def test_a_caption_is_linked_and_its_image_can_be_looked_at(client):
     answer = post(client, {"image_id": "new", "caption": "Chest X-ray with pleural effusion, no pneumothorax."})
     assert answer.status_code == 200
@@ -30,6 +37,26 @@ def test_given_cuis_are_used_as_they_are_and_one_that_the_vocabulary_lacks_stays
         ("C9999999", False, "given"),
     ]
     assert attributes[1]["groups"] == []
+
+
+def test_given_cuis_that_the_vocabulary_lacks_are_counted_once_each(client):
+    given = [
+        {"image_id": str(number), "caption": "", "cuis": ["C0032227", "C9999999", f"C999999{number}"]} for number in range(3)
+    ]
+    assert post(client, *given, {"image_id": "x", "caption": "Pneumonia."}).json()["unknown_cuis"] == 4
+    assert post(client, {"image_id": "y", "caption": "Pneumonia.", "cuis": []}).json()["unknown_cuis"] == 0
+
+
+def test_an_image_with_cuis_needs_no_caption(client):
+    answer = post(client, {"image_id": "bare", "cuis": ["C0032227"]}, {"image_id": "nothing", "cuis": []})
+    assert [result["cuis"] for result in answer.json()["results"]] == [["C0032227"], []]
+    assert client.get("/images/bare").json()["caption"] == ""
+
+
+@pytest.mark.parametrize("item", [{}, {"cuis": None}, {"split": "train"}, {"caption": None, "cuis": ["C0032227"]}])
+def test_an_image_with_neither_is_refused(client, problem, item):
+    refused = problem(post(client, {"image_id": "x", **item}), 422, "invalid-input")
+    assert refused["errors"][0]["where"].startswith("body.items.0")
 
 
 def test_the_same_image_again_is_unchanged_another_caption_is_rejected_unless_it_shall_replace(client):

@@ -137,11 +137,11 @@ def test_a_training_step_is_taken_by_its_similarities(folder, command, tmp_path,
     everything = ("data.train_split=null", "data.valid_split=null")
     session = build_session(load_config("tiny-nbclip", overrides(pairs, f"loss.name={loss}", targets, *everything)))
     batch = next(iter(session.plan.batches(0)))
-    vectors = next(session.matrices([batch]))
+    vectors = session.answer(batch)
     order = [IDS.index(session.train.dataset.ids[row]) for row in batch.rows]
     values = similarity_on(torch.device("cpu"), vectors, torch.arange(len(order)))
     np.testing.assert_allclose(values, worked_out(folder, "dk_ek")[np.ix_(order, order)], atol=1e-6)
-    result = train_step(session, batch, next(session.train.images.training([batch])), vectors)
+    result = train_step(session, batch, next(session.train.images.training([batch])).pixels, vectors)
     assert np.isfinite(result.figures["loss"])
 
 

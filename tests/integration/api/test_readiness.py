@@ -1,5 +1,6 @@
 """/readyz: which work can be taken, and why other work can't."""
 
+import os
 import sys
 from contextlib import closing
 
@@ -21,7 +22,8 @@ def test_a_fresh_service_is_ready_for_the_captions_that_make_targets_possible(se
     assert ready.status_code == 200
     assert ready.json()["can"]["ingest"] == {"ready": True}
     targets = ready.json()["can"]["targets"]
-    assert targets == {"ready": False, "reason": "no snapshot is published", "hint": "kg-service snapshot publish"}
+    assert (targets["ready"], targets["reason"]) == (False, "no snapshot is published")
+    assert "kg-service snapshot publish, with --split train" in targets["hint"]
     (error,) = problem(client.get("/readyz?for=targets"), 503, "unavailable")["errors"]
     assert error["where"] == "snapshot"
 
@@ -36,9 +38,34 @@ def test_it_lives_without_data_and_says_what_is_missing(service, problem, tmp_pa
     assert client.get("/livez").status_code == 200
     body = problem(client.get("/readyz"), 503, "unavailable")
     reasons = {each["where"]: each["message"] for each in body["errors"]}
+    assert body["detail"] == "not ready: vocabulary, linker"
     assert reasons.keys() == {"vocabulary", "linker", "snapshot"}
-    assert "kg-service vocabulary build" in reasons["vocabulary"]
-    assert "kg-service snapshot publish" in reasons["snapshot"]
+    assert reasons["vocabulary"].startswith("no vocabulary: vocabulary/manifest.json is missing. build one: kg-service vocab")
+    assert {name: each["ready"] for name, each in body["can"].items()} == dict.fromkeys(("ingest", "link", "targets"), False)
+    assert "kg-service snapshot publish" in body["can"]["targets"]["hint"]
+
+
+def test_a_refusal_says_what_can_be_done_all_the_same(client, data, problem):
+    (data / "graph.sqlite").unlink()
+    can = problem(client.get("/readyz"), 503, "unavailable")["can"]
+    assert {name: each["ready"] for name, each in can.items()} == {"ingest": False, "link": True, "targets": True}
+    assert "was removed" in can["ingest"]["reason"]
+    asked = problem(client.get("/readyz?for=ingest&for=link"), 503, "unavailable")
+    assert asked["can"].keys() == {"ingest", "link"}
+    assert [each["where"] for each in asked["errors"]] == ["store"]
+
+
+def test_a_data_folder_that_can_not_be_written_takes_ingest_with_it_and_no_targets(client, data, command, problem, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != data or not mode & os.W_OK)
+    body = problem(client.get("/readyz"), 503, "unavailable")
+    assert [each["where"] for each in body["errors"]] == ["data"]
+    assert "allow the service to write there" in body["errors"][0]["message"]
+    assert str(data) not in str(body)
+    assert client.get("/readyz?for=targets&for=link").status_code == 200
+    code, out, err = command("doctor", "--data", data)
+    assert (code, err) == (1, "")
+    assert f"✗ data: nothing can be stored: {data}: Permission denied" in out
+    assert "next: allow the service to write there" in out
 
 
 def test_it_becomes_ready_without_a_restart(service, vocabulary_folder, tmp_path):

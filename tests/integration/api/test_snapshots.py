@@ -1,5 +1,6 @@
 """/snapshots: publish, list, manifest, image vectors."""
 
+import json
 import shutil
 from itertools import pairwise
 
@@ -77,6 +78,22 @@ def test_embeddings_give_the_similarities_that_targets_gives(client):
     np.testing.assert_allclose(client.post("/targets", json=asked).json()["values"], expected, atol=1e-5)
 
 
+def test_embeddings_lie_where_readers_can_look_at_them_and_tell_their_split(client):
+    """Ids of any number of bytes come before nothing that is wider; what was published whole has no split."""
+    for number in range(4):
+        client.post("/images", json={"items": [{"image_id": f"v{'x' * number}", "caption": "Pneumonia.", "split": "valid"}]})
+        snapshot = client.post("/snapshots", json={"split": "valid"}).json()["id"]
+        body = client.get(f"/snapshots/{snapshot}/embeddings").content
+        end = 8 + int.from_bytes(body[:8], "little")
+        header = json.loads(body[8:end])
+        assert header.pop("__metadata__")["split"] == "valid"
+        widths = {"U8": 1, "I32": 4, "F32": 4, "I64": 8}
+        assert [name for name, one in header.items() if (end + one["data_offsets"][0]) % widths[one["dtype"]]] == []
+    whole = client.post("/snapshots", json={}).json()["id"]
+    body = client.get(f"/snapshots/{whole}/embeddings").content
+    assert "split" not in json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
+
+
 def test_embeddings_that_the_client_has_are_not_sent_again(client):
     path = f"/snapshots/{held(client)[0]}/embeddings"
     first = client.get(path)
@@ -152,6 +169,8 @@ def test_where_new_images_are_of_no_split_the_command_says_so(service, command, 
         assert code == 0
         assert "nothing new of split=train; the snapshot is unchanged" in err
         assert "3 images of the graph are not of split=train" in err
+    client.delete("/images/effusion")
+    assert "to pick them up: kg-service snapshot publish --split train\n" in command("snapshot", "append", "--data", data)[2]
 
 
 def test_the_command_appends_and_says_what_it_left(service, command, data):

@@ -82,6 +82,7 @@ def test_a_large_matrix_in_json_is_refused_with_the_way_out(service, problem):
     client = service(max_json_cells=24)
     body = problem(ask(client), 413, "limit-exceeded")
     assert MEDIA_TYPE in body["hint"]
+    assert "KG_MAX_JSON_CELLS=24" in body["hint"]
     assert ask(client, BINARY).status_code == 200
     assert ask(client, image_ids=IDS[:4]).status_code == 200
 
@@ -96,7 +97,10 @@ def test_a_large_matrix_in_json_is_refused_with_the_way_out(service, problem):
     ],
 )
 def test_size_is_refused_before_ids_are_looked_at(service, problem, limit, body, what):
-    assert what in problem(ask(service(**limit), **body), 413, "limit-exceeded")["detail"]
+    refused = problem(ask(service(**limit), **body), 413, "limit-exceeded")
+    assert what in refused["detail"]
+    ((name, value),) = limit.items()
+    assert f"KG_{name.upper()}={value}" in refused["hint"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +154,23 @@ def test_noise_of_a_representation_that_is_not_held_is_refused(reader, problem):
     assert (
         "has no variant" in problem(ask(reader, knowledge="noise", representation="doesnotexist"), 422, "invalid-input")["detail"]
     )
+
+
+@pytest.mark.parametrize("knowledge", ["dk", "dk_ek"])
+@pytest.mark.parametrize(
+    ("representation", "setting"),
+    [
+        ("transe", "KG_REPRESENTATIONS=hybrid,transe"),
+        ("concepts", "KG_REPRESENTATIONS=concepts,hybrid"),
+        ("doesnotexist", None),
+    ],
+)
+def test_a_variant_that_is_not_held_names_the_setting_that_makes_it(reader, problem, representation, knowledge, setting):
+    refused = problem(ask(reader, knowledge=knowledge, representation=representation), 422, "invalid-input")
+    assert f"without the variant {representation}/{knowledge}" in refused["detail"]
+    assert "hybrid/dk_ek" in refused["hint"]
+    assert (setting or "it holds") in refused["hint"]
+    assert bool(setting) == ("KG_REPRESENTATIONS" in refused["hint"])
 
 
 def test_without_a_snapshot_it_is_not_ready(service, problem, tmp_path):

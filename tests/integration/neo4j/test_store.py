@@ -11,13 +11,14 @@ import neo4j
 import numpy as np
 import pytest
 from kg_service.cli.main import app
-from kg_service.errors import WrongCredentials
+from kg_service.errors import UnusableStore, WrongCredentials
 from kg_service.graph import open_store
-from kg_service.graph.neo4j.bolt import REQUEST, Bolt, parse_address
+from kg_service.graph.neo4j.address import parse_address
+from kg_service.graph.neo4j.bolt import REQUEST, Bolt
 from kg_service.graph.neo4j.mirror import Mirror
 from kg_service.graph.neo4j.schema import SCHEMA_VERSION, query, schema
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphCounts, ImageNode, IsAEdge
-from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound, Unavailable
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound, Unavailable
 from typer.testing import CliRunner
 
 PNEUMONIA, LUNG_DISEASE, DISEASE = "C0000001", "C0000002", "C0000003"
@@ -402,11 +403,11 @@ def test_stores_that_are_first_used_at_once_make_one_graph(opened, tmp_path):
 def test_what_another_process_made_meanwhile_is_made(empty_neo4j):
     bolt = Bolt(parse_address(empty_neo4j.uri, empty_neo4j.user, empty_neo4j.password), REQUEST, query)
     with closing(bolt):
-        for statement in schema().values():
+        for rule in schema().values():
             # Without `IF NOT EXISTS` the second is what the slower of two processes meets.
             for _ in range(2):
-                bolt.make(statement.replace("IF NOT EXISTS ", ""))
-        with pytest.raises(neo4j.exceptions.ClientError):
+                bolt.make(rule.statement.replace("IF NOT EXISTS ", ""))
+        with pytest.raises(UnusableStore, match="does not understand a query"):
             bolt.make("CREATE INDEX FOR nonsense")
 
 
@@ -464,7 +465,7 @@ def test_a_database_that_is_not_there_is_named(empty_neo4j, mirror):
 
 def test_a_database_of_another_program_is_left_alone(opened, cypher):
     cypher("CREATE (:Image {file: 'x.png'})")
-    with pytest.raises(Conflict, match="nodes of another program"):
+    with pytest.raises(UnusableStore, match="1 :Image nodes of another program"):
         opened().check()
     assert cypher("MATCH (n) RETURN labels(n), properties(n)") == [[["Image"], {"file": "x.png"}]]
     assert cypher("SHOW CONSTRAINTS YIELD name") == []
@@ -499,6 +500,47 @@ def test_nobody_at_the_address_is_told_in_time(mirror):
         store.counts()
 
 
+def as_browser(server):
+    """Where the server's HTTP port is."""
+    return server.http.removeprefix("http://").partition("/")[0]
+
+
+def as_bolt(server):
+    return server.uri.removeprefix("bolt://")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "place", "message"),
+    [
+        ("neo4j", as_browser, "speaks HTTP, not Bolt"),
+        ("bolt+s", as_browser, "speaks HTTP, not Bolt"),
+        ("bolt+s", as_bolt, "does not use TLS"),
+        ("neo4j+s", as_bolt, "does not use TLS"),
+        ("neo4j+ssc", as_bolt, "does not use TLS"),
+    ],
+)
+def test_what_a_server_is_not_asked_by_is_told_at_once(empty_neo4j, mirror, scheme, place, message):
+    store = open_store(f"{scheme}://{place(empty_neo4j)}", password=empty_neo4j.password, mirror=mirror, bulk=True)
+    begun = time.monotonic()
+    with closing(store), pytest.raises(UnusableStore, match=message):
+        store.counts()
+    assert time.monotonic() - begun < 5
+
+
+def test_a_name_that_does_not_resolve_is_told(mirror):
+    with (
+        closing(open_store("neo4j://nobody.invalid", password="x", mirror=mirror)) as store,
+        pytest.raises(Unavailable, match=r"no host is called 'nobody\.invalid'"),
+    ):
+        store.counts()
+
+
+def test_the_database_of_the_servers_own_is_refused(empty_neo4j, mirror):
+    store = open_store(f"{empty_neo4j.uri}/system", password=empty_neo4j.password, mirror=mirror)
+    with closing(store), pytest.raises(UnusableStore, match="database 'system'"):
+        store.counts()
+
+
 @pytest.mark.parametrize(
     ("url", "user", "expected"),
     [
@@ -517,6 +559,12 @@ def test_addresses(url, user, expected):
     [
         ("neo4j://me:secret@host", "", "a password in the graph store's address"),  # pragma: allowlist secret
         ("neo4j:///graph", "x", "no host"),
+        ("neo4j://me:secret@host:port", "", "can't read the graph store's address"),  # pragma: allowlist secret
+        ("neo4j://host:99999", "x", "can't read the graph store's address"),
+        ("neo4j://[::1", "x", "can't read the graph store's address"),
+        ("neo4j://host/graph/more", "x", "can't read the graph store's address"),
+        ("bolt://host?policy=x", "x", "can't read the graph store's address"),
+        ("bolt://ho st", "x", "can't read the graph store's address"),
         ("neo4j://host", "", "no password for neo4j://host"),
     ],
 )
@@ -531,7 +579,8 @@ def test_no_query_is_made_of_text():
         "images",
         "image_page",
         "concepts",
-        "create_images",
+        "write_images",
+        "delete_attributes",
         "create_concepts",
         "update_concepts",
         "create_is_a",

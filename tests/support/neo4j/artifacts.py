@@ -15,9 +15,12 @@ from support.neo4j.choice import Unobtainable
 
 POM = Path(__file__).with_name("pom.xml")
 OLDEST_JAVA = 17
+NEWEST_POM = Path(__file__).with_name("newest.xml")
+JAVA_OF_NEWEST = 21
+_INSTALLED = Path("/usr/lib/jvm")
 
 
-def find_java() -> str:
+def find_java(oldest: int = OLDEST_JAVA) -> str:
     """The path of `java`, from JAVA_HOME or else from PATH.
 
     Raises:
@@ -27,13 +30,32 @@ def find_java() -> str:
     java = shutil.which("java", path=f"{home}/bin" if home else None)
     if java is None:
         where = f"{home}/bin (JAVA_HOME)" if home else "PATH"
-        raise Unobtainable(f"no java in {where}; {OLDEST_JAVA} or newer is needed")
+        raise Unobtainable(f"no java in {where}; {oldest} or newer is needed")
+    if _version(java) < oldest:
+        raise Unobtainable(f"{java} is not Java {oldest} or newer")
+    return java
+
+
+def find_java_of_newest() -> str | None:
+    """As `find_java` for the newest Neo4j, or one that Debian has installed beside; None if there is none."""
+    try:
+        return find_java(JAVA_OF_NEWEST)
+    except Unobtainable:
+        installed = sorted(map(str, _INSTALLED.glob("*/bin/java")))
+        return next((java for java in installed if _version(java) >= JAVA_OF_NEWEST), None)
+
+
+def newest_can_be_had() -> bool:
+    """Whether this machine has what the newest Neo4j takes: a Java, and its jars or Maven."""
+    return bool(find_java_of_newest() and (cache_folder(NEWEST_POM).exists() or shutil.which("mvn")))
+
+
+def _version(java: str) -> int:
+    """Its feature release; 0 if it says none."""
     # It writes to standard error.
     shown = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
     version = re.search(r'version "(\d+)', shown)
-    if version is None or int(version[1]) < OLDEST_JAVA:
-        raise Unobtainable(f"{java} is not Java {OLDEST_JAVA} or newer: {shown.splitlines()[:1]}")
-    return java
+    return int(version[1]) if version else 0
 
 
 def find_artifacts(pom: Path = POM) -> Path:

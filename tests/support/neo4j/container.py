@@ -28,6 +28,7 @@ _OF_CONTAINERS = {
     # An image may have settings of its own that are among ours.
     "server.config.strict_validation.enabled": "false",
 }
+_CONFIGURATION = "/var/lib/neo4j/conf/neo4j.conf"
 # Again and again for a while: the engine may be busy, or still be making what was asked for last.
 _SWEEP = """
 import contextlib, sys, time, docker
@@ -101,6 +102,17 @@ class ContainerServer:
         self._handle.start()
         wait_until_ready(self.server, self._runs, lambda: self._handle.logs(tail=50).decode(errors="replace") + self.log("neo4j"))
 
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """As `OwnServer.configure`."""
+        content = self._read(_CONFIGURATION) + "".join(f"\n{name}={value}" for name, value in settings.items()) + "\n"
+        folder, _, name = _CONFIGURATION.rpartition("/")
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as files:
+            file = tarfile.TarInfo(name)
+            file.size, file.mode = len(content.encode()), 0o644
+            files.addfile(file, io.BytesIO(content.encode()))
+        self._handle.put_archive(folder, archive.getvalue())
+
     def stop(self) -> None:
         """As `OwnServer.stop`."""
         self._handle.stop(timeout=60)
@@ -125,13 +137,9 @@ class ContainerServer:
     def log(self, name: str) -> str:
         """As `OwnServer.log`."""
         try:
-            chunks, _ = self._handle.get_archive(f"/logs/{name}.log")
+            return self._read(f"/logs/{name}.log")
         except NotFound:
             return ""
-        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-            content = archive.extractfile(f"{name}.log")
-            assert content is not None
-            return content.read().decode(errors="replace")
 
     def fill_disk(self, leaving: int) -> None:
         """As `OwnServer.fill_disk`."""
@@ -146,6 +154,13 @@ class ContainerServer:
         self._container.stop()
         if self._disk:
             self._disk.close()
+
+    def _read(self, path: str) -> str:
+        chunks, _ = self._handle.get_archive(path)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            content = archive.extractfile(path.rpartition("/")[2])
+            assert content is not None
+            return content.read().decode(errors="replace")
 
     @property
     def _handle(self) -> Container:

@@ -8,12 +8,16 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 from neo4j.exceptions import DriverError, Neo4jError
-from support.neo4j.choice import NoServer, choose
+from support.neo4j.artifacts import NEWEST_POM, find_artifacts, find_java_of_newest, newest_can_be_had
+from support.neo4j.choice import NoServer, Unobtainable, choose
 from support.neo4j.database import ForeignDatabase, wipe
+from support.neo4j.process import ProcessServer
 from support.neo4j.server import DidNotStart
 from support.neo4j.ways import ways_to_any, ways_to_own
 
 USED = pytest.StashKey[list[str]]()
+SERVERS = ["neo4j_server", *(["newest_neo4j"] if newest_can_be_had() else [])]
+"""Fixtures with a server for the suite of all stores: the newest release where a Java is there that it runs on."""
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +33,17 @@ def neo4j_server(request, tmp_path_factory):
         used = request.config.stash.setdefault(USED, [])
         used.append(f"{server.uri}, ready in {time.monotonic() - begun:.1f} s, by {choice}")
         yield server
+
+
+@pytest.fixture(scope="session")
+def newest_neo4j(request, tmp_path_factory):
+    """As `neo4j_server`, of the newest release."""
+    java = find_java_of_newest()
+    assert java, "no Java for the newest Neo4j"
+    with closing(ProcessServer(java, find_artifacts(NEWEST_POM), tmp_path_factory.mktemp("newest") / "server")) as own:
+        own.start()
+        request.config.stash.setdefault(USED, []).append(f"{own.server.uri}, the newest release, by {java}")
+        yield own.server
 
 
 @pytest.fixture
@@ -57,6 +72,9 @@ def pytest_collection_finish(session):
             # Without one, the tests that need it fail.
             with suppress(NoServer):
                 choose(ways(os.environ))
+    if any("newest_neo4j" in item.name for item in session.items) and not session.config.option.collectonly:
+        with suppress(Unobtainable):
+            find_artifacts(NEWEST_POM)
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -42,6 +42,7 @@ class ProcessServer:
         # Neo4j's own start script would read it from the settings.
         heap = (settings or {}).get("server.memory.heap.max_size", "512m")
         self._flags = [*_FLAGS, f"-Xmx{heap}", *(_STARTS_FAST if starts_fast else ())]
+        self._main = _main_class(jars)
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
         self._disk = SmallDisk(home / "data", disk_bytes) if disk_bytes else None
@@ -61,10 +62,15 @@ class ProcessServer:
         if self._process is None:
             self._admin("dbms", "set-initial-password", self.server.password)
         folders = [f"--home-dir={self._home}", f"--config-dir={self._home}/conf"]
-        command = [*_tied_to_us(), *self._java, *self._flags, "org.neo4j.server.CommunityEntryPoint", *folders]
+        command = [*_tied_to_us(), *self._java, *self._flags, self._main, *folders]
         with (self._home / "console.log").open("ab") as console:
             self._process = subprocess.Popen(self._inside + command, stdout=console, stderr=console)
         wait_until_ready(self.server, lambda: self._running.poll() is None, self._tail)
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """As `OwnServer.configure`."""
+        with (self._home / "conf" / "neo4j.conf").open("a") as configuration:
+            configuration.writelines(f"{name}={value}\n" for name, value in settings.items())
 
     def stop(self) -> None:
         """As `OwnServer.stop`."""
@@ -139,6 +145,12 @@ class ProcessServer:
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise DidNotStart(f"neo4j-admin {arguments[0]} ends with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+def _main_class(jars: Path) -> str:
+    """What bin/neo4j starts."""
+    (version,) = (jar.stem.removeprefix("neo4j-server-") for jar in jars.glob("neo4j-server-[0-9]*.jar"))
+    return "org.neo4j.server." + ("CommunityEntryPoint" if version.startswith("5.") else "Neo4jCommunity")
 
 
 def _tied_to_us() -> list[str]:

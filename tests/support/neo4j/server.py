@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -45,6 +45,9 @@ class OwnServer(Protocol):
 
     def start(self) -> None:
         """Returns once a query is answered."""
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Settings from the next start on, beside those that it has; only while it is stopped."""
 
     def stop(self) -> None:
         """SIGTERM, to the end of the process."""

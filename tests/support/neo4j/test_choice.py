@@ -1,6 +1,7 @@
 """Which way to a server is gone, by what a machine has."""
 
 import pytest
+from support.neo4j import artifacts
 from support.neo4j.artifacts import find_java
 from support.neo4j.choice import NoServer, Unobtainable, choose
 from support.neo4j.ways import CONTAINER, GIVEN, PROCESS, ways_to_any, ways_to_own
@@ -65,6 +66,19 @@ def test_java_is_new_enough(tmp_path, monkeypatch, version, found):
     else:
         with pytest.raises(Unobtainable, match="not Java 17"):
             find_java()
+
+
+def test_the_newest_neo4j_takes_a_java_that_is_installed_beside(tmp_path, monkeypatch):
+    for folder, version in (("old", "17.0.15"), ("new", "25.0.3")):
+        java = tmp_path / folder / "bin" / "java"
+        java.parent.mkdir(parents=True)
+        java.write_text(f"""#!/bin/sh\necho 'openjdk version "{version}" 2025-01-01' >&2\n""")
+        java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
+    monkeypatch.setattr(artifacts, "_INSTALLED", tmp_path)
+    assert artifacts.find_java_of_newest() == str(tmp_path / "new" / "bin" / "java")
+    monkeypatch.setattr(artifacts, "_INSTALLED", tmp_path / "none")
+    assert artifacts.find_java_of_newest() is None
 
 
 def test_no_java(tmp_path, monkeypatch):

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +81,61 @@ def test_the_librarys_own_reader_finds_tensors_as_they_were(kind, shape):
         "flipped": array.T.tolist(),
     }
     assert read["one"].dtype == kind
+
+
+KINDS = {"U8": 1, "BF16": 2, "F16": 2, "I32": 4, "F32": 4, "I64": 8}
+
+
+def misplaced(body):
+    """Tensors that no reader could look at where they lie, by the format's definition of the header."""
+    length = int.from_bytes(body[:8], "little")
+    tensors = json.loads(body[8 : 8 + length])
+    tensors.pop("__metadata__")
+    spans = sorted(tensor["data_offsets"] for tensor in tensors.values())
+    assert [start for start, _ in spans] == [0, *(end for _, end in spans[:-1])], "no gaps"
+    assert spans[-1][1] == len(body) - 8 - length
+    return [name for name, one in tensors.items() if (8 + length + one["data_offsets"][0]) % KINDS[one["dtype"]]]
+
+
+arrays = st.sampled_from([np.uint8, np.float16, np.int32, np.float32, np.int64]).flatmap(
+    lambda kind: npst.arrays(kind, npst.array_shapes(max_dims=2, min_side=0, max_side=7), elements=st.integers(0, 9))
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), arrays, min_size=1, max_size=6), st.text(max_size=9))
+def test_every_tensor_begins_at_a_multiple_of_its_item_size(tensors, said):
+    body = codec.write_tensors(tensors, {"said": said})
+    assert misplaced(body) == []
+    read = load_with_numpy(body)
+    assert {name: (array.dtype, array.tolist()) for name, array in read.items()} == {
+        name: (array.dtype, array.tolist()) for name, array in tensors.items()
+    }
+
+
+@given(st.dictionaries(st.text(max_size=5), st.tuples(st.sampled_from(["?", "f2", "i4", "i8"]), shapes), min_size=1, max_size=6))
+def test_what_is_filled_in_place_is_aligned_and_keeps_the_order_it_was_asked_in(layout):
+    body, arrays = codec.blank_body(layout, {}, lambda count: np.zeros(count, np.uint8))
+    assert misplaced(bytes(body)) == []
+    assert list(arrays) == list(layout)
+    for number, array in enumerate(arrays.values()):
+        array[...] = number % 2 if array.dtype == bool else number
+    read = codec.read_tensors(bytes(body))[0]
+    assert all(np.array_equal(read[name], array) for name, array in arrays.items())
+
+
+@given(values, st.sampled_from(["float32", "bfloat16", "float16"]), st.text(max_size=9))
+def test_every_dtype_of_a_matrix_is_aligned(array, dtype, snapshot):
+    assert misplaced(codec.encode(replace(matrix_of(array), metadata={"snapshot": snapshot}), dtype)) == []
+
+
+def test_what_was_written_unaligned_before_is_still_read():
+    """As 0.1.0 wrote `GET /snapshots/{id}/embeddings`: bytes before int64."""
+    header = {"id_bytes": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]}}
+    header["id_offsets"] = {"dtype": "I64", "shape": [2], "data_offsets": [3, 19]}
+    text = json.dumps(header).encode()
+    body = len(text).to_bytes(8, "little") + text + b"abc" + np.array([0, 3], "<i8").tobytes()
+    arrays, _ = codec.read_tensors(body)
+    assert (arrays["id_bytes"].tobytes(), arrays["id_offsets"].tolist()) == (b"abc", [0, 3])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

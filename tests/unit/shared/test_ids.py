@@ -75,3 +75,8 @@ def test_every_error_has_its_own_code_and_the_docstring_draws_the_status():
     for cls in errors[1:]:
         line = next(line for line in module.__doc__.splitlines() if cls.__name__ in line)
         assert line.split()[-3:] == [str(cls.status), "exit", str(cls.exit_code)]
+
+
+def test_an_empty_id_is_called_empty():
+    with pytest.raises(InvalidId, match="image id is empty"):
+        check_image_id("")

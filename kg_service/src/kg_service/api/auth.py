@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 import structlog
 from fastapi import Request
@@ -67,14 +68,21 @@ class Guard:
         if self._keyring is None:
             return _KEYLESS
         if secret is None:
-            raise Unauthorized("no key", hint="send Authorization: Bearer KEY")
+            raise self._refusal(self._keyring, "no key", "send Authorization: Bearer KEY")
         key = self._find(self._keyring, secret)
         if key is None:
             self._failed.note(address)
-            raise Unauthorized("wrong key", hint="kg-service keys list shows the names of the keys")
+            raise self._refusal(self._keyring, "wrong key", "kg-service keys list shows the names of the keys")
         if not key.allows(scope):
             raise Forbidden(f"the key {key.name} lacks the scope {scope}", hint=f"kg-service keys add NAME --scope {scope}")
         return key.name
+
+    def _refusal(self, keyring: Keyring, message: str, hint: str) -> Unauthorized:
+        """Where the last key was removed none can be sent."""
+        with suppress(BrokenArtefact):
+            if keyring.is_empty():
+                return Unauthorized(f"{message}: none is left", hint="make one: kg-service keys add NAME --scope read")
+        return Unauthorized(message, hint=hint)
 
     def _find(self, keyring: Keyring, secret: str) -> Key | None:
         try:

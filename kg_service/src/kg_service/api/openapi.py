@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from nbclip.schemas.service import Problem
+from nbclip.schemas.service import NotReadyProblem, Problem
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -36,7 +36,7 @@ def _schema(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         routes=app.routes,
     )
-    models: list[type[BaseModel]] = [*accepted(), Problem]
+    models: list[type[BaseModel]] = [*accepted(), Problem, NotReadyProblem]
     _, bodies = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE)
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     for name, definition in bodies["$defs"].items():

@@ -10,7 +10,8 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from nbclip.errors import Busy, InvalidInput, LimitExceeded, NBClipError, Unauthorized, Unavailable
-from nbclip.schemas.service import Problem
+from nbclip.schemas.base import message_of
+from nbclip.schemas.service import AbilityOut, NotReadyProblem, Problem
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -71,18 +72,21 @@ class InvalidBody(InvalidInput):
 
 
 class NotReady(Unavailable):
-    """503: the parts named in `errors` can't be used now."""
+    """503: what was asked for lacks these parts. `errors` names all that can't be used now, `can` what can be done."""
 
-    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
-        super().__init__(f"not ready: {', '.join(error['where'] for error in errors)}", hint="kg-service doctor says what to do")
+    def __init__(
+        self, errors: Sequence[Mapping[str, str]], lacking: Sequence[str], can: Mapping[str, AbilityOut] | None = None
+    ) -> None:
+        super().__init__(f"not ready: {', '.join(lacking)}", hint="kg-service doctor says what to do")
         self.errors = [dict(error) for error in errors]
+        self.can = dict(can or {})
 
 
 def invalid_body(error: ValidationError | RequestValidationError, place: str = "") -> InvalidBody:
     """The places and messages of a validation error, without the values: they may be anything, NaN and surrogates included."""
     return InvalidBody(
         [
-            {"where": ".".join(str(part) for part in (place, *each["loc"]) if part != ""), "message": each["msg"]}
+            {"where": ".".join(str(part) for part in (place, *each["loc"]) if part != ""), "message": message_of(each)}
             for each in error.errors()[: _ERRORS_AT_MOST + 1]
         ]
     )
@@ -100,6 +104,8 @@ def problem(error: NBClipError, request_id: str, settings: Settings) -> Response
         request_id=request_id,
         errors=getattr(error, "errors", []),
     )
+    if isinstance(error, NotReady):
+        body = NotReadyProblem(**dict(body), can=error.can)
     if error.status >= 500:
         body = _without_own_paths(body, settings)
     headers = {}
@@ -175,5 +181,10 @@ def _allowed(request: Request) -> list[str]:
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI of problems with these statuses and 500, for `responses=`."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = problem_content(Problem)
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted({*statuses, 500})}
+
+
+def problem_content(model: type[Problem]) -> dict[str, Any]:
+    """OpenAPI of the content of problems of this form."""
+    return {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}

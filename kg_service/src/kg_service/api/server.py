@@ -25,7 +25,7 @@ from kg_service.api.serving.protocol import Protocol
 from kg_service.app.keys import refuse_open_bind
 from kg_service.app.settings import check_settings, unknown_variables
 from kg_service.config import Settings
-from kg_service.errors import WrongCredentials
+from kg_service.errors import UnusableStore, WrongCredentials
 from kg_service.graph import probe
 from kg_service.linking.linkers import linker_settings
 from kg_service.vocabulary.vocabulary import open_vocabulary
@@ -38,12 +38,12 @@ def serve(settings: Settings) -> None:
 
     Raises:
         InvalidInput: it would listen to others without a key, the address is taken, or a setting is not usable.
-        WrongCredentials: the graph store refuses the login.
+        WrongCredentials, UnusableStore: the graph store refuses the login, or can't be used as it is set up.
     """
     refuse_open_bind(settings)
     check_settings(settings)
     _refuse_unknown_types(settings)
-    _refuse_wrong_login(settings)
+    _refuse_wrong_store(settings)
     for name in unknown_variables(settings):
         structlog.get_logger().warning("this variable has no effect", variable=name, hint="kg-service settings lists them all")
     # A batch's product is too small to share out among cores, and requests share them already.
@@ -60,11 +60,11 @@ def _refuse_unknown_types(settings: Settings) -> None:
     linker_settings(settings, vocabulary)
 
 
-def _refuse_wrong_login(settings: Settings) -> None:
-    """Raises WrongCredentials: a wrong login never fixes itself, whereas an absent store may come back."""
+def _refuse_wrong_store(settings: Settings) -> None:
+    """Raises what never mends itself, such as a wrong login or address, whereas an absent store may come back."""
     try:
         probe(settings.store_url, user=settings.store_user, password=settings.store_password.get_secret_value())
-    except WrongCredentials:
+    except (WrongCredentials, UnusableStore, InvalidInput):
         raise
     except NBClipError as error:
         structlog.get_logger().warning("graph store", reason=str(error))

@@ -10,9 +10,14 @@ from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.app.keys import read_keys, refuse_open_bind
 from kg_service.app.settings import check_settings, unknown_variables
-from kg_service.app.wiring import Wiring, open_graph
+from kg_service.app.wiring import Wiring, check_room, open_graph
 from kg_service.config import Settings
+from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings, paths_of
+from kg_service.snapshot.manifest import PUBLISH, publish_command
+
+_INGEST = "kg-service ingest FILE"
+_TRAIN = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ def examine(settings: Settings) -> list[Finding]:
     wiring = Wiring(settings)
     looks: dict[str, Callable[[Wiring], str]] = {
         "settings": _settings,
+        "data": _data,
         "vocabulary": _vocabulary,
         "linker": _linker,
         "graph": _graph,
@@ -59,6 +65,11 @@ def _settings(wiring: Wiring) -> str:
     return f"data in {wiring.settings.data}"
 
 
+def _data(wiring: Wiring) -> str:
+    check_room(wiring.settings)
+    return f"{wiring.settings.data} can be written"
+
+
 def _vocabulary(wiring: Wiring) -> str:
     vocabulary = wiring.vocabulary
     return f"{vocabulary.release}, {len(vocabulary)} concepts, {vocabulary.name_count} names in {vocabulary.directory}"
@@ -71,22 +82,40 @@ def _linker(wiring: Wiring) -> str:
 
 
 def _graph(wiring: Wiring) -> str:
-    hint = "kg-service ingest FILE"
-    if not wiring.settings.store and not (wiring.settings.data / "graph.sqlite").exists():
-        raise NotFound("no graph yet", hint=hint)
-    with closing(open_graph(wiring.settings, read_only=True)) as store:
+    with closing(_open_graph(wiring.settings)) as store:
         store.check()
         counts = store.counts()
     if not counts.images:
-        raise NotFound("no image in the graph", hint=hint)
+        raise NotFound("no image in the graph", hint=_INGEST)
     return f"{counts.images} images, {counts.concepts} concepts, {counts.attributes} attributes, {counts.is_a} is_a"
 
 
+def _open_graph(settings: Settings) -> GraphStore:
+    if not settings.store and not (settings.data / "graph.sqlite").exists():
+        raise NotFound("no graph yet", hint=_INGEST)
+    return open_graph(settings, read_only=True)
+
+
 def _snapshot(wiring: Wiring) -> str:
-    snapshot = wiring.snapshots.open(wiring.snapshots.published_last())
+    last = wiring.snapshots.published_last()
+    if last is None:
+        raise NotFound("no snapshot is published", hint=_publish_first(wiring.settings))
+    snapshot = wiring.snapshots.open(last)
     appended = snapshot.manifest.appended
     images = f"{snapshot.manifest.images} images" + (f" ({appended.images} appended)" if appended else "")
     return f"{snapshot.id[:12]}… with {images} is served, {len(wiring.snapshots.ids())} held"
+
+
+def _publish_first(settings: Settings) -> str:
+    """The command for this graph: targets come from the training split alone, where captions have splits."""
+    try:
+        with closing(_open_graph(settings)) as store:
+            splits = store.splits()
+    except NBClipError:
+        return PUBLISH
+    if not splits or _TRAIN in splits:
+        return publish_command(split=_TRAIN if splits else None)
+    return f"{publish_command(split='SPLIT')}, the split to train on: {', '.join(splits)}"
 
 
 def _keys(wiring: Wiring) -> str:

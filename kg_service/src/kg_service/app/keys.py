@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound, os_reason
+from nbclip.schemas.base import message_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg_service.config import Settings
@@ -73,6 +74,10 @@ class Keyring:
                 found = key
         return found
 
+    def is_empty(self) -> bool:
+        """Whether the file holds no key, so that nobody is let in; raises as `find`."""
+        return not self._keys()
+
     def _keys(self) -> tuple[Key, ...]:
         try:
             status = self._path.stat()
@@ -92,8 +97,10 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     """
     try:
         return _KeyFile.model_validate_json(path.read_bytes()).keys
-    except (OSError, ValidationError) as error:
-        what = f"{error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+    except OSError as error:
+        raise BrokenArtefact(f"can't read the keys: {os_reason(error)}", hint="check the path and its permissions") from error
+    except ValidationError as error:
+        what = message_of(error.errors()[0])
         raise BrokenArtefact(
             f"{path} is not a keys file: {what}", hint="make one: kg-service keys add NAME --scope read"
         ) from error
@@ -112,7 +119,7 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
         key = Key.model_validate({"name": name, "scopes": scopes, "sha256": _digest(secret)})
     except ValidationError as error:
         raise InvalidInput(
-            f"not a key: {error.errors()[0]['msg']}",
+            f"not a key: {message_of(error.errors()[0])}",
             hint=f"a name of letters, digits, . _ -; scopes: {', '.join(SCOPES)}",
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +132,8 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     return secret
 
 
-def remove_key(path: Path, name: str) -> None:
-    """Withdraws a key; a running service refuses it from its next request on.
+def remove_key(path: Path, name: str) -> int:
+    """Withdraws a key, and returns how many are left; a running service refuses it from its next request on.
 
     Without the last one the file stays, and with it the service stays closed.
 
@@ -143,6 +150,7 @@ def remove_key(path: Path, name: str) -> None:
         if len(kept) == len(held):
             raise _no_such_key(path, name)
         _write_keys(path, kept)
+    return len(kept)
 
 
 def _no_such_key(path: Path, name: str) -> NotFound:

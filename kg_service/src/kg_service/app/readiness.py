@@ -13,7 +13,7 @@ from kg_service.config import Settings
 
 ABILITIES: tuple[Ability, ...] = get_args(Ability)
 _NEEDS: Mapping[Ability, tuple[str, ...]] = {
-    "ingest": ("keys", "store", "vocabulary", "linker", "upkeep"),
+    "ingest": ("keys", "data", "store", "vocabulary", "linker", "upkeep"),
     "link": ("keys", "vocabulary", "linker"),
     "targets": ("keys", "snapshot"),
 }

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 import structlog
-from nbclip.errors import NBClipError, Unavailable
+from nbclip.errors import NBClipError, Unavailable, os_reason
 
 from kg_service.app.logging import configure_logging
 from kg_service.app.sweep import sweep
@@ -120,7 +120,7 @@ class Upkeep:
     def _note(self, part: str, error: Exception) -> None:
         """Logs it once for each reason: a part that fails fails again in a second."""
         foreseen = isinstance(error, NBClipError | OSError)
-        reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        reason = _reason(error)
         if self._failures.get(part) != reason:
             structlog.get_logger().warning(
                 "upkeep failed, and tries again at its next turn", part=part, reason=reason, exc_info=None if foreseen else error
@@ -166,6 +166,16 @@ class Upkeep:
     def _tidy(self) -> None:
         settings = self._settings
         tidy(settings.jobs_folder, failed_days=settings.keep_failed_days, ended=settings.keep_jobs)
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case OSError():
+            return os_reason(error)
+        case NBClipError():
+            return str(error)
+        case _:
+            return f"{type(error).__name__}: {error}"
 
 
 class _Process:
@@ -257,5 +267,5 @@ def _run(name: str, work: Callable[[Settings], None], settings: Settings) -> Non
         structlog.get_logger().warning(f"{name} failed", reason=error.message, hint=error.hint)
         raise SystemExit(error.exit_code) from error
     except OSError as error:
-        structlog.get_logger().warning(f"{name} failed", reason=str(error), hint="free disk space in the data folder")
+        structlog.get_logger().warning(f"{name} failed", reason=os_reason(error), hint="check the data folder")
         raise SystemExit(Unavailable.exit_code) from error

@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from nbclip.errors import InvalidInput, NBClipError, NotFound, Unavailable
+from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.app.readiness import failures
 from kg_service.config import Settings
-from kg_service.graph import open_store
+from kg_service.errors import MissingPart
+from kg_service.graph import open_store, store_file
 from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings
 from kg_service.linking.model import Linker
 from kg_service.snapshot import SnapshotFolder
+from kg_service.storage.writing import check_writable
 from kg_service.vocabulary.semantic_groups import groups_of
 from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 
@@ -25,7 +27,7 @@ Place = TypeVar("Place")
 class Wiring:
     """Store, vocabulary, linker and snapshots of one data folder; safe to share by threads.
 
-    Each raises Unavailable where it is not there yet, and BrokenArtefact where it is damaged.
+    Each raises MissingPart where it is not there yet, and BrokenArtefact where it is damaged.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -71,6 +73,7 @@ class Wiring:
     def checks(self) -> dict[str, Callable[[], object]]:
         """Of each part one that raises where it can't be used; that of the store asks it something."""
         return {
+            "data": lambda: check_room(self.settings),
             "store": lambda: self.store.check(),
             "vocabulary": lambda: self.vocabulary,
             "linker": lambda: self.linker,
@@ -109,9 +112,17 @@ def open_graph(settings: Settings, url: str = "", *, bulk: bool = False, read_on
     )
 
 
+def check_room(settings: Settings) -> None:
+    """Raises Unavailable if the data folder, or that of the graph's file, can't be written."""
+    check_writable(settings.data)
+    file = store_file(settings.store_url)
+    if file is not None:
+        check_writable(file.parent)
+
+
 def _present(open_part: Callable[[Place], Part], place: Place) -> Part:
-    """What is not there yet, or set wrongly, is not for the client to mend: Unavailable (503), not NotFound or InvalidInput."""
+    """What is not there yet, or set wrongly, is not for the client to mend: MissingPart (503), not NotFound or InvalidInput."""
     try:
         return open_part(place)
     except (NotFound, InvalidInput) as error:
-        raise Unavailable(error.message, hint=error.hint) from error
+        raise MissingPart(error.message, hint=error.hint) from error

@@ -50,4 +50,7 @@ def remove(name: Annotated[str, typer.Argument(help="Owner of the key.")], data:
     """
     from kg_service.app.keys import remove_key
 
-    remove_key(settings_of(data=data, keys_file=keys_file).keys_path, name)
+    path = settings_of(data=data, keys_file=keys_file).keys_path
+    if not remove_key(path, name):
+        left = "no key is left: the service refuses every request until you make one: kg-service keys add NAME --scope read"
+        stderr().print(left, soft_wrap=True)

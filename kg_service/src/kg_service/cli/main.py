@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from nbclip.errors import InvalidInput, NBClipError
+from nbclip.errors import InvalidInput, NBClipError, os_reason
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from typer.core import TyperGroup
 
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain(error.message, error.hint)
         sys.exit(error.exit_code)
     except OSError as error:
-        complain(str(error), "check the path, its permissions and the free space on the disk")
+        complain(f"can't use {os_reason(error)}", "check the path, its permissions and the free space on the disk")
         sys.exit(2)
 
 

@@ -55,8 +55,8 @@ def publish_snapshot(
         new_id = publish_part(graph, known, settings, dataset=dataset, split=split)
     manifest = SnapshotFolder(settings.snapshots_folder).manifest(new_id)
     stderr().print(
-        f"{manifest.images} images ({manifest.images_with_knowledge} with a concept), {manifest.concepts} concepts, "
-        f"{manifest.attributes} attributes, {manifest.is_a_edges} is_a",
+        f"published {new_id:.12}…: {manifest.images} images ({manifest.images_with_knowledge} with a concept), "
+        f"{manifest.concepts} concepts, {manifest.attributes} attributes, {manifest.is_a_edges} is_a",
         soft_wrap=True,
     )
     typer.echo(new_id)

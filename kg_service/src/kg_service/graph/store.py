@@ -66,7 +66,7 @@ class IsAEdge:
 
 @dataclass(frozen=True, slots=True)
 class GraphBatch:
-    """What one transaction writes.
+    """What one call writes.
 
     `concepts` holds every concept that the batch's edges name (a store need not know them yet).
     """
@@ -140,17 +140,17 @@ class Graph:
 
 
 class GraphStore(Protocol):
-    """Keeps the graph. Every write is one transaction and may be replayed: the same batch twice gives the same graph."""
+    """Keeps the graph. Every write may be replayed: the same batch twice gives the same graph."""
 
     def write(self, batch: GraphBatch, *, on_conflict: OnConflict = "reject") -> WriteReport:
-        """Upserts a batch in one transaction; returns after it is durable.
+        """Upserts a batch in one transaction, or in several if it is too large for one; returns after it is durable.
 
         Same id and same content: unchanged. Same id, other content (caption, dataset, split or attributes): rejected, or
         with `on_conflict="replace"` the image and its edges are swapped in the same transaction. An id that stands twice in
         one batch is taken in order.
 
         Raises:
-            Unavailable: the store can't be written now.
+            Unavailable: the store can't be written now. Parts of a batch that took several transactions may be written.
         """
 
     def image(self, image_id: str) -> ImageNode | None:
@@ -167,6 +167,9 @@ class GraphStore(Protocol):
 
     def image_ids(self) -> set[str]:
         """The ids of all images."""
+
+    def splits(self) -> list[str]:
+        """The splits that images have, sorted."""
 
     def counts(self) -> GraphCounts:
         """Nodes and edges by kind."""

@@ -24,6 +24,7 @@ from kg_service.jobs.spool import is_cancelled, keeping, pending, put_off, read_
 from kg_service.storage.locks import locked
 from kg_service.storage.replacement import install
 from kg_service.storage.scratch import new_folder
+from kg_service.storage.writing import unwritten
 
 if TYPE_CHECKING:
     from kg_service.snapshot.preparation import OnStage  # brings what serving does not need
@@ -53,9 +54,7 @@ def order_publication(jobs: Path, order: PublishOrder) -> Job:
                 (scratch / order.file_name).touch()
                 install(scratch, target)
         except OSError as error:
-            raise Unavailable(
-                f"the job can't be stored: {error.strerror or error}", hint="free disk space in the data folder"
-            ) from error
+            raise unwritten("the job can't be stored", jobs, error) from error
     return read_job(jobs, target.name)
 
 
@@ -87,7 +86,7 @@ def _take(job: Job, publish: Publish) -> None:
         put_off(job, error)
         raise
     except OSError as error:
-        full = Unavailable(f"the snapshot can't be written: {error.strerror or error}", hint="free disk space in the data folder")
+        full = unwritten("the snapshot can't be written", job.folder.parents[1], error)
         put_off(job, full)
         raise full from error
     except NBClipError as error:

@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from nbclip.errors import Unavailable
-
 from kg_service.jobs.model import CANCELLED, ORDER, IngestOrder, Job, Received
 from kg_service.jobs.spool import all_jobs, keeping, read_job
 from kg_service.storage.flushing import sync
 from kg_service.storage.replacement import install
 from kg_service.storage.scratch import new_folder
+from kg_service.storage.writing import unwritten
 
 
 class Spooled:
@@ -71,9 +70,7 @@ def receiving(jobs: Path, order: IngestOrder) -> Iterator[Spooled]:
         with new_folder(jobs) as scratch, Spooled(jobs, scratch, order) as spooled:
             yield spooled
     except OSError as error:
-        raise Unavailable(
-            f"the body can't be stored: {error.strerror or error}", hint="free disk space in the data folder"
-        ) from error
+        raise unwritten("the body can't be stored", jobs, error) from error
 
 
 def _restarted(job: Job, body: Path) -> Job:

@@ -34,6 +34,7 @@ _SENTENCE_END = re.compile(
 _MARKS = frozenset(":=-–—")
 _OF_NOW = frozenset(RULING[:2])
 _LIST_COMMA = re.compile(r"(?<!al|ed|ic|ve)(?<!ous|lar|bar)(?<!near|lear),\s", re.IGNORECASE)
+_COMMA = re.compile(r",\s")
 _ALTERNATIVE = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
 _ITEM_END = re.compile(r"[,;.()\n]|\s(?:-|but|except|other than|apart from|aside from)\s", re.IGNORECASE)
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -185,15 +186,14 @@ class _Sentence:
         """
         last = bisect_left(self._alternatives, end + len("nor")) - 1
         last_start = max(start, self._alternatives[last]) if last >= 0 else start
-        commas = [comma.start() for comma in _LIST_COMMA.finditer(self._caption, last_start, end)]
-        if not commas:
-            return end
+        commas = [comma.start() for comma in _COMMA.finditer(self._caption, last_start, end)]
         names = [self._name(place) for place in (last_start, *(comma + 1 for comma in commas))]
         listed = next((i for i, name in enumerate(names) if i and _ARTICLES.intersection(name[:1])), len(names))
         counted = len(names) + sum(name.count("and") for name in names)
-        if not all(map(_is_bare, names[:listed])) or (counted == 2 and kind in _OF_NOW):
-            return commas[0]
-        return commas[listed - 1] if listed < len(names) else end
+        if commas and all(map(_is_bare, names[:listed])) and (counted > 2 or kind not in _OF_NOW):
+            return commas[listed - 1] if listed < len(names) else end
+        first = _LIST_COMMA.search(self._caption, last_start, end)
+        return first.start() if first else end
 
     def _name(self, start: int) -> list[str]:
         """The words of an item of a list."""

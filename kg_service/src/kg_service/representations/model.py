@@ -157,4 +157,6 @@ def of_card(parameters: type[MethodParameters], card: Card) -> MethodParameters:
 
 def other_version(why: str) -> OtherVersion:
     """The error of a snapshot that can be served, but neither explained nor appended to. It is not damaged."""
-    return OtherVersion(f"the snapshot was made by another version: {why}", hint="publish again: kg-service snapshot publish")
+    return OtherVersion(
+        f"the snapshot was made by another version: {why}", hint="publish again: kg-service snapshot publish, with its --split"
+    )

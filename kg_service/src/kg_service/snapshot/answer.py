@@ -130,6 +130,7 @@ def embeddings_parts(snapshot: Snapshot, knowledge: Knowledge, representation: s
         "knowledge": knowledge,
         "representation": representation,
         "columns": str(vectors.sparse.shape[1]),
+        **({"split": snapshot.manifest.split} if snapshot.manifest.split is not None else {}),
     }
     return tensor_parts(tensors, metadata)
 

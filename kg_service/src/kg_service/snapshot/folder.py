@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from nbclip.errors import BrokenArtefact, Gone, NotFound, Unavailable
+from nbclip.errors import BrokenArtefact, Gone, NotFound
 from nbclip.ids import check_snapshot_id, is_snapshot_id
 
+from kg_service.errors import MissingPart
 from kg_service.snapshot.damage import Damage
-from kg_service.snapshot.manifest import REPUBLISH, Manifest, decoded, stands_on
+from kg_service.snapshot.manifest import PUBLISH, Manifest, decoded, republish, stands_on
 from kg_service.snapshot.once import OpenOnce
 from kg_service.snapshot.opened import Base, Snapshot
 from kg_service.snapshot.segment import Segment, joined, load_segment, open_snapshot_arrays
@@ -21,6 +22,7 @@ from kg_service.storage.artefact import MANIFEST, check_files
 
 CURRENT = "CURRENT"
 """The file that names the snapshot that was published last."""
+
 
 Found = TypeVar("Found")
 
@@ -71,7 +73,7 @@ class SnapshotFolder:
         of the same part of the graph.
 
         Raises:
-            Unavailable: nothing is published yet.
+            MissingPart: nothing is published yet.
             Gone: this id is not held; names those that are.
             BrokenArtefact: a file is missing or not what the manifest says; of what was published last, and no other is whole.
         """
@@ -79,7 +81,7 @@ class SnapshotFolder:
             return self._open(check_snapshot_id(wanted))
         last = self.published_last()
         if last is None:
-            raise Unavailable("no snapshot is published", hint="kg-service snapshot publish")
+            raise MissingPart("no snapshot is published", hint=PUBLISH)
         try:
             return self._open_whole(check_snapshot_id(last))
         except (BrokenArtefact, Gone):
@@ -142,7 +144,7 @@ class SnapshotFolder:
         except FileNotFoundError as error:
             others = self.ids()
             if not others:
-                raise NotFound(f"no snapshot {wanted}: none is published", hint="kg-service snapshot publish") from error
+                raise NotFound(f"no snapshot {wanted}: none is published", hint=PUBLISH) from error
             raise Gone(f"snapshot {wanted} is not held", hint=f"held: {', '.join(others[:5])}") from error
 
     def manifests(self) -> Iterator[tuple[str, Manifest | BrokenArtefact]]:
@@ -168,7 +170,7 @@ class SnapshotFolder:
 
     def _verify_own(self, wanted: str) -> Manifest:
         manifest = self.manifest(wanted)
-        check_files(self.path / wanted, manifest.files, hint=REPUBLISH, digests=True)
+        check_files(self.path / wanted, manifest.files, hint=republish(manifest), digests=True)
         return manifest
 
     def _needed(self, wanted: str, other: str, look: Callable[[str], Found]) -> Found:
@@ -176,7 +178,7 @@ class SnapshotFolder:
             return look(other)
         except (Gone, NotFound) as error:
             raise BrokenArtefact(
-                f"snapshot {wanted} builds on {other}, which is missing", hint="publish again: kg-service snapshot publish"
+                f"snapshot {wanted} builds on {other}, which is missing", hint=f"publish again: {PUBLISH}"
             ) from error
 
     def _open_checked(self, chosen: str) -> Snapshot:

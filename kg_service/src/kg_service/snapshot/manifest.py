@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from typing import Final, Literal
 
@@ -26,7 +27,9 @@ from kg_service.representations.model import Card
 from kg_service.storage.artefact import FileRecord
 
 FORMAT: Final = 2
-REPUBLISH = "publish again: kg-service snapshot publish; then kg-service snapshot prune removes the damaged one"
+PUBLISH = "kg-service snapshot publish, with --split train if the captions have splits"
+"""Where it isn't known what the graph or the snapshot holds; `publish_command` is for where it is."""
+_PRUNE = "then kg-service snapshot prune removes the damaged one"
 
 
 class _OnDisk(pydantic.BaseModel):
@@ -127,10 +130,21 @@ def on_the_wire(manifest: Manifest) -> SnapshotManifest:
     return SnapshotManifest.model_validate({name: held[name] for name in SnapshotManifest.model_fields})
 
 
+def publish_command(*, dataset: str | None = None, split: str | None = None) -> str:
+    """The command that publishes this part of the graph."""
+    part = [word for name, value in (("dataset", dataset), ("split", split)) if value for word in (f"--{name}", value)]
+    return shlex.join(["kg-service", "snapshot", "publish", *part])
+
+
+def republish(manifest: Manifest) -> str:
+    """How a snapshot with damaged files is made whole."""
+    return f"publish anew: {publish_command(dataset=manifest.dataset, split=manifest.split)}; {_PRUNE}"
+
+
 def stands_on(manifest: Manifest) -> tuple[str, ...]:
     """The snapshots that it needs beside its own files."""
     return () if manifest.appended is None else (manifest.appended.base, *manifest.appended.earlier)
 
 
 def _broken(path: Path, what: str) -> BrokenArtefact:
-    return BrokenArtefact(f"{path} {what}", hint=REPUBLISH)
+    return BrokenArtefact(f"{path} {what}", hint=f"publish anew: {PUBLISH}; {_PRUNE}")

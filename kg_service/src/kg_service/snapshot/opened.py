@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nbclip.errors import InvalidInput
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
+from kg_service.representations.methods import METHODS
 from kg_service.representations.model import FittedRepresentation, ImageVectors
 from kg_service.snapshot.ancestry import IsA, index_is_a
 from kg_service.snapshot.manifest import Manifest
@@ -120,8 +121,16 @@ class Snapshot:
         variant = ("noise" if knowledge == "noise" and representation in names else representation, knowledge)
         if variant not in self.base.segment.vectors:
             held = ", ".join(sorted("/".join(each) for each in self.base.segment.vectors))
-            raise InvalidInput(f"the snapshot has no variant {'/'.join(variant)}", hint=f"it holds {held}")
+            hint = f"it holds {held}{self._way_to(representation)}"
+            raise InvalidInput(f"the snapshot has no variant {'/'.join(variant)}", hint=hint)
         return variant
+
+    def _way_to(self, representation: str) -> str:
+        """How a snapshot comes to hold a representation that this one lacks; empty if it has it, or nothing has."""
+        fitted = {name for name, _ in self.base.segment.vectors} - {"noise"}
+        if representation in fitted or representation not in METHODS:
+            return ""
+        return f"; KG_REPRESENTATIONS={','.join(sorted(fitted | {representation}))} and a new publication bring {representation}"
 
     def _tail_vectors(self, tail: Segment, variant: Variant) -> ImageVectors:
         """Those that are held, or those that follow from image ids and concepts: made when they are first asked for."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, NotFound, os_reason
 
 from kg_service.storage.arrays import Arrays, open_arrays
 from kg_service.storage.replacement import install
@@ -78,7 +78,7 @@ def writing_artefact(target: Path) -> Iterator[Path]:
             install(folder, target)
     except OSError as error:
         raise InvalidInput(
-            f"can't write {target}: {error}", hint="name a folder that you may write to, with free space"
+            f"can't write {target}: {os_reason(error)}", hint="name a folder that you may write to, with free space"
         ) from error
 
 
@@ -131,7 +131,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def _open(folder: Path, kind: str, version: int, hint: str, verify: bool) -> Artefact:
     path = folder / MANIFEST
     if not path.is_file():
-        raise NotFound(f"no {kind} in {folder}", hint=hint)
+        raise NotFound(f"no {kind}: {path} is missing", hint=hint)
     try:
         content = path.read_bytes()
         manifest = dict(json.loads(content))

@@ -9,6 +9,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from nbclip.errors import Unavailable
 
+from kg_service.storage.writing import writing
+
 _LOOK_AGAIN_S = 0.02
 
 
@@ -22,7 +24,8 @@ def locked(folder: Path, patience_s: float, *, name: str = ".lock") -> Iterator[
     # A file and not the folder: NFS locks only what can be opened for writing.
     lock = FileLock(folder / name, timeout=patience_s, poll_interval=_LOOK_AGAIN_S)
     try:
-        lock.acquire()
+        with writing(folder):
+            lock.acquire()
     except Timeout as error:
         raise Unavailable(f"another process writes to {folder}", hint="try again when it has finished") from error
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from kg_service.storage.exchange import exchange
 from kg_service.storage.flushing import sync
 from kg_service.storage.scratch import CONTENT, FORMER, new_file, new_folder
+from kg_service.storage.writing import writing
 
 
 def write_file(path: Path, content: bytes, *, scratch: Path | None = None) -> None:
@@ -24,12 +25,13 @@ def write_file(path: Path, content: bytes, *, scratch: Path | None = None) -> No
         content: all of its bytes.
         scratch: a folder on the same file system to write in; default: that of `path`.
     """
-    with new_file(scratch or path.parent) as (new, stream):
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-        new.replace(path)
-    sync(path.parent)
+    with writing(path):
+        with new_file(scratch or path.parent) as (new, stream):
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+            new.replace(path)
+        sync(path.parent)
 
 
 def install(folder: Path, target: Path) -> None:

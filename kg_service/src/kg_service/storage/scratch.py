@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kg_service.storage.flushing import make_folder
+from kg_service.storage.writing import writing
 
 PREFIX = ".kg-new."
 LOCK, CONTENT, FORMER, ELSEWHERE = "lock", "content", "former", "elsewhere"
@@ -47,7 +48,8 @@ def new_place(parent: Path) -> Iterator[Path]:
 
 def _held_place(parent: Path, stack: ExitStack) -> Path:
     while True:
-        place = Path(tempfile.mkdtemp(dir=parent, prefix=PREFIX))
+        with writing(parent):
+            place = Path(tempfile.mkdtemp(dir=parent, prefix=PREFIX))
         # Before it is locked, a sweep may remove it.
         with suppress(FileNotFoundError), ExitStack() as attempt:
             if attempt.enter_context(held(place / LOCK)) and place.exists():

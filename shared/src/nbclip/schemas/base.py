@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 MAX_ITEMS = 1_000
@@ -9,6 +12,11 @@ MAX_CAPTION_CHARACTERS = 20_000
 NEXT_CURSOR = "pass as `cursor` for the next page; null at the end"
 WITHOUT_NUL = r"^[^\x00]*$"
 """NUL ends a text for other programs, which would see half of it."""
+
+
+def message_of(error: Mapping[str, Any]) -> str:
+    """What pydantic says of one error, without the name that it gives to errors of validators ("Value error, ")."""
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 class Strict(BaseModel):

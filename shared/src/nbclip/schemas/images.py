@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nbclip.ids import Cui, ImageId
 from nbclip.schemas.base import MAX_CAPTION_CHARACTERS, MAX_ITEMS, NEXT_CURSOR, WITHOUT_NUL, Answer, Request
@@ -14,13 +14,19 @@ Outcome = Literal["created", "unchanged", "replaced", "rejected"]
 
 
 class ImageItem(Request):
-    """One image of `POST /v1/images`; given `cuis` are used as they are, otherwise the caption is linked."""
+    """One image of `POST /v1/images`; given `cuis` are used as they are and need no caption, otherwise the caption is linked."""
 
     image_id: ImageId
-    caption: str = Field(max_length=MAX_CAPTION_CHARACTERS, pattern=WITHOUT_NUL)
+    caption: str = Field("", max_length=MAX_CAPTION_CHARACTERS, pattern=WITHOUT_NUL)
     cuis: list[Cui] | None = Field(None, max_length=1_000)
     dataset: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
     split: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.cuis is None and "caption" not in self.model_fields_set:
+            raise ValueError("neither a caption nor cuis")
+        return self
 
 
 class ImagesRequest(Request):
@@ -39,6 +45,7 @@ class ItemOutcome(Answer):
 class ImagesResponse(Answer):
     results: list[ItemOutcome]
     counts: dict[Outcome, int]
+    unknown_cuis: int = Field(0, description="CUIs given that the vocabulary lacks, each counted once")
 
 
 class Attribute(Answer):

@@ -72,3 +72,9 @@ class Problem(Answer):
     hint: str = ""
     request_id: str = ""
     errors: list[ProblemItem] = Field([])
+
+
+class NotReadyProblem(Problem):
+    """What `GET /readyz` answers with 503."""
+
+    can: dict[str, AbilityOut] = Field({}, description="as in the answer 200: what can be done now, and why the rest can't")

@@ -62,7 +62,7 @@ def test_a_part_that_fails_keeps_no_other_from_its_work(upkeep, tmp_path, monkey
     upkeep.start()
     assert seen.wait(20)
     turned(upkeep)
-    assert upkeep.failure().startswith("bulk ingest: [Errno 2]")
+    assert upkeep.failure().startswith(f"bulk ingest: {tmp_path / 'jobs' / 'none'}: No such file or directory")
     assert upkeep.trouble() is None
 
 

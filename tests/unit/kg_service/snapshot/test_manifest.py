@@ -63,3 +63,20 @@ def test_the_same_values_in_other_bytes_are_another_snapshot(path):
     path.write_bytes(json.dumps(json.loads(OF_0_1_0), indent=1).encode())
     with pytest.raises(BrokenArtefact, match="does not have the digest"):
         decoded(path, id_of(OF_0_1_0))
+
+
+@pytest.mark.parametrize(
+    ("part", "options"),
+    [
+        ({}, ""),
+        ({"split": "train"}, " --split train"),
+        ({"dataset": "roco", "split": "fold 1"}, " --dataset roco --split 'fold 1'"),
+    ],
+)
+def test_a_damaged_snapshot_names_the_command_for_its_own_part(tmp_path, part, options):
+    graph = graph_of([[0, 1], [1], [0, 2]])
+    published = publish(GraphOnly(graph), tmp_path, vocabulary={}, **part)
+    next((tmp_path / published).glob("hybrid.*")).unlink()
+    with pytest.raises(BrokenArtefact) as damaged:
+        SnapshotFolder(tmp_path).open(published)
+    assert damaged.value.hint.startswith(f"publish anew: kg-service snapshot publish{options}; then")

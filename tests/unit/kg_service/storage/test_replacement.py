@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from kg_service.storage.exchange import exchange
+from kg_service.storage.locks import locked
 from kg_service.storage.replacement import install, remove_folder, write_file
 from kg_service.storage.scratch import new_folder
 from kg_service.storage.sweeping import sweep
+from nbclip.errors import os_reason
 from support.deaths import deaths_of
 
 OLD, NEW = ({name: f"{age} {name}" for name in names} for age, names in (("old", "abc"), ("new", "bcde")))
@@ -184,3 +186,22 @@ def test_a_system_that_can_not_exchange_is_told_from_an_exchange_that_fails(tmp_
     assert not exchange(inside.parent, inside)  # EINVAL, which is what file systems say that lack it
     with pytest.raises(FileNotFoundError):
         exchange(inside, tmp_path / "nothing")
+
+
+def test_what_can_not_be_written_is_named_and_not_the_scratch_beside_it(tmp_path):
+    nowhere = tmp_path / "nowhere" / "x.bin"
+    with pytest.raises(FileNotFoundError) as refused:
+        write_file(nowhere, b"")
+    assert os_reason(refused.value) == f"{nowhere}: No such folder"
+    with pytest.raises(FileNotFoundError) as refused, new_folder(Path("/proc")):  # where nobody can make a folder
+        pass
+    assert os_reason(refused.value).startswith("/proc: ")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError) as refused, locked(tmp_path / "file", 0, name=".keys.lock"):
+        pass
+    assert os_reason(refused.value) == f"{tmp_path / 'file'}: File exists"
+
+
+def test_an_error_without_a_number_says_what_it_said():
+    assert os_reason(OSError("not gzipped")) == "not gzipped"
+    assert os_reason(PermissionError(13, "Permission denied", "/data")) == "/data: Permission denied"

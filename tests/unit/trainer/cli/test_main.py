@@ -65,7 +65,17 @@ def test_resuming_needs_no_preset(nbclip, small, tmp_path):
     assert nbclip("train", "--run", tmp_path / "run")[0] == 2
     assert nbclip("train", "--resume", "--run", tmp_path / "run")[0] == 0
     code, _, err = nbclip("train", "--resume", "--run", tmp_path / "none")
+    assert (code, f"no run in {tmp_path / 'none'}" in err, "to start one give --preset" in err) == (2, True, True)
+    code, _, err = nbclip("train", "--run", tmp_path / "none")
     assert (code, "no --preset given" in err) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [("report",), ("evaluate",), ("export", "--out", "model")])
+def test_a_folder_without_a_run_is_called_that_and_not_an_unevaluated_run(nbclip, tmp_path, arguments):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "none", tmp_path / "empty"):
+        code, _, err = nbclip(arguments[0], folder, *arguments[1:])
+        assert (code, f"no run in {folder}" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +123,50 @@ def test_validate_counts_splits_or_shows_the_first_bad_rows(nbclip, write_pairs)
     assert f"{path}:5: " in err
     assert f"{path}:7: " in err
     assert "and 1 more" in err
+
+
+def test_validate_tells_of_cut_captions_and_refuses_leaks(nbclip, write_pairs):
+    path = write_pairs()
+    lines = path.read_text().splitlines()
+    lines[1] = f"id0,0.png,{' '.join(['bone'] * 90)},train"
+    path.write_text("\n".join(lines))
+    told = "captions cut at the {} tokens that the text tower reads: 1, the longest of 92; targets come from whole captions"
+    assert told.format(77) in nbclip("validate", "--data", path)[1]
+    assert told.format(24) in nbclip("validate", "--data", path, "--preset", "tiny-clip")[1]
+    path = write_pairs(group="p7")
+    code, _, err = nbclip("validate", "--data", path)
+    assert code == 2
+    assert f"leak: values of group in two splits: 1, p7 (train at {path}:2, valid at {path}:26)" in err
+    assert nbclip("validate", "--data", path, "--set", "data.allow_leaks=true")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("kind", "split 'retrieval' has none of the columns modality, organ, modality_organ, cuis"),
+        ("organ", ""),
+        ("cuis", ""),
+        (None, "no row of split 'retrieval'"),
+    ],
+)
+def test_labels_that_nobody_would_find_are_told_before_training(nbclip, write_pairs, column, said):
+    path = write_pairs()
+    if column is not None:
+        frame = pl.read_csv(path).with_columns(split=pl.col("split").replace("valid", "retrieval"))
+        frame.with_columns(pl.lit("x").alias(column)).write_csv(path)
+    code, _, err = nbclip("validate", "--data", path)
+    assert code == 0
+    assert (f"warning: nothing can be scored: {said}" in " ".join(err.split())) == bool(said)
+
+
+def test_a_training_warns_of_a_retrieval_split_without_labels_and_of_no_other(nbclip, small, write_pairs, tmp_path, caplog):
+    path = write_pairs()
+    without = ("epochs=1", "data.valid_split=null")
+    nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "none", *sets(small(*without, data=path)))
+    assert "nothing can be scored" not in caplog.text
+    pl.read_csv(path).with_columns(split=pl.col("split").replace("valid", "retrieval")).write_csv(path)
+    nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "run", *sets(small(*without, data=path)))
+    assert "nothing can be scored: split 'retrieval' has none of the columns modality, organ" in caplog.text
 
 
 def test_a_run_is_evaluated_and_reported(nbclip, small, write_pairs, tmp_path):

@@ -3,11 +3,13 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
-from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
+from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.summary import differences, summarise
 from nbclip_trainer.runs.results import QUERY_COLUMNS, Evaluation, ScoringProtocol, check_comparable, read_scored
+from nbclip_trainer.trained.export import model_card
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,33 @@ def test_a_second_evaluation_gives_the_same_figures(scored, runs, tmp_path):
     again = shutil.copytree(runs[0], tmp_path / "clip")
     evaluate_run(again, protocol=scored.evaluation.protocol)
     assert read_scored(again).evaluation == scored.evaluation
+
+
+def test_an_evaluation_beside_the_runs_own_leaves_it_and_the_card_alone(scored, runs, metadata, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "clip")
+    other = tmp_path / "other.csv"
+    head, *rows = metadata.read_text().splitlines()
+    other.write_text("\n".join([head.replace("caption,", "text,", 1), *rows[60:84]]))
+    for number in range(60, 84):
+        (tmp_path / f"{number}.png").symlink_to(metadata.parent / f"{number}.png")
+    before, card = (run / "evaluation" / "metrics.json").read_bytes(), model_card(run, read_config(run))
+    settings = {"protocol": scored.evaluation.protocol, "overrides": ["data.columns.caption=text"]}
+    with pytest.raises(InvalidInput, match="the run's own evaluation is by the run's own settings") as refused:
+        evaluate_run(run, [other], **settings)
+    assert "--out FOLDER" in refused.value.hint
+    path = evaluate_run(run, [other], out=tmp_path / "on other", **settings)
+    assert path == tmp_path / "on other" / "metrics.json"
+    assert Evaluation.model_validate_json(path.read_bytes()).class_pictures == 24
+    assert (run / "evaluation" / "metrics.json").read_bytes() == before
+    assert model_card(run, read_config(run)) == card
+    for there in (tmp_path / "on other", run / "evaluation", run):
+        with pytest.raises(Conflict):
+            evaluate_run(run, out=there)
+    shutil.rmtree(run / "evaluation")
+    with pytest.raises(Conflict):
+        evaluate_run(run, out=run / "evaluation")
+    with pytest.raises(InvalidInput, match=r"--set epochs: an evaluation does not read it"):
+        evaluate_run(run, out=tmp_path / "new", overrides=["epochs=3"])
 
 
 def test_an_ontology_adds_its_figures_and_is_named(runs, scored, tmp_path):

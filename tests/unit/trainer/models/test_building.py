@@ -1,3 +1,4 @@
+import json
 import math
 
 import open_clip
@@ -8,6 +9,9 @@ from nbclip.errors import InvalidInput
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.models.building import build_model
+from nbclip_trainer.optimisation.optimizer import hold_logit_scale
+from nbclip_trainer.training.session import build_session
+from nbclip_trainer.training.step import train_step
 
 NAMED = ("model.architecture=null",)
 
@@ -102,3 +106,54 @@ def test_a_run_is_read_without_the_weights_it_started_from():
     with pytest.raises(InvalidInput, match=r"/gone/weights\.pt"):
         build(config)
     assert build(config, load_weights=False).preprocess.size in (224, (224, 224))
+
+
+SIGLIP = {
+    "embed_dim": 32,
+    "init_logit_bias": -10,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture
+def siglip(tmp_path):
+    """A model of SigLIP's kind in a folder, as open_clip loads it, with the scale and the bias of ViT-B-16-SigLIP's weights."""
+    model = open_clip.CLIP(**SIGLIP)
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(117.33))
+        model.logit_bias.fill_(-12.93)
+    config = {"model_cfg": SIGLIP, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_siglips_own_bias_and_scale_are_kept(siglip, with_bias):
+    config = load_config("nbclip-tiny", [*NAMED, f"model.name='local-dir:{siglip}'"])
+    model = build(config, with_bias=with_bias).model
+    for _ in range(2):
+        assert model.logit_bias.item() == pytest.approx(-12.93)
+        assert model.logit_scale.exp().item() == pytest.approx(117.33)
+        hold_logit_scale(model)
+
+
+def test_another_scale_for_a_model_with_a_bias_of_its_own_is_refused(siglip):
+    with pytest.raises(InvalidInput, match=r"model\.logit_scale=20: the model has a logit bias"):
+        build(load_config("nbclip-tiny", [*NAMED, f"model.name='local-dir:{siglip}'", "model.logit_scale=20"]))
+
+
+def test_a_step_keeps_the_bias_that_came_with_the_weights(siglip, small):
+    """The first batch would give another one; what a step of a tiny learning rate moves is no matter."""
+    overrides = [
+        *NAMED,
+        f"model.name='local-dir:{siglip}'",
+        "loss.name=sigmoid_soft",
+        "targets={knowledge: noise, noise: per_image}",
+    ]
+    session = build_session(load_config("tiny-nbclip", small(*overrides, "optim.lr=1e-9")))
+    batch = session.plan.batch(0)
+    train_step(session, batch, next(session.train.images.training([batch])).pixels, session.answer(batch))
+    assert session.parts.model.logit_bias.item() == pytest.approx(-12.93, abs=1e-3)
+    assert session.parts.model.logit_scale.exp().item() == pytest.approx(117.33, abs=1e-2)

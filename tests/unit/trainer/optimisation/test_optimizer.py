@@ -26,8 +26,11 @@ def test_vectors_and_scalars_have_no_weight_decay(model):
     assert [group["lr"] for group in optimizer.param_groups] == [5e-4, 5e-4, 5e-3]
 
 
-def test_the_logit_scale_is_held_between_1_and_100(model):
-    for value, held in ((-1.0, 1.0), (9.0, 100.0), (math.log(20), 20.0)):
+@pytest.mark.parametrize(("with_bias", "highest"), [(False, 100.0), (True, 150.0)])
+def test_the_logit_scale_is_held_between_1_and_100_or_beside_a_bias_above_1(model, with_bias, highest):
+    if not with_bias:
+        model.logit_bias = None
+    for value, held in ((-1.0, 1.0), (math.log(150), highest), (math.log(20), 20.0)):
         with torch.no_grad():
             model.logit_scale.fill_(value)
         hold_logit_scale(model)

@@ -11,7 +11,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from nbclip.errors import ServiceAway, Unavailable
+from nbclip.errors import InvalidInput, ServiceAway, Unavailable
 from nbclip_trainer.cli.main import main
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.parallel.collectives import average_gradients, from_first, gathered, mean_over_ranks, on_any_rank
@@ -20,6 +20,7 @@ from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import alone
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.quarantine import read_quarantine
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.targets.source import NoiseSource
 from nbclip_trainer.training import loop
@@ -181,6 +182,7 @@ def trained(world, config, folder):
 
 
 def test_each_rank_asks_for_its_own_rows_and_all_columns(pairs, tmp_path, service):
+    service.unknown = {f"id{number}" for number in range(0, 24, 6)}
     knowledge = ["targets.knowledge=dk_ek", "targets.noise=service", f"service.url={service.url}", "epochs=1"]
     run_ranks(trained, load_config("tiny-nbclip", overrides(pairs, *knowledge)), tmp_path / "run")
     asked = defaultdict(list)
@@ -190,7 +192,7 @@ def test_each_rank_asks_for_its_own_rows_and_all_columns(pairs, tmp_path, servic
     assert len(asked) == 2, "one global batch a step"
     for columns, rows in asked.items():
         assert sorted(rows) == sorted([columns[:4], columns[4:]])
-    assert sum(body["on_unknown"] == "flag" for body in service.asked) == 1, "rank 0 looks the images up for all"
+    assert sum(body["on_unknown"] == "flag" for body in service.asked) == 2, "rank 0 looks all images up: of training, and others"
 
 
 def stopped_by_a_service_that_one_rank_lost(world, config, folder):
@@ -266,3 +268,76 @@ def test_torchrun_starts_all_again_after_a_rank_is_killed_and_the_run_ends_as_if
     killed, unbroken = weights(tmp_path / "killed"), weights(tmp_path / "unbroken")
     assert all(np.array_equal(killed[name], unbroken[name]) for name in unbroken)
     assert [record["step"] for record in read_metrics(tmp_path / "killed") if record["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+
+
+def cut(pairs, numbers):
+    """Pictures of which the headers alone are whole."""
+    for number in numbers:
+        path = pairs.parent / f"{number}.png"
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def with_bad_images(world, pairs, folder):
+    """Found late, found late with a stop on one rank and a resume, found at once."""
+    settings = overrides(pairs, *ON_DISK, "epochs=3")
+    config = load_config("tiny-nbclip", settings)
+    train(config, folder / "late", world=world)
+    train(config, folder / "resumed", world=world, stop=StopOn(3, world.rank == 1))
+    train(config, folder / "resumed", world=world, resume=True)
+    return train(load_config("tiny-nbclip", [*settings, "data.check=decode"]), folder / "at once", world=world).finished
+
+
+ON_DISK = (
+    "data.pictures=disk", "augmentation.kind=open_clip", "data.check=headers", "data.max_bad_share=0.3", "data.workers=0",
+    "targets.knowledge=noise", "targets.noise=per_step", "loss.name=sm",
+)  # fmt: skip
+
+
+def curve(folder):
+    return [(record["kind"], record["step"], record["loss"]) for record in read_metrics(folder) if "loss" in record]
+
+
+def found(folder):
+    return {(one.image_id, one.step) for one in read_quarantine(folder)}
+
+
+def test_two_ranks_leave_out_the_same_images_whenever_one_of_them_finds_them(tmp_path):
+    """Rows of either rank's share, and one of validation; noise that follows from a batch's ids tells if they differ."""
+    pairs = write_pairs(tmp_path / "data")
+    cut(pairs, (2, 7, 15, 21, 12))
+    assert run_ranks(with_bad_images, pairs, tmp_path) == [True, True]
+    bad = {"id2", "id7", "id15", "id21", "id12"}
+    assert found(tmp_path / "at once") == {(image_id, 0) for image_id in bad}
+    assert found(tmp_path / "late") == found(tmp_path / "resumed")
+    assert {image_id for image_id, _ in found(tmp_path / "late")} == bad
+    whole = load_checkpoint(tmp_path / "at once").tensors
+    for run in ("late", "resumed"):
+        assert curve(tmp_path / run) == curve(tmp_path / "at once")
+        again = load_checkpoint(tmp_path / run).tensors
+        assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
+    alone = load_config("tiny-nbclip", overrides(pairs, *ON_DISK, "epochs=3"))
+    train(alone, tmp_path / "alone")
+    assert {image_id for image_id, _ in found(tmp_path / "alone")} == bad
+    for (*mine, loss), (*theirs, of_two) in zip(curve(tmp_path / "alone"), curve(tmp_path / "late"), strict=True):
+        assert mine == theirs
+        assert loss == pytest.approx(of_two, rel=1e-3)
+
+
+def beyond_the_share(world, pairs, folder):
+    config = load_config("tiny-nbclip", [*overrides(pairs, *ON_DISK, "epochs=3"), "data.max_bad_share=0.06"])
+    try:
+        train(config, folder, world=world)
+    except InvalidInput as error:
+        return error.message.partition(" images")[0]
+
+
+def test_beyond_the_share_all_ranks_stop_alike(tmp_path):
+    pairs = write_pairs(tmp_path / "data")
+    cut(pairs, (2, 7))
+    assert run_ranks(beyond_the_share, pairs, tmp_path / "run") == ["2 of 20"] * 2
+    assert len(found(tmp_path / "run")) <= 1
+    assert run_ranks(goes_on, pairs, tmp_path / "run") == [True] * 2
+
+
+def goes_on(world, pairs, folder):
+    return train(load_config("tiny-nbclip", overrides(pairs, *ON_DISK, "epochs=3")), folder, world=world, resume=True).finished

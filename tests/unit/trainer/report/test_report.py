@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -6,11 +7,14 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 from nbclip.errors import InvalidInput, NotFound
+from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.errors import BadImage
 from nbclip_trainer.report.compared import compare, differing_settings
 from nbclip_trainer.report.gallery import class_gallery, cui_gallery
 from nbclip_trainer.report.report import write_report
-from nbclip_trainer.runs.results import read_scored, write_scored
+from nbclip_trainer.runs.quarantine import Quarantined, write_quarantine
+from nbclip_trainer.runs.results import own_evaluation, read_scored, write_scored
+from nbclip_trainer.trained.export import model_card
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -122,7 +126,7 @@ def test_captions_can_not_bring_markup_into_the_page(runs, tmp_path):
     scored = read_scored(run)
 
     evil = scored.images.with_columns(pl.lit("<script>alert(1)</script>").alias("caption"))
-    write_scored(run, dataclasses.replace(scored, images=evil))
+    write_scored(own_evaluation(run), dataclasses.replace(scored, images=evil))
     page = Page(write_report([run], tmp_path / "report.html").read_text(encoding="utf-8"))
     assert not page.all("script")
 
@@ -137,6 +141,17 @@ def test_the_notes_say_what_noise_targets_and_one_seed_mean(page):
 def test_one_run_alone_has_a_report_without_differences(runs, tmp_path):
     page = Page(write_report(runs[:1], tmp_path / "one" / "report.html").read_text(encoding="utf-8"))
     assert "less clip" not in "".join(page.text)
+
+
+def test_the_figures_of_the_first_chart_are_said(runs, tmp_path):
+    lines = []
+    page = write_report(runs, tmp_path / "report.html", say=lines.append).read_text(encoding="utf-8")
+    (line,) = lines
+    assert line.startswith("image→image P@")
+    for name, figure in re.findall(r"([^:,]+) (\.\d{3})", line):
+        assert name.strip() in page
+        assert figure in page
+    assert {run.name for run in compare(runs).runs} <= {name.strip() for name in re.findall(r"[:,] ([^,]+) \.", line)}
 
 
 def test_the_baseline_can_be_chosen(runs):
@@ -161,6 +176,21 @@ def test_a_picture_that_is_gone_is_named(runs, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "clip")
     scored = read_scored(run)
     gone = scored.images.with_columns(pl.lit(str(tmp_path / "gone.png")).alias("file"))
-    write_scored(run, dataclasses.replace(scored, images=gone))
+    write_scored(own_evaluation(run), dataclasses.replace(scored, images=gone))
     with pytest.raises(BadImage, match=r"gone\.png"):
         write_report([run], tmp_path / "report.html")
+
+
+def test_what_was_left_out_and_which_leaks_were_allowed_is_said(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "clip")
+    bad = Quarantined(image_id="picture-7", split="train", step=3, place="m.csv:9", reason="/data/7.png: image file is truncated")
+    write_quarantine(run, [bad])
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**facts, "leaks": ["values of group in two splits: 2, p1 (train, valid)"]}))
+    said = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "clip left out 1 images that can&#39;t be decoded: picture-7 (7.png: image file is truncated)." in said
+    assert "clip was trained with a leak, allowed by data.allow_leaks: values of group in two splits: 2, p1" in said
+    card = model_card(run, read_config(run))
+    assert "left out, since their images can't be decoded: 1" in card
+    assert "allowed by `data.allow_leaks`**: values of group in two splits. Figures" in card
+    assert "p1" not in card

@@ -120,7 +120,7 @@ def flat(step):
 
 def inputs(session):
     batch = next(session.plan.batches())
-    return batch, next(session.train.images.training([batch])), next(session.matrices([batch]))
+    return batch, next(session.train.images.training([batch])).pixels, session.answer(batch)
 
 
 def test_fp16_leaves_out_a_step_that_overflows_and_scales_the_next_one_less(pairs):

@@ -7,18 +7,23 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from nbclip import codec
 from nbclip.errors import Conflict, InvalidInput, ServiceAway
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.quarantine import read_quarantine
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.trained.loading import load_run
+from nbclip_trainer.training import loop
 from nbclip_trainer.training.loop import train
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step
+from PIL import Image
 from support.counts import often
 from support.waiting import StopAfter
 
@@ -42,7 +47,7 @@ def same_tensors(run_dir, other):
 
 
 def inputs(session, batch):
-    return next(session.train.images.training([batch])), next(session.matrices([batch]))
+    return next(session.train.images.training([batch])).pixels, session.answer(batch)
 
 
 def test_the_loss_falls_and_the_folder_tells_how(small, tmp_path):
@@ -253,3 +258,212 @@ def test_nothing_is_left_behind_in_the_working_folder(small, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path / "empty")
     train(load_config("tiny-clip", small("epochs=1")), tmp_path / "run")
     assert os.listdir(Path.cwd()) == []  # noqa: PTH208
+
+
+ON_DISK = ("data.pictures=disk", "augmentation.kind=open_clip", "data.check=headers", "data.max_bad_share=0.2")
+
+
+def cut(pairs, *numbers):
+    """Pictures that begin well and end in the middle: a look at their headers does not find them."""
+    for number in numbers:
+        path = pairs.parent / f"{number}.png"
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def left_out(run_dir):
+    return {(one.image_id, one.step) for one in read_quarantine(run_dir)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_images_found_at_once_late_or_after_a_resume_make_the_same_run(small, write_pairs, tmp_path, workers, caplog):
+    """Three of training, one of validation: 0 stands in for others too, being next in no order that is known here."""
+    pairs = write_pairs()
+    cut(pairs, 3, 8, 19, 27)
+    config = load_config("tiny-clip", small(*ON_DISK, f"data.workers={workers}", "epochs=3", data=pairs))
+    at_once = config.model_copy(update={"data": config.data.model_copy(update={"check": "decode"})})
+    train(at_once, tmp_path / "at once")
+    assert left_out(tmp_path / "at once") == {(f"id{number}", 0) for number in (3, 8, 19, 27)}
+    caplog.clear()
+    train(config, tmp_path / "late")
+    found = left_out(tmp_path / "late")
+    assert {image_id for image_id, _ in found} == {"id3", "id8", "id19", "id27"}
+    assert max(step for _, step in found) > 0
+    assert sum("left out: " in record.message for record in caplog.records) == 4, "each is named once"
+    while not train(config, tmp_path / "resumed", resume=True, stop=StopAfter(2)).finished:
+        pass
+    for run in ("late", "resumed"):
+        assert losses(tmp_path / run) == losses(tmp_path / "at once")
+        assert records(tmp_path / run, "valid") == records(tmp_path / "at once", "valid")
+        assert same_tensors(tmp_path / run, tmp_path / "at once")
+    assert left_out(tmp_path / "resumed") == found
+
+
+def test_beyond_the_share_a_run_stops_with_a_checkpoint_and_goes_on_where_more_are_allowed(small, write_pairs, tmp_path):
+    pairs = write_pairs()
+    overrides = small(*ON_DISK, "data.workers=0", "checkpoint.every=1", data=pairs)
+    config = load_config("tiny-clip", [*overrides, "data.max_bad_share=0.05"])
+    last = set(build_session(config).plan.batch(2).rows[:2].tolist())
+    cut(pairs, *last)
+    with pytest.raises(
+        InvalidInput, match=r"2 of 24 images can't be decoded, more than data\.max_bad_share=0\.05; .*png"
+    ) as stopped:
+        train(config, tmp_path / "run")
+    assert "--resume" in stopped.value.hint
+    assert load_checkpoint(tmp_path / "run").step == 2
+    assert left_out(tmp_path / "run") == set(), "what stopped the run is tried again when it goes on"
+    with pytest.raises(InvalidInput, match="2 of 24"):
+        train(config, tmp_path / "run", resume=True)
+    tolerant = load_config("tiny-clip", overrides)
+    assert train(tolerant, tmp_path / "run", resume=True).finished
+    train(tolerant, tmp_path / "straight")
+    assert left_out(tmp_path / "run") == {(f"id{row}", 2) for row in last}
+    assert losses(tmp_path / "run") == losses(tmp_path / "straight")
+    assert same_tensors(tmp_path / "run", tmp_path / "straight")
+
+
+def test_an_image_that_was_left_out_stays_out_until_its_line_goes(small, write_pairs, tmp_path):
+    pairs = write_pairs()
+    whole = (pairs.parent / "3.png").read_bytes()
+    cut(pairs, 3)
+    config = load_config("tiny-clip", small(*ON_DISK, "data.workers=0", "data.check=decode", "epochs=3", data=pairs))
+    train(config, tmp_path / "straight")
+    train(config, tmp_path / "run", stop=StopAfter(4))
+    (pairs.parent / "3.png").write_bytes(whole)
+    train(config, tmp_path / "run", resume=True, stop=StopAfter(2))
+    assert left_out(tmp_path / "run") == {("id3", 0)}
+    (tmp_path / "run" / "quarantine.jsonl").unlink()
+    train(config, tmp_path / "run", resume=True)
+    assert left_out(tmp_path / "run") == set()
+    assert losses(tmp_path / "run")[:5] == losses(tmp_path / "straight")[:5]
+    assert losses(tmp_path / "run") != losses(tmp_path / "straight")
+
+
+def test_targets_of_a_batch_that_changed_are_asked_for_again(small, write_pairs, tmp_path, service):
+    pairs = write_pairs()
+    overrides = small(*ON_DISK, "data.workers=0", f"service.url={service.url}", data=pairs)
+    config = load_config("tiny-nbclip", overrides)
+    row = int(build_session(load_config("tiny-clip", overrides)).plan.batch(1).rows[3])
+    cut(pairs, row)
+    train(config, tmp_path / "run")
+    with_it = [body for body in service.asked if f"id{row}" in body["image_ids"] and body["on_unknown"] == "error"]
+    asked = [body["image_ids"] for body in service.asked if body["on_unknown"] == "error"]
+    assert len(with_it) >= 1
+    assert any(f"id{row}" not in ids and set(with_it[0]["image_ids"]) - {f"id{row}"} < set(ids) for ids in asked)
+    assert train(load_config("tiny-nbclip", [*overrides, "data.check=decode"]), tmp_path / "at once").finished
+    assert losses(tmp_path / "run") == losses(tmp_path / "at once")
+
+
+def test_captions_that_are_cut_and_files_of_several_images_are_told_at_the_start(small, write_pairs, tmp_path, caplog):
+    pairs = write_pairs()
+    lines = pairs.read_text().splitlines()
+    lines[1] = f"id0,0.gif,{' '.join(['bone'] * 30)},train"
+    pairs.write_text("\n".join(lines))
+    Image.new("L", (8, 8)).save(pairs.parent / "0.gif", save_all=True, append_images=[Image.new("L", (8, 8), 9)])
+    train(load_config("tiny-clip", small("epochs=1", data=pairs)), tmp_path / "run")
+    assert "captions cut at the 16 tokens that the text tower reads: 1, the longest of 32" in caplog.text
+    assert f"files of several images, of which the first is taken: 1, at {pairs}:2 (2)" in caplog.text
+    cut_captions = read_facts(tmp_path / "run")["data"]["train"]["captions_cut"]
+    assert cut_captions == {"captions": 1, "longest": 32, "context": 16}
+
+
+def test_a_group_in_two_splits_is_a_leak(small, write_pairs, tmp_path, caplog):
+    pairs = write_pairs(group="p1")
+    with pytest.raises(
+        InvalidInput, match=r"leak: values of group in two splits: 1, p1 \(train at .*pairs\.csv:2, valid at "
+    ) as no:
+        train(load_config("tiny-clip", small(data=pairs)), tmp_path / "run")
+    assert "data.allow_leaks=true" in no.value.hint
+    train(load_config("tiny-clip", small("data.allow_leaks=true", "epochs=1", data=pairs)), tmp_path / "run")
+    [leak] = read_facts(tmp_path / "run")["leaks"]
+    assert leak.startswith("values of group in two splits: 1, p1")
+    assert "leak, allowed by data.allow_leaks: values" in caplog.text
+
+
+def test_a_snapshot_that_knows_other_images_is_a_leak(small, tmp_path, service):
+    overrides = small(f"service.url={service.url}", "epochs=1")
+    service.unknown = {"id24", "id25", "id26"}
+    with pytest.raises(InvalidInput, match=r"leak: snapshot ffffffffffff holds images that are not trained on: 5 of split valid"):
+        train(load_config("tiny-nbclip", overrides), tmp_path / "run")
+    service.split = "valid"
+    with pytest.raises(InvalidInput, match=r"was published of split 'valid', not of 'train'; snapshot .* holds") as refused:
+        train(load_config("tiny-nbclip", overrides), tmp_path / "run")
+    assert "kg-service snapshot publish --split train" in refused.value.hint
+    train(load_config("tiny-nbclip", [*overrides, "data.allow_leaks=true"]), tmp_path / "run")
+    assert len(read_facts(tmp_path / "run")["leaks"]) == 2
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+def test_a_snapshot_of_the_training_split_or_of_all_that_holds_no_other_image_is_none(small, tmp_path, service, split):
+    service.split = split
+    train(load_config("tiny-nbclip", small(f"service.url={service.url}", "epochs=1")), tmp_path / "run")
+    assert read_facts(tmp_path / "run")["leaks"] == []
+
+
+@pytest.mark.parametrize(("split", "others", "leak"), [
+    ("train", [], None), (None, [], None), ("valid", [], "was published of split 'valid'"),
+    ("train", ["id24", "id31"], "holds images that are not trained on: 2 of split valid"), (None, ["id30"], "1 of split valid"),
+])  # fmt: skip
+def test_a_snapshots_file_leaks_as_a_service_does(small, tmp_path, split, others, leak):
+    """A file of 0.1.0 has no split: its images tell."""
+    ids = [*(f"id{number}" for number in range(24)), *others]
+    text = [image_id.encode() for image_id in ids]
+    tensors = {
+        "sparse_indptr": np.arange(len(ids) + 1, dtype=np.int32),
+        "sparse_indices": np.zeros(len(ids), np.int32),
+        "sparse_data": np.ones(len(ids), np.float32),
+        "dense": np.zeros((len(ids), 0), np.float32),
+        "id_bytes": np.frombuffer(b"".join(text), np.uint8),
+        "id_offsets": np.cumsum([0, *map(len, text)], dtype=np.int64),
+    }
+    metadata = {"columns": "1", "snapshot": NEW, "knowledge": "dk_ek", "representation": "hybrid"}
+    file = tmp_path / "vectors.safetensors"
+    file.write_bytes(codec.write_tensors(tensors, {**metadata, **({"split": split} if split else {})}))
+    overrides = small("targets.mode=snapshot", f"targets.file={file}", "epochs=1")
+    if leak is None:
+        assert train(load_config("tiny-nbclip", overrides), tmp_path / "run").finished
+        return
+    with pytest.raises(InvalidInput, match=leak):
+        train(load_config("tiny-nbclip", overrides), tmp_path / "run")
+    train(load_config("tiny-nbclip", [*overrides, "data.allow_leaks=true"]), tmp_path / "run")
+    assert leak in read_facts(tmp_path / "run")["leaks"][0]
+
+
+def test_a_run_that_dies_after_it_found_bad_images_goes_on_alike(small, write_pairs, tmp_path, monkeypatch):
+    """It dies in its fourth step, with a checkpoint of the second: the list of what is left out is ahead of that."""
+    pairs = write_pairs(train=40)
+    config = load_config("tiny-clip", small(*ON_DISK, "data.workers=0", "checkpoint.every=2", data=pairs))
+    plan = build_session(config).plan
+    bad = [int(plan.batch(2).rows[0]), int(plan.batch(3).rows[7])]
+    cut(pairs, *bad)
+    train(config, tmp_path / "straight")
+    take = loop.train_step
+
+    def die(session, batch, *rest):
+        if batch.step == 3:
+            raise RuntimeError("killed")
+        return take(session, batch, *rest)
+
+    monkeypatch.setattr(loop, "train_step", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(config, tmp_path / "run")
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "run").step == 2
+    assert left_out(tmp_path / "run") == {(f"id{bad[0]}", 2), (f"id{bad[1]}", 3)}
+    assert train(config, tmp_path / "run", resume=True).finished
+    assert left_out(tmp_path / "run") == left_out(tmp_path / "straight")
+    assert losses(tmp_path / "run") == losses(tmp_path / "straight")
+    assert same_tensors(tmp_path / "run", tmp_path / "straight")
+
+
+def test_too_many_bad_images_of_validation_stop_the_run_after_its_checkpoint(small, write_pairs, tmp_path):
+    pairs = write_pairs()
+    cut(pairs, 27)
+    overrides = small(*ON_DISK, "data.workers=0", data=pairs)
+    with pytest.raises(InvalidInput, match=r"1 of 8 images can't be decoded, more than data\.max_bad_share=0\.1"):
+        train(load_config("tiny-clip", [*overrides, "data.max_bad_share=0.1"]), tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run").step == 3
+    config = load_config("tiny-clip", overrides)
+    assert train(config, tmp_path / "run", resume=True).finished
+    train(config, tmp_path / "straight")
+    assert records(tmp_path / "run", "valid") == records(tmp_path / "straight", "valid")
+    assert same_tensors(tmp_path / "run", tmp_path / "straight")

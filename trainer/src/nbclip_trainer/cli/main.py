@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from nbclip.errors import NBClipError
+from nbclip.errors import NBClipError, os_reason
 from rich.logging import RichHandler
 
 from nbclip_trainer.cli.console import complain, err, rank
@@ -64,5 +64,5 @@ def main() -> None:
         complain(error.message, error.hint)
         sys.exit(error.exit_code)
     except OSError as error:
-        complain(str(error), "check the path, its permissions and the free space on the disk")
+        complain(f"can't use {os_reason(error)}", "check the path, its permissions and the free space on the disk")
         sys.exit(2)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from nbclip.errors import InvalidInput
 from rich.table import Table
 
-from nbclip_trainer.cli.console import out
+from nbclip_trainer.cli.console import err, out
 from nbclip_trainer.cli.options import Data, Settings, as_overrides
+
+if TYPE_CHECKING:
+    from nbclip_trainer.config.tree import TrainConfig
 
 
 def validate(
     data: Data = None,
     settings: Settings = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", help="Whose text tower reads the captions; else CLIP's.")
+    ] = None,
     show: Annotated[int, typer.Option(min=1, help="Number of bad rows to show.")] = 5,
 ) -> None:
-    """Check data before a run: columns, ids, captions, and that every image can be decoded.
+    """Check data before a run: columns, ids, captions, images, groups in two splits, and whether there are labels to score.
 
     [bold]Examples[/bold]
 
@@ -26,17 +32,34 @@ def validate(
 
     [cyan]nbclip validate --data pairs.tsv --set data.columns.image_id=ID --set data.columns.caption=text[/cyan]
     """
-    from nbclip_trainer.config.reading import config_of
-    from nbclip_trainer.data.checking import bad_images
+    from nbclip_trainer.config.reading import config_of, load_config
+    from nbclip_trainer.data.checking import check_images, note_on_frames, reasons
     from nbclip_trainer.data.dataset import layout_of, read_dataset
+    from nbclip_trainer.data.labels import unscorable
+    from nbclip_trainer.data.leaks import settled, shared_groups
 
-    chosen = config_of({}, as_overrides(settings, data)).data
-    dataset = read_dataset(chosen.files, layout=layout_of(chosen), max_bad_row_share=1)
+    overrides = as_overrides(settings, data)
+    config = load_config(preset, overrides) if preset else config_of({}, overrides)
+    dataset = read_dataset(config.data.files, layout=layout_of(config.data), max_bad_row_share=1)
     rows = len(dataset) + len(dataset.bad_rows)
     _refuse(dataset.bad_rows, f"of {rows} rows can't be used", "data.max_bad_row_share", show)
-    _refuse(bad_images(dataset, chosen), f"of {len(dataset)} images can't be decoded", "data.max_bad_share", show)
+    found = check_images(dataset, config.data)
+    _refuse(reasons(dataset, found.bad), f"of {len(dataset)} images can't be decoded", "data.max_bad_share", show)
+    settled([shared_groups(dataset)], allowed=config.data.allow_leaks, way_out="put each group into one split")
+    if reason := unscorable(dataset.frame):
+        err().print(f"[yellow]warning:[/yellow] {reason}", soft_wrap=True, highlight=False)
     splits = dataset.frame["split"].fill_null("(none)").value_counts(sort=True)
     out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))
+    for note in filter(None, (note_on_frames(dataset, found.frames), _note_on_captions(dataset.captions, config))):
+        out().print(note, soft_wrap=True, markup=False, highlight=False)
+
+
+def _note_on_captions(captions: Sequence[str], config: TrainConfig) -> str:
+    """How many captions the text tower would cut."""
+    from nbclip_trainer.models.building import tokenizer_of
+    from nbclip_trainer.models.captions import tokenized
+
+    return str(tokenized(tokenizer_of(config.model), captions)[1])
 
 
 def _refuse(bad: Sequence[str], what: str, limit: str, show: int) -> None:

@@ -25,6 +25,12 @@ def evaluate(
     key_file: KeyFile = None,
     ancestors: Annotated[Path | None, typer.Option(help="JSON of CUI to all its ancestors, instead of the service.")] = None,
     min_class_size: Annotated[int, typer.Option(min=2, help="Smaller classes are distractors, never queries.")] = 30,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="data.columns.*=… or data.max_pixels=…; only with --out; repeatable.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to create, for an evaluation that is not the run's own.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Score a run: P@K, mAP and CUI@K in every direction, with intervals, beside raw pixels and chance.
@@ -40,6 +46,9 @@ def evaluate(
     [cyan]nbclip evaluate runs/nbclip --service http://127.0.0.1:8080[/cyan]
 
     [cyan]nbclip evaluate runs/nbclip --data metadata.csv --split retrieval --checkpoint best[/cyan]
+
+    On other data, beside the run's own evaluation, which reports and the model card keep showing:
+    [cyan]nbclip evaluate runs/nbclip --data other.csv --set data.columns.caption=text --out runs/nbclip-on-other[/cyan]
     """
     from nbclip_trainer.evaluation.evaluate import evaluate_run
     from nbclip_trainer.parallel.settings import DeviceSettings
@@ -53,6 +62,8 @@ def evaluate(
             checkpoint=_chosen(run, checkpoint),
             protocol=ScoringProtocol(class_split=split, cui_splits=(split,), minimum_class_size=min_class_size),
             ontology=ontology,
+            overrides=settings or (),
+            out=folder,
             device=str(alone(DeviceSettings(name=device)).device),
             say=err().print,
         )
@@ -72,7 +83,10 @@ def report(
     """
     from nbclip_trainer.report.report import write_report
 
-    out().print(str(write_report(runs, out_file, baseline=baseline).absolute()), soft_wrap=True)
+    def say(line: str) -> None:
+        err().print(line, soft_wrap=True, markup=False, highlight=False)
+
+    out().print(str(write_report(runs, out_file, baseline=baseline, say=say).absolute()), soft_wrap=True)
 
 
 def export(

@@ -71,9 +71,12 @@ def _config(run: Path, preset: str | None, overrides: list[str], *, resume: bool
     """The preset's settings, or without one those of the run that is resumed."""
     from nbclip_trainer.config.reading import load_config
     from nbclip_trainer.config.saved import has_config, read_config
+    from nbclip_trainer.runs.folder import no_run
 
     if preset is not None:
         return load_config(preset, overrides)
     if resume and has_config(run):
         return read_config(run, overrides)
+    if resume:
+        raise no_run(run, "to start one give --preset; `nbclip presets` lists them")
     raise InvalidInput("no --preset given", hint="`nbclip presets` lists them")

@@ -25,8 +25,8 @@ from nbclip_trainer.targets.settings import ServiceSettings, TargetSettings
 
 _FREE_ON_RESUME: dict[str, Any] = {
     **dict.fromkeys(("description", "service", "log", "checkpoint", "device"), True),
-    # Where the files lie is free; that they hold the same pairs is checked by their digest.
-    "data": {"files", "columns", "format", "separator", "max_bad_row_share", "workers"},
+    # Where the files lie is free; that they hold the same pairs is checked by their digest. So is when bad images are found.
+    "data": {"files", "columns", "format", "separator", "max_bad_row_share", "workers", "check", "max_bad_share", "allow_leaks"},
     # Where a snapshot's similarities are multiplied; which snapshot it is, is checked by its id.
     "targets": {"mode", "file"},
 }

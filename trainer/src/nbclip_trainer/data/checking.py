@@ -2,52 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from nbclip_trainer.data.dataset import Dataset
-from nbclip_trainer.data.decoding import image_header, open_image
+from nbclip_trainer.data.decoding import Picture, opened
 from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.errors import BadImage
 
 _WINDOW = 4_096
 """Images that are looked at ahead of the one whose turn it is."""
+_NAMED_AT_MOST = 5
 T = TypeVar("T")
 
 
-def bad_images(dataset: Dataset, settings: DataSettings) -> list[str]:
-    """`file:line: reason` of each row whose image can't be decoded."""
-    return reasons(dataset, list(each_once(dataset.files, check_of(settings), settings.workers)))
+@dataclass(frozen=True, slots=True)
+class Findings(Generic[T]):
+    """What a look at every image of a dataset found.
+
+    Attributes:
+        made: what was made of each image, None of a bad one.
+        bad: why an image can't be decoded, by its row.
+        frames: how many images a file holds, by its row, where there are several; the first is taken.
+    """
+
+    made: list[T | None]
+    bad: dict[int, str]
+    frames: dict[int, int]
 
 
-def each_once(files: Sequence[Path], look: Callable[[Path], T], threads: int) -> Iterator[T | BadImage]:
-    """What `look` makes of each image, or why it can't, in order; Pillow decodes outside of Python's lock."""
+def check_images(dataset: Dataset, settings: DataSettings) -> Findings[None]:
+    """Decodes every image, or with `data.check=headers` reads what begins its file."""
 
-    def looked(path: Path) -> T | BadImage:
+    def look(picture: Picture) -> None:
+        if settings.check == "decode":
+            picture.rgb()
+
+    return look_over(dataset, look, settings)
+
+
+def look_over(dataset: Dataset, look: Callable[[Picture], T], settings: DataSettings) -> Findings[T]:
+    """What `look` makes of each image, in order, in `data.workers` threads; Pillow decodes outside of Python's lock."""
+    made: list[T | None] = []
+    bad, frames = {}, {}
+    for row, found in enumerate(_each_once(dataset.files, look, settings)):
+        if isinstance(found, BadImage):
+            made.append(None)
+            bad[row] = found.message
+            continue
+        made.append(found[0])
+        if found[1] > 1:
+            frames[row] = found[1]
+    return Findings(made, bad, frames)
+
+
+def reasons(dataset: Dataset, bad: Mapping[int, str]) -> list[str]:
+    """`file:line: reason` of bad images by row."""
+    return [f"{dataset.place(row)}: {reason}" for row, reason in bad.items()]
+
+
+def note_on_frames(dataset: Dataset, frames: Mapping[int, int]) -> str:
+    """Which files hold several images, in a sentence; empty where none does."""
+    if not frames:
+        return ""
+    named = [f"{dataset.place(row)} ({count})" for row, count in list(frames.items())[:_NAMED_AT_MOST]]
+    rest = ", …" if len(frames) > len(named) else ""
+    return f"files of several images, of which the first is taken: {len(frames)}, at {', '.join(named)}{rest}"
+
+
+def _each_once(files: Sequence[Path], look: Callable[[Picture], T], settings: DataSettings) -> Iterator[tuple[T, int] | BadImage]:
+    """What was made of each image and how many its file holds, or why it can't be decoded."""
+
+    def looked(path: Path) -> tuple[T, int] | BadImage:
         try:
-            return look(path)
+            with opened(path, settings.max_pixels) as picture:
+                return look(picture), picture.frames()
         except BadImage as error:
             return error
 
-    with ThreadPoolExecutor(max(threads, 1)) as pool:
+    with ThreadPoolExecutor(max(settings.workers, 1)) as pool:
         for start in range(0, len(files), _WINDOW):
             yield from pool.map(looked, files[start : start + _WINDOW])
-
-
-def check_of(settings: DataSettings) -> Callable[[Path], None]:
-    """Raises BadImage where an image can't be decoded, or, with `data.check=headers`, does not begin as one."""
-
-    def check(path: Path) -> None:
-        if settings.check == "headers":
-            with image_header(path, settings.max_pixels):
-                return
-        open_image(path, settings.max_pixels)
-
-    return check
-
-
-def reasons(dataset: Dataset, results: Sequence[object]) -> list[str]:
-    """`file:line: reason` of each row of which `each_once` gave a BadImage."""
-    return [f"{dataset.place(row)}: {result.message}" for row, result in enumerate(results) if isinstance(result, BadImage)]

@@ -54,7 +54,12 @@ class DataSettings(Strict):
     )
     workers: int = Field(4, ge=0, description="processes that decode images from disk, and threads that decode in the first pass")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image with more pixels is refused without being decoded")
-    max_bad_share: float = Field(0.01, ge=0, le=1, description="stop if a larger share of images can't be decoded")
+    max_bad_share: float = Field(
+        0.01, ge=0, le=1, description="images that can't be decoded are left out; stop if they are a larger share"
+    )
+    allow_leaks: bool = Field(
+        False, description="train although a group is in two splits, or targets have seen images that are not trained on"
+    )
 
 
 class AugmentationSettings(Strict):

@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-from nbclip.errors import InvalidInput
+from nbclip.errors import Conflict, InvalidInput
 from nbclip.files.reading import sources_of
 
+from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import layout_of
+from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
-from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredImages, class_sizes, read_images
+from nbclip_trainer.evaluation.labelled import ScoredImages, class_sizes, read_images
 from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.scoring import Candidate, FeatureArray, score, scored_classes
 from nbclip_trainer.evaluation.summary import summarise
 from nbclip_trainer.runs.durable import sha256
-from nbclip_trainer.runs.results import ClassCount, DataFile, Evaluation, Scored, ScoringProtocol, write_scored
+from nbclip_trainer.runs.folder import flattened
+from nbclip_trainer.runs.results import ClassCount, DataFile, Evaluation, Scored, ScoringProtocol, own_evaluation, write_scored
 from nbclip_trainer.trained.loading import load_run
 
+_READING = ("data.columns.", "data.max_pixels")
 _IMAGE_COLUMNS = ("image_id", "file", "caption", "caption_source", "source", "licence", "attribution", "cuis", *CLASS_TASKS)
 
 
@@ -32,10 +37,12 @@ def evaluate_run(
     checkpoint: Literal["last", "best"] = "last",
     protocol: ScoringProtocol | None = None,
     ontology: Ontology | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
     device: str = "cpu",
     say: Callable[[str], None] = lambda stage: None,
 ) -> Path:
-    """Evaluates a run and writes `evaluation/` into its folder (`results` tells what lies there).
+    """Evaluates a run and writes `evaluation/` into its folder, or another one beside it (`results` tells what lies there).
 
     Beside the model's figures stand those of its features before the projection, of raw 16 x 16 pixels, and of chance.
 
@@ -45,6 +52,8 @@ def evaluate_run(
         checkpoint: which of the run's checkpoints.
         protocol: how to score; default `ScoringProtocol()`.
         ontology: is_a, for cui_onto@K; None leaves it out.
+        overrides: `a.b=c` of how the data are read, over the run's settings; only with `out`.
+        out: a new folder, for an evaluation that is not to be the run's own.
         device: where to encode and rank.
         say: told each stage as it begins.
 
@@ -53,11 +62,14 @@ def evaluate_run(
 
     Raises:
         NotFound: no run or checkpoint there.
-        InvalidInput: no data, a missing or empty split, nothing labelled, classes all too small and no CUIs.
+        Conflict: `out` is there already.
+        InvalidInput: overrides without `out` or of other settings; no data, a missing or empty split, nothing labelled, classes
+            all too small and no CUIs.
         BadImage: an image can't be decoded; leaving it out would change the question.
     """
     protocol = protocol or ScoringProtocol()
-    model, tokenizer, preprocess, config = load_run(run_dir, checkpoint, device=device)
+    folder, config = _folder(run_dir, overrides, out), _reading(run_dir, overrides)
+    model, tokenizer, preprocess, _ = load_run(run_dir, checkpoint, device=device)
     files = tuple(data) or config.data.files
     images = read_images(
         files,
@@ -89,7 +101,34 @@ def evaluate_run(
         figures=tuple(summarise(queries, protocol)),
     )
     features = {"image": image.projected, "caption": caption_ND, "backbone": image.backbone}
-    return write_scored(run_dir, Scored(evaluation, queries, _image_table(images), features))
+    return write_scored(folder, Scored(evaluation, queries, _image_table(images), features))
+
+
+def _folder(run_dir: Path, overrides: Sequence[str], out: Path | None) -> Path:
+    """Where to write. The run's own evaluation is by the run's own settings, and nothing replaces it unasked."""
+    own = own_evaluation(run_dir)
+    if out is None:
+        if overrides:
+            raise InvalidInput(
+                f"--set {overrides[0]}: the run's own evaluation is by the run's own settings",
+                hint="--out FOLDER keeps another one apart",
+            )
+        return own
+    if out.exists() or out.resolve() == own.resolve():
+        raise Conflict(f"{out} already exists, or is the run's own evaluation", hint="choose another --out, or remove it")
+    return out
+
+
+def _reading(run_dir: Path, overrides: Sequence[str]) -> TrainConfig:
+    """The run's settings with those of how data are read laid over them; the others have made the weights."""
+    config, own = read_config(run_dir, overrides), read_config(run_dir)
+    before, now = (dict(flattened(one.model_dump(mode="json"))) for one in (own, config))
+    others = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and not key.startswith(_READING)]
+    if others:
+        raise InvalidInput(
+            f"--set {min(others)}: an evaluation does not read it", hint=f"it reads {', '.join(f'{key}*' for key in _READING)}"
+        )
+    return config
 
 
 def _candidates(

@@ -16,8 +16,8 @@ from nbclip.files.layout import Layout
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 
 from nbclip_trainer.data.dataset import Dataset, read_dataset
+from nbclip_trainer.data.labels import CLASS_TASKS, LABELS
 
-CLASS_TASKS = ("modality", "organ", "modality_organ")
 _DETAILS = ("caption_source", "source", "licence", "attribution", "group", "cuis", *CLASS_TASKS)
 _MODALITY_TEXTS = {
     "XR": "X-ray",
@@ -96,10 +96,10 @@ def read_images(
     in_cui_split, has_cuis = splits.is_in(list(cui_splits)), pl.col("cuis").is_not_null()
     without_cuis = frame.filter(in_cui_split & ~has_cuis).height
     frame = frame.filter((splits == class_split) | (in_cui_split & has_cuis))
-    if all(frame[name].is_null().all() for name in ("cuis", *CLASS_TASKS)):
+    if all(frame[name].is_null().all() for name in LABELS):
         raise InvalidInput(
             f"{_names(data)}: split {class_split!r} has no labels to score",
-            hint=f"fill at least one of the columns {', '.join((*CLASS_TASKS, 'cuis'))}",
+            hint=f"fill at least one of the columns {', '.join(LABELS)}",
         )
     return ScoredImages(
         frame=frame,

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.evaluation.cui import ConceptSets, concept_sets, cui_chance, cui_figures
-from nbclip_trainer.evaluation.labelled import CLASS_TASKS, ScoredImages, class_sizes, class_text, codes
+from nbclip_trainer.evaluation.labelled import ScoredImages, class_sizes, class_text, codes
 from nbclip_trainer.evaluation.ranking import rank
 from nbclip_trainer.evaluation.retrieval import chance_figures, class_figures, relevance
 from nbclip_trainer.runs.results import QUERY_COLUMNS, Direction, Ranker, ScoringProtocol

@@ -24,7 +24,7 @@ class LossInput:
 
     Attributes:
         cosine: of this rank's pairs.
-        scale: exp(logit_scale), scalar, [1, 100].
+        scale: exp(logit_scale), scalar, [1, 100]; at least 1 beside a bias.
         bias: logit_bias, scalar; None for a loss without one.
         targets: of the same rows and columns.
     """

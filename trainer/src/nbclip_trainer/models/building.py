@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import open_clip
 import torch
@@ -21,8 +21,13 @@ from nbclip_trainer.parallel.normalisation import has_batch_norm, normalise_over
 from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import World
 
-Tokenizer = Callable[[list[str]], Tensor]
-"""Captions to token ids, int64, [N, context length]."""
+
+class Tokenizer(Protocol):
+    """Captions to token ids."""
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> Tensor:
+        """int64, [N, context length]: that of the text tower where none is given; what is longer is cut."""
+        ...
 
 
 class ModelParts(NamedTuple):
@@ -38,6 +43,8 @@ class ModelParts(NamedTuple):
 
 def build_model(settings: ModelSettings, *, seed: int, with_bias: bool = False, load_weights: bool = True) -> ModelParts:
     """A model with random or pretrained weights, exp(logit_scale) restarted as `model.logit_scale` says.
+
+    A logit bias that comes with the weights (SigLIP's) was learned with their scale: both are kept.
 
     Forward returns a dict. Random weights follow from the seed; torch's random state is left as it was.
 
@@ -58,9 +65,37 @@ def build_model(settings: ModelSettings, *, seed: int, with_bias: bool = False, 
         else:
             parts = _own(settings, settings.architecture, bias, load_weights)
     parts.model.output_dict = True  # type: ignore[assignment]
-    if settings.logit_scale is not None and load_weights:
+    if settings.logit_scale is not None and load_weights and not _keeps_its_scale(parts.model, settings.logit_scale):
         nn.init.constant_(cast(nn.Parameter, parts.model.logit_scale), math.log(settings.logit_scale))
     return parts
+
+
+def tokenizer_of(settings: ModelSettings) -> Tokenizer:
+    """The tokenizer alone, cut at the text tower's context length; raises InvalidInput as `build_model`."""
+    if settings.architecture is not None:
+        return cast(Tokenizer, open_clip.SimpleTokenizer(context_length=settings.architecture.text_cfg.context_length))
+    with _refusals_named(settings):
+        if ":" not in settings.name:
+            _check_name(settings)
+        return cast(Tokenizer, open_clip.get_tokenizer(settings.name))
+
+
+def has_own_bias(model: nn.Module) -> bool:
+    """Whether the model has a logit bias that is no blank: one of its weights, or of its kind's beginning."""
+    bias = cast(Tensor | None, getattr(model, "logit_bias", None))
+    return bias is not None and bool(bias.any())
+
+
+def _keeps_its_scale(model: nn.Module, wanted: float) -> bool:
+    """Whether a bias goes with the scale; a scale that was asked for is refused then, and not passed over."""
+    if not has_own_bias(model):
+        return False
+    if wanted != ModelSettings.model_fields["logit_scale"].default:
+        raise InvalidInput(
+            f"model.logit_scale={wanted:g}: the model has a logit bias, which was learned with a scale of its own",
+            hint="leave model.logit_scale out",
+        )
+    return True
 
 
 def prepared(model: nn.Module, settings: DeviceSettings, world: World) -> nn.Module:
@@ -88,7 +123,7 @@ def _own(settings: ModelSettings, architecture: Architecture, bias: float | None
         open_clip.load_checkpoint(model, settings.pretrained)
     preprocess = PreprocessCfg(size=architecture.vision_cfg.image_size, resize_mode=settings.resize)
     open_clip.set_model_preprocess_cfg(model, asdict(preprocess))
-    return ModelParts(model, open_clip.SimpleTokenizer(context_length=architecture.text_cfg.context_length), preprocess)
+    return ModelParts(model, tokenizer_of(settings), preprocess)
 
 
 def _named(settings: ModelSettings, bias: float | None, load_weights: bool) -> ModelParts:

@@ -49,4 +49,9 @@ class ModelSettings(Strict):
     resize: Literal["shortest", "longest", "squash"] = Field(
         "shortest", description="how an image becomes square: by its shortest side (cropped), its longest (padded), or squashed"
     )
-    logit_scale: float | None = Field(1 / 0.07, ge=1, le=100, description="initial exp(logit_scale); null: the weights' own")
+    logit_scale: float | None = Field(
+        1 / 0.07,
+        ge=1,
+        le=100,
+        description="initial exp(logit_scale); null: the weights' own, which SigLIP's keep with their bias",
+    )

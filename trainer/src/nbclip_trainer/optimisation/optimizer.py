@@ -37,8 +37,9 @@ def build_optimizer(model: nn.Module, settings: OptimisationSettings) -> torch.o
 
 @torch.no_grad()
 def hold_logit_scale(model: nn.Module) -> None:
-    """Keeps exp(logit_scale) in [1, 100] (Radford et al., CLIP, 2021)."""
-    model.get_parameter("logit_scale").clamp_(0, _HIGHEST_LOGIT_SCALE)
+    """Keeps exp(logit_scale) in [1, 100] (Radford et al., CLIP, 2021); beside a bias only above 1, as SigLIP's is over 100."""
+    highest = _HIGHEST_LOGIT_SCALE if getattr(model, "logit_bias", None) is None else None
+    model.get_parameter("logit_scale").clamp_(0, highest)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

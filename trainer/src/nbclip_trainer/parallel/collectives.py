@@ -92,6 +92,15 @@ def on_any_rank(flag: bool, world: World) -> bool:
     return sum_over_ranks([float(flag)], world)[0] > 0
 
 
+def from_all(value: T, world: World) -> list[T]:
+    """Each rank's value, in their order, on every rank."""
+    if world.ranks == 1:
+        return [value]
+    parcels: list[Any] = [None] * world.ranks
+    dist.all_gather_object(parcels, value)
+    return cast(list[T], parcels)
+
+
 def from_first(value: T, world: World) -> T:
     """Rank 0's value, on every rank; what others give is not looked at."""
     if world.ranks == 1:

@@ -14,6 +14,7 @@ from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.evaluation.summary import differences, summarise
 from nbclip_trainer.runs.folder import flattened, read_facts
+from nbclip_trainer.runs.quarantine import Quarantined, read_quarantine
 from nbclip_trainer.runs.results import Figure, Scored, check_comparable, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 
@@ -32,6 +33,7 @@ class ComparedRun:
         config: its settings.
         facts: its `run.json`.
         records: its `metrics.jsonl`.
+        left_out: its `quarantine.jsonl`.
         scored: its evaluation.
         figures: the evaluation's figures by key.
         differences: those less the baseline's, paired; empty for the baseline.
@@ -42,6 +44,7 @@ class ComparedRun:
     config: TrainConfig
     facts: dict[str, Any]
     records: list[dict[str, Any]]
+    left_out: list[Quarantined]
     scored: Scored
     figures: dict[Key, Figure]
     differences: dict[Key, Figure] = field(default_factory=dict)
@@ -103,8 +106,8 @@ def by_key(figures: Sequence[Figure]) -> dict[Key, Figure]:
 
 def _read(folder: Path, name: str, place: int) -> ComparedRun:
     scored = read_scored(folder)
-    records = list(read_metrics(folder))
-    return ComparedRun(name, place, read_config(folder), read_facts(folder), records, scored, by_key(scored.evaluation.figures))
+    facts, records, left_out = read_facts(folder), list(read_metrics(folder)), read_quarantine(folder)
+    return ComparedRun(name, place, read_config(folder), facts, records, left_out, scored, by_key(scored.evaluation.figures))
 
 
 def _paired(run: ComparedRun, base: ComparedRun) -> ComparedRun:

@@ -78,7 +78,7 @@ _PANELS = (
         "Spread of cosines",
         f"Standard deviation off the diagonal; under the rule at {COLLAPSED_SPREAD} features have collapsed.",
     ),
-    _Panel("diagnostics", "logit_scale", "Logit scale", "exp(logit_scale), at most 100."),
+    _Panel("diagnostics", "logit_scale", "Logit scale", "exp(logit_scale), at most 100 without a bias."),
     _Panel("diagnostics", "positive_cosine", "Cosine of true pairs", "Mean over a batch's image-caption pairs."),
     _Panel(
         "diagnostics", "spearman", "Similarity in the features", "Spearman correlation of the targets' similarity and the cosine."

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from nbclip_trainer.evaluation.labelled import CLASS_TASKS
+from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.report.compared import ComparedRun, Comparison, Key
 from nbclip_trainer.runs.results import Figure
 

@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,13 +104,14 @@ def _answered(
     if not chosen:
         return
     table = {row["row"]: row for row in pool.iter_rows(named=True)}
+    shown = partial(_shown, max_pixels=comparison.baseline.config.data.max_pixels)
     rankings = [(run, list(_first(run, pool, chosen))) for run in comparison.runs]
     for place, query in enumerate(chosen):
         answers = [
-            (run, [_shown(table[row], relevance(table[query], table[row]), score) for row, score in found[place]])
+            (run, [shown(table[row], relevance(table[query], table[row]), score) for row, score in found[place]])
             for run, found in rankings
         ]
-        yield Answered(_shown(table[query], ("query", ", ".join(table[query]["cui_list"]))), answers)
+        yield Answered(shown(table[query], ("query", ", ".join(table[query]["cui_list"]))), answers)
 
 
 def _first(run: ComparedRun, pool: pl.DataFrame, chosen: Sequence[int]) -> Iterator[list[tuple[int, float]]]:
@@ -136,14 +138,14 @@ def _cui_relevance(query: ImageRow, found: ImageRow) -> Relevance:
     return mark, f"shares {len(shared)} of {len(wanted)} CUIs" + (f": {', '.join(sorted(shared))}" if shared else "")
 
 
-def _shown(row: ImageRow, relevance: Relevance, score: float | None = None) -> Shown:
+def _shown(row: ImageRow, relevance: Relevance, score: float | None = None, *, max_pixels: int) -> Shown:
     label = " · ".join(str(row[name]).replace("_", " ") for name in ("modality", "organ") if row[name])
     credit = ". ".join(str(row[name]) for name in ("source", "licence", "attribution") if row[name])
-    return Shown(row["image_id"], _data_uri(Path(row["file"])), row["caption"], label, credit, *relevance, score)
+    return Shown(row["image_id"], _data_uri(Path(row["file"]), max_pixels), row["caption"], label, credit, *relevance, score)
 
 
-def _data_uri(path: Path) -> str:
-    picture = open_image(path)
+def _data_uri(path: Path, max_pixels: int) -> str:
+    picture = open_image(path, max_pixels)
     picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=80)

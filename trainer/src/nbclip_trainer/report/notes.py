@@ -10,10 +10,14 @@ from nbclip_trainer.evaluation.bootstrap import FEWEST_CASES
 from nbclip_trainer.report.compared import Comparison
 from nbclip_trainer.report.figure_tables import TASK_NAMES, caption_sources
 
+_NAMED_AT_MOST = 10
+
 
 def honest_notes(comparison: Comparison) -> list[str]:
     """Sentences, the weightiest first."""
     return [
+        *_on_leaks(comparison),
+        *_on_left_out(comparison),
         *_on_knowledge(comparison),
         *_on_seeds(comparison),
         *_on_length(comparison),
@@ -34,6 +38,20 @@ def alarms(comparison: Comparison) -> list[tuple[str, int, str]]:
                 kinds.setdefault(record["message"].partition(":")[0], (run.name, record["step"], record["message"]))
         found += kinds.values()
     return found
+
+
+def _on_leaks(comparison: Comparison) -> Iterator[str]:
+    for run in comparison.runs:
+        for leak in run.facts.get("leaks", ()):
+            yield f"{run.name} was trained with a leak, allowed by data.allow_leaks: {leak}."
+
+
+def _on_left_out(comparison: Comparison) -> Iterator[str]:
+    for run in comparison.runs:
+        if run.left_out:
+            named = ", ".join(f"{one.image_id} ({one.reason.rpartition('/')[2]})" for one in run.left_out[:_NAMED_AT_MOST])
+            rest = f" and {len(run.left_out) - _NAMED_AT_MOST} more" if len(run.left_out) > _NAMED_AT_MOST else ""
+            yield f"{run.name} left out {len(run.left_out)} images that can't be decoded: {named}{rest}."
 
 
 def _on_knowledge(comparison: Comparison) -> Iterator[str]:

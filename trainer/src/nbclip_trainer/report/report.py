@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,14 @@ from nbclip_trainer.runs.durable import replacing
 _LARGEST_NUMBER_OF_RUNS = 6
 
 
-def write_report(run_dirs: Sequence[Path], out: Path, *, baseline: Path | None = None, seed: int = 0) -> Path:
+def write_report(
+    run_dirs: Sequence[Path],
+    out: Path,
+    *,
+    baseline: Path | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
     """Writes a report that needs no other file, no network and no script.
 
     Args:
@@ -39,6 +46,7 @@ def write_report(run_dirs: Sequence[Path], out: Path, *, baseline: Path | None =
         out: the HTML file.
         baseline: which of them the others are measured against; default: the first that trained without knowledge.
         seed: of the choice of the gallery's queries.
+        say: is told the figures of the first chart.
 
     Returns:
         `out`.
@@ -49,13 +57,17 @@ def write_report(run_dirs: Sequence[Path], out: Path, *, baseline: Path | None =
     """
     if len(run_dirs) > _LARGEST_NUMBER_OF_RUNS:
         raise InvalidInput(f"{len(run_dirs)} runs are too many for one report", hint=f"choose up to {_LARGEST_NUMBER_OF_RUNS}")
-    html = _rendered(compare(run_dirs, baseline), seed)
+    comparison = compare(run_dirs, baseline)
+    html = _rendered(comparison, seed)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as path:
             path.write_text(html, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"{out}: can't be written: {error.strerror or error}", hint="choose another --out") from error
+    figures = ", ".join(f"{one.name} {_figure(one.value)}" for one in standings(comparison))
+    if figures:
+        say(f"image→image P@{middle_k(comparison)}: {figures}")
     return out
 
 

@@ -4,6 +4,7 @@ config.yaml       the resolved settings (`config.saved`)
 run.json          versions, git commit, snapshot, data counts
 metrics.jsonl     one record a line, `kind` train | diagnostics | valid | alarm
 tensorboard/      the same for TensorBoard
+quarantine.jsonl  images that were left out, where there are any (`quarantine`)
 checkpoints/      step-*.safetensors with step-*.json
 """
 
@@ -102,11 +103,14 @@ def check_equal(run_dir: Path, tree_before: Mapping[str, Any], tree_now: Mapping
         )
 
 
+def no_run(run_dir: Path, hint: str = "`nbclip train --run DIR` makes one") -> NotFound:
+    """The folder, which may not be there, holds no run."""
+    return NotFound(f"no run in {run_dir}", hint=hint)
+
+
 def read_text(path: Path) -> str:
-    """A file of the folder; raises NotFound where there is none, as in a folder without a run."""
+    """A file that every run's folder has; raises NotFound where there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NotFound(
-            f"{path}: not there", hint="check that this is the folder of a run; `nbclip train --run DIR` makes one"
-        ) from error
+        raise no_run(path.parent, f"it has no {path.name}; `nbclip train --run DIR` makes one") from error

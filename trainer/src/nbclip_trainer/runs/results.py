@@ -1,4 +1,4 @@
-"""What an evaluation leaves in the run's folder, under `evaluation/`.
+"""What an evaluation leaves in a folder: the run's own in the run's, under `evaluation/`.
 
 metrics.json      `Evaluation`: how it was scored, on what, and every figure with its interval
 queries.parquet   one row a query and metric, for paired comparison of runs; columns below
@@ -19,6 +19,7 @@ from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.folder import no_run
 
 Direction = Literal["image→image", "caption→image", "image→caption", "text→image", "image→text"]
 Ranker = Literal["model", "backbone", "raw pixels", "chance"]
@@ -109,10 +110,14 @@ class Scored:
     features: dict[str, Float32]
 
 
-def write_scored(run_dir: Path, scored: Scored) -> Path:
+def own_evaluation(run_dir: Path) -> Path:
+    """The folder of a run's own evaluation, which reports and the model card show."""
+    return run_dir / "evaluation"
+
+
+def write_scored(folder: Path, scored: Scored) -> Path:
     """Writes the four files, metrics.json last, and returns its path."""
-    folder = run_dir / "evaluation"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "queries.parquet") as path:
         scored.queries.write_parquet(path)
     with replacing(folder / "pictures.parquet") as path:
@@ -125,14 +130,16 @@ def write_scored(run_dir: Path, scored: Scored) -> Path:
 
 
 def read_scored(run_dir: Path) -> Scored:
-    """Reads what `write_scored` wrote.
+    """Reads a run's own evaluation.
 
     Raises:
-        NotFound: the run was not evaluated.
+        NotFound: the folder holds no run, or one that was not evaluated.
         BrokenArtefact: a file is damaged or missing.
     """
-    folder = run_dir / "evaluation"
+    folder = own_evaluation(run_dir)
     if not (folder / "metrics.json").is_file():
+        if not (run_dir / "run.json").is_file():
+            raise no_run(run_dir)
         raise NotFound(f"{run_dir}: not evaluated", hint=f"nbclip evaluate {run_dir}")
     try:
         with np.load(folder / "features.npz", allow_pickle=False) as file:

@@ -29,12 +29,14 @@ class ServiceSource:
 
     Attributes:
         snapshot: the snapshot that every answer comes from.
+        split: of which split it was published; None: of all.
     """
 
     def __init__(self, service: Service, targets: TargetSettings) -> None:
         self._service, self._targets = service, targets
         self._knowledge = cast(Knowledge, targets.knowledge)
         self.snapshot: SnapshotOut = service.snapshot
+        self.split = self.snapshot.manifest.split
 
     def fetch(self, row_ids: Sequence[str], column_ids: Sequence[str]) -> Answer:
         """See `TargetSource`.

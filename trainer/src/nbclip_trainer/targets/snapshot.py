@@ -25,6 +25,7 @@ class SnapshotSource:
 
     Attributes:
         snapshot: id of the snapshot.
+        split: of which split it was published; None: of all, or the file, one of 0.1.0, does not say.
     """
 
     def __init__(self, path: Path, targets: TargetSettings) -> None:
@@ -33,6 +34,7 @@ class SnapshotSource:
                 self._metadata = dict(file.metadata() or {})
                 arrays = {name: file.get_tensor(name) for name in _TENSORS}
             self._columns, self.snapshot = int(self._metadata.pop("columns")), self._metadata["snapshot"]
+            self.split = self._metadata.get("split")
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise InvalidInput(f"targets.file={path}: no image vectors of a snapshot: {error}", hint=_HINT) from error
         _refuse_other(path, self._metadata, targets)

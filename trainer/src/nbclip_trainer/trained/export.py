@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from nbclip_trainer.config.tree import TrainConfig, to_yaml
 from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.quarantine import read_quarantine
 from nbclip_trainer.runs.results import Figure, Scored, read_scored
 from nbclip_trainer.trained.loading import load_run
 
@@ -70,6 +71,9 @@ def model_card(run_dir: Path, config: TrainConfig) -> str:
         config=config,
         targets={"snapshot": None, "vocabulary": None, **facts["targets"]},
         data=facts["data"],
+        left_out=len(read_quarantine(run_dir)),
+        # What comes behind the colon names cases and files, and is no reader's business.
+        leaks=[leak.partition(":")[0] for leak in facts.get("leaks", ())],
         versions=facts["versions"],
         git=facts["git"],
         evaluation=scored and scored.evaluation,

@@ -9,27 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from nbclip.errors import Conflict, NBClipError
 from rich.console import Console
-from torch import Tensor
 
 from nbclip_trainer.config.saved import check_same_shape, write_config
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.planner import PlannedBatch
-from nbclip_trainer.errors import RankLost
 from nbclip_trainer.optimisation.schedule import warmup_steps
-from nbclip_trainer.parallel.collectives import from_first, sum_over_ranks
+from nbclip_trainer.parallel.collectives import from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone, lost_ranks_named
 from nbclip_trainer.runs.boards import check_boards
 from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
 from nbclip_trainer.runs.folder import check_same_data, locked, read_facts, write_facts
+from nbclip_trainer.runs.quarantine import Quarantined, append_quarantine, read_quarantine, write_quarantine
 from nbclip_trainer.runs.tracking import Tracker
-from nbclip_trainer.targets.prefetch import Prefetched
-from nbclip_trainer.targets.source import Answer
 from nbclip_trainer.training.diagnostics import alarms, diagnose
 from nbclip_trainer.training.display import Display
+from nbclip_trainer.training.inputs import Inputs, Intake
 from nbclip_trainer.training.session import Session, build_session, capture, restore
 from nbclip_trainer.training.step import StepResult, train_step, validation_loss
 
@@ -79,11 +76,12 @@ def train(
     world = world or alone(config.device)
     check_boards(config.log)
     with lost_ranks_named(), locked(run_dir) if world.leads else nullcontext():
-        checkpoint, pinned = from_first(_begin(config, run_dir, resume) if world.leads else (None, None), world)
-        session = build_session(config, world=world, resumed=checkpoint is not None, snapshot=pinned)
+        checkpoint, pinned, held = from_first(_begin(config, run_dir, resume) if world.leads else (None, None, []), world)
+        resumed = checkpoint is not None
+        session = build_session(config, world=world, resumed=resumed, snapshot=pinned, quarantined=held)
         try:
             if world.leads:
-                _write_down(session, run_dir, resumed=checkpoint is not None)
+                _write_down(session, run_dir, resumed=resumed)
             if checkpoint is not None:
                 restore(session, checkpoint)
             with _recorders(session, run_dir, checkpoint.step if checkpoint else 0, console) as recorders:
@@ -92,16 +90,16 @@ def train(
             session.source.close()
 
 
-def _begin(config: TrainConfig, run_dir: Path, resume: bool) -> tuple[Checkpoint | None, str | None]:
-    """The checkpoint to go on from and the snapshot it is bound to; None where the run begins."""
+def _begin(config: TrainConfig, run_dir: Path, resume: bool) -> tuple[Checkpoint | None, str | None, list[Quarantined]]:
+    """The checkpoint to go on from, the snapshot it is bound to and the images it leaves out; nothing where the run begins."""
     if not has_checkpoint(run_dir):
         # Before the service is asked: a run that never reached it can be resumed too.
         write_config(run_dir, config)
-        return None, None
+        return None, None, []
     if not resume:
         raise Conflict(f"{run_dir} already has a run", hint="--resume continues it; or choose another --run")
     check_same_shape(run_dir, config)
-    return load_checkpoint(run_dir), read_facts(run_dir)["targets"].get("snapshot")
+    return load_checkpoint(run_dir), read_facts(run_dir)["targets"].get("snapshot"), read_quarantine(run_dir)
 
 
 def _write_down(session: Session, run_dir: Path, *, resumed: bool) -> None:
@@ -109,6 +107,7 @@ def _write_down(session: Session, run_dir: Path, *, resumed: bool) -> None:
         check_same_data(run_dir, session.facts)
     write_config(run_dir, session.config)
     write_facts(run_dir, session.facts)
+    write_quarantine(run_dir, [one for pairs in (session.train, session.valid) if pairs for one in pairs.quarantine.held])
 
 
 @contextmanager
@@ -131,16 +130,9 @@ def _announcement(session: Session, first_step: int) -> str:
     where = f"{world.device.type}, {world.ranks} processes" if world.ranks > 1 else world.device.type
     snapshot = session.facts["targets"].get("snapshot")
     targets = f"{config.targets.knowledge} of snapshot {snapshot:.12}" if snapshot else config.targets.knowledge
-    return f"{config.model.name}, {len(session.train.dataset)} pairs, {begun}, {where}; {config.loss.name}, targets {targets}"
-
-
-class _Inputs(NamedTuple):
-    """What a step takes, and the seconds that it was waited for."""
-
-    images: Tensor
-    matrix: Answer
-    data_wait: float
-    target_wait: float
+    left_out = f", {len(session.train.quarantine.bad)} left out" if session.train.quarantine.bad else ""
+    pairs = f"{len(session.train.dataset)} pairs{left_out}"
+    return f"{config.model.name}, {pairs}, {begun}, {where}; {config.loss.name}, targets {targets}"
 
 
 class _Run:
@@ -153,36 +145,32 @@ class _Run:
         self._warned: set[str] = set()
 
     def go(self, stop: threading.Event) -> Outcome:
-        session, world, first = self._session, self._session.world, self._done
-        images = session.train.images.training(world.share(batch) for batch in session.plan.batches(first))
-        with Prefetched(session.matrices(session.plan.batches(first)), session.config.service.prefetch) as matrices:
-            for batch in session.plan.batches(first):
+        steps = self._session.plan.steps
+        with Intake(self._session, self._first, self._keep) as intake:
+            while self._done < steps:
                 started = time.perf_counter()
-                inputs = self._agreed_inputs(images, matrices, stop)
+                inputs = self._agreed_inputs(intake, stop)
                 if inputs is None:
                     break
-                self._take(batch, inputs, started)
+                self._take(inputs, started)
         self._save()
-        return Outcome(self._done, session.plan.steps, self._valid_loss)
+        return Outcome(self._done, steps, self._valid_loss)
 
-    def _agreed_inputs(self, images: Iterator[Tensor], matrices: Iterator[Answer], stop: threading.Event) -> _Inputs | None:
-        """The next step's inputs; None where a rank was told to stop. All ranks take a step or none does."""
-        world = self._session.world
-        stopping = self._done > self._first and stop.is_set()
+    def _agreed_inputs(self, intake: Intake, stop: threading.Event) -> Inputs | None:
+        """The next step's inputs; None where a rank was told to stop."""
         try:
-            inputs = None if stopping else _awaited(images, matrices)
+            return intake.take(self._done, stopping=self._done > self._first and stop.is_set())
         except NBClipError:
-            sum_over_ranks([False, True], world)
             self._save()
             raise
-        stopped, failed = sum_over_ranks([stopping, False], world)
-        if failed:
-            self._save()
-            raise RankLost("another rank has no images or targets for the next step", hint="its own message says why")
-        return None if stopped else inputs
 
-    def _take(self, batch: PlannedBatch, inputs: _Inputs, started: float) -> None:
+    def _keep(self, left_out: list[Quarantined]) -> None:
+        if self._session.world.leads:
+            append_quarantine(self._run_dir, left_out)
+
+    def _take(self, inputs: Inputs, started: float) -> None:
         """One step with all that may follow it: records, validation, a checkpoint."""
+        batch = inputs.batch
         result = train_step(self._session, batch, inputs.images, inputs.matrix)
         self._done = batch.step + 1
         seconds = time.perf_counter() - started
@@ -217,14 +205,17 @@ class _Run:
 
     def _end_epoch(self, epoch: int) -> None:
         session, shown = self._session, ""
+        found: dict[int, str] = {}
         self._valid_loss = None
         if session.valid is not None:
-            self._valid_loss = validation_loss(session, session.valid)
+            self._valid_loss, found = validation_loss(session, session.valid)
             shown = f"validation loss {self._valid_loss:.4f}"
             if self._tracker is not None:
                 self._tracker.log("valid", self._done, {"epoch": epoch, "loss": self._valid_loss})
         self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}")
         self._save(self._valid_loss)
+        if session.valid is not None and on_any_rank(bool(found), session.world):
+            self._keep(session.valid.quarantine.add(found, self._done))
 
     def _save(self, valid_loss: float | None = None) -> None:
         if self._done > self._saved:
@@ -232,11 +223,3 @@ class _Run:
                 checkpoint = capture(self._session, self._done, valid_loss)
                 save_checkpoint(self._run_dir, checkpoint, keep=self._session.config.checkpoint.keep)
             self._saved = self._done
-
-
-def _awaited(images: Iterator[Tensor], matrices: Iterator[Answer]) -> _Inputs:
-    started = time.perf_counter()
-    images_BCHW = next(images)
-    has_images = time.perf_counter()
-    matrix = next(matrices)
-    return _Inputs(images_BCHW, matrix, has_images - started, time.perf_counter() - has_images)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,24 @@ from nbclip.errors import InvalidInput
 from torch import Tensor
 
 from nbclip_trainer.config.tree import TrainConfig, config_hash
+from nbclip_trainer.data.checking import note_on_frames
 from nbclip_trainer.data.dataset import Dataset, layout_of, read_dataset
 from nbclip_trainer.data.images import Images
+from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
+from nbclip_trainer.data.leaks import settled, shared_groups
 from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
+from nbclip_trainer.models.captions import Cut, tokenized
 from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
+from nbclip_trainer.runs.quarantine import Quarantined
 from nbclip_trainer.targets.rows import caption_keys
 from nbclip_trainer.targets.source import Answer, TargetSource
+from nbclip_trainer.training.quarantine import Quarantine
 from nbclip_trainer.training.sources import open_source
 
 _log = logging.getLogger(__name__)
@@ -37,18 +43,20 @@ class Pairs:
     """A split, ready to be trained on.
 
     Attributes:
-        dataset: N pairs whose images can be decoded.
+        dataset: N pairs.
         images: theirs.
         tokens: token ids of the captions, int32, [N, context length].
         keys: `caption_keys` of the captions, int64, [N].
-        bad: `file:line: reason` of the images left out.
+        quarantine: which of them are left out, since their images can't be decoded.
+        cut: how many captions are longer than that.
     """
 
     dataset: Dataset
     images: Images
     tokens: Tensor
     keys: Tensor
-    bad: list[str]
+    quarantine: Quarantine
+    cut: Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +74,19 @@ class Session:
     scaler: torch.amp.GradScaler
     facts: dict[str, Any]
 
-    def matrices(self, plan: Iterable[PlannedBatch]) -> Iterator[Answer]:
-        """Similarities of this rank's rows to the global batch, or what they are made of, step by step."""
-        ids = self.train.dataset.ids
-        for batch in plan:
-            yield self.source.fetch([ids[row] for row in self.world.own(batch.rows)], [ids[row] for row in batch.rows])
+    def answer(self, batch: PlannedBatch) -> Answer:
+        """Similarities of this rank's rows to the global batch, or what they are made of."""
+        ids = self.train.dataset.frame["image_id"]
+        return self.source.fetch(ids[self.world.own(batch.rows)].to_list(), ids[batch.rows].to_list())
 
 
 def build_session(
-    config: TrainConfig, *, world: World | None = None, resumed: bool = False, snapshot: str | None = None
+    config: TrainConfig,
+    *,
+    world: World | None = None,
+    resumed: bool = False,
+    snapshot: str | None = None,
+    quarantined: Sequence[Quarantined] = (),
 ) -> Session:
     """Reads the data, builds model and optimizer, reaches the service.
 
@@ -83,9 +95,10 @@ def build_session(
         world: this rank's place; None: a single process.
         resumed: a checkpoint will bring the weights, so pretrained ones are not read.
         snapshot: the one that a resumed run is bound to.
+        quarantined: images that a resumed run leaves out.
 
     Raises:
-        NBClipError: wrong data or settings, or no service.
+        NBClipError: wrong data or settings, leaks, too many bad images, or no service.
     """
     world = world or alone(config.device)
     world.check_divides(config.batch_size)
@@ -94,20 +107,28 @@ def build_session(
     _seed_everything(config.seed)
     # Data and service are checked before a model is downloaded or built.
     whole = _read(config)
+    leaks = settled(
+        [shared_groups(whole) if config.data.train_split else ""],
+        allowed=config.data.allow_leaks,
+        way_out="put each group into one split",
+    )
+    if world.leads and without_labels(whole.frame, SCORED_SPLIT):
+        _log.warning("%s", unscorable(whole.frame))
     train = whole.of_split(config.data.train_split)
     valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
     with ExitStack() as undo:
-        source, coverage = open_source(config, snapshot, train, world)
+        source, coverage = open_source(config, snapshot, train, whole, world)
         undo.callback(source.close)
         parts = _model(config, world, resumed=resumed)
-        train_pairs = _pairs(train, parts, config)
-        valid_pairs = None if valid is None else _pairs(valid, parts, config)
+        train_pairs = _pairs(train, parts, config, world, quarantined)
+        valid_pairs = None if valid is None else _pairs(valid, parts, config, world, quarantined)
         data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
         _check_same_everywhere(data_facts, world)
         undo.pop_all()
     plan = BatchPlan(len(train_pairs.dataset), config.batch_size, config.epochs, config.seed)
+    leaks += coverage.pop("leaks")
     target_facts = {"knowledge": config.targets.knowledge, **coverage}
-    facts = {"data": data_facts, "targets": target_facts, "steps": plan.steps, "ranks": world.ranks}
+    facts = {"data": data_facts, "targets": target_facts, "leaks": leaks, "steps": plan.steps, "ranks": world.ranks}
     optimizer = build_optimizer(parts.model, config.optim)
     scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
     return Session(config, world, parts, optimizer, train_pairs, valid_pairs, plan, source, scaler, facts)
@@ -166,16 +187,18 @@ def _read(config: TrainConfig) -> Dataset:
     return dataset
 
 
-def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig) -> Pairs:
+def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World, known: Sequence[Quarantined]) -> Pairs:
     loaded = load_images(dataset, parts.preprocess, config.data, config.augmentation, config.seed)
-    for bad in loaded.bad:
-        _log.warning("left out: %s", bad)
-    captions = loaded.dataset.captions
-    return Pairs(loaded.dataset, loaded.images, parts.tokenizer(captions).int(), caption_keys(captions), loaded.bad)
+    quarantine = Quarantine(dataset, config.data.max_bad_share, world, known)
+    quarantine.add(loaded.bad, 0)
+    tokens, cut = tokenized(parts.tokenizer, dataset.captions)
+    for note in filter(None, (note_on_frames(dataset, loaded.frames), str(cut))):
+        _log.warning("%s", note)
+    return Pairs(dataset, loaded.images, tokens.int(), caption_keys(dataset.captions), quarantine, cut)
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:
-    """Ranks that left out other images would plan other batches."""
+    """Ranks that read other pairs would plan other batches."""
     own = same_data(data_facts)
     same = from_first(own, world) == own
     if on_any_rank(not same, world):
@@ -188,7 +211,7 @@ def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:
 def _counts(pairs: Pairs | None) -> dict[str, Any] | None:
     if pairs is None:
         return None
-    return {"pairs": len(pairs.dataset), "sha256": pairs.dataset.digest(), "left_out": pairs.bad}
+    return {"pairs": len(pairs.dataset), "sha256": pairs.dataset.digest(), "captions_cut": asdict(pairs.cut)}
 
 
 def _cuda_state() -> dict[str, Tensor]:

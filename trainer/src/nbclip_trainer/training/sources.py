@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 from typing import Any
 
+import polars as pl
 import torch
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import Dataset
+from nbclip_trainer.data.leaks import settled
 from nbclip_trainer.parallel.collectives import from_first
 from nbclip_trainer.parallel.world import World
 from nbclip_trainer.targets.service import ServiceSource, connect
@@ -18,10 +19,11 @@ from nbclip_trainer.targets.snapshot import SnapshotSource
 from nbclip_trainer.targets.source import IdentitySource, NoiseSource, TargetSource
 
 _MULTIPLIED_FROM = 1_024
-_log = logging.getLogger(__name__)
 
 
-def open_source(config: TrainConfig, snapshot: str | None, train: Dataset, world: World) -> tuple[TargetSource, dict[str, Any]]:
+def open_source(
+    config: TrainConfig, snapshot: str | None, train: Dataset, whole: Dataset, world: World
+) -> tuple[TargetSource, dict[str, Any]]:
     """This rank's source of similarities, and its facts.
 
     Rank 0 pins the snapshot and looks all images up in it; the others take its word.
@@ -30,17 +32,18 @@ def open_source(config: TrainConfig, snapshot: str | None, train: Dataset, world
         config: the run's settings.
         snapshot: the one that a resumed run is bound to.
         train: the training pairs.
+        whole: the pairs of all splits.
         world: this rank's place.
 
     Raises:
-        NBClipError: no service, no such snapshot, or one that lacks training images.
+        NBClipError: no service, no such snapshot, one that lacks training images, or one that has seen others.
     """
     with ExitStack() as undo:
         facts: dict[str, Any] = {}
         if world.leads:
             source = _connected(config, snapshot, world.device)
             undo.callback(source.close)
-            facts = _checked_coverage(source, train, config)
+            facts = _checked_coverage(source, train, whole, config)
         facts = from_first(facts, world)
         if not world.leads:
             source = _connected(config, facts.get("snapshot"), world.device)
@@ -65,27 +68,41 @@ def _mode(config: TrainConfig, device: torch.device) -> str:
     return "representations" if device.type == "cuda" and config.batch_size >= _MULTIPLIED_FROM else "matrix"
 
 
-def _checked_coverage(source: TargetSource, train: Dataset, config: TrainConfig) -> dict[str, Any]:
-    """Refuses a snapshot that lacks training images: better now than in the middle of an epoch."""
+def _checked_coverage(source: TargetSource, train: Dataset, whole: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """Refuses a snapshot that lacks training images, better now than in the middle of an epoch; and one that knows others."""
     if not isinstance(source, ServiceSource | SnapshotSource):
-        return {}
+        return {"leaks": []}
     snapshot = source.snapshot if isinstance(source, SnapshotSource) else source.snapshot.id
     coverage = source.coverage(train.ids)
     if coverage.unknown:
         raise InvalidInput(
             f"snapshot {snapshot:.12} lacks {len(coverage.unknown)} of {len(train)} training images: "
             f"{', '.join(coverage.unknown[:20])}",
-            hint="kg-service ingest them, then kg-service snapshot publish",
+            hint=f"kg-service ingest them, then kg-service snapshot publish --split {config.data.train_split}",
         )
-    facts = {"snapshot": snapshot, "without_knowledge": coverage.without_knowledge}
+    split = config.data.train_split
+    leaks = settled(
+        [] if split is None else [_of_another_split(source, snapshot, split), _of_other_images(source, snapshot, split, whole)],
+        allowed=config.data.allow_leaks,
+        way_out=f"kg-service snapshot publish --split {split}",
+    )
+    facts = {"snapshot": snapshot, "without_knowledge": coverage.without_knowledge, "leaks": leaks}
     if isinstance(source, SnapshotSource):
         return facts
     manifest = source.snapshot.manifest
-    if manifest.split != config.data.train_split:
-        _log.warning(
-            "snapshot %.12s was published of split %r, not of %r: its statistics saw images that are not trained on",
-            source.snapshot.id,
-            manifest.split,
-            config.data.train_split,
-        )
     return {**facts, "vocabulary": manifest.vocabulary, "variants": manifest.variants}
+
+
+def _of_another_split(source: ServiceSource | SnapshotSource, snapshot: str, split: str) -> str:
+    if source.split in (None, split):
+        return ""
+    return f"snapshot {snapshot:.12} was published of split {source.split!r}, not of {split!r}"
+
+
+def _of_other_images(source: ServiceSource | SnapshotSource, snapshot: str, split: str, whole: Dataset) -> str:
+    """A snapshot's statistics, and so the targets, know all its images."""
+    others = whole.frame.filter(pl.col("split").ne_missing(split))
+    unknown = source.coverage(others["image_id"].to_list()).unknown
+    held = others.filter(~pl.col("image_id").is_in(unknown))["split"].fill_null("none").value_counts(sort=True)
+    counts = ", ".join(f"{count} of split {name}" for name, count in held.iter_rows())
+    return f"snapshot {snapshot:.12} holds images that are not trained on: {counts}" if counts else ""

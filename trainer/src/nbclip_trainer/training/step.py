@@ -18,6 +18,7 @@ from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.data.seeds import mixed
 from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.losses.loss import LossInput
+from nbclip_trainer.models.building import has_own_bias
 from nbclip_trainer.optimisation.optimizer import hold_logit_scale
 from nbclip_trainer.optimisation.schedule import learning_rate_factor, set_learning_rates
 from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks, sum_over_ranks
@@ -25,6 +26,7 @@ from nbclip_trainer.parallel.world import World, autocast
 from nbclip_trainer.targets.rows import Targets, target_rows
 from nbclip_trainer.targets.source import Answer
 from nbclip_trainer.training.gradient_cache import Features, encode
+from nbclip_trainer.training.inputs import plain_batches
 from nbclip_trainer.training.session import Pairs, Session
 
 _LOWEST_LOSS_SCALE = 1.0
@@ -65,7 +67,7 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     image_RD, text_RD = features.image.float(), features.text.float()
     cosine = cosines(image_RD, text_RD, *_all_features(image_RD, text_RD, world))
     scale, bias = _scale_and_bias(model)
-    if bias is not None and batch.step == 0:
+    if bias is not None and batch.step == 0 and not has_own_bias(model):
         with torch.no_grad():
             bias.fill_(mean_over_ranks([starting_bias(cosine, scale, targets.own).item()], world)[0])
     losses = session.config.loss.compute(LossInput(cosine, scale, bias, targets))
@@ -85,10 +87,13 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
 
 
 @torch.no_grad()
-def validation_loss(session: Session, pairs: Pairs) -> float:
+def validation_loss(session: Session, pairs: Pairs) -> tuple[float, dict[int, str]]:
     """Mean InfoNCE over full batches in file order (one smaller batch if there is no full one), at the model's own scale.
 
     Always InfoNCE, so that runs with other losses compare. Ranks take turns at the batches; all get the mean.
+
+    Returns:
+        The loss, and the rows whose images this rank found to be bad, with the reason.
     """
     model, world = session.parts.model, session.world
     model.eval()
@@ -96,13 +101,14 @@ def validation_loss(session: Session, pairs: Pairs) -> float:
     batches = [range(start, start + size) for start in range(0, len(pairs.dataset) - size + 1, size)]
     own = range(world.rank, len(batches), world.ranks)
     losses = [0.0] * len(batches)
-    for number, images in zip(own, pairs.images.plain(batches[number] for number in own), strict=True):
-        image_ND, text_ND = _forward(session, images, pairs.tokens[list(batches[number])])
+    found: dict[int, str] = {}
+    for number, (rows, images) in zip(own, plain_batches(pairs, [batches[number] for number in own], found), strict=True):
+        image_ND, text_ND = _forward(session, images, pairs.tokens[rows])
         cosine, (scale, _) = cosines(image_ND, text_ND), _scale_and_bias(model)
-        own_N = torch.arange(size, device=world.device)
+        own_N = torch.arange(len(rows), device=world.device)
         both = (functional.cross_entropy(scale * cosine_NN, own_N) for cosine_NN in (cosine.image_text, cosine.text_image))
         losses[number] = sum(loss.item() for loss in both) / 2
-    return sum(sum_over_ranks(losses, world)) / len(losses)
+    return sum(sum_over_ranks(losses, world)) / len(losses), found
 
 
 def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:

@@ -43,6 +43,9 @@ ImageIdPath = Annotated[str, Path(description="may contain slashes", examples=["
 def put_images(wiring: WiringOf, body: JsonBody) -> Response:
     """Stores images in one transaction. Given `cuis` are used as they are, otherwise the caption is linked.
 
+    An image with `cuis` needs no caption. `unknown_cuis` counts those given that the vocabulary lacks: they are stored, without
+    a name and without ancestors. In Neo4j what is too large for one transaction takes several.
+
     The same id with the same content is `unchanged`. With other content it is `rejected`, or `replaced` if `on_conflict` is
     `replace`.
 
@@ -51,7 +54,10 @@ def put_images(wiring: WiringOf, body: JsonBody) -> Response:
     """
     request = parse(ImagesRequest, body, lambda values: check_items(values, "items", wiring.settings.max_items))
     results = ingest_items(request.items, wiring.store, wiring.linker, wiring.vocabulary, request.on_conflict)
-    return answer(ImagesResponse(results=results, counts=dict(Counter(result.outcome for result in results))))
+    counts = dict(Counter(result.outcome for result in results))
+    given = {cui for item in request.items for cui in item.cuis or ()}
+    unknown = sum(cui not in wiring.vocabulary for cui in given)
+    return answer(ImagesResponse(results=results, counts=counts, unknown_cuis=unknown))
 
 
 @router.get(

@@ -47,8 +47,8 @@ async def representations(request: WorkRequest) -> PartsResponse:
     Smaller than the matrix from a thousand images on, and a GPU multiplies them faster than the matrix travels.
     """
     choose(request.headers.get("accept", "*/*"), (MEDIA_TYPE,))
-    most = request.wiring.settings.max_columns
-    wanted = await parse_aside(RepresentationsRequest, request.content, lambda values: check_items(values, "image_ids", most))
+    most = partial(check_items, field="image_ids", limit=request.wiring.settings.max_columns, setting="KG_MAX_COLUMNS")
+    wanted = await parse_aside(RepresentationsRequest, request.content, most)
     small = len(wanted.image_ids) <= _SMALL and is_short(request.content)
     kind = ("representations", wanted.representation, wanted.knowledge, wanted.dtype) if small else None
     snapshot = await opened(request.wiring.snapshots, wanted.snapshot)

@@ -7,17 +7,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from nbclip.errors import Busy, NBClipError, Unavailable
-from nbclip.schemas.service import Ability, Info, Live, Readiness
+from nbclip.schemas.service import Ability, Info, Live, NotReadyProblem, Readiness
 
 from kg_service.api.auth import require
 from kg_service.api.body import answer
 from kg_service.api.dependencies import WiringOf
 from kg_service.api.paths import API
-from kg_service.api.problems import KEYED, NotReady, described
+from kg_service.api.problems import KEYED, NotReady, described, problem_content
 from kg_service.app.own_paths import without_own_paths
 from kg_service.app.readiness import ABILITIES, abilities, failures, needed
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
+
+_BY_DEFAULT: tuple[Ability, ...] = ("ingest",)
+_NOT_READY = {"description": "Service Unavailable", "content": problem_content(NotReadyProblem)}
 
 probes = APIRouter(tags=["service"])
 router = APIRouter(tags=["service"])
@@ -29,7 +32,7 @@ async def livez() -> Live:
     return Live(status="ok")
 
 
-@probes.get("/readyz", response_model=Readiness, responses=described(400, 422, 503))
+@probes.get("/readyz", response_model=Readiness, responses={**described(400, 422), 503: _NOT_READY})
 def readyz(
     request: Request,
     wiring: WiringOf,
@@ -38,7 +41,8 @@ def readyz(
         Query(alias="for", description="answer 503 unless all of these can be done, such as `targets`; default: `ingest`"),
     ] = None,
 ) -> Response:
-    """Which work the service can take: `can` says for each kind whether it is ready and, if not, why. 503 names missing parts.
+    """Which work the service can take: `can` says for each kind whether it is ready and, if not, why. A 503 has
+    `can`, too, and names the parts that can't be used.
 
     Without `for`, it is ready once captions can be sent, because everything begins with them. If you need targets, ask with
     `?for=targets`: a snapshot is enough, and they are served while the graph store is away.
@@ -46,12 +50,14 @@ def readyz(
     `degraded`: the snapshot that was published last is damaged, and a former one is served; or upkeep, such as an append, fails.
     """
     if request.app.state.stopping:
-        raise NotReady([{"where": "service", "message": "stopping"}])
+        raise NotReady([{"where": "service", "message": "stopping"}], ["service"])
     asked = tuple(dict.fromkeys(wanted or ABILITIES))
     failed = _failures(request, wiring, needed(asked))
     can = abilities(asked, failed, wiring.settings)
-    if not all(can[each].ready for each in wanted or ("ingest",)):
-        raise NotReady([{"where": part, "message": str(error)} for part, error in failed.items()])
+    demanded = wanted or _BY_DEFAULT
+    if not all(can[each].ready for each in demanded):
+        lacking = [part for part in needed(demanded) if part in failed]
+        raise NotReady([{"where": part, "message": str(error)} for part, error in failed.items()], lacking, can)
     degraded = "; ".join(
         filter(None, (_degraded(wiring) if "targets" in can and can["targets"].ready else None, _trouble(request)))
     )

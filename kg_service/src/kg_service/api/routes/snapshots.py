@@ -13,7 +13,7 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip.codec import MEDIA_TYPE
-from nbclip.errors import BrokenArtefact, Gone, NotFound, Unavailable
+from nbclip.errors import BrokenArtefact, Gone, NotFound
 from nbclip.schemas.jobs import JobOut
 from nbclip.schemas.snapshots import AppendCounts, PublishRequest, SnapshotList, SnapshotOut
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, RepresentationName
@@ -32,6 +32,7 @@ from kg_service.jobs.publishing import order_publication
 from kg_service.jobs.spool import read_job
 from kg_service.snapshot import embeddings_parts
 from kg_service.snapshot.manifest import on_the_wire
+from kg_service.storage.writing import unwritten
 
 router = APIRouter(prefix="/snapshots", tags=["snapshots"])
 former = APIRouter(prefix="/snapshots", tags=["snapshots"])
@@ -108,7 +109,7 @@ def publish_at_once(request: Request, wiring: WiringOf, body: JsonBody) -> Respo
         return _append(request, wiring)
     from kg_service.app.publication import publish_part
 
-    with request.app.state.publishing.take(), _room_on_disk():
+    with request.app.state.publishing.take(), _room_on_disk(wiring):
         parts = wiring.store, wiring.vocabulary, wiring.settings
         new_id = publish_part(*parts, dataset=wanted.dataset, split=wanted.split)
     return _made(request, wiring, new_id)
@@ -118,7 +119,7 @@ def _append(request: Request, wiring: Wiring) -> Response:
     # Brings libraries that the service need not wait for when it starts.
     from kg_service.snapshot.append import append, with_elsewhere
 
-    with request.app.state.publishing.take(), _room_on_disk():
+    with request.app.state.publishing.take(), _room_on_disk(wiring):
         new_id, counts = append(wiring.store, wiring.snapshots)
         counts = with_elsewhere(wiring.store, wiring.snapshots.manifest(new_id), counts)
     return _made(request, wiring, new_id, counts)
@@ -132,13 +133,11 @@ def _made(
 
 
 @contextmanager
-def _room_on_disk() -> Iterator[None]:
+def _room_on_disk(wiring: Wiring) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unavailable(
-            f"the snapshot can't be written: {error.strerror or error}", hint="free disk space in the data folder"
-        ) from error
+        raise unwritten("the snapshot can't be written", wiring.snapshots.path, error) from error
 
 
 @router.get(

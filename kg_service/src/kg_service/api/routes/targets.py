@@ -98,7 +98,9 @@ async def _growing(snapshot: Snapshot, wanted: TargetsRequest, headers: Mapping[
 
 def _refuse_large_json(cells: int, limit: int) -> None:
     if cells > limit:
-        raise LimitExceeded(f"{cells} cells in JSON, at most {limit}", hint=f"send Accept: {MEDIA_TYPE}")
+        raise LimitExceeded(
+            f"{cells} cells in JSON, at most {limit}", hint=f"send Accept: {MEDIA_TYPE}; the limit is KG_MAX_JSON_CELLS={limit}"
+        )
 
 
 def _etag(snapshot_id: str, asked: bytes, form: str) -> str:

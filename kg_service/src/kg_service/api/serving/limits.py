@@ -39,7 +39,9 @@ class Gate:
         self._settings = settings
         self._bodies = Places(settings.max_concurrent * settings.max_body_bytes, "large bodies")
         self._usual = Bounds(settings.max_body_bytes, settings.body_timeout_s, settings.body_timeout_s)
-        self._bulk = Bounds(settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s, in_memory=False)
+        self._bulk = Bounds(
+            settings.max_job_bytes, settings.job_timeout_s, settings.job_pause_s, in_memory=False, setting="KG_MAX_JOB_BYTES"
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes what is within the limits."""
@@ -50,7 +52,7 @@ class Gate:
         hosts = headers.getlist("host")
         check_host(hosts[0] if len(hosts) == 1 else "", self._settings.trusted_hosts)
         bounds = self._bulk if scope["method"] == "POST" and path_in_app(scope) in BULK else self._usual
-        check_body_bytes(_declared_bytes(headers.get("content-length", "")), bounds.limit)
+        check_body_bytes(_declared_bytes(headers.get("content-length", "")), bounds)
         with ExitStack() as held:
             hold = partial(_hold, held, self._bodies) if bounds.in_memory else None
             await self._app(scope, bounded(receive, bounds, hold), until_taken(send))
@@ -65,12 +67,14 @@ class Bounds:
         timeout_s: seconds.
         pause_s: seconds without a byte.
         in_memory: whether it is held until it is whole: a bulk ingest goes to the disk as it comes.
+        setting: what sets the limit.
     """
 
     limit: int
     timeout_s: float
     pause_s: float
     in_memory: bool = True
+    setting: str = "KG_MAX_BODY_BYTES"
 
 
 def _hold(held: ExitStack, bodies: Places, count: int) -> None:
@@ -93,10 +97,11 @@ def _escaped(patterns: Sequence[str]) -> Iterator[str]:
     return (pattern.replace("[", "[[]") for pattern in patterns)
 
 
-def check_body_bytes(count: int, limit: int) -> None:
-    """Raises BodyTooLarge over `limit` bytes."""
-    if count > limit:
-        raise BodyTooLarge(f"the body has more than {limit} bytes", hint="send less at once")
+def check_body_bytes(count: int, bounds: Bounds) -> None:
+    """Raises BodyTooLarge over the limit."""
+    if count > bounds.limit:
+        hint = f"send less at once; the limit is {bounds.setting}={bounds.limit}"
+        raise BodyTooLarge(f"the body has more than {bounds.limit} bytes", hint=hint)
 
 
 def bounded(receive: Receive, bounds: Bounds, hold: Callable[[int], None] | None = None) -> Receive:
@@ -123,7 +128,7 @@ def bounded(receive: Receive, bounds: Bounds, hold: Callable[[int], None] | None
             what = f"no whole body in {bounds.timeout_s:g} s" if whole else f"nothing of the body in {bounds.pause_s:g} s"
             raise BodyTimeout(what, hint="send it faster, or less at once") from error
         taken += len(message.get("body", b""))
-        check_body_bytes(taken, bounds.limit)
+        check_body_bytes(taken, bounds)
         if hold and taken > max(counted, _UNCOUNTED):
             hold(taken - max(counted, _UNCOUNTED))
             counted = taken
@@ -185,26 +190,26 @@ async def graph_place(request: Request) -> AsyncIterator[None]:
         yield
 
 
-def check_items(body: Any, field: str, limit: int) -> None:
+def check_items(body: Any, field: str, limit: int, setting: str = "KG_MAX_ITEMS") -> None:
     """Raises LimitExceeded if the list `field` of an unchecked body is too long."""
     count = _length(body, field)
     if count > limit:
-        raise LimitExceeded(f"{count} {field}, at most {limit} at once", hint="send them in parts")
+        hint = f"send them in parts; the limit is {setting}={limit}"
+        raise LimitExceeded(f"{count} {field}, at most {limit} at once", hint=hint)
 
 
 def check_matrix(body: Any, settings: Settings) -> None:
     """Raises LimitExceeded if the matrix that an unchecked body of `POST /v1/targets` asks for is too large."""
     rows = _length(body, "image_ids")
     columns = _length(body, "column_ids") or rows
-    for count, limit, what in (
-        (rows, settings.max_rows, "rows (image_ids)"),
-        (columns, settings.max_columns, "columns (column_ids)"),
-        (rows * columns, settings.max_cells, "cells (rows × columns)"),
+    for count, limit, what, setting in (
+        (rows, settings.max_rows, "rows (image_ids)", "KG_MAX_ROWS"),
+        (columns, settings.max_columns, "columns (column_ids)", "KG_MAX_COLUMNS"),
+        (rows * columns, settings.max_cells, "cells (rows × columns)", "KG_MAX_CELLS"),
     ):
         if count > limit:
-            raise LimitExceeded(
-                f"{count} {what}, at most {limit}", hint="ask for each rank's rows separately; /v1/info has the limits"
-            )
+            hint = f"ask for each rank's rows separately; the limit is {setting}={limit}"
+            raise LimitExceeded(f"{count} {what}, at most {limit}", hint=hint)
 
 
 def _length(body: Any, field: str) -> int:

@@ -126,6 +126,8 @@ def part_text(manifest: Manifest) -> str:
 
 def append_lines(counts: AppendCounts, manifest: Manifest) -> Iterator[str]:
     """Lines on what an append added and what it left out."""
+    from kg_service.snapshot.manifest import publish_command
+
     lacking = f", {counts.without_vector} of them without a concept the base knows" if counts.without_vector else ""
     part = f" of {part_text(manifest)}" if part_text(manifest) else ""
     yield f"{counts.appended} images appended{lacking}" if counts.appended else f"nothing new{part}; the snapshot is unchanged"
@@ -134,7 +136,8 @@ def append_lines(counts: AppendCounts, manifest: Manifest) -> Iterator[str]:
     if counts.concepts_left_out:
         yield f"{counts.concepts_left_out} concepts of new images left out: no published image has them or a descendant of theirs"
     if counts.replaced or counts.deleted:
-        yield f"{counts.replaced} replaced, {counts.deleted} deleted since; to pick them up: kg-service snapshot publish"
+        again = publish_command(dataset=manifest.dataset, split=manifest.split)
+        yield f"{counts.replaced} replaced, {counts.deleted} deleted since; to pick them up: {again}"
 
 
 def finding_line(finding: Finding) -> Text:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, Unavailable
+from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, Unavailable, os_reason
 
 from kg_service.errors import UnusablePath
 
@@ -133,7 +133,9 @@ def explained(path: Path) -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise InvalidInput(f"text with a lone surrogate: {error.object!r:.80}", hint="send valid Unicode") from error
     except OSError as error:
-        raise UnusablePath(f"can't open the graph store {path}: {error}", hint="check the path and its permissions") from error
+        raise UnusablePath(
+            f"can't open the graph store: {os_reason(error)}", hint="check the path and its permissions"
+        ) from error
 
 
 def _explanation(error: sqlite3.DatabaseError, path: Path) -> NBClipError | None:

@@ -101,6 +101,12 @@ class EmbeddedStore:
         with self._database.reading() as connection:
             return {image_id for (image_id,) in connection.execute("SELECT image_id FROM image")}
 
+    def splits(self) -> list[str]:
+        """As `GraphStore.splits`."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT DISTINCT split FROM image WHERE split IS NOT NULL ORDER BY split")
+            return [split for (split,) in rows]
+
     def image_count(self, cui: str) -> int:
         """As `GraphStore.image_count`."""
         with self._database.reading() as connection:

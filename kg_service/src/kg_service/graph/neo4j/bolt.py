@@ -13,7 +13,6 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
-from urllib.parse import urlsplit
 
 from nbclip.errors import InvalidInput, NBClipError, Unavailable
 from neo4j import (
@@ -28,7 +27,10 @@ from neo4j import (
     unit_of_work,
 )
 
-from kg_service.errors import WrongCredentials
+from kg_service.errors import UnusableStore, WrongCredentials
+from kg_service.graph.neo4j.address import Address
+from kg_service.graph.neo4j.diagnosis import diagnosis
+from kg_service.graph.neo4j.explanations import MADE_BY_ANOTHER, explained, is_final
 
 Answer = TypeVar("Answer")
 Work = Callable[["Transaction"], Awaitable[Answer]]
@@ -38,18 +40,13 @@ Ask = Callable[..., Any]
 
 _CONNECT_S = 3.0
 _CLOSE_S = 2.0
-_ENDED = ("Transaction.Terminated", "Transaction.LockClientStopped", "Transaction.TransactionTimedOut")
-_MADE_BY_ANOTHER = ("EquivalentSchemaRuleAlreadyExists", "IndexAlreadyExists", "ConstraintAlreadyExists", "WithNameAlreadyExists")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a database is and who asks; `user` is empty for a server without authentication."""
-
-    url: str
-    database: str
-    user: str
-    password: str
+_NO_ANSWER = (
+    exceptions.ServiceUnavailable,
+    exceptions.SessionExpired,
+    exceptions.ConnectionPoolError,
+    exceptions.UnsupportedServerProduct,
+    OSError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +65,6 @@ PROBE = Patience(retry_s=1.0, limit_s=3.0)
 """For a look whether somebody is there."""
 SCHEMA = Patience(retry_s=60.0, limit_s=3_600.0)
 """For constraints over a graph that was imported: the server builds an index of every edge."""
-
-
-def parse_address(url: str, user: str, password: str) -> Address:
-    """Reads `neo4j://[USER@]HOST[:PORT][/DATABASE]`, or bolt, with +s or +ssc for TLS.
-
-    Raises:
-        InvalidInput: there is no host, a password stands in the URL, or there is none at all.
-    """
-    parts = urlsplit(url)
-    if parts.password is not None:
-        raise InvalidInput("a password in the graph store's address ends up in logs", hint="give it as KG_STORE_PASSWORD")
-    if not parts.hostname:
-        raise InvalidInput(f"no host in the graph store's address: {url!r}", hint="such as neo4j://localhost:7687")
-    user = parts.username or user
-    if user and not password:
-        raise InvalidInput(f"no password for {url}", hint="KG_STORE_PASSWORD, or KG_STORE_USER= for a server without logins")
-    location = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return Address(location, parts.path.strip("/") or "neo4j", user, password)
 
 
 class Transaction:
@@ -137,10 +116,23 @@ class Bolt:
         """Runs `work` in a write transaction, again if the server lost it: replaying it must change nothing.
 
         Raises:
+            TooLarge: the server's memory does not do for it.
             Unavailable: the server is away, silent for longer than the limit, or needs a restart.
+            UnusableStore: it does not let this login write, or nobody write.
             WrongCredentials: the login is refused; from then on at once, without asking the server again.
         """
         return self._transact(work, WRITE_ACCESS, patience or self._patience)
+
+    def try_to_write(self, work: Work[None]) -> None:
+        """Runs `work` in a write transaction that is rolled back; errors as `write`."""
+
+        async def run() -> None:
+            async with self._session(WRITE_ACCESS, 0) as session:
+                opened = await session.begin_transaction(timeout=self._patience.limit_s)
+                await work(Transaction(opened, self._queries))
+                await opened.rollback()
+
+        self._answered(run, self._patience)
 
     @contextmanager
     def transaction(self) -> Iterator[Ask]:
@@ -151,7 +143,7 @@ class Bolt:
         """
 
         async def begin() -> tuple[AsyncSession, AsyncTransaction]:
-            session = self._session(WRITE_ACCESS, self._patience)
+            session = self._session(WRITE_ACCESS, self._patience.retry_s)
             return session, await session.begin_transaction(timeout=self._patience.limit_s)
 
         session, opened = self._answered(begin, self._patience)
@@ -171,7 +163,7 @@ class Bolt:
         try:
             self._transact(lambda transaction: transaction.execute(statement), WRITE_ACCESS, SCHEMA)
         except exceptions.ClientError as error:
-            if not (error.code or "").endswith(_MADE_BY_ANOTHER):
+            if not (error.code or "").endswith(MADE_BY_ANOTHER):
                 raise
 
     def close(self) -> None:
@@ -197,8 +189,8 @@ class Bolt:
         async def attempt(transaction: AsyncManagedTransaction) -> Answer:
             return await work(Transaction(transaction, self._queries))
 
-        async def run() -> Answer:
-            async with self._session(access, patience) as session:
+        async def within(retry_s: float) -> Answer:
+            async with self._session(access, retry_s) as session:
                 execute = session.execute_read if access == READ_ACCESS else session.execute_write
                 whole = unit_of_work(timeout=patience.limit_s)(attempt)
                 try:
@@ -207,14 +199,27 @@ class Bolt:
                     # Whether it was stored is not known; replaying it changes nothing if it was.
                     return await execute(whole)
 
+        async def run() -> Answer:
+            try:
+                # The driver would also repeat what can never go through.
+                return await within(0)
+            except _NO_ANSWER as error:
+                cause = await diagnosis(self.address.url)
+                if isinstance(cause, UnusableStore):
+                    raise cause from error
+            except (exceptions.Neo4jError, exceptions.DriverError) as error:
+                if is_final(error):
+                    raise
+            return await within(patience.retry_s)
+
         return self._answered(run, patience)
 
-    def _session(self, access: str, patience: Patience) -> AsyncSession:
+    def _session(self, access: str, retry_s: float) -> AsyncSession:
         return self._driver.session(
             database=self.address.database,
             default_access_mode=access,
-            connection_acquisition_timeout=patience.retry_s,
-            max_transaction_retry_time=patience.retry_s,
+            connection_acquisition_timeout=self._patience.retry_s,
+            max_transaction_retry_time=retry_s,
         )
 
     def _answered(self, run: Callable[[], Coroutine[Any, Any, Answer]], patience: Patience) -> Answer:
@@ -222,10 +227,16 @@ class Bolt:
             raise WrongCredentials(self._refusal.message, hint=self._refusal.hint)
         try:
             with explained(self.address, patience.limit_s):
-                return self._call(run(), patience.limit_s)
+                return self._call(self._with_diagnosis(run), patience.limit_s)
         except WrongCredentials as refusal:
             self._refusal = refusal
             raise
+
+    async def _with_diagnosis(self, run: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        try:
+            return await run()
+        except _NO_ANSWER as error:
+            raise await diagnosis(self.address.url) from error
 
     def _call(self, coroutine: Coroutine[Any, Any, Answer], limit_s: float) -> Answer:
         with self._submitting:
@@ -259,45 +270,3 @@ async def _connect(address: Address) -> AsyncDriver:
         )
     except (exceptions.ConfigurationError, ValueError) as error:
         raise InvalidInput(f"can't use {address.url}: {error}", hint="such as neo4j://localhost:7687") from error
-
-
-@contextmanager
-def explained(address: Address, limit_s: float) -> Iterator[None]:
-    """Turns the driver's errors inside the block into this project's."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise Unavailable(f"Neo4j at {address.url} gave no answer in {limit_s:g} s", hint="look at the server") from error
-    except (exceptions.Neo4jError, exceptions.DriverError) as error:
-        explanation = _explanation(error, address)
-        if explanation is None:
-            raise
-        raise explanation from error
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"text with a lone surrogate: {error.object!r:.80}", hint="send valid Unicode") from error
-    except OSError as error:
-        raise Unavailable(f"can't reach Neo4j at {address.url}: {error}", hint="look at the address and the server") from error
-
-
-def _explanation(error: exceptions.Neo4jError | exceptions.DriverError, address: Address) -> NBClipError | None:
-    """What an error of the driver means for the caller; None for those that only a bug can cause."""
-    where = f"Neo4j at {address.url}"
-    code = getattr(error, "code", None) or ""
-    match error:
-        case exceptions.AuthError():
-            return WrongCredentials(f"{where} refuses {address.user!r}", hint="set KG_STORE_USER and KG_STORE_PASSWORD, restart")
-        case exceptions.ClientError() if code.endswith("AuthenticationRateLimit"):
-            return Unavailable(f"{where} is locked after failed logins", hint="stop what tries a wrong password, wait 5 s")
-        case exceptions.ClientError() if any(ended in code for ended in _ENDED):
-            return Unavailable(f"{where} ended the transaction: {error.message}", hint="try again")
-        case exceptions.ClientError() if code.endswith("DatabaseNotFound"):
-            return WrongCredentials(f"{where} has no database {address.database!r}", hint="correct KG_STORE, restart")
-        case exceptions.DatabaseError():
-            return Unavailable(f"{where} has failed and needs a restart: {error.message}", hint="look at its log and its disk")
-        case exceptions.TransientError():
-            return Unavailable(f"{where} can't do this now: {error.message}", hint="try again")
-        case exceptions.ServiceUnavailable() | exceptions.SessionExpired() | exceptions.ConnectionPoolError():
-            return Unavailable(f"{where} does not answer", hint="start it, or correct KG_STORE")
-        case exceptions.ConfigurationError():
-            return InvalidInput(f"can't use {address.url}: {error}", hint="such as neo4j://localhost:7687")
-    return None

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
-from nbclip.errors import BrokenArtefact, Unavailable
+from nbclip.errors import BrokenArtefact, os_reason
 
-from kg_service.errors import UnusablePath
+from kg_service.errors import UnusablePath, UnusableStore
 from kg_service.graph.embedded.store import EmbeddedStore, open_embedded
 from kg_service.graph.store import Graph, GraphBatch, GraphCounts, Revision
 from kg_service.storage.locks import locked
@@ -27,6 +27,10 @@ from kg_service.storage.replacement import write_file
 Answer = TypeVar("Answer")
 
 _ROUNDS = 5
+_TWICE = (
+    "MATCH (a)-[edge:HAS_ATTRIBUTE|IS_A]->(b:Concept) WHERE a:Image OR a:Concept "
+    "WITH a, b, edge.start AS start, edge.end AS end, count(*) AS times WHERE times > 1 RETURN a, b, times"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Mirror:
 
         Raises:
             Unavailable: `source` can't be read, or another process is at it for longer than the patience.
+            UnusableStore: it holds what the copy can't.
         """
         return self._read(source, lambda copy: copy.read_graph(dataset=dataset, split=split))
 
@@ -102,7 +107,10 @@ class Mirror:
             self._discard()
             with suppress(_NoCopy, BrokenArtefact):
                 return self._read_copy(source, read)
-        raise Unavailable("the graph can't be copied whole", hint="look for edits made by hand, or import it again")
+        raise UnusableStore(
+            "the graph can't be copied whole: it has edges that stand there twice, made by hand",
+            hint=f"this finds them, delete one of each: {_TWICE}; or import the graph again",
+        )
 
     def _read_copy(self, source: Followed, read: Callable[[EmbeddedStore], Answer]) -> Answer:
         with closing(open_embedded(self._folder / "graph.sqlite")) as copy:
@@ -176,7 +184,7 @@ class Mirror:
                 stack.enter_context(locked(self._folder, self._patience_s, name="lock"))
             except OSError as error:
                 hint = "check KG_DATA and its permissions"
-                raise UnusablePath(f"can't keep a copy of the graph: {error}", hint=hint) from error
+                raise UnusablePath(f"can't keep a copy of the graph: {os_reason(error)}", hint=hint) from error
             yield
 
 

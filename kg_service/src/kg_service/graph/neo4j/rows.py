@@ -21,7 +21,7 @@ def attribute_key(image_id: str, edge: AttributeEdge) -> str:
 
 
 def image_rows(images: Mapping[str, ImageNode]) -> list[list[Any]]:
-    """Rows of `create_images`, by id."""
+    """Rows of `write_images`, by id."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return [
         [

@@ -1,5 +1,6 @@
 """The graph in a Neo4j database. Writers take turns, batch by batch; the whole graph is read through a local mirror.
 
+Concepts, images, and the edges between them are this graph's; whatever else a database holds is left alone and not counted.
 The queries are the files of `cypher/`, and `cypher/schema.cypher` is the schema. One node counts the write transactions: a
 writer raises that count first, which makes the others wait and so rules out both deadlocks and reads that grow stale, and
 every image and concept carries the count of the transaction that wrote it, so that a mirror asks for what is new only.
@@ -11,35 +12,27 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nbclip.errors import InvalidInput, Unavailable
 
-from kg_service.graph.neo4j.bolt import BULK, PROBE, REQUEST, SCHEMA, Ask, Bolt, Transaction, parse_address
+from kg_service.graph.neo4j.address import parse_address
+from kg_service.graph.neo4j.bolt import BULK, PROBE, REQUEST, SCHEMA, Ask, Bolt, Transaction
+from kg_service.graph.neo4j.explanations import TooLarge
 from kg_service.graph.neo4j.mirror import Head, Mirror
-from kg_service.graph.neo4j.rows import (
-    child_rows,
-    concept_batch,
-    concept_rows,
-    concepts_of,
-    image_of,
-    image_rows,
-    is_a_of,
-    is_a_rows,
-    pages,
-)
+from kg_service.graph.neo4j.parts import MOST_READ, MOST_WRITTEN, Element, batch_of, cut, elements, weight
+from kg_service.graph.neo4j.rows import concept_batch, image_of, pages
 from kg_service.graph.neo4j.schema import prepare, query
-from kg_service.graph.settlement import canonical, changed_concepts, changed_is_a, image_batch, require_concepts, settle
+from kg_service.graph.neo4j.writing import Turn, Written, write_concepts, write_images
+from kg_service.graph.settlement import image_batch, require_concepts
 from kg_service.graph.store import (
     Access,
-    ConceptNode,
     Graph,
     GraphBatch,
     GraphCounts,
     ImageNode,
     ImageOutcome,
-    IsAEdge,
     OnConflict,
     Revision,
     StoreKind,
@@ -51,7 +44,8 @@ def open_neo4j(url: str, access: Access) -> Neo4jStore:
     """Opens the store; the server is asked when it is first used. Errors as `open_store`."""
     patience = BULK if access.bulk else REQUEST
     bolt = Bolt(parse_address(url, access.user, access.password), patience, query)
-    preparation = _Preparation(bolt, (SCHEMA if access.bulk else REQUEST).limit_s, read_only=access.read_only)
+    # Longer than the server has to answer: who waits is told what that attempt found.
+    preparation = _Preparation(bolt, (SCHEMA if access.bulk else REQUEST).limit_s + 1, read_only=access.read_only)
     return Neo4jStore(bolt, Mirror(access.mirror, patience_s=patience.limit_s), preparation)
 
 
@@ -76,18 +70,38 @@ class Neo4jStore:
         self._bolt = bolt
         self._mirror = mirror
         self._preparation = preparation
-        self._written = _Written()
+        self._written = Written()
+        self._most = MOST_WRITTEN
 
     def write(self, batch: GraphBatch, *, on_conflict: OnConflict = "reject") -> WriteReport:
-        """As `GraphStore.write`; InvalidInput if an edge names a concept that the batch lacks."""
+        """As `GraphStore.write`; InvalidInput if an edge names a concept that the batch lacks.
+
+        A batch of more than `MOST_WRITTEN` nodes and edges takes several transactions, and so does one that the server's memory
+        does not do for, down to an image each.
+        """
         require_concepts(batch)
         self._preparation.wait(writing=True)
+        whole = elements(batch)
+        parts = cut(whole, [0 if each in self._written else weight(each) for each in whole], self._most)
+        return WriteReport(tuple(outcome for part in parts for outcome in self._write_part(part, batch, on_conflict)))
 
-        async def work(transaction: Transaction) -> tuple[_Turn, tuple[ImageOutcome, ...]]:
+    def _write_part(self, part: Sequence[Element], whole: GraphBatch, on_conflict: OnConflict) -> tuple[ImageOutcome, ...]:
+        try:
+            return self._write_at_once(batch_of(part, whole), on_conflict)
+        except TooLarge:
+            if len(part) == 1:
+                raise
+            # What did not go through now would not the next time.
+            self._most = max(1, sum(map(weight, part)) // 2)
+        smaller = cut(part, map(weight, part), self._most)
+        return tuple(outcome for each in smaller for outcome in self._write_part(each, whole, on_conflict))
+
+    def _write_at_once(self, batch: GraphBatch, on_conflict: OnConflict) -> tuple[ImageOutcome, ...]:
+        async def work(transaction: Transaction) -> tuple[Turn, tuple[ImageOutcome, ...]]:
             turn = await self._next_revision(transaction)
-            concepts, is_a = await _write_concepts(transaction, *self._written.missing(batch, turn), turn.revision)
-            outcomes = await _write_images(transaction, batch, on_conflict, turn.revision)
-            return _Turn(turn.graph_id, turn.revision, turn.concepts + concepts, turn.is_a + is_a), outcomes
+            concepts, is_a = await write_concepts(transaction, *self._written.missing(batch, turn), turn.revision)
+            outcomes = await write_images(transaction, batch, on_conflict, turn.revision)
+            return Turn(turn.graph_id, turn.revision, turn.concepts + concepts, turn.is_a + is_a), outcomes
 
         try:
             left, outcomes = self._bolt.write(work)
@@ -96,7 +110,7 @@ class Neo4jStore:
             self._written.forget()
             raise
         self._written.add(batch, left)
-        return WriteReport(outcomes)
+        return outcomes
 
     def image(self, image_id: str) -> ImageNode | None:
         """As `GraphStore.image`."""
@@ -104,7 +118,14 @@ class Neo4jStore:
 
     def images(self, *, after: str = "", limit: int = 100) -> list[ImageNode]:
         """As `GraphStore.images`."""
-        return _images(self._read, "image_page", after=after, limit=max(limit, 0))
+        try:
+            return _images(self._read, "image_page", after=after, limit=max(limit, 0))
+        except TooLarge:
+            if limit < 2:
+                raise
+        page = self.images(after=after, limit=limit // 2)
+        full = len(page) == limit // 2
+        return [*page, *self.images(after=page[-1].image_id, limit=limit - len(page))] if full else page
 
     def delete_image(self, image_id: str) -> bool:
         """As `GraphStore.delete_image`; True also if an attempt of which the end is not known found the image."""
@@ -124,6 +145,10 @@ class Neo4jStore:
         """As `GraphStore.image_count`."""
         return int(self._read("image_count", cui=cui))
 
+    def splits(self) -> list[str]:
+        """As `GraphStore.splits`."""
+        return sorted(self._read("splits"))
+
     def counts(self) -> GraphCounts:
         """As `GraphStore.counts`."""
         return self.head().counts
@@ -141,8 +166,9 @@ class Neo4jStore:
         return self.changes(None)
 
     def check(self) -> None:
-        """As `GraphStore.check`."""
+        """As `GraphStore.check`; UnusableStore if the graph can be read but not written."""
         self.head()
+        self._bolt.try_to_write(lambda transaction: transaction.run("can_write"))
 
     def close(self) -> None:
         """As `GraphStore.close`."""
@@ -180,11 +206,11 @@ class Neo4jStore:
 
         return self._bolt.read(work)
 
-    async def _next_revision(self, transaction: Transaction) -> _Turn:
+    async def _next_revision(self, transaction: Transaction) -> Turn:
         answer = await transaction.run("next_revision")
         if answer is None:
             raise self._removed()
-        return _Turn(*answer)
+        return Turn(*answer)
 
     def _removed(self) -> Unavailable:
         self._preparation.forget()
@@ -212,7 +238,9 @@ class _Reader:
         for page in pages(self._changed("cuis", since)):
             yield concept_batch(self.ask("concepts", cuis=page))
         for page in pages(self._changed("image_ids", since)):
-            yield image_batch(_images(self.ask, "images", image_ids=page))
+            sizes = dict(self.ask("edge_counts", image_ids=page))
+            for part in cut(page, [1 + sizes.get(image_id, 0) for image_id in page], MOST_READ):
+                yield image_batch(_images(self.ask, "images", image_ids=part))
 
     def _changed(self, what: str, since: int | None) -> list[str]:
         return sorted(self.ask(what) if since is None else self.ask(f"changed_{what}", since=since))
@@ -259,104 +287,8 @@ class _Preparation:
             attempt.set_result(None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A write transaction of a graph, and the concepts and is_a that the graph has."""
-
-    graph_id: str
-    revision: int
-    concepts: int
-    is_a: int
-
-
-@dataclass(slots=True)
-class _Written:
-    """Concepts and is_a that this process has written to a graph: ancestors come again with every batch."""
-
-    last: _Turn | None = None
-    concepts: dict[str, ConceptNode] = field(default_factory=dict)
-    is_a: dict[tuple[str, str], IsAEdge] = field(default_factory=dict)
-
-    def add(self, batch: GraphBatch, left: _Turn) -> None:
-        self.last = left
-        self.concepts.update((concept.cui, concept) for concept in batch.concepts)
-        self.is_a.update(((edge.child, edge.parent), edge) for edge in batch.is_a)
-
-    def missing(self, batch: GraphBatch, turn: _Turn) -> tuple[list[ConceptNode], list[IsAEdge]]:
-        """What of a batch has yet to be written to this graph."""
-        if not self._holds(turn):
-            self.forget()
-        concepts = [concept for concept in batch.concepts if self.concepts.get(concept.cui) != concept]
-        return concepts, [edge for edge in batch.is_a if self.is_a.get((edge.child, edge.parent)) != edge]
-
-    def forget(self) -> None:
-        self.last = None
-        self.concepts.clear()
-        self.is_a.clear()
-
-    def _holds(self, turn: _Turn) -> bool:
-        """No program removes concepts or is_a: where there are fewer, somebody did by hand, or restored a backup."""
-        last = self.last
-        return last is not None and (
-            turn.graph_id == last.graph_id
-            and turn.revision > last.revision
-            and turn.concepts >= last.concepts
-            and turn.is_a >= last.is_a
-        )
-
-
-async def _write_concepts(
-    transaction: Transaction, concepts: Sequence[ConceptNode], is_a: Sequence[IsAEdge], revision: int
-) -> tuple[int, int]:
-    """Writes what differs from what is stored, is_a after all concepts; how many of each are new."""
-    cuis = sorted({concept.cui for concept in concepts} | {edge.child for edge in is_a})
-    stored = [row for page in pages(cuis) for row in await transaction.run("concepts", cuis=page)]
-    known = {row[0] for row in stored}
-    changed = changed_concepts(concepts, concepts_of(stored))
-    new = [concept for concept in changed if concept.cui not in known]
-    await _run_in_pages(transaction, "create_concepts", revision, concepts=concept_rows(new))
-    old = [concept for concept in changed if concept.cui in known]
-    await _run_in_pages(transaction, "update_concepts", revision, concepts=concept_rows(old))
-    return len(new), await _write_is_a(transaction, is_a, is_a_of(stored), revision)
-
-
-async def _write_is_a(transaction: Transaction, is_a: Sequence[IsAEdge], stored: Sequence[IsAEdge], revision: int) -> int:
-    known = {(edge.child, edge.parent) for edge in stored}
-    changed = changed_is_a(is_a, stored)
-    new = [edge for edge in changed if (edge.child, edge.parent) not in known]
-    if sum(await _run_in_pages(transaction, "create_is_a", revision, children=child_rows(new))) != len(new):
-        raise _concepts_removed()
-    old = [edge for edge in changed if (edge.child, edge.parent) in known]
-    await _run_in_pages(transaction, "update_is_a", revision, edges=is_a_rows(old))
-    return len(new)
-
-
-async def _write_images(
-    transaction: Transaction, batch: GraphBatch, on_conflict: OnConflict, revision: int
-) -> tuple[ImageOutcome, ...]:
-    known = map(image_of, await transaction.run("images", image_ids=sorted({image.image_id for image in batch.images})))
-    settlement = settle(batch.images, {node.image_id: canonical(node) for node in known}, on_conflict)
-    replaced = sorted(result.image_id for result in settlement.outcomes if result.outcome == "replaced")
-    if replaced:
-        await transaction.run("delete_images", image_ids=replaced)
-    edges = await transaction.run("create_images", images=image_rows(settlement.changed), revision=revision)
-    if edges != sum(len(image.attributes) for image in settlement.changed.values()):
-        raise _concepts_removed()
-    return settlement.outcomes
-
-
-async def _run_in_pages(transaction: Transaction, name: str, revision: int, **rows: list[list[Any]]) -> list[Any]:
-    """The answers of a query that is run for a page of rows at a time."""
-    ((parameter, values),) = rows.items()
-    return [await transaction.run(name, revision=revision, **{parameter: page}) for page in pages(values)]
-
-
 def _images(ask: Ask, name: str, /, **parameters: Any) -> list[ImageNode]:
     return sorted(map(image_of, ask(name, **parameters)), key=lambda node: node.image_id)
-
-
-def _concepts_removed() -> Unavailable:
-    return Unavailable("concepts were removed from Neo4j while this program ran", hint="try again: they are written again")
 
 
 STORE = StoreKind(open=open_neo4j, probe=try_login, file=lambda url: None)

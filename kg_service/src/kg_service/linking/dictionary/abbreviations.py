@@ -1,7 +1,7 @@
 """Abbreviations that a caption defines, by the algorithm of Schwartz and Hearst (Pacific Symposium on Biocomputing, 2003).
 
 `long form (SF)`, `SF (long form)` and the legend forms `SF = long form`, `SF: long form`, `SF, long form` and `SF - long form`.
-A short form in the plural (SFs) defines its singular.
+A short form in the plural (SFs) defines its singular too.
 The characters of the short form must stand in the long form in order, the first of them at the beginning of a word.
 
 scispacy's AbbreviationDetector, the same algorithm without legends and without a look at the short form's case, was compared on
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _MAX_WORDS = 8
 _NEAR, _FAR = 20, 200
@@ -25,7 +25,7 @@ _SHORT = re.compile(r"(?=[^\W\d_])[\w-]{2,10}")
 _WORD = re.compile(r"\S+")
 _TOKEN = re.compile(r"[\w-]+")
 _SEPARATOR = re.compile(r"[,;]")
-_PLURAL = re.compile(r"([A-Z][A-Z\d-]*[A-Z\d])'?s")
+_PLURAL = re.compile(r"([A-Z][A-Z\d-]*[A-Z\d])s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,26 @@ def find_definitions(caption: str) -> list[Definition]:
                 continue
             definition = _in_parentheses(caption, match) or _before_parentheses(caption, match)
             if definition:
-                found.setdefault(definition.short, definition)
+                _add(found, definition)
     # Outside `SF = …` and `SF: …` the short form of a legend has two capitals.
     legends = _LEGEND.finditer(caption) if "=" in caption or ":" in caption or _CAPITALS.search(caption) else ()
     for match in legends:
         definition = _in_legend(caption, match)
         if definition:
-            found.setdefault(definition.short, definition)
+            _add(found, definition)
     return list(found.values())
+
+
+def _add(found: dict[str, Definition], definition: Definition) -> None:
+    """Adds a definition, and of one in the plural that of the singular too."""
+    for short in (definition.short, _singular(definition.short)):
+        found.setdefault(short, replace(definition, short=short))
 
 
 def _in_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
     """`long form (SF)`: the content, up to a comma or semicolon, is the short form."""
-    short = _singular(_SEPARATOR.split(match[1])[0].strip())
+    written = _SEPARATOR.split(match[1])[0].strip()
+    short = _singular(written)
     if not _is_short_form(short):
         return None
     end = match.start()
@@ -68,16 +75,15 @@ def _in_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
     if not words:
         return None
     start = long_form_start(short, caption[words[0].start() : end])
-    return None if start is None else Definition(short, words[0].start() + start, words[-1].end())
+    return None if start is None else Definition(written, words[0].start() + start, words[-1].end())
 
 
 def _before_parentheses(caption: str, match: re.Match[str]) -> Definition | None:
     """`SF (long form)`: the word before is the short form."""
     before = _WORD.findall(caption, max(0, match.start() - _NEAR), match.start())
-    short = _singular(before[-1]) if before else ""
-    if not _is_short_form(short) or not short.isupper():
+    if not before or not _is_short_form(before[-1]) or not _singular(before[-1]).isupper():
         return None
-    return _forward(short, caption, match.start(1), match.end(1))
+    return _forward(before[-1], caption, match.start(1), match.end(1))
 
 
 def _in_legend(caption: str, match: re.Match[str]) -> Definition | None:
@@ -87,18 +93,19 @@ def _in_legend(caption: str, match: re.Match[str]) -> Definition | None:
         and caption[max(0, match.start() - _NEAR) : match.start()].rstrip()[-1:] in set(".;:,()")
     ):
         return None
-    return _forward(_singular(match[1]), caption, *match.span(3))
+    return _forward(match[1], caption, *match.span(3))
 
 
-def _forward(short: str, caption: str, start: int, end: int) -> Definition | None:
+def _forward(written: str, caption: str, start: int, end: int) -> Definition | None:
     """The long form that begins at `start`: up to `end` if that is near, else up to a word with the short form's last letter."""
+    short = _singular(written)
     words = list(_WORD.finditer(caption, start, end))[:_MAX_WORDS]
     stops = [word.end() for word in words if word[0][0].casefold() == short[-1].casefold()]
     last = [word.end() for word in words[-1:]]
     for stop in [*last, *stops] if len(words) <= len(short) + 1 else [*stops, *last]:
         long_form = caption[start:stop].rstrip(" ,;.")
         if long_form_start(short, long_form) == 0 and not _MARK.search(long_form):
-            return Definition(short, start, start + len(long_form))
+            return Definition(written, start, start + len(long_form))
     return None
 
 

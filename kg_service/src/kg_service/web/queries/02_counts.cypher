@@ -4,6 +4,6 @@ MATCH (:Image) RETURN "images" AS what, count(*) AS number
 UNION ALL
 MATCH (:Concept) RETURN "concepts" AS what, count(*) AS number
 UNION ALL
-MATCH ()-[:HAS_ATTRIBUTE]->() RETURN "mentions of a concept in a caption" AS what, count(*) AS number
+MATCH (:Image)-[:HAS_ATTRIBUTE]->() RETURN "mentions of a concept in a caption" AS what, count(*) AS number
 UNION ALL
-MATCH ()-[:IS_A]->() RETURN "is_a" AS what, count(*) AS number;
+MATCH (:Concept)-[:IS_A]->() RETURN "is_a" AS what, count(*) AS number;

@@ -197,7 +197,7 @@ def test_lines_of_a_list_make_no_name_together(found):
 
 def test_a_short_form_defined_in_the_plural_is_used_in_the_singular(found):
     caption = "Femoral fractures (FFs) are seen. The FF is old; other FFs are new."
-    assert [text for text, cui, _ in found(caption) if cui == "C0015802"] == ["Femoral fractures", "FF", "FF", "FF"]
+    assert [text for text, cui, _ in found(caption) if cui == "C0015802"] == ["Femoral fractures", "FFs", "FF", "FFs"]
 
 
 PIECES = [

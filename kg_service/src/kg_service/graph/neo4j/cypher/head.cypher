@@ -1,5 +1,13 @@
-// Which graph this is, its last write transaction, its counts (kept by the server, not counted), and the mirrors' signatures.
+// Which graph this is, its last write transaction, its counts, and the mirrors' signatures.
+// The server keeps counts of edges by their type and the label of one end. Where these are all the same, every edge of the type
+// is this graph's; else they are counted one by one.
 MATCH (state:GraphState {name: "graph"})
 RETURN [state.graph_id, state.revision,
-  COUNT { (:Image) }, COUNT { (:Concept) }, COUNT { ()-[:HAS_ATTRIBUTE]->() }, COUNT { ()-[:IS_A]->() },
+  COUNT { (:Image) }, COUNT { (:Concept) },
+  CASE WHEN COUNT { ()-[:HAS_ATTRIBUTE]->() } = COUNT { (:Image)-[:HAS_ATTRIBUTE]->() }
+        AND COUNT { ()-[:HAS_ATTRIBUTE]->() } = COUNT { ()-[:HAS_ATTRIBUTE]->(:Concept) }
+    THEN COUNT { (:Image)-[:HAS_ATTRIBUTE]->() } ELSE COUNT { (:Image)-[:HAS_ATTRIBUTE]->(:Concept) } END,
+  CASE WHEN COUNT { ()-[:IS_A]->() } = COUNT { (:Concept)-[:IS_A]->() }
+        AND COUNT { ()-[:IS_A]->() } = COUNT { ()-[:IS_A]->(:Concept) }
+    THEN COUNT { (:Concept)-[:IS_A]->() } ELSE COUNT { (:Concept)-[:IS_A]->(:Concept) } END,
   [key IN keys(state) WHERE key STARTS WITH "mirror_" | state[key]]]

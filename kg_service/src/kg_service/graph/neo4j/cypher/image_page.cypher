@@ -1,5 +1,7 @@
+// An edge that somebody made by hand is one that was given: what it lacks is as `AttributeEdge` has it.
 MATCH (image:Image) WHERE image.image_id > $given.after
 WITH image ORDER BY image.image_id LIMIT $given.limit
-RETURN collect([image.image_id, image.caption, image.dataset, image.split, image.ingested_at,
-  [(image)-[edge:HAS_ATTRIBUTE]->(concept) |
-    [concept.cui, edge.text, edge.start, edge.end, edge.score, edge.rule, edge.assertion, edge.linker]]])
+RETURN collect([image.image_id, coalesce(image.caption, ""), image.dataset, image.split, coalesce(image.ingested_at, ""),
+  [(image)-[edge:HAS_ATTRIBUTE]->(concept:Concept) |
+    [concept.cui, coalesce(edge.text, ""), coalesce(edge.start, -1), coalesce(edge.end, -1), coalesce(edge.score, 1.0),
+     coalesce(edge.rule, "given"), coalesce(edge.assertion, "present"), coalesce(edge.linker, "given")]]])

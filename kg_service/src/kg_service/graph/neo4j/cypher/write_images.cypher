@@ -1,7 +1,9 @@
+// Images that are new, or have lost their edges: of those their own properties are set anew, and none is taken away.
 // Answers with the number of edges made: fewer than asked for where a concept is missing.
 UNWIND $given.images AS row
-CREATE (image:Image {image_id: row[0], name: row[0], caption: row[1], caption_sha256: row[2], dataset: row[3], split: row[4],
-  ingested_at: row[5], revision: $given.revision})
+MERGE (image:Image {image_id: row[0]})
+SET image.name = row[0], image.caption = row[1], image.caption_sha256 = row[2], image.dataset = row[3], image.split = row[4],
+  image.ingested_at = row[5], image.revision = $given.revision
 WITH image, row
 UNWIND row[6] AS edge
 MATCH (concept:Concept {cui: edge[0]})
