@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import pytest
 from kg_service.graph import open_store
+from kg_service.linking.dictionary.candidates import RULES
 from kg_service.linking.linkers import LINKERS
 from kg_service.snapshot import SnapshotFolder
 
@@ -343,6 +344,12 @@ def test_help_teaches_with_an_example(command, arguments):
     code, out, _ = command(*arguments, "--help")
     assert code == 0
     assert "kg-service" in out
+
+
+def test_help_of_link_names_every_rule_that_its_output_may_name(command):
+    _, out, _ = command("link", "--help")
+    words = set(re.findall(r"[\w-]+", out))
+    assert {*RULES, "abbreviation", "radiology-abbreviation"} - words == set()
 
 
 def test_help_lists_the_steps_first_and_in_their_order(command):

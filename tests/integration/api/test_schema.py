@@ -56,3 +56,19 @@ def cases(record_property):
 def test_generated_requests_get_declared_answers(case, app, key, cases):
     cases.append(case)
     case.call_and_validate(app=app, base_url="http://localhost", headers=key, checks=CHECKS)
+
+
+def test_every_answer_that_is_no_json_says_what_it_holds():
+    operations = [operation for methods in schema.raw_schema["paths"].values() for operation in methods.values()]
+    contents = [
+        (operation["operationId"], form, content)
+        for operation in operations
+        for status, response in operation["responses"].items()
+        if status == "200"
+        for form, content in response.get("content", {}).items()
+        if form != "application/json"
+    ]
+    assert {form for _, form, _ in contents} == {"application/vnd.safetensors", "text/plain", "text/html"}
+    without = [(name, form) for name, form, content in contents if not content.get("schema", {}).get("description")]
+    assert without == []
+    assert all("example" in content for _, form, content in contents if form.startswith("text/"))

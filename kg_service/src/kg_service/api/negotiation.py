@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import Any
+
+from nbclip.codec import MEDIA_TYPE
 
 from kg_service.api.problems import NotAcceptable
 
 JSON = "application/json"
+
+
+def safetensors_of(form: str) -> dict[str, Any]:
+    """OpenAPI of a binary answer, with what the file holds."""
+    return {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": f"A safetensors file: {form}"}}}
+
+
+def text_of(media_type: str, form: str, example: str) -> dict[str, Any]:
+    """OpenAPI of the answer 200 that is text, with how it begins."""
+    content = {media_type: {"schema": {"type": "string", "description": form}, "example": example}}
+    return {"description": form, "content": content}
 
 
 @lru_cache(maxsize=64)

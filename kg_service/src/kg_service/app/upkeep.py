@@ -10,6 +10,7 @@ next turn; nothing that a turn meets ends upkeep, and `Upkeep.failure` says what
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -192,11 +193,16 @@ class _Process:
         self._process.start()
 
     def idle(self) -> bool:
-        """Whether none runs; says once how the last one ended, if it was not well."""
+        """Whether none runs; says once how the last one ended, if it was not well.
+
+        A SIGTERM is no failure: whoever stops a service may stop all of its processes.
+        """
         if self._process is None or self._process.is_alive():
             return self._process is None
         code, self._process = self._process.exitcode, None
-        if code:
+        if code == -signal.SIGTERM:
+            structlog.get_logger().info(f"{self._name} was stopped")
+        elif code:
             structlog.get_logger().warning(f"{self._name} failed", status=code, hint="the log above may say why")
         return True
 

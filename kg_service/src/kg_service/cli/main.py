@@ -359,10 +359,10 @@ def link(
 
     Magenta is of the family, cyan of the past.
 
-    The rules that find a mention: exact, case (equal except for case), normalised (equal lemmas), word-order, stem, learned (from
-    a prior), abbreviation and radiology-abbreviation. If words could mean several concepts, these decide, in this order: how
-    exact the rule is; how central the concept is, and how many of its names fit; the rank of the name, its source and its term
-    type; the lower CUI. The other candidates are listed below the chosen one.
+    The rules that find a mention: exact, case (equal except for case), normalised (equal lemmas), word-order, stem, synonym (of a
+    part or an ill), misspelt, learned (from a prior), abbreviation and radiology-abbreviation. If words could mean several
+    concepts, these decide, in this order: how exact the rule is; how central the concept is, and how many of its names fit; the
+    rank of the name, its source and its term type; the lower CUI. The other candidates are listed below the chosen one.
 
     `kg-service link "Chest X-ray: pleural effusion, no pneumothorax."`
     """

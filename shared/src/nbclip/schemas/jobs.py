@@ -27,7 +27,7 @@ class JobOut(Answer):
     state: JobState
     created_at: str = Field(description="ISO 8601, UTC")
     fraction: float | None = Field(None, description="share that is done, of bytes or of stages; null if unknown")
-    seconds: float = Field(description="seconds of work so far, without the time in the queue")
+    seconds: float = Field(description="seconds of work until the last stage or transaction, without the time in the queue")
     eta_seconds: float | None = Field(None, description="seconds left at the rate so far; null if unknown")
     error: str = Field("", description="why the job failed or is waiting")
     hint: str = ""

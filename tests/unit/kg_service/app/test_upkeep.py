@@ -1,11 +1,14 @@
 """Upkeep meets files that it can't read, errors that nobody foresaw, and a turn that does not end."""
 
+import os
+import signal
 import threading
+import time
 from contextlib import closing
 
 import pytest
 import structlog
-from kg_service.app.upkeep import Upkeep
+from kg_service.app.upkeep import Upkeep, _Process
 from kg_service.config import Settings
 from support.waiting import eventually
 
@@ -81,3 +84,21 @@ def test_a_turn_that_does_not_end_is_said(upkeep, monkeypatch):
         eventually(lambda: (upkeep.failure() or "").startswith("no turn for "), 20)
     finally:
         let_go.set()
+
+
+def _sleep(settings):
+    time.sleep(300)
+
+
+@pytest.mark.parametrize(
+    ("signum", "said"),
+    [(signal.SIGTERM, ("info", "publication was stopped")), (signal.SIGKILL, ("warning", "publication failed"))],
+)
+def test_work_that_was_stopped_has_not_failed(tmp_path, signum, said):
+    work = _Process("publication", _sleep, Settings(data=tmp_path))
+    work.start()
+    with structlog.testing.capture_logs() as logged:
+        os.kill(work._process.pid, signum)
+        eventually(work.idle, 20)
+    (line,) = logged
+    assert (line["log_level"], line["event"]) == said

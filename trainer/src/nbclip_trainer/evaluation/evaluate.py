@@ -26,7 +26,7 @@ from nbclip_trainer.runs.folder import flattened
 from nbclip_trainer.runs.results import ClassCount, DataFile, Evaluation, Scored, ScoringProtocol, own_evaluation, write_scored
 from nbclip_trainer.trained.loading import load_run
 
-_READING = ("data.columns.", "data.max_pixels")
+_READING = ("data.columns.", "data.format", "data.separator", "data.max_bad_row_share", "data.max_pixels")
 _IMAGE_COLUMNS = ("image_id", "file", "caption", "caption_source", "source", "licence", "attribution", "cuis", *CLASS_TASKS)
 
 
@@ -125,9 +125,8 @@ def _reading(run_dir: Path, overrides: Sequence[str]) -> TrainConfig:
     before, now = (dict(flattened(one.model_dump(mode="json"))) for one in (own, config))
     others = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key) and not key.startswith(_READING)]
     if others:
-        raise InvalidInput(
-            f"--set {min(others)}: an evaluation does not read it", hint=f"it reads {', '.join(f'{key}*' for key in _READING)}"
-        )
+        read = ", ".join(key + "*" * key.endswith(".") for key in _READING)
+        raise InvalidInput(f"--set {min(others)}: an evaluation does not read it", hint=f"it reads {read}")
     return config
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Response
 from nbclip.errors import NotFound
 from starlette.responses import HTMLResponse
 
+from kg_service.api.negotiation import text_of
 from kg_service.api.problems import described
 from kg_service.web import docs
 from kg_service.web.page import content_security_policy, page
@@ -17,7 +18,10 @@ router = APIRouter(tags=["service"])
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
-@router.get("/ui", response_class=HTMLResponse, responses={200: {"description": "an HTML page"}, **described(400)})
+_PAGE = text_of("text/html", "A page that holds its style and script, and asks this service for the rest", "<!doctype html>\n…")
+
+
+@router.get("/ui", response_class=HTMLResponse, responses={200: _PAGE, **described(400)})
 async def ui() -> HTMLResponse:
     """A page for people: a caption, or an image of the graph, with its mentions, why each was found, and the neighbours."""
     return HTMLResponse(page(), headers={**_HEADERS, "Content-Security-Policy": content_security_policy()})

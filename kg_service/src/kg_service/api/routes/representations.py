@@ -12,7 +12,7 @@ from nbclip.vectors import encode_vectors
 
 from kg_service.api.auth import require
 from kg_service.api.body import accepts, is_short, parse_aside
-from kg_service.api.negotiation import choose
+from kg_service.api.negotiation import choose, safetensors_of
 from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.api.serving.limits import Places, check_items
@@ -24,11 +24,10 @@ router = APIRouter(tags=["targets"], route_class=WorkRoute)
 EXAMPLES: dict[str, Any] = {"a batch": {"image_ids": ["RM_00001", "RM_00002", "RM_00003"], "dtype": "float16"}}
 _SMALL = 1 << 10
 """Images whose vectors are there in half a millisecond."""
-_FORM = (
-    "safetensors: `sparse_indptr` [C + 1] int32, `sparse_indices` [P] int32 and `sparse_data` [P], a CSR matrix [C, A]; `dense` "
-    "[C, d]; `has_knowledge` and `unknown` [C] uint8; the metadata has `columns` (A) and what the vectors were made from"
+_CONTENT = safetensors_of(
+    "`sparse_indptr`, `sparse_indices` and `sparse_data` (CSR, [C, A]), `dense` ([C, d]), `has_knowledge` and `unknown` "
+    "(uint8, [C]); in the header's metadata `columns` (A) and what it was made from. `nbclip.vectors.decode_vectors` reads it."
 )
-_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": _FORM}}}
 
 
 @router.post(

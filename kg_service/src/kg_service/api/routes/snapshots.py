@@ -22,6 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.cursors import Cursor, cursor_of, key_of
 from kg_service.api.dependencies import WiringOf, working
+from kg_service.api.negotiation import safetensors_of
 from kg_service.api.paths import beside
 from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.routes.jobs import job_out
@@ -40,12 +41,11 @@ former = APIRouter(prefix="/snapshots", tags=["snapshots"])
 
 EXAMPLES = {"the training split": {"split": "train"}, "everything": {}, "what is new": {"append": True}}
 SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["0" * 64])]
-_FORM = (
-    "safetensors: `sparse_indptr` [N + 1], `sparse_indices` [P] and `sparse_data` [P], a CSR matrix; `dense` [N, d]; the ids "
-    "of the images in UTF-8, `id_bytes` uint8, and where each begins, `id_offsets` [N + 1]; the metadata says what the "
-    "vectors were made from"
+_CONTENT = safetensors_of(
+    "`sparse_indptr`, `sparse_indices` and `sparse_data` (CSR), and `dense`, a row for each image; the image ids as UTF-8 "
+    "`id_bytes`, cut at `id_offsets`; in the header's metadata `columns` (of the sparse part), `snapshot`, `knowledge` and "
+    "`representation`."
 )
-_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": _FORM}}}
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\b", re.IGNORECASE)
 _LONGEST_WAIT_S = 60
 _LOOKS_EVERY_S = 0.1

@@ -14,7 +14,7 @@ from nbclip.schemas.targets import TargetsRequest, TargetsResponse
 
 from kg_service.api.auth import require
 from kg_service.api.body import accepts, is_short, parse_aside
-from kg_service.api.negotiation import JSON, choose
+from kg_service.api.negotiation import JSON, choose, safetensors_of
 from kg_service.api.problems import BODY, KEYED, SNAPSHOT, described
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.api.serving.growing import Growing, GrowingResponse, Tell
@@ -36,11 +36,10 @@ EXAMPLES: dict[str, Any] = {
 }
 _SMALL = 1 << 16
 """Cells whose similarities are there in half a millisecond, their targets in one and a half."""
-_FORM = (
-    "safetensors: `targets` or `similarity` [R, C] of the requested dtype, `has_knowledge` and `unknown` [C] uint8; the metadata "
-    "has `snapshot`, `knowledge`, `representation` and `parameters`"
+_CONTENT = safetensors_of(
+    "the matrix, [R, C], as `targets` or `similarity`; `has_knowledge` and `unknown`, uint8, [C]; in the header's metadata "
+    "what it was made from, such as `snapshot`. `nbclip.codec.decode` reads it."
 )
-_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": _FORM}}}
 
 
 @router.post(

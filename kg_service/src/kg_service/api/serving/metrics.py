@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCol
 from starlette.responses import PlainTextResponse
 
 from kg_service.api.auth import require
+from kg_service.api.negotiation import text_of
 from kg_service.api.problems import KEYED, described
 
 router = APIRouter(tags=["service"])
@@ -43,10 +44,17 @@ class Metrics:
         self._requests.labels(UNKNOWN, UNKNOWN, str(status)).inc()
 
 
+_FORM = text_of(
+    "text/plain",
+    "Prometheus' text form: HELP and TYPE of each metric, and a line for each set of labels",
+    '# TYPE http_requests_total counter\nhttp_requests_total{handler="/v1/targets",method="POST",status="200"} 12.0\n',
+)
+
+
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses={200: {"description": "a line for each figure, such as `http_requests_total{…} 12`"}, **described(*KEYED)},
+    responses={200: _FORM, **described(*KEYED)},
     dependencies=[Depends(require("read"))],
 )
 def metrics(request: Request) -> PlainTextResponse:
