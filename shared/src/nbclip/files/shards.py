@@ -20,6 +20,7 @@ from typing import Any
 
 from nbclip.errors import InvalidInput
 from nbclip.files.layout import Layout
+from nbclip.files.lines import MAX_LINE_BYTES
 from nbclip.files.ndjson import ObjectReader, object_of
 from nbclip.files.pictures import place_in_shard
 from nbclip.files.rows import Row, row_of
@@ -84,6 +85,9 @@ def _by_key(members: list[tarfile.TarInfo]) -> tuple[dict[str, Parts], dict[str,
 def _values(shard: tarfile.TarFile, split: str | None, key: str, parts: Parts) -> tuple[dict[str, Any], str]:
     """What a pair says of itself, and what is wrong with it."""
     values: dict[str, Any] = {"image_id": key, "split": split, "caption": None}
+    large = next((parts[suffix] for suffix in (*_TEXTS, "json") if suffix in parts and parts[suffix].size > MAX_LINE_BYTES), None)
+    if large is not None:
+        return values, f"{large.name} has {large.size} bytes, over {MAX_LINE_BYTES}"
     if "json" in parts:
         found = object_of(_content(shard, parts["json"]))
         if isinstance(found, str):
