@@ -18,7 +18,8 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["nbclip", "kg_service"]):
+PACKAGES = ["nbclip", "kg_service"]
+with atheris.instrument_imports(include=PACKAGES):
     from targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -41,6 +42,9 @@ def _status_alone(name: str, seconds: int) -> int:
 
 def _fuzz(name: str, seconds: int) -> None:
     logging.disable()
+    with atheris.instrument_imports(include=PACKAGES):
+        # Some modules are imported when they are needed.
+        TARGETS[name](b"")
     found = FOUND / name
     found.mkdir(parents=True, exist_ok=True)
     outputs = (f"-max_total_time={seconds}", f"-artifact_prefix={found}-", "-print_final_stats=1")
