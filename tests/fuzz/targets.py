@@ -104,6 +104,7 @@ def companion(content: bytes) -> None:
     path.write_bytes(content)
     with suppress(NBClipError):
         found = read_companion(path)
+        assert all(found.cuis)
         assert all(isinstance(cui, str) for cuis in found.cuis.values() for cui in cuis)
         assert all(row.problem for row in found.bad)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice, starmap
@@ -45,9 +46,8 @@ def read_shard(path: Path, layout: Layout, done: Callable[[float], None]) -> Ite
         InvalidInput: the shard is no tar file, is compressed or cut off, or its objects lack a key that was chosen.
     """
     try:
-        with tarfile.open(path, "r:") as shard:
-            members = [member for member in shard if member.isfile() and not Path(member.name).name.startswith(".")]
-            keys, twice = _by_key(members)
+        with _opened(path) as shard:
+            keys, twice = _by_key(_members(shard))
             read = partial(_values, shard, split_named(path))
             first = [values for values, problem in starmap(read, islice(keys.items(), _AHEAD)) if not problem]
             reader = ObjectReader(str(path), replace(layout, required=()), first)
@@ -67,6 +67,25 @@ def split_named(path: Path) -> str | None:
     """The split that a file's or its folder's name says."""
     names = (re.split(r"[-_.\d]", path.name.lower())[0], path.absolute().parent.name.lower())
     return next((SPLITS[name] for name in names if name in SPLITS), None)
+
+
+def _opened(path: Path) -> tarfile.TarFile:
+    with _headers():
+        return tarfile.open(path, "r:")
+
+
+def _members(shard: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    with _headers():
+        return [member for member in shard if member.isfile() and not Path(member.name).name.startswith(".")]
+
+
+@contextmanager
+def _headers() -> Iterator[None]:
+    """Numbers of headers that are none, or too large to go to: `tarfile` takes these for no damage."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise tarfile.ReadError(f"damaged header: {error}") from error
 
 
 def _by_key(members: list[tarfile.TarInfo]) -> tuple[dict[str, Parts], dict[str, str]]:
@@ -103,8 +122,9 @@ def _values(shard: tarfile.TarFile, split: str | None, key: str, parts: Parts) -
 
 
 def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = shard.extractfile(member)
-    return b"" if file is None else file.read()
+    with _headers():
+        file = shard.extractfile(member)
+        return b"" if file is None else file.read()
 
 
 def _image(path: Path, key: str, parts: Parts) -> tuple[str | None, str]:

@@ -348,6 +348,28 @@ def test_a_text_with_holes_is_not_filled_up(write):
     assert pairs(write("train-0.tar", holes)) == ([], ["1: 1.txt has 8589934592 bytes, over 1048576"])
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"GNU.sparse.map": "a"},
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "abc"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+        {"size": "9" * 23},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("before", [{}, {"first.txt": b"one"}])
+def test_damaged_numbers_of_a_shards_headers_are_damage(write, before, header):
+    damaged = io.BytesIO()
+    with tarfile.open(fileobj=damaged, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a.txt")
+        member.pax_headers = header
+        tar.addfile(member)
+    whole = shard(before)[: 1024 * len(before)]
+    with pytest.raises(InvalidInput, match=r"train-0\.tar: damaged header"):
+        pairs(write("train-0.tar", whole + damaged.getvalue()))
+
+
 def test_a_folder_has_files_of_several_kinds(write, tmp_path, caplog):
     write("many/a.csv", table(","))
     write("many/b.tsv", table(";", [("Y1", "y")]))
