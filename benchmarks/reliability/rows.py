@@ -125,6 +125,6 @@ ROWS = (
         "readers, codec and linker fuzzed, a minute each",
         ("tests/fuzz/test_corpora.py", "tests/fuzz/nightly/test_fuzzed.py"),
         40 * _MINUTE_S,
-        {"targets": 12, "inputs": 20_000},
+        {"targets": 13, "inputs": 20_000},
     ),
 )

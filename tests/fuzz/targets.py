@@ -30,7 +30,7 @@ from nbclip.files.reading import Rows
 from nbclip.vectors import decode_vectors, encode_vectors
 
 VOCABULARY = Path(__file__).parents[2] / "examples" / "vocabulary"
-RELEASE_FILES = ("MRCONSO", "MRSTY", "MRREL", "MRRANK")
+RELEASE_FILES = ("MRCONSO", "MRSTY", "MRREL", "MRRANK", "MRFILES", "MRSAB", "MRDOC")
 BETWEEN = b"\n----\n"
 """Stands between the files of a release."""
 _ATOM = re.compile(rb"(C[0-9]{7})\|(?:[^|\r\0]*\|){13}([^|\r\0]*)\|(?:[^|\r\0]*\|){3}")
@@ -57,14 +57,18 @@ def rrf(content: bytes) -> None:
 
 
 def release(content: bytes) -> None:
-    """A release (`RELEASE_FILES`, one after the other) is compiled, and names and edges can be read back, or it is refused."""
-    with tempfile.TemporaryDirectory(dir=_scratch()) as folder, suppress(NBClipError):
+    """A release (`RELEASE_FILES`, one after the other) is compiled, or refused."""
+    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         for name, file in zip(RELEASE_FILES, content.split(BETWEEN), strict=False):
             (Path(folder) / f"{name}.RRF").write_bytes(file)
-        report = build_vocabulary(Path(folder), Path(folder) / "vocabulary")
-        vocabulary = open_vocabulary(Path(folder) / "vocabulary")
-        assert len(vocabulary) == report.concepts > 0
-        assert report.bad_row_count >= len(report.bad_rows)
+        _build(Path(folder))
+
+
+def archive(content: bytes) -> None:
+    """A release in an archive, likewise."""
+    path = _scratch() / "2025AB-meta.nlm"
+    path.write_bytes(content)
+    _build(path)
 
 
 def table(content: bytes) -> None:
@@ -151,8 +155,15 @@ def linker(content: bytes) -> None:
 
 TARGETS: Mapping[str, Target] = {
     each.__name__: each
-    for each in (rrf, release, table, roco, ndjson, gzipped, parquet, shard, companion, matrix, vectors, linker)
+    for each in (rrf, release, archive, table, roco, ndjson, gzipped, parquet, shard, companion, matrix, vectors, linker)
 }
+
+
+def _build(release: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=_scratch()) as folder, suppress(NBClipError):
+        report = build_vocabulary(release, Path(folder) / "vocabulary")
+        assert len(open_vocabulary(Path(folder) / "vocabulary")) == report.concepts > 0
+        assert report.bad_row_count >= len(report.bad_rows)
 
 
 def _read(name: str, content: bytes) -> None:
