@@ -51,7 +51,7 @@ def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) 
     read = sorted({name for recipe in recipes.values() for each in recipe for name in each} | set(extras))
     picker, number = Picker(recipes, extras, str), 0
     for group in range(file.num_row_groups):
-        inside = images is not None and _has_values(file.metadata.row_group(group), images)
+        inside = images is not None and _has_values(file, group, images)
         for batch in file.iter_batches(_BATCH_ROWS, [group], read, use_threads=False):
             columns = [_values(_column(batch, name)) for name in read]
             done((number + batch.num_rows) / file.metadata.num_rows)
@@ -94,11 +94,16 @@ def _images(recipes: dict[str, Recipe], types: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _has_values(group: Any, column: str) -> bool:
+def _has_values(file: Any, group: int, column: str) -> bool:
     """Whether a column of a row group has a value, as far as the file says."""
-    for chunk in map(group.column, range(group.num_columns)):
-        if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_null_count:
-            return bool(chunk.statistics.null_count < group.num_rows)
+    described = file.schema.column([file.schema.column(each).path for each in range(len(file.schema))].index(column))
+    rows = file.metadata.row_group(group)
+    for chunk in map(rows.column, range(rows.num_columns)):
+        # Where the types differ, the file is damaged, and pyarrow ends the process if it is asked for statistics.
+        if chunk.path_in_schema == column and chunk.physical_type == described.physical_type:
+            statistics = chunk.statistics
+            if statistics is not None and statistics.has_null_count:
+                return bool(statistics.null_count < rows.num_rows)
     return True
 
 
