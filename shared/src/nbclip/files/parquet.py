@@ -96,15 +96,17 @@ def _images(recipes: dict[str, Recipe], types: Mapping[str, Any]) -> str | None:
 
 def _has_values(file: Any, group: int, column: str) -> bool:
     """Whether a column of a row group has a value, as far as the file says."""
-    described = file.schema.column([file.schema.column(each).path for each in range(len(file.schema))].index(column))
+    place = [file.schema.column(each).path for each in range(len(file.schema))].index(column)
+    try:
+        # A damaged description raises where a value is read, but ends the process where pyarrow is asked for it alone.
+        next(file.iter_batches(1, [group], [column], use_threads=False), None)
+    except (pa.ArrowException, OSError):
+        return True
     rows = file.metadata.row_group(group)
-    for chunk in map(rows.column, range(rows.num_columns)):
-        # Where the types differ, the file is damaged, and pyarrow ends the process if it is asked for statistics.
-        if chunk.path_in_schema == column and chunk.physical_type == described.physical_type:
-            statistics = chunk.statistics
-            if statistics is not None and statistics.has_null_count:
-                return bool(statistics.null_count < rows.num_rows)
-    return True
+    chunk = rows.column(place)
+    # Asked for statistics of another type than the schema's, pyarrow ends the process, too.
+    statistics = chunk.statistics if chunk.physical_type == file.schema.column(place).physical_type else None
+    return statistics is None or not statistics.has_null_count or bool(statistics.null_count < rows.num_rows)
 
 
 def _check_types(path: Path, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
