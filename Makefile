@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak nightly
+.PHONY: help setup setup-scispacy demo test secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak fuzz nightly
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -99,6 +99,10 @@ bench-growth: setup  ## measure serving with 10,000, 100,000 and 1,000,000 image
 
 soak: setup  ## run ten minutes of load during an ingest: no error, level memory; into docs/reliability/
 	$(RUN) python benchmarks/reliability/soak.py $(ARGS)
+
+fuzz: setup  ## fuzz readers, codec and linker, a minute each; on Linux x86-64, Python 3.11 to 3.13
+	$(UV) pip install --quiet --group fuzz
+	$(RUN) python tests/fuzz/run.py $(ARGS)
 
 nightly: setup  ## run every row of docs/reliability.md with its full counts, two to three hours; ARGS="--rows R3,R9" for some
 	$(RUN) python benchmarks/reliability/nightly.py $(ARGS)

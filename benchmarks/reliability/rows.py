@@ -13,7 +13,7 @@ class Row:
     """One promise.
 
     Attributes:
-        name: R1 to R14.
+        name: R1 to R15.
         what: what is done to it.
         tests: arguments of pytest; none for a row of commands alone.
         limit_s: seconds after which it is ended, and has failed.
@@ -119,5 +119,12 @@ ROWS = (
         15 * _MINUTE_S,
         {"tests": 10},
         (("make", "check"), ("make", "sbom")),
+    ),
+    Row(
+        "R15",
+        "readers, codec and linker fuzzed, a minute each",
+        ("tests/fuzz/test_corpora.py", "tests/fuzz/nightly/test_fuzzed.py"),
+        40 * _MINUTE_S,
+        {"targets": 13, "inputs": 20_000},
     ),
 )

@@ -120,6 +120,12 @@ def decode(body: bytes) -> TargetMatrix:
         raise InvalidInput(
             f"the safetensors body lacks {sorted(missing)}", hint="check that service and trainer have the same version"
         )
+    shape, marked = arrays[output].shape, [arrays[name].shape for name in ("has_knowledge", "unknown")]
+    if len(shape) != 2 or marked != [shape[1:]] * 2:
+        raise InvalidInput(
+            f"the safetensors body is no matrix: {output} has shape {list(shape)}, has_knowledge and unknown {marked}",
+            hint="check that service and trainer have the same version",
+        )
     return TargetMatrix(
         output=cast(Literal["targets", "similarity"], output),
         values=arrays[output].astype(np.float32, copy=False),
@@ -211,4 +217,4 @@ def _array(tensor: dict[str, Any]) -> npt.NDArray[Any]:
 
 def _metadata(body: bytes) -> dict[str, str]:
     length = int.from_bytes(body[:8], "little")
-    return cast(dict[str, str], json.loads(body[8 : 8 + length]).get("__metadata__", {}))
+    return cast(dict[str, str], json.loads(body[8 : 8 + length]).get("__metadata__") or {})

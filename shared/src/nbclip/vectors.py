@@ -135,7 +135,7 @@ def decode_vectors(body: bytes) -> VectorBatch:
     """
     arrays, metadata = read_tensors(body)
     try:
-        return VectorBatch(
+        batch = VectorBatch(
             indptr=arrays["sparse_indptr"],
             indices=arrays["sparse_indices"],
             data=arrays["sparse_data"],
@@ -149,3 +149,34 @@ def decode_vectors(body: bytes) -> VectorBatch:
         raise InvalidInput(
             f"the safetensors body lacks {error}", hint="check that service and trainer have the same version"
         ) from error
+    if not _is_whole(batch):
+        found = ", ".join(f"{name} is {each.dtype} {list(each.shape)}" for name, each in _arrays(batch).items())
+        raise InvalidInput(
+            f"the safetensors body is no batch of vectors of {batch.columns} columns: {found}",
+            hint="check that service and trainer have the same version",
+        )
+    return batch
+
+
+def _arrays(batch: VectorBatch) -> dict[str, npt.NDArray[Any]]:
+    names = ("indptr", "indices", "data", "dense", "has_knowledge", "unknown")
+    return {name: getattr(batch, name) for name in names}
+
+
+def _is_whole(batch: VectorBatch) -> bool:
+    """Whether the arrays have the types and shapes of a batch, and `indptr` counts its entries."""
+    shapes = {name: array.shape for name, array in _arrays(batch).items()}
+    images = shapes["has_knowledge"]
+    return (
+        batch.indptr.dtype == batch.indices.dtype == np.int32
+        and batch.data.dtype == batch.dense.dtype
+        and batch.data.dtype.kind == "f"
+        and batch.columns >= 0
+        and len(images) == 1
+        and len(shapes["dense"]) == 2
+        and shapes["indptr"] == (images[0] + 1,)
+        and shapes["unknown"] == shapes["dense"][:1] == images
+        and shapes["indices"] == shapes["data"] == (batch.indptr[-1],)
+        and batch.indptr[0] == 0
+        and bool((batch.indptr[1:] >= batch.indptr[:-1]).all())
+    )

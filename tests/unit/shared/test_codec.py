@@ -60,6 +60,23 @@ def test_what_is_no_matrix_is_refused_with_a_hint(body):
         codec.decode(body)
 
 
+@pytest.mark.parametrize(
+    ("values", "known", "unknown"),
+    [((2,), (2,), (2,)), ((2, 3), (2,), (3,)), ((2, 3), (3,), (3, 1)), ((0, 0), (0,), (1,)), ((1, 2, 3), (3,), (3,))],
+)
+def test_arrays_that_do_not_fit_together_are_no_matrix(values, known, unknown):
+    flags = {"has_knowledge": np.ones(known, np.uint8), "unknown": np.zeros(unknown, np.uint8)}
+    body = codec.write_tensors({"targets": np.ones(values, np.float32), **flags}, {})
+    with pytest.raises(InvalidInput, match="no matrix: targets has shape"):
+        codec.decode(body)
+
+
+def test_metadata_may_be_null():
+    header = b'{"__metadata__":null,"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    arrays, metadata = codec.read_tensors(len(header).to_bytes(8, "little") + header + b"\7")
+    assert (arrays["a"].tolist(), metadata) == ([7], {})
+
+
 def test_equal_matrices_give_equal_bytes_and_metadata_has_one_order():
     metadata = {name: name for name in ("snapshot", "knowledge", "representation", "parameters")}
     flags = np.ones(2, bool)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,6 +63,28 @@ def test_a_matrix_is_no_batch_of_vectors():
     body = encode_vectors(VectorBatch(whole_numbers, whole_numbers[:0], values, values[:, None], 0, flags, flags, {}))
     with pytest.raises(InvalidInput, match="columns"):
         decode_vectors(body.replace(b'"columns"', b'"colours"'))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"indptr": np.array([0, 1], np.int32)},
+        {"indptr": np.array([0, 2, 1], np.int32)},
+        {"indptr": np.array([1, 1, 2], np.int32)},
+        {"indptr": np.array([0, 1, 2], np.int64)},
+        {"indices": np.zeros(3, np.int32)},
+        {"indices": np.zeros(2, np.float32)},
+        {"dense": np.zeros(2, np.float32)},
+        {"dense": np.zeros((1, 2), np.float32)},
+        {"unknown": np.zeros(3, bool)},
+        {"columns": -1},
+    ],
+    ids=str,
+)
+def test_arrays_that_do_not_fit_together_are_no_batch_of_vectors(changed):
+    batch = take(sparse.csr_array(np.eye(2, dtype=np.float32)), np.ones((2, 3), np.float32), np.arange(2))
+    with pytest.raises(InvalidInput, match=r"no batch of vectors of -?\d columns: indptr is int"):
+        decode_vectors(encode_vectors(replace(batch, **changed)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

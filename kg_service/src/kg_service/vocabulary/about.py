@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from kg_service.vocabulary.files import RELEASE_FILE, Part, ReleaseFiles
-from kg_service.vocabulary.rrf import unpacked
+from kg_service.vocabulary.rrf import is_count, unpacked
 
 _NAME = re.compile(r"(?:19|20)\d\d[A-Z]{2}")
 _VSAB, _RSAB, _SVER, _IMETA = 2, 3, 6, 9  # of MRSAB
@@ -34,7 +34,7 @@ def stated_rows(files: ReleaseFiles) -> dict[str, int]:
         InvalidInput: it can't be read.
     """
     rows = (line.split("|") for line in _lines(files.look_for("MRFILES")))
-    return {row[_FIL]: int(row[_RWS]) for row in rows if len(row) > _RWS and row[_RWS].isdecimal()}
+    return {row[_FIL]: int(row[_RWS]) for row in rows if len(row) > _RWS and is_count(row[_RWS])}
 
 
 def _lines(parts: tuple[Part, ...]) -> list[str]:

@@ -6,8 +6,10 @@ A full release as downloaded has parts in zip archives, `2025AB-1-meta.nlm` and 
 from __future__ import annotations
 
 import hashlib
+import lzma
 import re
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +34,8 @@ _MOST_UNPACKED = 8 << 20
 _ATOMS = "MRCONSO"
 _FILE = re.compile(r"(mr[a-z]+\.rrf)(\.[a-c][a-z]|\.\d{2,3})?(\.gz)?|release\.dat", re.IGNORECASE)
 _ARCHIVES = {".nlm", ".zip"}
-_UNREADABLE = (zipfile.BadZipFile, OSError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OSError)
+"""What a damaged file or archive raises, as it is listed or unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ def _members(archives: Iterable[Path]) -> dict[PurePosixPath, dict[str, Part]]:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise InvalidInput(f"{path} can't be read: {error}", hint="copy or download the file again") from error
         for member in members:
             place = PurePosixPath(member.filename)

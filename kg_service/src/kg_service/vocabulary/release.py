@@ -26,6 +26,7 @@ from kg_service.vocabulary.rrf import (
     OnBytes,
     Select,
     cui_numbers,
+    is_count,
     read_rrf,
 )
 
@@ -139,7 +140,7 @@ def _take_is_a(release: Release, rows: pa.Table) -> None:
 
 def _take_ranks(release: Release, rows: pa.Table) -> None:
     for rank, sab, tty in zip(*(rows[column].to_pylist() for column in ("RANK", "SAB", "TTY")), strict=True):
-        if rank.isdecimal():
+        if is_count(rank):
             release.ranks[sab, tty] = max(int(rank), release.ranks.get((sab, tty), 0))
 
 

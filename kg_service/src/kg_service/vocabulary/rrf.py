@@ -7,8 +7,6 @@ are checked in several threads; memory is bounded by their size, whatever the fi
 from __future__ import annotations
 
 import gzip
-import zipfile
-import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ import pyarrow as pa
 from nbclip.errors import InvalidInput
 from pyarrow import csv
 
-from kg_service.vocabulary.files import MAX_COMPRESSION, Part
+from kg_service.vocabulary.files import MAX_COMPRESSION, UNREADABLE, Part
 from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.threads import map_in_order
 
@@ -34,6 +32,7 @@ _BLOCK_BYTES = 8 << 20
 _MAX_LINE_BYTES = 1 << 20
 _NEWLINE, _PIPE, _RETURN = ord("\n"), ord("|"), ord("\r")
 _CUI_LENGTH = 8
+_MOST_DIGITS = 18
 _FIRST_BYTES, _LEAST_NULS = 256, 0.25
 """Of a file in UTF-16, about every second byte of the first row is a NUL."""
 
@@ -135,7 +134,7 @@ def unpacked(parts: tuple[Part, ...], progress: OnBytes | None = None) -> Iterat
     for part in parts:
         try:
             yield from _unpacked(part, progress)
-        except (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, OSError) as error:
+        except UNREADABLE as error:
             place = part.path if not part.member else f"{part.member} in {part.path}"
             raise InvalidInput(f"{place} can't be read: {error}", hint="copy or download the file again") from error
 
@@ -215,6 +214,11 @@ def _are_cuis(data: npt.NDArray[np.uint8], begin: Ints, end: Ints) -> npt.NDArra
         # Below the digit 0, the difference wraps round to a large one.
         good &= data[begin + place] - np.uint8(ord("0")) <= 9
     return good
+
+
+def is_count(text: str) -> bool:
+    """Whether a cell is a whole number, not below 0, of at most 18 digits."""
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def cui_numbers(cuis: pa.ChunkedArray) -> npt.NDArray[np.int32]:

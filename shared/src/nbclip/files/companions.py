@@ -21,6 +21,7 @@ from nbclip.ids import check_cui
 _SAMPLE = 100
 """Lines that are looked at for the separator."""
 _CUI_COLUMNS = (*ALIASES["cuis"], "concepts", "concept_ids")
+_NO_ID = "empty image_id"
 _SPACED = re.compile(r"\S+(\s+C\d{7})+\s*")
 
 
@@ -60,9 +61,13 @@ def read_companion(path: Path, separator: str | None = None) -> Companion:
             if isinstance(fields, str):
                 bad.append(Row(str(path), number, {}, fields))
                 continue
+            image_id = fields[0].strip()
+            if not image_id:
+                bad.append(Row(str(path), number, {}, _NO_ID))
+                continue
             try:
                 found = [check_cui(cui) for cui in split_cuis(" ".join(fields[1:]))]
-                cuis.setdefault(fields[0].strip(), []).extend(found)
+                cuis.setdefault(image_id, []).extend(found)
             except InvalidId as error:
                 bad.append(Row(str(path), number, {}, error.message))
     return Companion(path, {image_id: list(dict.fromkeys(each)) for image_id, each in cuis.items()}, tuple(bad))
@@ -139,6 +144,8 @@ def _rows(lines: Iterator[Line], separator: str | None) -> Iterator[tuple[int, l
     for number, fields in rows:
         if isinstance(fields, str) or cuis is None:
             yield number, fields
+        elif len(fields) <= (ids or 0):
+            yield number, _NO_ID
         else:
             # Columns before the CUIs are left aside, and so are those behind them that the header names.
             end = None if cuis == len(header) - 1 else cuis + 1

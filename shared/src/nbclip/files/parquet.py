@@ -35,7 +35,7 @@ def read_parquet(path: Path, layout: Layout, done: Callable[[float], None]) -> I
         # Buffered, so that no column of a row group is read as a whole.
         with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
             yield from _rows(path, file, layout, done)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: not a Parquet file: {str(error).splitlines()[0]:.200}", hint="was it cut off?") from error
 
 
@@ -51,7 +51,7 @@ def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) 
     read = sorted({name for recipe in recipes.values() for each in recipe for name in each} | set(extras))
     picker, number = Picker(recipes, extras, str), 0
     for group in range(file.num_row_groups):
-        inside = images is not None and _has_values(file.metadata.row_group(group), images)
+        inside = images is not None and _has_values(file, group, images)
         for batch in file.iter_batches(_BATCH_ROWS, [group], read, use_threads=False):
             columns = [_values(_column(batch, name)) for name in read]
             done((number + batch.num_rows) / file.metadata.num_rows)
@@ -94,19 +94,26 @@ def _images(recipes: dict[str, Recipe], types: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _has_values(group: Any, column: str) -> bool:
+def _has_values(file: Any, group: int, column: str) -> bool:
     """Whether a column of a row group has a value, as far as the file says."""
-    for chunk in map(group.column, range(group.num_columns)):
-        if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_null_count:
-            return bool(chunk.statistics.null_count < group.num_rows)
-    return True
+    place = [file.schema.column(each).path for each in range(len(file.schema))].index(column)
+    try:
+        # A damaged description raises where a value is read, but ends the process where pyarrow is asked for it alone.
+        next(file.iter_batches(1, [group], [column], use_threads=False), None)
+    except (pa.ArrowException, OSError):
+        return True
+    rows = file.metadata.row_group(group)
+    chunk = rows.column(place)
+    # Asked for statistics of another type than the schema's, pyarrow ends the process, too.
+    statistics = chunk.statistics if chunk.physical_type == file.schema.column(place).physical_type else None
+    return statistics is None or not statistics.has_null_count or bool(statistics.null_count < rows.num_rows)
 
 
 def _check_types(path: Path, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
     """Refuses captions that are several or no text, and fields that are structures."""
     for field, name in ((field, name) for field, recipe in recipes.items() for each in recipe for name in each):
         kind = types[name]
-        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        is_list = _is_list(kind)
         if (is_list and field != "cuis") or (field == "caption" and not _is_text(kind)) or not (is_list or _is_plain(kind)):
             hint = "a pair has one caption: explode the list" if is_list else "name a column of texts"
             within = [other for other in types if other.startswith(f"{name}.")]
@@ -126,9 +133,13 @@ def _is_binary(kind: Any) -> bool:
 
 def _is_plain(kind: Any) -> bool:
     """Whether values are texts, numbers, times, or lists of these."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if _is_list(kind):
         return not pa.types.is_nested(kind.value_type) and _is_plain(kind.value_type)
     return not (pa.types.is_nested(kind) or _is_binary(kind))
+
+
+def _is_list(kind: Any) -> bool:
+    return isinstance(kind, pa.ListType | pa.LargeListType | pa.FixedSizeListType)
 
 
 def _column(batch: Any, name: str) -> Any:
@@ -144,6 +155,8 @@ def _values(column: Any) -> list[Any]:
         column = column.dictionary_decode()
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.string())
+    elif _is_list(column.type) and pa.types.is_temporal(column.type.value_type):
+        column = column.cast(pa.list_(pa.string()))
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:

@@ -49,11 +49,11 @@ def row_of(file: str, number: int, values: Values) -> Row:
     caption = values.get("caption")
     if caption is not None and not has_text(caption):
         values["caption"] = None
-    if values.get("cuis") is not None and not problem:
+    if values.get("cuis") is not None:
         try:
             values["cuis"] = cuis_of(values["cuis"])
         except InvalidId as error:
-            problem = error.message
+            values["cuis"], problem = None, problem or error.message
     return Row(file, number, values, problem)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice, starmap
@@ -20,6 +21,7 @@ from typing import Any
 
 from nbclip.errors import InvalidInput
 from nbclip.files.layout import Layout
+from nbclip.files.lines import MAX_LINE_BYTES
 from nbclip.files.ndjson import ObjectReader, object_of
 from nbclip.files.pictures import place_in_shard
 from nbclip.files.rows import Row, row_of
@@ -44,9 +46,8 @@ def read_shard(path: Path, layout: Layout, done: Callable[[float], None]) -> Ite
         InvalidInput: the shard is no tar file, is compressed or cut off, or its objects lack a key that was chosen.
     """
     try:
-        with tarfile.open(path, "r:") as shard:
-            members = [member for member in shard if member.isfile() and not Path(member.name).name.startswith(".")]
-            keys, twice = _by_key(members)
+        with _opened(path) as shard:
+            keys, twice = _by_key(_members(shard))
             read = partial(_values, shard, split_named(path))
             first = [values for values, problem in starmap(read, islice(keys.items(), _AHEAD)) if not problem]
             reader = ObjectReader(str(path), replace(layout, required=()), first)
@@ -68,6 +69,25 @@ def split_named(path: Path) -> str | None:
     return next((SPLITS[name] for name in names if name in SPLITS), None)
 
 
+def _opened(path: Path) -> tarfile.TarFile:
+    with _headers():
+        return tarfile.open(path, "r:")
+
+
+def _members(shard: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    with _headers():
+        return [member for member in shard if member.isfile() and not Path(member.name).name.startswith(".")]
+
+
+@contextmanager
+def _headers() -> Iterator[None]:
+    """Numbers of headers that are none, or too large to go to: `tarfile` takes these for no damage."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise tarfile.ReadError(f"damaged header: {error}") from error
+
+
 def _by_key(members: list[tarfile.TarInfo]) -> tuple[dict[str, Parts], dict[str, str]]:
     """Members by key, then by lower-case suffix; and what is wrong with a key of which one is there twice."""
     pairs: dict[str, Parts] = {}
@@ -84,6 +104,9 @@ def _by_key(members: list[tarfile.TarInfo]) -> tuple[dict[str, Parts], dict[str,
 def _values(shard: tarfile.TarFile, split: str | None, key: str, parts: Parts) -> tuple[dict[str, Any], str]:
     """What a pair says of itself, and what is wrong with it."""
     values: dict[str, Any] = {"image_id": key, "split": split, "caption": None}
+    large = next((parts[suffix] for suffix in (*_TEXTS, "json") if suffix in parts and parts[suffix].size > MAX_LINE_BYTES), None)
+    if large is not None:
+        return values, f"{large.name} has {large.size} bytes, over {MAX_LINE_BYTES}"
     if "json" in parts:
         found = object_of(_content(shard, parts["json"]))
         if isinstance(found, str):
@@ -99,8 +122,9 @@ def _values(shard: tarfile.TarFile, split: str | None, key: str, parts: Parts) -
 
 
 def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = shard.extractfile(member)
-    return b"" if file is None else file.read()
+    with _headers():
+        file = shard.extractfile(member)
+        return b"" if file is None else file.read()
 
 
 def _image(path: Path, key: str, parts: Parts) -> tuple[str | None, str]:

@@ -217,6 +217,41 @@ def test_damaged_and_swollen_archives_are_refused(plain, tmp_path, build):
         build(archive)
 
 
+@pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_refused_however_an_archive_is_packed(plain, tmp_path, build, way):
+    archive = tmp_path / "meta.nlm"
+    with zipfile.ZipFile(archive, "w", way) as out:
+        for file in sorted(plain[0].iterdir()):
+            out.write(file, f"META/{file.name}")
+    assert arrays_of(build(archive)[1]) == plain[1]
+    content = bytearray(archive.read_bytes())
+    content[60] ^= 255
+    archive.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"MRCONSO\.RRF in .*meta\.nlm can't be read"):
+        build(archive)
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 200), (9, 8)], ids=["version 20.0", "UTF-8 that is none"])
+def test_a_list_of_an_archive_that_cannot_be_read_is_refused(plain, tmp_path, build, place, value):
+    archive = tmp_path / "meta.nlm"
+    packed(archive, sorted(plain[0].iterdir()), prefix="MET\N{LATIN CAPITAL LETTER A WITH DIAERESIS}")
+    content = bytearray(archive.read_bytes().replace("Ä".encode(), b"\xffA"))
+    content[content.index(b"PK\1\2") + place] = value
+    archive.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"meta\.nlm can't be read"):
+        build(archive)
+
+
+@pytest.mark.parametrize("digits", [18, 19, 5_000])
+def test_numbers_of_any_length_can_be_read(write_release, build, digits):
+    folder = write_release()
+    (folder / "MRRANK.RRF").write_text(f"{'9' * digits}|MSH|PT|N|\n")
+    (folder / "MRFILES.RRF").write_text(f"MRCONSO.RRF|d|CUI|18|{'9' * digits}|1|\n")
+    report, _ = build(folder)
+    assert report.bad_row_count == 0
+    assert bool(report.other_sizes) == (digits == 18)
+
+
 MTH = "C1|C2|{vsab}|MTH|UMLS Metathesaurus|MTH|{sver}||||||||||||||||||||"
 OTHER = "C1|C2|NCI2025_06E|NCI|NCI Thesaurus|NCI|2025_06E|||{imeta}|||||||||||||||"
 

@@ -46,6 +46,21 @@ def test_bad_rows_of_a_companion_are_named_and_give_nothing(companion):
     assert [(row.number, row.problem) for row in found.bad] == [(2, "not a CUI: 'nonsense'")]
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"a,b,ID,CUI\nx\nx,y,X_1,{A}\n", 2),
+        (f"CUI,note,ID\n{B}\n{A},n,X_1\n", 2),
+        (f"ID,CUI\nX_1,{A}\n,{B}\n", 3),
+        (f" ,{B}\nX_1,{A}\n", 1),
+    ],
+)
+def test_a_row_without_an_id_is_named_and_gives_nothing(companion, text, line):
+    found = companion(text)
+    assert found.cuis == {"X_1": [A]}
+    assert [(row.number, row.problem) for row in found.bad] == [(line, "empty image_id")]
+
+
 def test_a_file_of_another_kind_is_refused(companion):
     with pytest.raises(InvalidInput, match="not a file of image ids and CUIs"):
         companion("{}\n", "cuis.jsonl")

@@ -8,6 +8,7 @@ import random
 import sys
 import tarfile
 from contextlib import suppress
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbclip.errors import InvalidInput
 from nbclip.files.layout import Layout, has_text
+from nbclip.files.lines import MAX_LINE_BYTES
 from nbclip.files.reading import Rows
 from nbclip.files.rows import problem_of
 from support.counts import often
 
 FIELDS = ("image_id", "caption", "cuis", "split")
+FUZZED = Path(__file__).parents[3] / "fuzz" / "corpus"
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
 
 
@@ -280,6 +283,33 @@ def test_a_text_of_parquet_that_is_not_utf_8_is_a_bad_row(write):
     assert pairs(path) == ([(1, "a", "good")], ["2: not UTF-8: caption"])
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.timestamp("us")), pa.large_list(pa.timestamp("us")), pa.list_(pa.timestamp("us"), 2)]
+)
+def test_times_of_parquet_are_texts_in_lists_too_however_far_away(write, kind):
+    path, times = write("a.parquet", ""), pa.array([0, 2**62]).view(pa.timestamp("us"))
+    when = pa.ListArray.from_arrays(pa.array([0, 2], pa.int32()), times).cast(kind)
+    pq.write_table(pa.table({"image_id": ["a"], "caption": ["x"], "when": when, "then": times[1:]}), path)
+    (row,) = Rows([path], layout(extras=True))
+    assert row.values["when"] == f"1970-01-01 00:00:00.000000 {row.values['then']}"
+    assert "out of range" in row.values["then"]
+
+
+def test_a_name_of_a_column_of_parquet_that_is_not_utf_8_is_refused(write):
+    path = write("a.parquet", "")
+    pq.write_table(pa.table({"image_id": ["a"], "caption": ["x"], "quelle": ["y"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"quelle", b"qu\xe9lle"))
+    with pytest.raises(InvalidInput, match=r"a\.parquet: .*utf-8"):
+        pairs(path)
+
+
+@pytest.mark.parametrize("cuis", ["42", "true", "1.5", '{"a": 1}', '"X1"', '["C0000001", null]'])
+def test_what_are_no_cuis_is_a_problem_and_no_value(write, cuis):
+    (row,) = Rows([write("a.ndjson", f'{{"image_id": "a", "caption": "x", "cuis": {cuis}}}')], layout())
+    assert row.values["cuis"] is None
+    assert "CUI" in row.problem
+
+
 @pytest.mark.parametrize("damage", [lambda content: content[:-20], lambda content: b"PAR1" + content[8:], lambda content: b""])
 def test_damaged_parquet_is_refused(write, damage):
     path = write("a.parquet", "")
@@ -303,6 +333,41 @@ def test_shards_need_no_images_where_none_are_wanted(write):
     assert good == [(1, "a", "one"), (3, "own", "three"), (6, "f", "six")]
     assert [problem.split(": ")[:2] for problem in bad] == [["2", "empty caption"], ["4", "not JSON"], ["5", "not UTF-8"]]
     assert {row.values["split"] for row in Rows([write("train-0.tar", shard({"a.txt": b"x"}))], layout())} == {"train"}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.caption", "a.json"])
+def test_a_text_of_a_shard_is_as_long_as_a_line_may_be(write, name):
+    good, bad = pairs(write("train-0.tar", shard({name: b" " * (MAX_LINE_BYTES + 1), "b.txt": b"two"})))
+    assert good == [(2, "b", "two")]
+    assert bad == [f"1: {name} has 1048577 bytes, over 1048576"]
+
+
+def test_a_text_with_holes_is_not_filled_up(write):
+    """The header of a sparse member says 8 GiB, and the file has one byte."""
+    holes = (FUZZED / "shard" / "sparse").read_bytes()
+    assert pairs(write("train-0.tar", holes)) == ([], ["1: 1.txt has 8589934592 bytes, over 1048576"])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"GNU.sparse.map": "a"},
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "abc"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+        {"size": "9" * 23},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("before", [{}, {"first.txt": b"one"}])
+def test_damaged_numbers_of_a_shards_headers_are_damage(write, before, header):
+    damaged = io.BytesIO()
+    with tarfile.open(fileobj=damaged, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a.txt")
+        member.pax_headers = header
+        tar.addfile(member)
+    whole = shard(before)[: 1024 * len(before)]
+    with pytest.raises(InvalidInput, match=r"train-0\.tar: damaged header"):
+        pairs(write("train-0.tar", whole + damaged.getvalue()))
 
 
 def test_a_folder_has_files_of_several_kinds(write, tmp_path, caplog):
