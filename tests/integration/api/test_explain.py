@@ -162,7 +162,7 @@ def test_neighbours_are_a_table_or_a_sentence(command, reader, at, monkeypatch):
         (("explain", "effusion", "nobody"), "nobody"),
         (("explain", "effusion", "pneumonia", "--snapshot", "0" * 64), "not held"),
         (("explain", "effusion", "pneumonia", "--representation", "../x"), "../x"),
-        (("explain", "effusion", ""), "0 bytes"),
+        (("explain", "effusion", ""), "is empty"),
         (("neighbours", "nobody"), "nobody"),
         (("neighbours", "effusion", "--snapshot", "latest"), "latest"),
     ],

@@ -167,7 +167,7 @@ def test_noise_of_a_representation_that_is_not_held_is_refused(reader, problem):
 )
 def test_a_variant_that_is_not_held_names_the_setting_that_makes_it(reader, problem, representation, knowledge, setting):
     refused = problem(ask(reader, knowledge=knowledge, representation=representation), 422, "invalid-input")
-    assert f"without the variant {representation}/{knowledge}" in refused["detail"]
+    assert f"has no variant {representation}/{knowledge}" in refused["detail"]
     assert "hybrid/dk_ek" in refused["hint"]
     assert (setting or "it holds") in refused["hint"]
     assert bool(setting) == ("KG_REPRESENTATIONS" in refused["hint"])

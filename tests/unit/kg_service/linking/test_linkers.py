@@ -47,7 +47,7 @@ def test_an_empty_prior_is_none_and_another_is_a_path():
 
 def test_what_is_set_of_another_linker_is_refused_unless_it_is_empty():
     assert linker_settings(load_settings(linker="scispacy", linker_prior="")).model == ""
-    with pytest.raises(InvalidInput, match=r"KG_LINKER_PRIOR is of the dictionary linker.*--linker dictionary"):
+    with pytest.raises(InvalidInput, match=r"KG_LINKER_PRIOR belongs to the dictionary linker.*--linker dictionary"):
         linker_settings(load_settings(linker="scispacy", linker_prior="somewhere"))
 
 
@@ -60,7 +60,7 @@ def test_one_of_ones_own_is_a_file_and_a_line(vocabulary, monkeypatch):
     assert linker.name == "own-5"
     [linked] = linker.link(["Left lung, femur"])
     assert [(mention.cui, mention.text) for mention in linked.mentions] == [("C0015811", "femur")]
-    with pytest.raises(InvalidInput, match="KG_LINKER_PRIOR is of the dictionary linker"):
+    with pytest.raises(InvalidInput, match="KG_LINKER_PRIOR belongs to the dictionary linker"):
         linker_settings(load_settings(linker_prior="somewhere"))
 
 

@@ -164,6 +164,6 @@ def test_a_prior_of_another_vocabulary_or_version_is_refused_with_the_way_out(fi
     with pytest.raises(BrokenArtefact, match="another vocabulary than elsewhere") as refused:
         open_prior(tmp_path / "prior", other, dictionary_linker.name)
     assert "kg-service linker fit" in refused.value.hint
-    with pytest.raises(BrokenArtefact, match="and this is dictionary-0"):
+    with pytest.raises(BrokenArtefact, match="but this is dictionary-0"):
         open_prior(tmp_path / "prior", vocabulary, "dictionary-0")
     assert open_prior(tmp_path / "prior", vocabulary, "dictionary-0", alike=[dictionary_linker.name]).id
