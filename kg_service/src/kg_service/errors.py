@@ -10,8 +10,9 @@ class MissingExtra(NBClipError):
 
     code, title, status, exit_code = "missing-extra", "An optional part is not installed", 501, 2
 
-    def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the extra '{extra}'", hint=f"install it: uv pip install 'nbclip-kg-service[{extra}]'")
+    def __init__(self, extra: str, purpose: str, hint: str = "") -> None:
+        install = f"install it: uv pip install 'nbclip-kg-service[{extra}]'"
+        super().__init__(f"{purpose} needs the extra '{extra}'", hint=hint or install)
 
 
 class OtherVersion(NBClipError):

@@ -132,7 +132,8 @@ def test_a_missing_extra_is_no_mistake_of_the_client(service, problem, monkeypat
     monkeypatch.setitem(sys.modules, "scispacy.linking_utils", None)
     client = service(linker="scispacy")
     body = problem(client.post("/v1/link", json={"captions": ["x"]}), 501, "missing-extra")
-    assert "nbclip-kg-service[scispacy]" in body["hint"]
+    way_out = "take 3.11 or 3.12" if sys.version_info >= (3, 13) else "nbclip-kg-service[scispacy]"
+    assert way_out in body["hint"]
     assert [each["where"] for each in problem(client.get("/readyz"), 503, "unavailable")["errors"]] == ["linker"]
     assert client.get("/readyz?for=targets").status_code == 200
 

@@ -216,6 +216,6 @@ def import_scispacy(module: str) -> Any:
         try:
             return importlib.import_module(f"scispacy.{module}")
         except ImportError as error:
-            if sys.version_info >= (3, 13):
-                raise InvalidInput("the scispacy linker needs Python 3.11 or 3.12", hint="use the dictionary linker") from error
-            raise MissingExtra("scispacy", "the scispacy linker") from error
+            newer = "it has no release for this Python: take 3.11 or 3.12, or the dictionary linker"
+            hint = newer if sys.version_info >= (3, 13) else ""
+            raise MissingExtra("scispacy", "the scispacy linker", hint) from error
