@@ -33,12 +33,13 @@ run kg-service snapshot publish --split train
 
 step "start the service"
 kg-service serve >"$out/service.log" 2>&1 &
-served=$!
+served=$! ready=
 for _ in $(seq 60); do
   sleep 0.5
   kill -0 $served 2>/dev/null || { echo "error: the service did not start: see $out/service.log" >&2; exit 1; }
-  curl -sf "$service/readyz?for=targets" >/dev/null && break
+  curl -sf "$service/readyz?for=targets" >/dev/null && ready=yes && break
 done
+[ -n "$ready" ] || { echo "error: the service is not ready after 60 tries: see $out/service.log" >&2; exit 1; }
 
 step "train CLIP (InfoNCE), $epochs epochs"
 run nbclip train --preset tiny-clip "${pairs[@]}" --set epochs="$epochs" --run "$out/clip"

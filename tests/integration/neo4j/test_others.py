@@ -21,28 +21,6 @@ BATCH = GraphBatch(
 COUNTS = GraphCounts(images=2, concepts=2, attributes=2, is_a=1)
 
 
-@pytest.fixture
-def opened(empty_neo4j, tmp_path):
-    """Opens the store on the emptied server."""
-    stores = []
-
-    def open_again(**options):
-        chosen = {"user": empty_neo4j.user, "password": empty_neo4j.password, "mirror": tmp_path / "mirror"} | options
-        stores.append(open_store(empty_neo4j.uri, **chosen))
-        return stores[-1]
-
-    yield open_again
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
-def cypher(empty_neo4j):
-    """Runs a statement as another program would."""
-    with empty_neo4j.driver() as driver:
-        yield lambda statement: [record.values() for record in driver.execute_query(statement).records]
-
-
 def dropped(hint):
     """The statements of a hint, such as `DROP INDEX …; or give this graph …`."""
     return [part for part in hint.split("; ") if part.startswith("DROP")]

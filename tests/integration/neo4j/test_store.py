@@ -33,33 +33,6 @@ def image(image_id, *cuis, **fields):
     return ImageNode(image_id, "a caption", tuple(AttributeEdge(cui) for cui in cuis), **fields)
 
 
-@pytest.fixture
-def mirror(tmp_path):
-    return tmp_path / "mirror"
-
-
-@pytest.fixture
-def opened(empty_neo4j, mirror):
-    """Opens the store on the emptied server; again and with another login if asked."""
-    stores = []
-
-    def open_again(**options):
-        chosen = {"user": empty_neo4j.user, "password": empty_neo4j.password, "mirror": mirror} | options
-        stores.append(open_store(empty_neo4j.uri, **chosen))
-        return stores[-1]
-
-    yield open_again
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
-def cypher(empty_neo4j):
-    """Runs a statement as somebody at Neo4j Browser would."""
-    with empty_neo4j.driver() as driver:
-        yield lambda statement, **parameters: [record.values() for record in driver.execute_query(statement, parameters).records]
-
-
 def same(graph, other):
     arrays = ("attribute_indptr", "attribute_indices", "is_a")
     return (graph.image_ids, graph.caption_sha256, graph.cuis, graph.linkers) == (

@@ -16,19 +16,17 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, NotFound
+from nbclip.errors import InvalidInput, NBClipError
 from threadpoolctl import threadpool_limits
 
 from kg_service.api.application import create_app
 from kg_service.api.serving.connection_limits import connection_limits
 from kg_service.api.serving.protocol import Protocol
 from kg_service.app.keys import refuse_open_bind
-from kg_service.app.settings import check_settings, unknown_variables
+from kg_service.app.settings import check_semantic_types, check_settings, unknown_variables
 from kg_service.config import Settings
 from kg_service.errors import UnusableStore, WrongCredentials
 from kg_service.graph import probe
-from kg_service.linking.linkers import linker_settings
-from kg_service.vocabulary.vocabulary import open_vocabulary
 
 _MARGIN_S = 2
 
@@ -42,22 +40,13 @@ def serve(settings: Settings) -> None:
     """
     refuse_open_bind(settings)
     check_settings(settings)
-    _refuse_unknown_types(settings)
+    check_semantic_types(settings)
     _refuse_wrong_store(settings)
     for name in unknown_variables(settings):
         structlog.get_logger().warning("this variable has no effect", variable=name, hint="kg-service settings lists them all")
     # A batch's product is too small to share out among cores, and requests share them already.
     with threadpool_limits(1), _listening(settings) as listener:
         GracefulServer(create_app(settings), settings).run(sockets=listener)
-
-
-def _refuse_unknown_types(settings: Settings) -> None:
-    """Raises InvalidInput where the vocabulary has no such semantic type; without a vocabulary nothing can be said yet."""
-    try:
-        vocabulary = open_vocabulary(settings.vocabulary_folder)
-    except (NotFound, BrokenArtefact):
-        return
-    linker_settings(settings, vocabulary)
 
 
 def _refuse_wrong_store(settings: Settings) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nbclip.errors import BrokenArtefact, NotFound
+
 from kg_service.config import PREFIX, Settings, Variable, own_variables, variables_of
 from kg_service.linking.linkers import LINKERS, linker_kind, linker_settings
 from kg_service.representations.from_settings import representations_of
 from kg_service.representations.methods import METHODS, method_named
+from kg_service.vocabulary.vocabulary import open_vocabulary
 
 
 def check_settings(settings: Settings) -> None:
@@ -19,6 +22,15 @@ def check_settings(settings: Settings) -> None:
     """
     linker_settings(settings)
     representations_of(settings)
+
+
+def check_semantic_types(settings: Settings) -> None:
+    """Raises InvalidInput where the vocabulary has no such semantic type; without a vocabulary nothing can be said yet."""
+    try:
+        vocabulary = open_vocabulary(settings.vocabulary_folder)
+    except (NotFound, BrokenArtefact):
+        return
+    linker_settings(settings, vocabulary)
 
 
 def unknown_variables(settings: Settings) -> list[str]:

@@ -16,6 +16,7 @@ from nbclip.files.notes import warn
 from nbclip.files.reading import Rows
 from nbclip.files.rows import Row as FileRow
 from nbclip.files.rows import problem_of
+from nbclip.schemas.base import message_of
 from nbclip.schemas.images import ImageItem
 from pydantic import ValidationError
 
@@ -124,8 +125,8 @@ def reason(error: ValidationError) -> str:
     problems = []
     for detail in error.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in detail["loc"])
-        problems.append(f"{place}: {detail['msg']}" if place else detail["msg"])
-    return "; ".join(problems[:3]).replace("Value error, ", "")
+        problems.append(f"{place}: {message_of(detail)}" if place else message_of(detail))
+    return "; ".join(problems[:3])
 
 
 def _item(row: FileRow, cuis: list[str] | None, options: ReadOptions) -> Row | BadRow:

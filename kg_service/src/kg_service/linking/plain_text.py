@@ -24,9 +24,12 @@ _COMPATIBLE = "\u2160-\u217f\ufb00-\ufb06\uff01-\uff5e"
 """Roman numerals, Latin ligatures and full-width forms: Unicode says what they stand for."""
 
 
+_EVERY = "".join(map(chr, range(0x10000)))
+
+
 def _members(characters: str) -> list[str]:
     """The characters of a class as regular expressions have it."""
-    return re.findall(f"[{characters}]", "".join(map(chr, range(0x10000))))
+    return re.findall(f"[{characters}]", _EVERY)
 
 
 _PLAIN: dict[str, str] = {
