@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
 from nbclip_trainer.models.captions import Cut, tokenized
+from nbclip_trainer.models.locking import trained_share
+from nbclip_trainer.optimisation.average import WeightAverage
 from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
@@ -72,7 +74,12 @@ class Session:
     plan: BatchPlan
     source: TargetSource
     scaler: torch.amp.GradScaler
+    average: WeightAverage | None
     facts: dict[str, Any]
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model has its averaged weights, if the run keeps any."""
+        return nullcontext() if self.average is None else self.average.applied()
 
     def answer(self, batch: PlannedBatch) -> Answer:
         """Similarities of this rank's rows to the global batch, or what they are made of."""
@@ -129,9 +136,11 @@ def build_session(
     leaks += coverage.pop("leaks")
     target_facts = {"knowledge": config.targets.knowledge, **coverage}
     facts = {"data": data_facts, "targets": target_facts, "leaks": leaks, "steps": plan.steps, "ranks": world.ranks}
+    facts["parameters"] = trained_share(parts.model)
     optimizer = build_optimizer(parts.model, config.optim)
     scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
-    return Session(config, world, parts, optimizer, train_pairs, valid_pairs, plan, source, scaler, facts)
+    average = None if config.optim.ema_decay is None else WeightAverage(parts.model, config.optim.ema_decay)
+    return Session(config, world, parts, optimizer, train_pairs, valid_pairs, plan, source, scaler, average, facts)
 
 
 def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint:
@@ -139,10 +148,11 @@ def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint
     model = session.parts.model
     state = {f"model.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
     optimizer = {f"optimizer.{name}": tensor.cpu() for name, tensor in optimizer_tensors(model, session.optimizer).items()}
+    average = {} if session.average is None else {f"average.{key}": it.cpu() for key, it in session.average.tensors.items()}
     numpy_kind, numpy_keys, *numpy_rest = np.random.get_state()  # noqa: NPY002 - libraries may draw from it
     return Checkpoint(
         step,
-        {**state, **optimizer, "random.torch": torch.get_rng_state(), **_cuda_state()},
+        {**state, **optimizer, **average, "random.torch": torch.get_rng_state(), **_cuda_state()},
         {
             "epoch": step / session.plan.steps_per_epoch,
             "valid_loss": valid_loss,
@@ -158,6 +168,8 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
     """Puts a session where `capture` found it."""
     session.parts.model.load_state_dict(part(checkpoint.tensors, "model"))
     restore_optimizer(session.parts.model, session.optimizer, part(checkpoint.tensors, "optimizer"))
+    if session.average is not None:
+        session.average.restore(part(checkpoint.tensors, "average"))
     if session.scaler.is_enabled() and checkpoint.state.get("scaler"):
         session.scaler.load_state_dict(checkpoint.state["scaler"])
     version, words, gauss = checkpoint.state["random"]["python"]
@@ -174,7 +186,7 @@ def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
     parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights)
     # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
     parts.model.to(world.device).to(memory_format=torch.channels_last)
-    parts = parts._replace(model=prepared(parts.model, config.device, world))
+    parts = parts._replace(model=prepared(parts.model, config.model, config.device, world))
     copy_from_first(parts.model, world)
     return parts
 

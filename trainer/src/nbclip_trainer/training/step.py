@@ -19,6 +19,7 @@ from nbclip_trainer.data.seeds import mixed
 from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.losses.loss import LossInput
 from nbclip_trainer.models.building import has_own_bias
+from nbclip_trainer.models.locking import set_to_train
 from nbclip_trainer.optimisation.optimizer import hold_logit_scale
 from nbclip_trainer.optimisation.schedule import learning_rate_factor, set_learning_rates
 from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks, sum_over_ranks
@@ -59,7 +60,7 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
         NonFiniteLoss: on all ranks, before the optimizer's step, naming step and images.
     """
     model, world, scaler = session.parts.model, session.world, session.scaler
-    model.train()
+    set_to_train(model, session.config.model)
     factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
     set_learning_rates(session.optimizer, factor)
     targets = _targets(session, batch, answer)
@@ -158,6 +159,8 @@ def _apply_gradients(session: Session, batch: PlannedBatch) -> dict[str, float]:
     scaler.step(optimizer)
     scaler.update()
     hold_logit_scale(model)
+    if session.average is not None:
+        session.average.update(batch.step + 1)
     return {"gradient_norm": norm, **({"loss_scale": scaler.get_scale()} if scaler.is_enabled() else {})}
 
 
