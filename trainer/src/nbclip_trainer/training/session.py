@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from nbclip.errors import InvalidInput
-from torch import Tensor
+from torch import Tensor, nn
 
 from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.checking import note_on_frames
@@ -20,10 +20,10 @@ from nbclip_trainer.data.dataset import Dataset, layout_of, read_dataset
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_groups
-from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
-from nbclip_trainer.models.captions import Cut, tokenized
+from nbclip_trainer.models.captions import Cut
+from nbclip_trainer.models.heads import Heads
 from nbclip_trainer.models.locking import trained_share
 from nbclip_trainer.optimisation.average import WeightAverage
 from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
@@ -34,7 +34,9 @@ from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.runs.quarantine import Quarantined
 from nbclip_trainer.targets.rows import caption_keys
 from nbclip_trainer.targets.source import Answer, TargetSource
+from nbclip_trainer.training.features import cached
 from nbclip_trainer.training.quarantine import Quarantine
+from nbclip_trainer.training.sight import look
 from nbclip_trainer.training.sources import open_source
 
 _log = logging.getLogger(__name__)
@@ -46,8 +48,8 @@ class Pairs:
 
     Attributes:
         dataset: N pairs.
-        images: theirs.
-        tokens: token ids of the captions, int32, [N, context length].
+        images: theirs; with `data.features` what the image tower computes of them.
+        tokens: token ids of the captions, int32, [N, context length]; with `data.features` what the text tower computes of them.
         keys: `caption_keys` of the captions, int64, [N].
         quarantine: which of them are left out, since their images can't be decoded.
         cut: how many captions are longer than that.
@@ -63,11 +65,17 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A run's parts. `facts` is what `run.json` says of them."""
+    """A run's parts.
+
+    Attributes:
+        network: what a step calls: the model, or with `data.features` what of it is above the towers.
+        facts: what `run.json` says of them.
+    """
 
     config: TrainConfig
     world: World
     parts: ModelParts
+    network: nn.Module
     optimizer: torch.optim.Optimizer
     train: Pairs
     valid: Pairs | None
@@ -140,7 +148,8 @@ def build_session(
     optimizer = build_optimizer(parts.model, config.optim)
     scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
     average = None if config.optim.ema_decay is None else WeightAverage(parts.model, config.optim.ema_decay)
-    return Session(config, world, parts, optimizer, train_pairs, valid_pairs, plan, source, scaler, average, facts)
+    network = parts.model if config.data.features is None else Heads(parts.model)
+    return Session(config, world, parts, network, optimizer, train_pairs, valid_pairs, plan, source, scaler, average, facts)
 
 
 def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint:
@@ -200,13 +209,13 @@ def _read(config: TrainConfig) -> Dataset:
 
 
 def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World, known: Sequence[Quarantined]) -> Pairs:
-    loaded = load_images(dataset, parts.preprocess, config.data, config.augmentation, config.seed)
+    features = config.data.features
+    seen = look(dataset, parts, config) if features is None else cached(dataset, parts, config, features, world)
     quarantine = Quarantine(dataset, config.data.max_bad_share, world, known)
-    quarantine.add(loaded.bad, 0)
-    tokens, cut = tokenized(parts.tokenizer, dataset.captions)
-    for note in filter(None, (note_on_frames(dataset, loaded.frames), str(cut))):
+    quarantine.add(seen.bad, 0)
+    for note in filter(None, (note_on_frames(dataset, seen.frames), str(seen.cut))):
         _log.warning("%s", note)
-    return Pairs(dataset, loaded.images, tokens.int(), caption_keys(dataset.captions), quarantine, cut)
+    return Pairs(dataset, seen.images, seen.texts, caption_keys(dataset.captions), quarantine, seen.cut)
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:

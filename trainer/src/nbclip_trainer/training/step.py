@@ -130,9 +130,11 @@ def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:
 def _forward(session: Session, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """L2-normalised image and text features, in whatever precision the towers compute."""
     device = session.world.device
-    images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+    layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
+    images = images.to(device, memory_format=layout, non_blocking=True)
+    tokens = tokens if tokens.is_floating_point() else tokens.long()
     with autocast(session.world, session.config.device):
-        out = session.parts.model(images, tokens.long().to(device, non_blocking=True))
+        out = session.network(images, tokens.to(device, non_blocking=True))
     return out["image_features"], out["text_features"]
 
 
