@@ -54,6 +54,9 @@ class DataSettings(Strict):
     pictures: Literal["memory", "disk"] = Field(
         "disk", description="where images are kept: memory, decoded once, or disk, decoded at each use"
     )
+    features: Path | None = Field(
+        None, description="folder for what locked towers compute, once for all runs, on which the projections train; null: none"
+    )
     check: Literal["decode", "headers"] = Field(
         "decode",
         description="what to do with images on disk before the first step: decode each once, or read only the start of each file",
