@@ -111,6 +111,7 @@ def evaluate_run(
         **counted(images, protocol),
         probe=probed and probed.record,
         ontology="" if ontology is None else ontology.source,
+        averaged=config.optim.ema_decay is not None,
         figures=(*summarise(queries, protocol), *(() if probed is None else probed.figures)),
     )
     return write_scored(folder, Scored(record, queries, image_table(images), _kept(encoded)))
