@@ -143,9 +143,13 @@ def restarts() -> int:
 
 def autocast(world: World, settings: DeviceSettings) -> torch.autocast:
     """Half precision for the towers where `device.precision` says so: bfloat16 on a GPU by default, never by default on a CPU."""
-    kind = world.device.type
-    half = settings.precision in {"bf16", "fp16"} or (settings.precision == "auto" and kind == "cuda")
-    return torch.autocast(kind, dtype=torch.float16 if settings.precision == "fp16" else torch.bfloat16, enabled=half)
+    dtype = torch.float16 if settings.precision == "fp16" else torch.bfloat16
+    return torch.autocast(world.device.type, dtype=dtype, enabled=half_precision(world, settings))
+
+
+def half_precision(world: World, settings: DeviceSettings) -> bool:
+    """Whether the towers compute in half precision."""
+    return settings.precision in {"bf16", "fp16"} or (settings.precision == "auto" and world.device.type == "cuda")
 
 
 def _place(environment: Mapping[str, str]) -> _Place | None:

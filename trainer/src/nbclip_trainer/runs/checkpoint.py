@@ -30,7 +30,7 @@ class Checkpoint:
 
     Attributes:
         step: optimizer steps done.
-        tensors: on the CPU, named `<part>.<name>`.
+        tensors: named `<part>.<name>`.
         state: JSON: `valid_loss` (None between epochs) and whatever else the writer wants back.
     """
 

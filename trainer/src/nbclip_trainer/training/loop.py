@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from nbclip.errors import Conflict, NBClipError
 from rich.console import Console
 
 from nbclip_trainer.config.saved import check_same_shape, write_config
 from nbclip_trainer.config.tree import TrainConfig
-from nbclip_trainer.data.planner import PlannedBatch
-from nbclip_trainer.optimisation.schedule import warmup_steps
-from nbclip_trainer.parallel.collectives import from_first, on_any_rank
+from nbclip_trainer.parallel.collectives import from_first, on_any_rank, wait_for_all
 from nbclip_trainer.parallel.world import World, alone, lost_ranks_named
 from nbclip_trainer.runs.boards import check_boards
-from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint
 from nbclip_trainer.runs.folder import check_same_data, locked, read_facts, write_facts
 from nbclip_trainer.runs.quarantine import Quarantined, append_quarantine, read_quarantine, write_quarantine
 from nbclip_trainer.runs.tracking import Tracker
-from nbclip_trainer.training.diagnostics import alarms, diagnose
+from nbclip_trainer.runs.writer import CheckpointWriter
 from nbclip_trainer.training.display import Display
 from nbclip_trainer.training.inputs import Inputs, Intake
+from nbclip_trainer.training.records import Records
 from nbclip_trainer.training.session import Session, build_session, capture, restore
-from nbclip_trainer.training.step import StepResult, train_step, validation_loss
-
-_log = logging.getLogger(__name__)
+from nbclip_trainer.training.step import train_step, validation_loss
+from nbclip_trainer.training.utilisation import utilisation_of
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: steps done, of how many, and the last validation loss (None without one)."""
+    """How a run ended.
+
+    Attributes:
+        steps: done.
+        planned: how many the whole run has.
+        valid_loss: the last one; None without one.
+        requeue: whether some rank was asked to stop in order to be started again.
+    """
 
     steps: int
     planned: int
     valid_loss: float | None
+    requeue: bool = False
 
     @property
     def finished(self) -> bool:
@@ -53,6 +59,7 @@ def train(
     *,
     resume: bool = False,
     stop: threading.Event | None = None,
+    requeue: threading.Event | None = None,
     console: Console | None = None,
     world: World | None = None,
 ) -> Outcome:
@@ -63,6 +70,7 @@ def train(
         run_dir: the run's folder; made if missing. Rank 0 alone reads and writes it.
         resume: continue the newest checkpoint, or start if there is none; without it a folder that has one is refused.
         stop: when set on any rank, the run ends with a checkpoint after the step it is in.
+        requeue: the same, and the outcome of all ranks says so.
         console: where progress is shown; None: nowhere.
         world: this rank's place, of `parallel.world.joined`; None: a single process.
 
@@ -70,7 +78,7 @@ def train(
         Conflict: the folder has a run already, one of other settings, or another process trains there.
         ServiceAway: the service stayed away; a checkpoint was written.
         RankLost: another rank is gone.
-        NonFiniteLoss: loss or gradient is not finite; nothing of that step was applied.
+        NonFiniteLoss: loss or gradient is not finite; neither that step was applied nor the one after it.
         NBClipError: wrong data, settings or answers.
     """
     world = world or alone(config.device)
@@ -84,8 +92,12 @@ def train(
                 _write_down(session, run_dir, resumed=resumed)
             if checkpoint is not None:
                 restore(session, checkpoint)
-            with _recorders(session, run_dir, checkpoint.step if checkpoint else 0, console) as recorders:
-                return _Run(session, run_dir, *recorders, checkpoint.step if checkpoint else 0).go(stop or threading.Event())
+            first_step = checkpoint.step if checkpoint else 0
+            with _keepers(session, run_dir, first_step, console) as keepers:
+                outcome = _Run(session, run_dir, keepers, first_step).go(stop or threading.Event(), requeue or threading.Event())
+            # Launchers end all ranks once one has ended, and rank 0 may still have been writing the last checkpoint.
+            wait_for_all(world)
+            return outcome
         finally:
             session.source.close()
 
@@ -110,17 +122,23 @@ def _write_down(session: Session, run_dir: Path, *, resumed: bool) -> None:
     write_quarantine(run_dir, [one for pairs in (session.train, session.valid) if pairs for one in pairs.quarantine.held])
 
 
+class _Keepers(NamedTuple):
+    """What keeps figures and checkpoints, on rank 0, and what shows them."""
+
+    tracker: Tracker | None
+    writer: CheckpointWriter | None
+    display: Display
+
+
 @contextmanager
-def _recorders(
-    session: Session, run_dir: Path, first_step: int, console: Console | None
-) -> Iterator[tuple[Tracker | None, Display]]:
-    """What keeps the figures, on rank 0, and what shows them."""
-    shown = console if console is not None and session.world.leads else Console(quiet=True)
-    config = session.config
-    keeping = Tracker(run_dir, config.log, config.model_dump(mode="json"), first_step) if session.world.leads else nullcontext()
-    with keeping as tracker, Display(shown, session.plan.steps, first_step) as display:
+def _keepers(session: Session, run_dir: Path, first_step: int, console: Console | None) -> Iterator[_Keepers]:
+    config, leads = session.config, session.world.leads
+    display = Display(console if console is not None and leads else Console(quiet=True), session.plan.steps, first_step)
+    tracking = Tracker(run_dir, config.log, config.model_dump(mode="json"), first_step) if leads else nullcontext()
+    writing = CheckpointWriter(run_dir, config.checkpoint.keep) if leads else nullcontext()
+    with tracking as tracker, display, writing as writer:
         display.line(_announcement(session, first_step))
-        yield tracker, display
+        yield _Keepers(tracker, writer, display)
 
 
 def _announcement(session: Session, first_step: int) -> str:
@@ -136,30 +154,34 @@ def _announcement(session: Session, first_step: int) -> str:
 
 
 class _Run:
-    """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker."""
+    """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker and a writer."""
 
-    def __init__(self, session: Session, run_dir: Path, tracker: Tracker | None, display: Display, first_step: int) -> None:
-        self._session, self._run_dir, self._tracker, self._display = session, run_dir, tracker, display
+    def __init__(self, session: Session, run_dir: Path, keepers: _Keepers, first_step: int) -> None:
+        self._session, self._run_dir = session, run_dir
+        self._tracker, self._writer, self._display = keepers
+        self._records = Records(session, keepers.tracker, keepers.display)
+        self._utilisation = utilisation_of(session) if session.world.leads else None
         self._first = self._done = self._saved = first_step
+        self._saved_at = time.monotonic()
         self._valid_loss: float | None = None
-        self._warned: set[str] = set()
 
-    def go(self, stop: threading.Event) -> Outcome:
+    def go(self, stop: threading.Event, requeue: threading.Event) -> Outcome:
         steps = self._session.plan.steps
         with Intake(self._session, self._first, self._keep) as intake:
             while self._done < steps:
                 started = time.perf_counter()
-                inputs = self._agreed_inputs(intake, stop)
+                inputs = self._agreed_inputs(intake, stopping=stop.is_set() or requeue.is_set())
                 if inputs is None:
                     break
                 self._take(inputs, started)
         self._save()
-        return Outcome(self._done, steps, self._valid_loss)
+        asked = self._done < steps and on_any_rank(requeue.is_set(), self._session.world)
+        return Outcome(self._done, steps, self._valid_loss, asked)
 
-    def _agreed_inputs(self, intake: Intake, stop: threading.Event) -> Inputs | None:
-        """The next step's inputs; None where a rank was told to stop."""
+    def _agreed_inputs(self, intake: Intake, *, stopping: bool) -> Inputs | None:
+        """The next step's inputs; None where a rank was told to stop, after its first step at the earliest."""
         try:
-            return intake.take(self._done, stopping=self._done > self._first and stop.is_set())
+            return intake.take(self._done, stopping=self._done > self._first and stopping)
         except NBClipError:
             self._save()
             raise
@@ -172,38 +194,31 @@ class _Run:
         """One step with all that may follow it: records, validation, a checkpoint."""
         batch = inputs.batch
         result = train_step(self._session, batch, inputs.images, inputs.matrix)
+        # While the device computes this step, what it said of the one before is read.
+        self._records.settle()
         self._done = batch.step + 1
         seconds = time.perf_counter() - started
-        waits = {"data_wait": inputs.data_wait, "target_wait": inputs.target_wait, "seconds": seconds}
-        if self._tracker is not None:
-            figures = {**result.figures, **waits, "samples_per_second": len(batch.rows) / seconds}
-            self._record(batch, figures, result, self._tracker)
+        measured = {"data_wait": inputs.data_wait, "target_wait": inputs.target_wait, "seconds": seconds}
+        measured["samples_per_second"] = len(batch.rows) / seconds
+        if self._utilisation is not None:
+            measured |= self._utilisation.of(len(batch.rows), seconds)
+        self._records.add(batch, result, measured)
+        if self._writer is not None:
+            self._writer.check()
         if self._done % self._session.plan.steps_per_epoch == 0:
             self._end_epoch(batch.epoch + 1)
-        elif self._session.config.checkpoint.every and self._done % self._session.config.checkpoint.every == 0:
+        elif self._checkpoint_due():
             self._save()
 
-    def _record(self, batch: PlannedBatch, figures: dict[str, float], result: StepResult, tracker: Tracker) -> None:
-        log = self._session.config.log
-        self._display.step(self._done, batch.epoch + 1, figures)
-        if self._done % log.every == 0 or self._done == 1:
-            tracker.log("train", self._done, {"epoch": batch.epoch + 1, **figures})
-        if self._done % log.diagnostics_every == 0 or self._done == 1:
-            self._diagnose(result, tracker)
-
-    def _diagnose(self, result: StepResult, tracker: Tracker) -> None:
-        config, plan = self._session.config, self._session.plan
-        figures = diagnose(result.cosine, result.scale, result.targets)
-        tracker.log("diagnostics", self._done, figures)
-        parameters = config.targets.parameters((self._done - 1) / plan.steps)
-        for alarm in alarms(figures, parameters, warmed_up=self._done > warmup_steps(plan.steps, config.optim)):
-            tracker.log("alarm", self._done, {"message": alarm})
-            kind = alarm.partition(":")[0]
-            if kind not in self._warned:
-                self._warned.add(kind)
-                _log.warning("step %d: %s", self._done, alarm)
+    def _checkpoint_due(self) -> bool:
+        """By steps on every rank alike; by the clock on rank 0, which alone writes."""
+        settings = self._session.config.checkpoint
+        by_steps = settings.every is not None and self._done % settings.every == 0
+        waited = (time.monotonic() - self._saved_at) / 60
+        return by_steps or (self._writer is not None and settings.every_minutes is not None and waited >= settings.every_minutes)
 
     def _end_epoch(self, epoch: int) -> None:
+        self._records.settle()
         session, shown = self._session, ""
         found: dict[int, str] = {}
         self._valid_loss = None
@@ -212,14 +227,15 @@ class _Run:
             shown = f"validation loss {self._valid_loss:.4f}"
             if self._tracker is not None:
                 self._tracker.log("valid", self._done, {"epoch": epoch, "loss": self._valid_loss})
-        self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}")
+        self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}  {self._records.speed()}")
         self._save(self._valid_loss)
         if session.valid is not None and on_any_rank(bool(found), session.world):
             self._keep(session.valid.quarantine.add(found, self._done))
 
     def _save(self, valid_loss: float | None = None) -> None:
+        """Begins to write a checkpoint of the steps done; nothing that failed gets into one."""
+        self._records.settle()
         if self._done > self._saved:
-            if self._session.world.leads:
-                checkpoint = capture(self._session, self._done, valid_loss)
-                save_checkpoint(self._run_dir, checkpoint, keep=self._session.config.checkpoint.keep)
-            self._saved = self._done
+            if self._writer is not None:
+                self._writer.save(capture(self._session, self._done, valid_loss))
+            self._saved, self._saved_at = self._done, time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from nbclip.errors import InvalidInput
-from torch import Tensor
+from torch import Tensor, nn
 
 from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.checking import note_on_frames
@@ -24,7 +24,9 @@ from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
 from nbclip_trainer.models.captions import Cut, tokenized
+from nbclip_trainer.models.probing import example, probe
 from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
+from nbclip_trainer.parallel.averaging import averaging
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
@@ -61,17 +63,27 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A run's parts. `facts` is what `run.json` says of them."""
+    """A run's parts.
+
+    Attributes:
+        encoder: the model as a step calls it, of `parallel.averaging`.
+        flops_of_a_pair: floating-point operations of its forward and backward pass.
+        failed: bool scalar on the device, true once a loss or gradient was not finite: from then on no step is applied.
+        facts: what `run.json` says of them.
+    """
 
     config: TrainConfig
     world: World
     parts: ModelParts
+    encoder: nn.Module
     optimizer: torch.optim.Optimizer
     train: Pairs
     valid: Pairs | None
     plan: BatchPlan
     source: TargetSource
     scaler: torch.amp.GradScaler
+    flops_of_a_pair: int
+    failed: Tensor
     facts: dict[str, Any]
 
     def answer(self, batch: PlannedBatch) -> Answer:
@@ -129,16 +141,18 @@ def build_session(
     leaks += coverage.pop("leaks")
     target_facts = {"knowledge": config.targets.knowledge, **coverage}
     facts = {"data": data_facts, "targets": target_facts, "leaks": leaks, "steps": plan.steps, "ranks": world.ranks}
+    encoder, flops = _encoder(parts, train_pairs.tokens.shape[1], world)
     optimizer = build_optimizer(parts.model, config.optim)
     scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
-    return Session(config, world, parts, optimizer, train_pairs, valid_pairs, plan, source, scaler, facts)
+    failed = torch.zeros((), dtype=torch.bool, device=world.device)
+    return Session(config, world, parts, encoder, optimizer, train_pairs, valid_pairs, plan, source, scaler, flops, failed, facts)
 
 
 def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint:
-    """The run after `step` steps; all that the next step depends on."""
+    """The run after `step` steps; all that the next step depends on. The tensors are the run's own."""
     model = session.parts.model
-    state = {f"model.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
-    optimizer = {f"optimizer.{name}": tensor.cpu() for name, tensor in optimizer_tensors(model, session.optimizer).items()}
+    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    optimizer = {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(model, session.optimizer).items()}
     numpy_kind, numpy_keys, *numpy_rest = np.random.get_state()  # noqa: NPY002 - libraries may draw from it
     return Checkpoint(
         step,
@@ -177,6 +191,15 @@ def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
     parts = parts._replace(model=prepared(parts.model, config.device, world))
     copy_from_first(parts.model, world)
     return parts
+
+
+def _encoder(parts: ModelParts, context_length: int, world: World) -> tuple[nn.Module, int]:
+    """The model as a step calls it, and the operations of a pair. Weights that no feature depends on are locked."""
+    image_size = parts.preprocess.input_size
+    probed = probe(parts.model, image_size, context_length, world.device)
+    for name in probed.idle:
+        parts.model.get_parameter(name).requires_grad_(False)
+    return averaging(parts.model, world, example(image_size, context_length, world.device)), probed.flops_of_a_pair
 
 
 def _read(config: TrainConfig) -> Dataset:
