@@ -3,7 +3,7 @@ import torch
 from nbclip_trainer.models.probing import probe
 from torch import nn
 
-CPU = torch.device("cpu")
+PAIRS = torch.zeros(2, 3, 2, 2), torch.zeros(2, 7, dtype=torch.long)
 
 
 class Linear(nn.Module):
@@ -22,7 +22,7 @@ class Linear(nn.Module):
 
 
 def flops(model):
-    return probe(model, (3, 2, 2), 7, CPU).flops_of_a_pair
+    return probe(model, PAIRS).flops_of_a_pair
 
 
 def test_a_product_of_a_by_b_is_two_times_a_times_b_and_each_gradient_as_much_again():
@@ -58,7 +58,7 @@ def test_attention_counts_whatever_computes_it(frozen):
     # Backward: every weight and, of all but the first product, its input; both inputs of each product of attention.
     into_first = 2 * length * 3 * width * width
     whole = weights + products if frozen else 3 * weights - into_first + 3 * products
-    assert probe(model, (1, length, width), 7, CPU).flops_of_a_pair == whole
+    assert probe(model, (torch.zeros(2, 1, length, width), PAIRS[1])).flops_of_a_pair == whole
 
 
 def test_the_count_leaves_no_trace():
@@ -83,7 +83,7 @@ def test_a_compiled_model_is_counted_too():
 
 def test_weights_that_no_feature_depends_on_are_named():
     model = Linear()
-    assert probe(model, (3, 2, 2), 7, CPU).idle == ("unused.weight", "unused.bias")
+    assert probe(model, PAIRS).idle == ("unused.weight", "unused.bias")
     model.unused.requires_grad_(False)
-    assert probe(model, (3, 2, 2), 7, CPU).idle == ()
-    assert probe(model.requires_grad_(False), (3, 2, 2), 7, CPU).idle == ()
+    assert probe(model, PAIRS).idle == ()
+    assert probe(model.requires_grad_(False), PAIRS).idle == ()

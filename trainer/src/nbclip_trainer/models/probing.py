@@ -13,8 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nbclip_trainer.parallel.averaging import Encoder, Example, plain
 
-_PAIRS = 2
-
 
 class Probed(NamedTuple):
     """Of a model as it is trained.
@@ -29,28 +27,20 @@ class Probed(NamedTuple):
     idle: tuple[str, ...]
 
 
-def probe(model: nn.Module, image_size: tuple[int, ...], context_length: int, device: torch.device) -> Probed:
+def probe(model: nn.Module, pairs: Example) -> Probed:
     """Takes a pass with gradients; leaves weights, statistics and torch's random state as they were, and no gradient.
 
     Args:
-        model: an open_clip model.
-        image_size: channels, height and width.
-        context_length: tokens of a caption.
-        device: the model's.
+        model: what is trained, of open_clip's kind.
+        pairs: zeros in the shapes of its input.
     """
-    encoder, pairs = Encoder(model), example(image_size, context_length, device)
+    encoder = Encoder(model)
     with plain(encoder), FlopCounterMode(display=False) as counter, _countable():
         outputs = [output for output in encoder(*pairs) if output.requires_grad]
         torch.autograd.backward(outputs, [torch.zeros_like(output) for output in outputs])
     idle = tuple(name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None)
     model.zero_grad(set_to_none=True)
-    return Probed(counter.get_total_flops() // _PAIRS, idle)
-
-
-def example(image_size: tuple[int, ...], context_length: int, device: torch.device) -> Example:
-    """Images and tokens of two pairs, zeros: float32, [2, 3, H, W], and int64, [2, context length]."""
-    tokens = torch.zeros(_PAIRS, context_length, dtype=torch.long, device=device)
-    return torch.zeros(_PAIRS, *image_size, device=device), tokens
+    return Probed(counter.get_total_flops() // len(pairs[0]), idle)
 
 
 @contextmanager

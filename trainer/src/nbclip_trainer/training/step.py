@@ -18,6 +18,7 @@ from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.data.seeds import mixed
 from nbclip_trainer.losses.loss import LossInput
 from nbclip_trainer.models.building import has_own_bias
+from nbclip_trainer.models.locking import set_to_train
 from nbclip_trainer.optimisation.optimizer import hold_logit_scale
 from nbclip_trainer.optimisation.schedule import learning_rate_factor, set_learning_rates
 from nbclip_trainer.parallel.averaging import Encoder, apart
@@ -60,7 +61,7 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
         Figures of the global batch; cosines and targets of this rank's rows.
     """
     model, world, scaler = session.parts.model, session.world, session.scaler
-    model.train()
+    set_to_train(model, session.config.model)
     factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
     set_learning_rates(session.optimizer, factor)
     targets = _targets(session, batch, answer)
@@ -78,7 +79,7 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
     features.carry_on()
     on_device = dict(zip(losses, means.unbind(), strict=True))
-    on_device |= _apply_gradients(session, on_device["loss"])
+    on_device |= _apply_gradients(session, batch, on_device["loss"])
     known = {"learning_rate": factor * session.config.optim.lr, **_scheduled(session, batch)}
     figures = StepFigures(batch.step, lambda: _ids(session, batch), on_device, session.failed, known)
     return StepResult(figures, cosine, scale.detach(), targets)
@@ -101,7 +102,7 @@ def validation_loss(session: Session, pairs: Pairs) -> tuple[float, dict[int, st
     losses = [0.0] * len(batches)
     found: dict[int, str] = {}
     for number, (rows, images) in zip(own, plain_batches(pairs, [batches[number] for number in own], found), strict=True):
-        image_ND, text_ND, scale, *_ = _forward(session, Encoder(model), images, pairs.tokens[rows])
+        image_ND, text_ND, scale, *_ = _forward(session, Encoder(session.network), images, pairs.tokens[rows])
         cosine = cosines(image_ND, text_ND)
         own_N = torch.arange(len(rows), device=world.device)
         both = (functional.cross_entropy(scale * cosine_NN, own_N) for cosine_NN in (cosine.image_text, cosine.text_image))
@@ -127,9 +128,11 @@ def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:
 def _forward(session: Session, encoder: nn.Module, images: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
     """What `Encoder` gives, in whatever precision the towers compute."""
     device = session.world.device
-    images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+    layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
+    images = images.to(device, memory_format=layout, non_blocking=True)
+    tokens = tokens if tokens.is_floating_point() else tokens.long()
     with autocast(session.world, session.config.device):
-        return cast(tuple[Tensor, ...], encoder(images, tokens.long().to(device, non_blocking=True)))
+        return cast(tuple[Tensor, ...], encoder(images, tokens.to(device, non_blocking=True)))
 
 
 def _all_features(image_RD: Tensor, text_RD: Tensor, world: World) -> tuple[Tensor, Tensor]:
@@ -140,7 +143,7 @@ def _all_features(image_RD: Tensor, text_RD: Tensor, world: World) -> tuple[Tens
     return image_CD, text_CD
 
 
-def _apply_gradients(session: Session, loss: Tensor) -> dict[str, Tensor]:
+def _apply_gradients(session: Session, batch: PlannedBatch, loss: Tensor) -> dict[str, Tensor]:
     """Clips and steps. With fp16 a step whose gradients overflowed is left out and the next one's loss scaled less."""
     model, optimizer, scaler = session.parts.model, session.optimizer, session.scaler
     scaler.unscale_(optimizer)
@@ -155,6 +158,8 @@ def _apply_gradients(session: Session, loss: Tensor) -> dict[str, Tensor]:
     optimizer.step()
     scaler.update()
     hold_logit_scale(model)
+    if session.average is not None:
+        session.average.update(batch.step + 1)
     return {"gradient_norm": norm, **({"loss_scale": scaler.scale(torch.ones_like(norm))} if scaler.is_enabled() else {})}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from nbclip_trainer.parallel.settings import DeviceSettings
-from nbclip_trainer.parallel.world import World, half_precision
+from nbclip_trainer.parallel.world import World, tower_dtype
 from nbclip_trainer.training.session import Session
 
 _PEAKS = {
@@ -65,7 +65,7 @@ def peak_tflops(world: World, settings: DeviceSettings) -> float | None:
         return None
     name = torch.cuda.get_device_name(world.device)
     half, full = next((peaks for part, peaks in _PEAKS.items() if part in name), (None, None))
-    return half if half_precision(world, settings) else full
+    return full if tower_dtype(world, settings) == torch.float32 else half
 
 
 def peak_memory(device: torch.device) -> int:
