@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to write; default: the system's folder for temporary files")
     arguments = parser.parse_args()
-    print("| state | MB | held in the step's thread, s | beside it, s (first, later) | on disk after, s | steps lost | CPU, s |")
+    print("| state | MB | held in the step's thread, s | beside it, s (first, later) | on disk, s | steps lost | CPU, s |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, build in _MODELS.items():
         weights = {f"model.{key}": value.detach() for key, value in build().named_parameters()}
@@ -48,12 +48,14 @@ def main() -> None:
 
 def _measured(state: dict[str, torch.Tensor], folder: Path, rounds: int) -> str:
     checkpoints = [Checkpoint(number, state, {}) for number in range(2 * rounds + 1)]
+    used = time.process_time()
     before = [_seconds(lambda one=one: save_checkpoint(folder, one, keep=1)) for one in checkpoints[:rounds]]
-    held, whole, lost, cpu = [], [], [], []
+    held, whole, lost = [], [], []
+    used = (time.process_time() - used) / rounds
     a_step = statistics.median(_seconds(_step) for _ in range(50))
     with CheckpointWriter(folder, keep=1) as writer:
         for one in checkpoints[rounds:]:
-            begun, used = time.perf_counter(), time.process_time()
+            begun = time.perf_counter()
             held.append(_seconds(lambda one=one: writer.save(one)))
             steps, started = 0, time.perf_counter()
             while not writer._writing.done():
@@ -61,11 +63,10 @@ def _measured(state: dict[str, torch.Tensor], folder: Path, rounds: int) -> str:
                 steps += 1
             lost.append((time.perf_counter() - started) / a_step - steps)
             whole.append(time.perf_counter() - begun)
-            cpu.append(time.process_time() - used - steps * a_step * torch.get_num_threads())
     later, on_disk = statistics.median(held[1:]), statistics.median(whole[1:])
     return (
         f"{statistics.median(before):.2f} | {held[0]:.3f}, {later:.3f} | {on_disk:.2f} | "
-        f"{statistics.median(lost[1:]):.0f} of {on_disk / a_step:.0f} | {statistics.median(cpu[1:]):.2f}"
+        f"{statistics.median(lost[1:]):.0f} of {on_disk / a_step:.0f} | {used:.2f}"
     )
 
 
