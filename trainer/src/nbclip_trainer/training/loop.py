@@ -173,7 +173,9 @@ class _Run:
         with Intake(self._session, self._first, self._keep) as intake:
             while self._done < steps:
                 started = time.perf_counter()
-                inputs = self._agreed_inputs(intake, stopping=stop.is_set() or requeue.is_set())
+                # A run that is told to stop before it begins takes one step, so that it gets on however often it is started.
+                stopping = self._done > self._first and (stop.is_set() or requeue.is_set())
+                inputs = self._agreed_inputs(intake, stopping=stopping)
                 if inputs is None:
                     break
                 self._take(inputs, started)
@@ -182,9 +184,9 @@ class _Run:
         return Outcome(self._done, steps, self._valid_loss, asked)
 
     def _agreed_inputs(self, intake: Intake, *, stopping: bool) -> Inputs | None:
-        """The next step's inputs; None where a rank was told to stop, after its first step at the earliest."""
+        """The next step's inputs; None where a rank was told to stop."""
         try:
-            return intake.take(self._done, stopping=self._done > self._first and stopping)
+            return intake.take(self._done, stopping=stopping)
         except NBClipError:
             self._save()
             raise
