@@ -72,14 +72,25 @@ class TrainConfig(Strict):
         self._check_features()
         return self
 
+    @property
+    def towers_repeat(self) -> bool:
+        """Whether the towers compute the same of a pair in every epoch."""
+        locked = all(tower.unlocked == 0 and tower.lora is None for _, tower in self.model.towers())
+        return locked and self.augmentation.kind == "none"
+
     def _check_features(self) -> None:
         """What is computed once is the same in each epoch."""
         if self.data.features is None:
             return
-        for name in ("image", "text"):
-            unlocked = getattr(self.model, name).unlocked
-            if unlocked != 0:
-                raise ValueError(f"data.features keeps what locked towers compute: set model.{name}.unlocked=0, not {unlocked}")
+        for name, tower in self.model.towers():
+            if tower.unlocked != 0:
+                raise ValueError(
+                    f"data.features keeps what locked towers compute: set model.{name}.unlocked=0, not {tower.unlocked}"
+                )
+            if tower.lora is not None:
+                raise ValueError(
+                    f"data.features keeps what locked towers compute, which adapters change: leave out model.{name}.lora"
+                )
         if self.augmentation.kind != "none":
             raise ValueError(
                 f"data.features keeps one view of each image: set augmentation.kind=none, not {self.augmentation.kind}"

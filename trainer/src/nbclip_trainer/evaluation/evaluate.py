@@ -101,6 +101,7 @@ def evaluate_run(
         without_cuis=images.without_cuis,
         classes={task: _count(images, task, protocol) for task in CLASS_TASKS},
         ontology="" if ontology is None else ontology.source,
+        averaged=config.optim.ema_decay is not None,
         figures=tuple(summarise(queries, protocol)),
     )
     features = {"image": image.projected, "caption": caption_ND, "backbone": image.backbone}

@@ -22,6 +22,7 @@ def honest_notes(comparison: Comparison) -> list[str]:
         *_on_knowledge(comparison),
         *_on_seeds(comparison),
         *_on_length(comparison),
+        *_on_averages(comparison),
         *_on_captions(comparison),
         *_on_intervals(comparison),
         *_on_queries(comparison),
@@ -97,6 +98,13 @@ def _on_length(comparison: Comparison) -> Iterator[str]:
     steps = {run.name: run.facts.get("steps") for run in comparison.runs}
     if len(set(steps.values())) > 1:
         yield "The runs differ in length: " + ", ".join(f"{name} {count} steps" for name, count in steps.items()) + "."
+
+
+def _on_averages(comparison: Comparison) -> Iterator[str]:
+    averaged = [run.name for run in comparison.runs if run.scored.evaluation.averaged]
+    if averaged:
+        others = "" if len(averaged) == len(comparison.runs) else "; the others by their last weights"
+        yield f"{', '.join(averaged)}: scored by an average of the weights over the steps{others}."
 
 
 def _on_captions(comparison: Comparison) -> Iterator[str]:

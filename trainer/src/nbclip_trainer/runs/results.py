@@ -100,6 +100,7 @@ class Evaluation(Record):
     without_cuis: int = Field(description="images of the CUI splits left out because they have no CUIs")
     classes: dict[str, ClassCount]
     ontology: str = Field(description="where is_a came from; empty: cui_onto was left out")
+    averaged: bool = Field(False, description="scored with the average of the weights (optim.ema_decay), not with the last ones")
     figures: tuple[Figure, ...]
 
     @property

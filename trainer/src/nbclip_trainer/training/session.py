@@ -144,6 +144,8 @@ def build_session(
         source, coverage = open_source(config, snapshot, train, whole, world)
         undo.callback(source.close)
         parts = _model(config, world, resumed=resumed)
+        if world.leads and config.towers_repeat and config.data.features is None:
+            _log.warning("both towers are locked and nothing is augmented: data.features=FOLDER computes their features once")
         train_pairs = _pairs(train, parts, config, world, quarantined)
         valid_pairs = None if valid is None else _pairs(valid, parts, config, world, quarantined)
         data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
