@@ -16,7 +16,7 @@ from support.deaths import in_child
 
 def checkpoint(step, weights=None):
     weights = torch.full((64,), float(step)) if weights is None else weights
-    return Checkpoint(step, {"model.w": weights, "optimizer.w/step": torch.tensor(float(step))}, {"valid_loss": None})
+    return Checkpoint(step, {"model.w": weights, "optimizer.w/step": torch.tensor(float(step))}, {})
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def held(monkeypatch):
     """A lock that every write waits for; `begun` says that one does."""
     gate, begun = threading.Event(), threading.Event()
 
-    def save(run_dir, checkpoint, *, keep):
+    def save(run_dir, checkpoint, *, keep, best_by):
         begun.set()
         assert gate.wait(60)
         save_checkpoint(run_dir, checkpoint, keep=keep)
@@ -73,7 +73,7 @@ def test_shapes_and_names_may_change_between_checkpoints(tmp_path):
 
 @pytest.mark.parametrize("found_by", ["check", "save", "wait", "the end"])
 def test_a_write_that_fails_is_an_error_of_the_run(tmp_path, monkeypatch, found_by):
-    def save(run_dir, checkpoint, *, keep):
+    def save(run_dir, checkpoint, *, keep, best_by):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "save_checkpoint", save)
@@ -93,7 +93,7 @@ def test_a_write_that_fails_is_an_error_of_the_run(tmp_path, monkeypatch, found_
 
 
 def test_what_ended_a_run_is_told_and_not_the_write_that_failed_too(tmp_path, monkeypatch):
-    def save(run_dir, checkpoint, *, keep):
+    def save(run_dir, checkpoint, *, keep, best_by):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "save_checkpoint", save)

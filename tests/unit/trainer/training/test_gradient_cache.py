@@ -134,7 +134,7 @@ def test_fp16_leaves_out_a_step_that_overflows_and_scales_the_next_one_less(pair
     figures = train_step(session, *inputs(session)).figures.read()
     assert figures["loss_scale"] == before / 2
     assert torch.equal(session.parts.model.text_projection, weights)
-    saved = capture(session, 1, None)
+    saved = capture(session, 1, [])
     fresh = build_session(load_config("tiny-nbclip", overrides(pairs, "device.precision=fp16")))
     restore(fresh, saved)
     assert fresh.scaler.get_scale() == before / 2

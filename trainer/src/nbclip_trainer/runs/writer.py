@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nbclip_trainer.runs.checkpoint import Checkpoint, save_checkpoint
+from nbclip_trainer.runs.settings import BestBy
 
 
 class CheckpointWriter:
@@ -20,8 +21,8 @@ class CheckpointWriter:
     At the end the last checkpoint is waited for, whatever ended the run.
     """
 
-    def __init__(self, run_dir: Path, keep: int) -> None:
-        self._run_dir, self._keep = run_dir, keep
+    def __init__(self, run_dir: Path, keep: int, best_by: BestBy = "loss") -> None:
+        self._run_dir, self._keep, self._best_by = run_dir, keep, best_by
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._copies: dict[str, Tensor] = {}
@@ -58,7 +59,7 @@ class CheckpointWriter:
     def _write(self, checkpoint: Checkpoint, copied: torch.cuda.Event | None) -> None:
         if copied is not None:
             copied.synchronize()
-        save_checkpoint(self._run_dir, checkpoint, keep=self._keep)
+        save_checkpoint(self._run_dir, checkpoint, keep=self._keep, best_by=self._best_by)
 
     def __enter__(self) -> Self:
         return self

@@ -21,14 +21,16 @@ from nbclip_trainer.runs.boards import check_boards
 from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint
 from nbclip_trainer.runs.folder import check_same_data, locked, read_facts, write_facts
 from nbclip_trainer.runs.quarantine import Quarantined, append_quarantine, read_quarantine, write_quarantine
+from nbclip_trainer.runs.selection import Validation, early_end
 from nbclip_trainer.runs.tracking import Tracker
 from nbclip_trainer.runs.writer import CheckpointWriter
 from nbclip_trainer.training.display import Display
 from nbclip_trainer.training.inputs import Inputs, Intake
 from nbclip_trainer.training.records import Records
 from nbclip_trainer.training.session import Session, build_session, capture, restore
-from nbclip_trainer.training.step import train_step, validation_loss
+from nbclip_trainer.training.step import train_step
 from nbclip_trainer.training.utilisation import utilisation_of
+from nbclip_trainer.training.validation import check_best_by, shown_figures, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +41,20 @@ class Outcome:
         steps: done.
         planned: how many the whole run has.
         valid_loss: the last one; None without one.
+        early_end: why no more steps are to be taken, if so.
         requeue: whether some rank was asked to stop in order to be started again.
     """
 
     steps: int
     planned: int
     valid_loss: float | None
+    early_end: str = ""
     requeue: bool = False
 
     @property
     def finished(self) -> bool:
-        """Whether all planned steps are done."""
-        return self.steps == self.planned
+        """Whether all planned steps are done, or no more are to be taken."""
+        return self.steps == self.planned or bool(self.early_end)
 
 
 def train(
@@ -88,13 +92,14 @@ def train(
         resumed = checkpoint is not None
         session = build_session(config, world=world, resumed=resumed, snapshot=pinned, quarantined=held)
         try:
+            check_best_by(session)
             if world.leads:
                 _write_down(session, run_dir, resumed=resumed)
             if checkpoint is not None:
                 restore(session, checkpoint)
             first_step = checkpoint.step if checkpoint else 0
             with _keepers(session, run_dir, first_step, console) as keepers:
-                outcome = _Run(session, run_dir, keepers, first_step).go(stop or threading.Event(), requeue or threading.Event())
+                outcome = _Run(session, run_dir, keepers, checkpoint).go(stop or threading.Event(), requeue or threading.Event())
             # Launchers end all ranks once one has ended, and rank 0 may still have been writing the last checkpoint.
             wait_for_all(world)
             return outcome
@@ -135,7 +140,8 @@ def _keepers(session: Session, run_dir: Path, first_step: int, console: Console 
     config, leads = session.config, session.world.leads
     display = Display(console if console is not None and leads else Console(quiet=True), session.plan.steps, first_step)
     tracking = Tracker(run_dir, config.log, config.model_dump(mode="json"), first_step) if leads else nullcontext()
-    writing = CheckpointWriter(run_dir, config.checkpoint.keep) if leads else nullcontext()
+    kept = config.checkpoint
+    writing = CheckpointWriter(run_dir, kept.keep, kept.best_by) if leads else nullcontext()
     with tracking as tracker, display, writing as writer:
         display.line(_announcement(session, first_step))
         yield _Keepers(tracker, writer, display)
@@ -159,19 +165,20 @@ def _announcement(session: Session, first_step: int) -> str:
 class _Run:
     """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker and a writer."""
 
-    def __init__(self, session: Session, run_dir: Path, keepers: _Keepers, first_step: int) -> None:
+    def __init__(self, session: Session, run_dir: Path, keepers: _Keepers, checkpoint: Checkpoint | None) -> None:
         self._session, self._run_dir = session, run_dir
         self._tracker, self._writer, self._display = keepers
         self._records = Records(session, keepers.tracker, keepers.display)
         self._utilisation = utilisation_of(session) if session.world.leads else None
-        self._first = self._done = self._saved = first_step
+        self._first = self._done = self._saved = checkpoint.step if checkpoint else 0
         self._saved_at = time.monotonic()
-        self._valid_loss: float | None = None
+        self._validations: list[Validation] = list(checkpoint.state.get("validations", ())) if checkpoint else []
+        self._early_end = self._judged()
 
     def go(self, stop: threading.Event, requeue: threading.Event) -> Outcome:
         steps = self._session.plan.steps
         with Intake(self._session, self._first, self._keep) as intake:
-            while self._done < steps:
+            while self._done < steps and not self._early_end:
                 started = time.perf_counter()
                 # A run that is told to stop before it begins takes one step, so that it gets on however often it is started.
                 stopping = self._done > self._first and (stop.is_set() or requeue.is_set())
@@ -181,7 +188,17 @@ class _Run:
                 self._take(inputs, started)
         self._save()
         asked = self._done < steps and on_any_rank(requeue.is_set(), self._session.world)
-        return Outcome(self._done, steps, self._valid_loss, asked)
+        if self._early_end:
+            self._display.line(f"ended early, after step {self._done} of {steps}: {self._early_end}")
+        valid_loss = self._validations[-1]["loss"] if self._validations else None
+        return Outcome(self._done, steps, valid_loss, self._early_end, asked)
+
+    def _judged(self) -> str:
+        """Why no further step is taken, if so; the same on all ranks, since validations are."""
+        config, plan = self._session.config, self._session.plan
+        if self._done == plan.steps:
+            return ""
+        return early_end(self._validations, config.checkpoint.best_by, config.validation, plan.steps_per_epoch)
 
     def _agreed_inputs(self, intake: Intake, *, stopping: bool) -> Inputs | None:
         """The next step's inputs; None where a rank was told to stop."""
@@ -210,8 +227,9 @@ class _Run:
         self._records.add(batch, result, measured)
         if self._writer is not None:
             self._writer.check()
-        if self._done % self._session.plan.steps_per_epoch == 0:
-            self._end_epoch(batch.epoch + 1)
+        every, steps_per_epoch = self._session.config.validation.every, self._session.plan.steps_per_epoch
+        if self._done % steps_per_epoch == 0 or (every is not None and self._done % every == 0):
+            self._validate(batch.epoch + 1)
         elif self._checkpoint_due():
             self._save()
 
@@ -222,26 +240,27 @@ class _Run:
         waited = (time.monotonic() - self._saved_at) / 60
         return by_steps or (self._writer is not None and settings.every_minutes is not None and waited >= settings.every_minutes)
 
-    def _end_epoch(self, epoch: int) -> None:
+    def _validate(self, epoch: int) -> None:
         self._records.settle()
         session, shown = self._session, ""
         found: dict[int, str] = {}
-        self._valid_loss = None
         if session.valid is not None:
             with session.averaged():
-                self._valid_loss, found = validation_loss(session, session.valid)
-            shown = f"validation loss {self._valid_loss:.4f}"
+                figures, found = validate(session, session.valid)
+            self._validations.append({"step": self._done, **figures})
+            self._early_end = self._judged()
+            shown = shown_figures(figures)
             if self._tracker is not None:
-                self._tracker.log("valid", self._done, {"epoch": epoch, "loss": self._valid_loss})
+                self._tracker.log("valid", self._done, {"epoch": epoch, **figures})
         self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}  {self._records.speed()}")
-        self._save(self._valid_loss)
+        self._save()
         if session.valid is not None and on_any_rank(bool(found), session.world):
             self._keep(session.valid.quarantine.add(found, self._done))
 
-    def _save(self, valid_loss: float | None = None) -> None:
+    def _save(self) -> None:
         """Begins to write a checkpoint of the steps done; nothing that failed gets into one."""
         self._records.settle()
         if self._done > self._saved:
             if self._writer is not None:
-                self._writer.save(capture(self._session, self._done, valid_loss))
+                self._writer.save(capture(self._session, self._done, self._validations))
             self._saved, self._saved_at = self._done, time.monotonic()

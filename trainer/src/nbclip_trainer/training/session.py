@@ -35,6 +35,7 @@ from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.runs.quarantine import Quarantined
+from nbclip_trainer.runs.selection import Validation
 from nbclip_trainer.targets.rows import caption_keys
 from nbclip_trainer.targets.source import Answer, TargetSource
 from nbclip_trainer.training.features import cached
@@ -169,7 +170,7 @@ def build_session(
     )  # fmt: skip
 
 
-def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint:
+def capture(session: Session, step: int, validations: Sequence[Validation]) -> Checkpoint:
     """The run after `step` steps; all that the next step depends on. The tensors are the run's own."""
     model = session.parts.model
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -181,7 +182,7 @@ def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint
         {**state, **optimizer, **average, "random.torch": torch.get_rng_state(), **_cuda_state()},
         {
             "epoch": step / session.plan.steps_per_epoch,
-            "valid_loss": valid_loss,
+            "validations": [dict(one) for one in validations],
             "snapshot": session.facts["targets"].get("snapshot"),
             "config_sha256": config_hash(session.config),
             "random": {"python": random.getstate(), "numpy": [numpy_kind, np.asarray(numpy_keys).tolist(), *numpy_rest]},
