@@ -29,6 +29,7 @@ from nbclip_trainer.training.session import build_session
 from support.counts import often
 from support.ranks import run_ranks
 from support.steps import LOSSES, SHAPES, difference, overrides, steps, write_pairs
+from support.towers import write_bert
 from torch.distributed import run as torchrun
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.nn.functional import normalize
@@ -41,6 +42,19 @@ KILLS = often(1, 3)
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     return write_pairs(tmp_path_factory.mktemp("ranks") / "data")
+
+
+def test_two_ranks_take_the_step_of_one_process_with_towers_of_timm_and_hugging_face(pairs, tmp_path):
+    """In evaluation's arithmetic: dropout is drawn by rank."""
+    bert = write_bert(tmp_path / "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    vision = "model.architecture.vision_cfg={image_size: 64, timm_model_name: test_efficientnet}"
+    text = f"model.architecture.text_cfg={{context_length: 16, hf_model_name: {bert}}}"
+    case = [vision, text, *LOSSES["sm"]]
+    (alone,), *ranks = steps(ALONE, pairs, [case]), *run_ranks(steps, pairs, [case])
+    for (found,) in ranks:
+        assert found.figures == pytest.approx(alone.figures, rel=1e-5)
+        apart, where = difference(alone.gradients, found.gradients)
+        assert apart < 1e-3, where
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +108,16 @@ def test_gathered_features_have_open_clips_gradients():
             assert np.allclose(found, expected, atol=1e-6)
 
 
-def gradients_of_a_resnet(world):
+TOWERS = {
+    "ModifiedResNet": lambda: open_clip.model.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8),
+    # Its layers of normalisation have the activation inside.
+    "timm's EfficientNet": lambda: open_clip.timm_model.TimmModel("test_efficientnet", 16, 32),
+}
+
+
+def gradients_of(world, tower):
     torch.manual_seed(0)
-    model = open_clip.model.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8).double()
+    model = TOWERS[tower]().double()
     normalise_over_ranks(model, world)
     images, weights = torch.rand(8, 3, 32, 32, dtype=torch.float64), torch.randn(8, 16, dtype=torch.float64)
     own = world.own(np.arange(8))
@@ -106,11 +127,12 @@ def gradients_of_a_resnet(world):
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def test_batch_normalisation_is_over_the_global_batch():
+@pytest.mark.parametrize("tower", TOWERS)
+def test_batch_normalisation_is_over_the_global_batch(tower):
     """In float64: a ResNet this small, of eight images, turns float32's rounding into percents of its gradients."""
-    alone = gradients_of_a_resnet(ALONE)
+    alone = gradients_of(ALONE, tower)
     assert any("running_var" in name for name in alone)
-    for found in run_ranks(gradients_of_a_resnet):
+    for found in run_ranks(gradients_of, tower):
         assert found.keys() == alone.keys()
         for name, expected in alone.items():
             assert np.allclose(found[name], expected, rtol=1e-9, atol=1e-12), name

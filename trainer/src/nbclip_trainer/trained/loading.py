@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
-from nbclip_trainer.models.building import Tokenizer, build_model
+from nbclip_trainer.models.building import ModelParts, Tokenizer, build_model
 from nbclip_trainer.runs.checkpoint import load_checkpoint, part
+from nbclip_trainer.runs.folder import model_folder
 
 Preprocess = Callable[[Image.Image], Tensor]
 """An RGB image to float32, [3, H, W], normalised as the model wants it."""
@@ -40,9 +41,16 @@ def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, dev
         NotFound: no run, or no such checkpoint, is there.
         BrokenArtefact: no checkpoint is whole.
     """
-    config = read_config(run_dir)
-    saved = load_checkpoint(run_dir, checkpoint)
-    parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=False)
-    parts.model.load_state_dict(part(saved.tensors, "model"))
+    parts, config = load_parts(run_dir, checkpoint)
     transform = image_transform_v2(parts.preprocess, is_train=False)
     return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, transform, config)
+
+
+def load_parts(run_dir: Path, checkpoint: Literal["last", "best"] = "last") -> tuple[ModelParts, TrainConfig]:
+    """A run's model with its weights, on the CPU and in training mode, and the run's settings; raises as `load_run`."""
+    config = read_config(run_dir)
+    saved = load_checkpoint(run_dir, checkpoint)
+    kept, bias = model_folder(run_dir), config.loss.has_bias
+    parts = build_model(config.model, seed=config.seed, with_bias=bias, load_weights=False, kept=kept)
+    parts.model.load_state_dict(part(saved.tensors, "model"))
+    return parts, config
