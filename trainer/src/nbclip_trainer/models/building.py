@@ -189,9 +189,10 @@ def _load(model: nn.Module, settings: ModelSettings, recipe: Recipe, whole: Path
         _log.warning("%s has no weights: training starts from random ones", settings.name)
     if settings.image_weights:
         load_image_tower(cast(nn.Module, model.visual), Path(settings.image_weights).expanduser())
-    towers_own = recipe.text_tower if whole is None and recipe.text.get("hf_model_pretrained", True) else None
-    if text := settings.text_weights or towers_own:
-        load_text_tower(model, text)
+    if settings.text_weights:
+        load_text_tower(model, str(Path(settings.text_weights).expanduser()), "model.text_weights")
+    elif whole is None and recipe.text_tower and recipe.text.get("hf_model_pretrained", True):
+        load_text_tower(model, recipe.text_tower, "model.architecture.text_cfg.hf_model_name")
 
 
 def _preprocess(model: nn.Module, recipe: Recipe, settings: ModelSettings) -> PreprocessCfg:

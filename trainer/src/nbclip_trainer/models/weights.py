@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from nbclip_trainer.runs.checkpoint import has_checkpoint, load_checkpoint, part
 
 _UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, AttributeError, StopIteration, UnpicklingError, SafetensorError)
+_NUMPY = {".npz", ".npy"}
+"""SigLIP's weights as Google wrote them, which open_clip converts."""
+_HINT = "the weights are of another model, or the settings of this one differ"
 _NAMED = 3
 """Tensors that a refusal names."""
 
@@ -41,8 +44,14 @@ def load_model(model: nn.Module, path: Path, key: str) -> None:
         if not has_checkpoint(path):
             raise InvalidInput(f"{source}: no checkpoint of a run is there", hint="name a weights file, or the folder of a run")
         _fit(model, _with_bias(model, part(load_checkpoint(path).tensors, "model")), source)
-    elif _of_run(path):
+    elif path.suffix in _NUMPY:
+        open_clip.load_checkpoint(model, str(path))
+    elif "model.logit_scale" in (names := _names(path, source)):
         _fit(model, _with_bias(model, part(_read(path, source), "model")), source)
+    elif "logit_bias" in names and getattr(model, "logit_bias", None) is None:
+        raise InvalidInput(
+            f"{source}: weights with a logit bias, for a model without", hint="set model.architecture.init_logit_bias=0"
+        )
     else:
         _load_as_open_clip(model, path, source)
 
@@ -66,17 +75,18 @@ def load_image_tower(visual: nn.Module, path: Path) -> None:
     _fit(trunk, {**{name: tensor for name, tensor in tensors.items() if not name.startswith(classifier)}, **own}, source)
 
 
-def load_text_tower(model: nn.Module, name: str) -> None:
+def load_text_tower(model: nn.Module, name: str, key: str) -> None:
     """Puts weights into the text tower of a model: Hugging Face's, whose heads stay behind, or open_clip's.
 
     Args:
         model: open_clip's.
         name: a file, or for a tower of Hugging Face's also a folder or ORG/NAME.
+        key: the setting that named it, for messages.
 
     Raises:
         InvalidInput: not weights, or of another tower.
     """
-    source, text = f"model.text_weights={name}", getattr(model, "text", None)
+    source, text = f"{key}={name}", getattr(model, "text", None)
     if text is None:
         raise InvalidInput(
             f"{source}: this model's text tower is no part of its own",
@@ -89,40 +99,37 @@ def load_text_tower(model: nn.Module, name: str) -> None:
         _fit(text, part(tensors, "text") or tensors, source)
 
 
-def _of_run(path: Path) -> bool:
-    """Whether a file is a run's checkpoint, which holds more than a model."""
+def _names(path: Path, source: str) -> set[str]:
+    """The names of a file's tensors; of safetensors without the tensors."""
     if path.suffix != ".safetensors":
-        return False
+        return set(_read(path, source))
     try:
         with safe_open(path, "pt") as file:
-            return "model.logit_scale" in file.keys()  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError):
-        return False
+            return set(file.keys())
+    except _UNREADABLE as error:
+        raise _unreadable(source, error) from error
 
 
 def _read(path: Path, source: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of one that torch wrote."""
     try:
         return dict(load_state_dict(str(path)))
-    except FileNotFoundError as error:
-        raise InvalidInput(f"{source}: no such file", hint="`make weights` fetches what the preset small needs") from error
     except _UNREADABLE as error:
-        raise InvalidInput(f"{source}: not a weights file: {' '.join(str(error).split()):.200}", hint="check the file") from error
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: str, error: Exception) -> InvalidInput:
+    if isinstance(error, FileNotFoundError):
+        return InvalidInput(f"{source}: no such file", hint="`make weights` fetches what the preset small needs")
+    return InvalidInput(f"{source}: not a weights file: {' '.join(str(error).split()):.200}", hint="check the file")
 
 
 def _load_as_open_clip(model: nn.Module, path: Path, source: str) -> None:
     """Converts what open_clip knows of other formats."""
-    if path.suffix in {".npz", ".npy"}:
-        open_clip.load_checkpoint(model, str(path))
-        return
-    if "logit_bias" in _read(path, source) and getattr(model, "logit_bias", None) is None:
-        raise InvalidInput(
-            f"{source}: weights with a logit bias, for a model without", hint="set model.architecture.init_logit_bias=0"
-        )
     try:
         open_clip.load_checkpoint(model, str(path))
     except RuntimeError as error:
-        misfits = "; ".join(f"{line.strip(' .	'):.120}" for line in str(error).splitlines()[1:])
+        misfits = "; ".join(f"{line.strip().rstrip('. '):.120}" for line in str(error).splitlines()[1:])
         raise InvalidInput(f"{source}: does not fit {type(model).__name__}: {misfits}", hint=_HINT) from error
 
 
@@ -188,9 +195,6 @@ def _quiet_transformers() -> Iterator[None]:
     finally:
         logging.set_verbosity(before)
         logging.enable_progress_bar()
-
-
-_HINT = "the weights are of another model, or the settings of this one differ"
 
 
 def _fit(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
