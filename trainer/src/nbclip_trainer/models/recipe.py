@@ -109,7 +109,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 def has_recipe(folder: Path) -> bool:
     """Whether `read_recipe` finds one there."""
-    return (folder / HF_CONFIG_NAME).is_file()
+    return (folder / str(HF_CONFIG_NAME)).is_file()
 
 
 def weights_of(settings: ModelSettings) -> Path | None:

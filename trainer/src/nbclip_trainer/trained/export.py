@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from nbclip.errors import Conflict, NotFound
@@ -123,7 +123,7 @@ def _without_places(config: TrainConfig) -> TrainConfig:
 
 
 def _model_without_places(model: ModelSettings) -> ModelSettings:
-    files = {
+    files: dict[str, Any] = {
         key: place_left_out(value)
         for key in ("name", "pretrained", "image_weights", "text_weights")
         if (value := getattr(model, key))
