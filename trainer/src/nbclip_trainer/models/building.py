@@ -191,8 +191,8 @@ def _load(model: nn.Module, settings: ModelSettings, recipe: Recipe, whole: Path
         load_image_tower(cast(nn.Module, model.visual), Path(settings.image_weights).expanduser())
     if settings.text_weights:
         load_text_tower(model, str(Path(settings.text_weights).expanduser()), "model.text_weights")
-    elif whole is None and recipe.text_tower and recipe.text.get("hf_model_pretrained", True):
-        load_text_tower(model, recipe.text_tower, "model.architecture.text_cfg.hf_model_name")
+    elif whole is None and recipe.brings_text_weights:
+        load_text_tower(model, str(recipe.text_tower), "model.architecture.text_cfg.hf_model_name")
 
 
 def _preprocess(model: nn.Module, recipe: Recipe, settings: ModelSettings) -> PreprocessCfg:

@@ -59,6 +59,11 @@ class Recipe:
         return self._source("hf_model_name", "config.json")
 
     @property
+    def brings_text_weights(self) -> bool:
+        """Whether that text tower has weights of its own; a folder of open_clip's has them in the whole model's, or none."""
+        return bool(self.text_tower and self.text_tower != str(self.folder) and self.text.get("hf_model_pretrained", True))
+
+    @property
     def tokenizer(self) -> str | None:
         """Folder or ORG/NAME of a Hugging Face tokenizer."""
         return self._source("hf_tokenizer_name", *_TOKENIZERS)

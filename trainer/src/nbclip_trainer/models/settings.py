@@ -31,6 +31,17 @@ class Vision(Strict):
     timm_drop_path: float | None = Field(None, ge=0, lt=1, description="stochastic depth of the timm model; null: its own")
 
 
+class TokenizerOptions(Strict):
+    """Options of the tokenizer; null: its own."""
+
+    clean: Literal["lower", "whitespace", "canonicalize"] | None = Field(
+        None, description="what happens to a caption first; canonicalize: SigLIP's way; null: lower for CLIP's, else whitespace"
+    )
+    do_lower_case: bool | None = Field(
+        None, description="whether a Hugging Face tokenizer lowers captions, which BERT's do unless their folder says otherwise"
+    )
+
+
 class Text(Strict):
     """open_clip's `CLIPTextCfg`: a transformer of open_clip's, or one of Hugging Face's with the tokenizer that belongs to it."""
 
@@ -48,7 +59,7 @@ class Text(Strict):
     hf_pooler_type: Literal["mean_pooler", "cls_pooler", "cls_last_hidden_state_pooler"] = Field(
         "mean_pooler", description="how its tokens become one vector; cls_pooler: through BERT's own pooling layer"
     )
-    tokenizer_kwargs: dict[str, Any] = Field({}, description="options of the tokenizer, such as {do_lower_case: false}")
+    tokenizer_kwargs: TokenizerOptions = TokenizerOptions()
 
 
 class Architecture(Strict):
