@@ -11,9 +11,9 @@ import torch
 from nbclip.errors import InvalidInput
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.evaluation.evaluate import evaluate_run
-from nbclip_trainer.evaluation.features import unprojected
 from nbclip_trainer.models import recipe
 from nbclip_trainer.models.building import build_model
+from nbclip_trainer.models.projections import unprojected
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.results import ScoringProtocol
 from nbclip_trainer.trained.export import export_run
@@ -212,6 +212,7 @@ def test_features_before_the_projection_are_known_of_all_projections_of_timm(nam
         expected = visual(images)
         with unprojected(visual) as project:
             before = visual(images)
-            torch.testing.assert_close(project(before), expected)
+            assert (project is None) == (proj == "none")
+            torch.testing.assert_close(before if project is None else project(before), expected)
         assert before.shape == (3, width)
         assert torch.equal(visual(images), expected)

@@ -26,7 +26,18 @@ from nbclip_trainer.targets.settings import ServiceSettings, TargetSettings
 _FREE_ON_RESUME: dict[str, Any] = {
     **dict.fromkeys(("description", "service", "log", "checkpoint", "device"), True),
     # Where the files lie is free; that they hold the same pairs is checked by their digest. So is when bad images are found.
-    "data": {"files", "columns", "format", "separator", "max_bad_row_share", "workers", "check", "max_bad_share", "allow_leaks"},
+    "data": {
+        "files",
+        "columns",
+        "format",
+        "separator",
+        "max_bad_row_share",
+        "workers",
+        "check",
+        "features",
+        "max_bad_share",
+        "allow_leaks",
+    },
     # Where a snapshot's similarities are multiplied; which snapshot it is, is checked by its id.
     "targets": {"mode", "file"},
 }
@@ -58,7 +69,21 @@ class TrainConfig(Strict):
             raise ValueError("augmentation.kind=affine works on data.pictures=memory; use open_clip for disk")
         if self.augmentation.kind == "open_clip" and self.data.pictures != "disk":
             raise ValueError("augmentation.kind=open_clip works on data.pictures=disk; use affine for memory")
+        self._check_features()
         return self
+
+    def _check_features(self) -> None:
+        """What is computed once is the same in each epoch."""
+        if self.data.features is None:
+            return
+        for name in ("image", "text"):
+            unlocked = getattr(self.model, name).unlocked
+            if unlocked != 0:
+                raise ValueError(f"data.features keeps what locked towers compute: set model.{name}.unlocked=0, not {unlocked}")
+        if self.augmentation.kind != "none":
+            raise ValueError(
+                f"data.features keeps one view of each image: set augmentation.kind=none, not {self.augmentation.kind}"
+            )
 
 
 def to_yaml(config: TrainConfig) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,18 +13,21 @@ from pathlib import Path
 
 import polars as pl
 from nbclip.errors import InvalidInput, NotFound
-from nbclip.files.layout import Layout, Spelling
+from nbclip.files.layout import LABEL_FIELDS, Layout, Spelling
 from nbclip.files.reading import Rows
 from nbclip.files.rows import MAX_BAD_ROW_SHARE, Row, as_text, problem_of
 
 from nbclip_trainer.data.settings import Columns, DataSettings
 
 _log = logging.getLogger(__name__)
-_BAD_ROWS_TOLD = 20
+BAD_ROWS_NAMED = 20
+"""Of rows that were left out, how many the log and a run's facts name."""
 PLACE = ("read_from", "line")
 """Columns that `read_dataset` adds: where a row was read."""
-FIELDS = ("image_id", "file", "caption", "split", "cuis")
+FIELDS = ("image_id", "file", "caption", "split", "cuis", *LABEL_FIELDS)
 REQUIRED = ("image_id", "file", "caption")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _SPELLING = Spelling("--set data.columns.{field}={column}", "--set data.separator={name}", "--set data.format={name}")
 
 
@@ -98,7 +103,7 @@ class Dataset:
 
     def warn_of_bad_rows(self) -> None:
         """Counts the rows that were left out in the log, and names the first."""
-        for bad in self.bad_rows[:_BAD_ROWS_TOLD]:
+        for bad in self.bad_rows[:BAD_ROWS_NAMED]:
             _log.warning("left out: %s", bad)
         if self.bad_rows:
             _log.warning("%d rows left out; `nbclip validate` lists them", len(self.bad_rows))
@@ -129,7 +134,7 @@ def read_dataset(
     bad: list[str] = []
     rows = Rows(sources, layout or layout_of(DataSettings()))
     for row in rows:
-        problem = problem_of(row, REQUIRED)
+        problem = problem_of(row, REQUIRED) or _unreachable(str(row.values["file"]))
         bad.append(f"{row.file}:{row.number}: {problem}") if problem else good.append(_values(row))
     if rows.empty:
         raise InvalidInput(f"{rows.empty[0]}: no rows", hint="is this the right file?")
@@ -149,8 +154,25 @@ def layout_of(settings: DataSettings) -> Layout:
 def _values(row: Row) -> dict[str, str | int | None]:
     """A row's values as text, under the names of `Dataset.frame`."""
     values = {name: value if isinstance(value, str) else as_text(value) for name, value in row.values.items()}
-    file = str(_folder(row.file) / str(values["file"]))
+    file = _path(_folder(row.file), str(values["file"]))
     return {"split": None, **values, "file": file, "read_from": row.file, "line": row.number}
+
+
+def _unreachable(file: str) -> str:
+    """Why an image's file can't be a path of this machine; empty if it may be one."""
+    if _ADDRESS.match(file):
+        return f"file is an address, and no path of a downloaded image: {file:.80}"
+    return f"file is a path of another machine, under Windows: {file:.80}" if _DRIVE.match(file) else ""
+
+
+def _path(folder: Path, file: str) -> str:
+    """A file's path; with slashes where it was written under Windows, and in the normal form that its name has on disk."""
+    path = folder / file
+    if ("\\" not in file and file.isascii()) or path.exists():
+        return str(path)
+    plain = file.replace("\\", "/")
+    forms = (folder / unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))
+    return str(next((other for other in forms if other.exists()), folder / plain))
 
 
 @cache

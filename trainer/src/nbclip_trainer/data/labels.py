@@ -21,5 +21,6 @@ def unscorable(frame: pl.DataFrame, split: str = SCORED_SPLIT) -> str:
     if not (frame["split"] == split).any():
         return f"nothing can be scored: no row of split {split!r}"
     if without_labels(frame, split):
-        return f"nothing can be scored: split {split!r} has none of the columns {', '.join(LABELS)}"
+        named = ", ".join(LABELS)
+        return f"nothing can be scored: split {split!r} has none of the columns {named}, or others named by data.columns"
     return ""

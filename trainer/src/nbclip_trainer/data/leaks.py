@@ -36,21 +36,25 @@ def settled(leaks: Sequence[str], *, allowed: bool, way_out: str) -> list[str]:
     return found
 
 
-def shared_groups(dataset: Dataset) -> str:
-    """Which cases or patients (`group`) have images in two splits, in a sentence; empty where none has."""
-    if "group" not in dataset.frame.columns:
-        return ""
-    rows = dataset.frame.with_row_index("row").filter(pl.col("group").is_not_null(), pl.col("split").is_not_null())
-    firsts = rows.group_by("group", "split", maintain_order=True).agg(pl.col("row").first())
-    shared = firsts.filter(pl.len().over("group") > 1)
-    groups = shared["group"].unique(maintain_order=True).to_list()
-    if not groups:
-        return ""
-    named = [_named(dataset, group, shared.filter(pl.col("group") == group)) for group in groups[:_NAMED_AT_MOST]]
-    rest = ", …" if len(groups) > len(named) else ""
-    return f"values of group in two splits: {len(groups)}, {', '.join(named)}{rest}"
+def shared_between_splits(dataset: Dataset) -> list[str]:
+    """Which cases or patients (`group`) and which image files are in two splits, in a sentence each; empty where none is."""
+    return [_shared(dataset, "group", "values of group"), _shared(dataset, "file", "image files")]
 
 
-def _named(dataset: Dataset, group: str, firsts: pl.DataFrame) -> str:
+def _shared(dataset: Dataset, column: str, what: str) -> str:
+    if column not in dataset.frame.columns:
+        return ""
+    rows = dataset.frame.with_row_index("row").filter(pl.col(column).is_not_null(), pl.col("split").is_not_null())
+    firsts = rows.group_by(column, "split", maintain_order=True).agg(pl.col("row").first())
+    shared = firsts.filter(pl.len().over(column) > 1)
+    values = shared[column].unique(maintain_order=True).to_list()
+    if not values:
+        return ""
+    named = [_named(dataset, value, shared.filter(pl.col(column) == value)) for value in values[:_NAMED_AT_MOST]]
+    rest = ", …" if len(values) > len(named) else ""
+    return f"{what} in two splits: {len(values)}, {', '.join(named)}{rest}"
+
+
+def _named(dataset: Dataset, value: str, firsts: pl.DataFrame) -> str:
     places = (f"{split} at {dataset.place(row)}" for _, split, row in firsts.iter_rows())
-    return f"{group} ({', '.join(places)})"
+    return f"{value} ({', '.join(places)})"

@@ -27,6 +27,12 @@ class Columns(Strict):
     )
     split: str = Field("split", description="column of splits")
     cuis: str = Field("cuis", description="column of CUIs")
+    group: str = Field(
+        "group", description="column of cases or patients: images of one are in one split, and don't answer each other"
+    )
+    modality: str = Field("modality", description="column of modalities, for P@K")
+    organ: str = Field("organ", description="column of organs, for P@K")
+    modality_organ: str = Field("modality_organ", description="column of both in one, for P@K")
 
 
 class DataSettings(Strict):
@@ -47,6 +53,9 @@ class DataSettings(Strict):
     valid_split: str | None = Field("valid", description="split for the validation loss; null: none")
     pictures: Literal["memory", "disk"] = Field(
         "disk", description="where images are kept: memory, decoded once, or disk, decoded at each use"
+    )
+    features: Path | None = Field(
+        None, description="folder for what locked towers compute, once for all runs, on which the projections train; null: none"
     )
     check: Literal["decode", "headers"] = Field(
         "decode",

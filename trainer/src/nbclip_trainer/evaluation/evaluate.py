@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,8 @@ def evaluate_run(
     say("drawing intervals")
     evaluation = Evaluation(
         run=run_dir.resolve().name,
+        run_folder=os.path.relpath(run_dir.resolve(), folder.resolve()),
+        settings=tuple(overrides),
         checkpoint=checkpoint,
         protocol=protocol,
         data=tuple(_data_file(path) for path in sources_of(files)),

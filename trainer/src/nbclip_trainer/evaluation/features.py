@@ -105,8 +105,7 @@ def unprojected(visual: Any) -> Iterator[Callable[[Tensor], Tensor]]:
     """Inside, the image tower returns its features before the projection; yields that projection.
 
     The three kinds of towers that open_clip has: a vision transformer with the matrix `proj`, a ModifiedResNet whose
-    attention pool ends in the linear layer `c_proj`, and a timm trunk with a `head`, which may begin with a pooling layer
-    and is empty where the trunk's own classifier projects. Each is put back at the end.
+    attention pool ends in the linear layer `c_proj`, and a timm trunk with a `head`. Each is put back at the end.
 
     Raises:
         InvalidInput: the tower is of another kind.
@@ -119,27 +118,15 @@ def unprojected(visual: Any) -> Iterator[Callable[[Tensor], Tensor]]:
         layer = visual.attnpool.c_proj
         with _replaced(visual.attnpool, "c_proj", _identity_like(layer)):
             yield layer
-    elif hasattr(visual, "trunk") and len(visual.head):
-        pooling = int("pool" in dict(visual.head.named_children()))
-        head = visual.head
-        with _replaced(visual, "head", head[:pooling]):
-            yield head[pooling:]
     elif hasattr(visual, "trunk"):
-        classifier = visual.trunk.get_classifier()
-        owner, name = next(_places(visual.trunk, classifier))
-        with _replaced(owner, name, nn.Identity()):
-            yield classifier
+        head = visual.head
+        with _replaced(visual, "head", nn.Identity()):
+            yield head
     else:
         raise InvalidInput(
             f"no projection is known of the image tower {type(visual).__name__}",
             hint="use a vision transformer, a ModifiedResNet or a timm model of open_clip",
         )
-
-
-def _places(root: nn.Module, part: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """The modules that hold a part, and its name there."""
-    for module in root.modules():
-        yield from ((module, name) for name, child in module.named_children() if child is part)
 
 
 def _identity_like(layer: nn.Linear) -> nn.Linear:

@@ -20,6 +20,8 @@ from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor, nn
 
+from nbclip_trainer.models.adapters import adapt
+from nbclip_trainer.models.locking import lock, set_to_train
 from nbclip_trainer.models.recipe import Recipe, has_recipe, read_recipe, recipe_of, weights_of
 from nbclip_trainer.models.settings import ModelSettings
 from nbclip_trainer.models.towers import check_sources, check_towers
@@ -81,6 +83,8 @@ def build_model(
         check_towers(model, tokenizer, recipe)
         if load_weights:
             _load(model, settings, recipe, whole)
+        torch.manual_seed(seed)
+        adapt(model, settings)
     preprocess = _preprocess(model, recipe, settings)
     open_clip.set_model_preprocess_cfg(model, asdict(preprocess))
     if settings.logit_scale is not None and load_weights and not _keeps_its_scale(model, settings.logit_scale):
@@ -130,12 +134,14 @@ def _keeps_its_scale(model: nn.Module, wanted: float) -> bool:
     return True
 
 
-def prepared(model: nn.Module, settings: DeviceSettings, world: World) -> nn.Module:
-    """The model as a run computes it, with the same parameters under the same names.
+def prepared(model: nn.Module, chosen: ModelSettings, settings: DeviceSettings, world: World) -> nn.Module:
+    """The model as a run trains it, with the same parameters under the same names.
 
     Raises:
         InvalidInput: settings that this model can't have.
     """
+    lock(model, chosen)
+    set_to_train(model, chosen)
     if settings.chunk_size is not None and has_batch_norm(model):
         raise InvalidInput(
             f"device.chunk_size={settings.chunk_size}: the model has batch normalisation, which would see chunks for the batch",

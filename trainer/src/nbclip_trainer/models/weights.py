@@ -16,6 +16,7 @@ from open_clip.hf_model import HFTextEncoder
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from nbclip_trainer.models.adapters import ADAPTER
 from nbclip_trainer.runs.checkpoint import has_checkpoint, load_checkpoint, part
 
 _UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, AttributeError, StopIteration, UnpicklingError, SafetensorError)
@@ -43,11 +44,11 @@ def load_model(model: nn.Module, path: Path, key: str) -> None:
     if path.is_dir():
         if not has_checkpoint(path):
             raise InvalidInput(f"{source}: no checkpoint of a run is there", hint="name a weights file, or the folder of a run")
-        _fit(model, _with_bias(model, part(load_checkpoint(path).tensors, "model")), source)
+        _load_run(model, load_checkpoint(path).tensors, source)
     elif path.suffix in _NUMPY:
         open_clip.load_checkpoint(model, str(path))
     elif "model.logit_scale" in (names := _names(path, source)):
-        _fit(model, _with_bias(model, part(_read(path, source), "model")), source)
+        _load_run(model, _read(path, source), source)
     elif "logit_bias" in names and getattr(model, "logit_bias", None) is None:
         raise InvalidInput(
             f"{source}: weights with a logit bias, for a model without", hint="set model.architecture.init_logit_bias=0"
@@ -133,9 +134,15 @@ def _load_as_open_clip(model: nn.Module, path: Path, source: str) -> None:
         raise InvalidInput(f"{source}: does not fit {type(model).__name__}: {misfits}", hint=_HINT) from error
 
 
-def _with_bias(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _load_run(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """A run's weights, averaged if it averages them; a bias is blank where the run has none."""
+    weights = {**part(tensors, "model"), **part(tensors, "average")}
+    if any(ADAPTER in name for name in weights):
+        raise InvalidInput(
+            f"{source}: weights of a run with adapters (lora)", hint="`nbclip export` merges them: model.name=local-dir:FOLDER"
+        )
     bias = cast(Tensor | None, getattr(model, "logit_bias", None))
-    return weights if bias is None else {"logit_bias": torch.zeros_like(bias), **weights}
+    _fit(model, weights if bias is None else {"logit_bias": torch.zeros_like(bias), **weights}, source)
 
 
 def _classifier(trunk: nn.Module) -> tuple[str, ...]:

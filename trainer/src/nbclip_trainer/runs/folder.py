@@ -2,7 +2,7 @@
 
 config.yaml       the resolved settings (`config.saved`)
 model/            the model without weights, as open_clip keeps it (`models.building`)
-run.json          versions, git commit, snapshot, data counts
+run.json          versions, git commit, snapshot, data counts, rows that were left out, leaks
 metrics.jsonl     one record a line, `kind` train | diagnostics | valid | alarm
 tensorboard/      the same for TensorBoard
 quarantine.jsonl  images that were left out, where there are any (`quarantine`)

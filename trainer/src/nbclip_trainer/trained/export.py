@@ -77,6 +77,7 @@ def model_card(run_dir: Path, config: TrainConfig, *, inside: bool = False) -> s
         inside=inside,
         targets={"snapshot": None, "vocabulary": None, **facts["targets"]},
         data=facts["data"],
+        bad_rows=facts.get("bad_rows", {}).get("count"),
         left_out=len(read_quarantine(run_dir)),
         # What comes behind the colon names cases and files, and is no reader's business.
         leaks=[leak.partition(":")[0] for leak in facts.get("leaks", ())],
@@ -115,7 +116,9 @@ def _without_places(config: TrainConfig) -> TrainConfig:
     """Paths and addresses of the machine that trained say nothing of the model, and something of a hospital."""
     return config.model_copy(
         update={
-            "data": config.data.model_copy(update={"files": tuple(Path(path.name) for path in config.data.files)}),
+            "data": config.data.model_copy(
+                update={"files": tuple(Path(path.name) for path in config.data.files), "features": None}
+            ),
             "service": type(config.service)(),
             "model": _model_without_places(config.model),
         }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
+from nbclip_trainer.models.adapters import merge
 from nbclip_trainer.models.building import ModelParts, Tokenizer, build_model
 from nbclip_trainer.runs.checkpoint import load_checkpoint, part
 from nbclip_trainer.runs.folder import model_folder
@@ -30,7 +31,7 @@ class LoadedRun(NamedTuple):
 
 
 def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, device: str = "cpu") -> LoadedRun:
-    """A run's model with its weights; nothing but the run folder is read.
+    """A run's model with its weights, averaged if the run averages them, adapters merged; nothing but the run folder is read.
 
     Args:
         run_dir: a folder that `nbclip train` wrote.
@@ -47,10 +48,10 @@ def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, dev
 
 
 def load_parts(run_dir: Path, checkpoint: Literal["last", "best"] = "last") -> tuple[ModelParts, TrainConfig]:
-    """A run's model with its weights, on the CPU and in training mode, and the run's settings; raises as `load_run`."""
+    """A run's model as `load_run` has it, but on the CPU and in training mode, and the run's settings; raises as `load_run`."""
     config = read_config(run_dir)
     saved = load_checkpoint(run_dir, checkpoint)
     kept, bias = model_folder(run_dir), config.loss.has_bias
     parts = build_model(config.model, seed=config.seed, with_bias=bias, load_weights=False, kept=kept)
-    parts.model.load_state_dict(part(saved.tensors, "model"))
-    return parts, config
+    parts.model.load_state_dict({**part(saved.tensors, "model"), **part(saved.tensors, "average")})
+    return parts._replace(model=merge(parts.model)), config
