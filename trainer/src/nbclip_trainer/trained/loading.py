@@ -22,12 +22,13 @@ Preprocess = Callable[[Image.Image], Tensor]
 
 
 class LoadedRun(NamedTuple):
-    """The model of a run, in eval mode, and its settings."""
+    """The model of a run after some step, in eval mode, and the run's settings."""
 
     model: nn.Module
     tokenizer: Tokenizer
     preprocess: Preprocess
     config: TrainConfig
+    step: int
 
 
 def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, device: str = "cpu") -> LoadedRun:
@@ -35,23 +36,23 @@ def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, dev
 
     Args:
         run_dir: a folder that `nbclip train` wrote.
-        checkpoint: the newest sound checkpoint, or the one with the lowest validation loss.
+        checkpoint: the newest sound checkpoint, or the best by the run's `checkpoint.best_by`.
         device: where the model goes.
 
     Raises:
         NotFound: no run, or no such checkpoint, is there.
         BrokenArtefact: no checkpoint is whole.
     """
-    parts, config = load_parts(run_dir, checkpoint)
+    parts, config, step = load_parts(run_dir, checkpoint)
     transform = image_transform_v2(parts.preprocess, is_train=False)
-    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, transform, config)
+    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, transform, config, step)
 
 
-def load_parts(run_dir: Path, checkpoint: Literal["last", "best"] = "last") -> tuple[ModelParts, TrainConfig]:
-    """A run's model as `load_run` has it, but on the CPU and in training mode, and the run's settings; raises as `load_run`."""
+def load_parts(run_dir: Path, checkpoint: Literal["last", "best"] = "last") -> tuple[ModelParts, TrainConfig, int]:
+    """A run's model as `load_run` has it, but on the CPU and in training mode, its settings, and the checkpoint's step."""
     config = read_config(run_dir)
-    saved = load_checkpoint(run_dir, checkpoint)
+    saved = load_checkpoint(run_dir, checkpoint, config.checkpoint.best_by)
     kept, bias = model_folder(run_dir), config.loss.has_bias
     parts = build_model(config.model, seed=config.seed, with_bias=bias, load_weights=False, kept=kept)
     parts.model.load_state_dict({**part(saved.tensors, "model"), **part(saved.tensors, "average")})
-    return parts._replace(model=merge(parts.model)), config
+    return parts._replace(model=merge(parts.model)), config, saved.step
