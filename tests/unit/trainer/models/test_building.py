@@ -85,10 +85,10 @@ def test_a_named_model_is_open_clips_with_its_own_transform():
     ("overrides", "message", "hint"),
     [
         (["model.name=ViT-B-61"], "no such model", "ViT-B-16"),
-        (["model.name=ViT-B-16", "model.pretrained=opnai"], "neither a file nor a tag", "openai"),
+        (["model.name=ViT-B-16", "model.pretrained=opnai"], "neither a file nor a run, nor a tag", "openai"),
         (["model.name=ViT-B-16", "model.pretrained=openai"], "another activation", "ViT-B-16-quickgelu"),
-        (["model.name=ViT-B-16-quickgelu", "model.pretrained=laion400m_e32"], "neither a file nor a tag", "openai"),
-        (["model.name=local-dir:/nowhere"], "model.name='local-dir:/nowhere'", ""),
+        (["model.name=ViT-B-16-quickgelu", "model.pretrained=laion400m_e32"], "neither a file nor a run, nor a tag", "openai"),
+        (["model.name=local-dir:/nowhere"], "model.name=local-dir:/nowhere: no open_clip_config.json is there", ""),
     ],
 )
 def test_what_open_clip_lacks_or_only_warns_of_is_refused_before_any_download(overrides, message, hint):

@@ -30,6 +30,7 @@ from nbclip_trainer.training.session import build_session
 from support.counts import often
 from support.ranks import run_ranks
 from support.steps import LOSSES, SHAPES, difference, overrides, steps, write_pairs
+from support.towers import write_bert
 from torch.distributed import run as torchrun
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.nn.functional import normalize
@@ -42,6 +43,21 @@ KILLS = often(1, 3)
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     return write_pairs(tmp_path_factory.mktemp("ranks") / "data")
+
+
+def test_two_ranks_take_the_step_of_one_process_with_towers_of_timm_and_hugging_face(pairs, tmp_path):
+    """Without dropout, which is drawn by rank. The image tower's gradients, in float32 mostly rounding, are compared below."""
+    bert = write_bert(tmp_path / "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    vision = "model.architecture.vision_cfg={image_size: 64, timm_model_name: test_efficientnet}"
+    text = f"model.architecture.text_cfg={{context_length: 16, hf_model_name: {bert}}}"
+    case = [vision, text, *LOSSES["sm"]]
+    (alone,), *ranks = steps(ALONE, pairs, [case]), *run_ranks(steps, pairs, [case])
+    for (found,) in ranks:
+        assert found.figures == pytest.approx(alone.figures, rel=1e-5)
+        apart, where = difference(
+            *({name: one for name, one in step.gradients.items() if name.startswith("text.")} for step in (alone, found))
+        )
+        assert apart < 1e-4, where
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +124,16 @@ class ImagesAlone(torch.nn.Module):
         return {"image_features": features, "text_features": features.detach(), "logit_scale": self.logit_scale.exp()}
 
 
-def gradients_of_a_resnet(world, locked):
+TOWERS = {
+    "ModifiedResNet": lambda: open_clip.model.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8),
+    # Its layers of normalisation have the activation inside.
+    "timm's EfficientNet": lambda: open_clip.timm_model.TimmModel("test_efficientnet", 16, 32),
+}
+
+
+def gradients_of(world, tower, locked):
     torch.manual_seed(0)
-    model = ImagesAlone(open_clip.model.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8)).double()
+    model = ImagesAlone(TOWERS[tower]()).double()
     normalise_over_ranks(model, world)
     for name in locked:
         model.get_submodule(name).requires_grad_(False)
@@ -123,13 +146,21 @@ def gradients_of_a_resnet(world, locked):
     return {name: tensor.numpy() for name, tensor in found.items() if tensor is not None}
 
 
-@pytest.mark.parametrize("locked", [[], ["tower.conv1", "tower.layer2", "tower.attnpool.k_proj"], ["tower"]])
-def test_batch_normalisation_is_over_the_global_batch_and_what_is_locked_has_no_gradient(locked):
+@pytest.mark.parametrize(
+    ("tower", "locked"),
+    [
+        ("ModifiedResNet", []),
+        ("ModifiedResNet", ["tower.conv1", "tower.layer2", "tower.attnpool.k_proj"]),
+        ("ModifiedResNet", ["tower"]),
+        ("timm's EfficientNet", []),
+    ],
+)
+def test_batch_normalisation_is_over_the_global_batch_and_what_is_locked_has_no_gradient(tower, locked):
     """In float64: a ResNet this small, of eight images, turns float32's rounding into percents of its gradients."""
-    alone = gradients_of_a_resnet(ALONE, locked)
+    alone = gradients_of(ALONE, tower, locked)
     assert any("running_var" in name for name in alone)
     assert not any(name.startswith(f"{module}.") and name.endswith("weight") for name in alone for module in locked)
-    for found in run_ranks(gradients_of_a_resnet, locked):
+    for found in run_ranks(gradients_of, tower, locked):
         assert found.keys() == alone.keys()
         for name, expected in alone.items():
             assert np.allclose(found[name], expected, rtol=1e-9, atol=1e-12), name

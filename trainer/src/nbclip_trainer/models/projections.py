@@ -21,7 +21,8 @@ def unprojected(visual: Any) -> Iterator[Projection | None]:
     """Inside, the image tower returns its features before the projection; yields that projection, None where it has none.
 
     The three kinds of towers that open_clip has: a vision transformer with the matrix `proj`, a ModifiedResNet whose
-    attention pool ends in the linear layer `c_proj`, and a timm trunk with a `head`. Each is put back at the end.
+    attention pool ends in the linear layer `c_proj`, and a timm trunk with a `head`, which may begin with a pooling layer and
+    is empty where the trunk's own classifier projects. Each is put back at the end.
 
     Raises:
         InvalidInput: the tower is of another kind.
@@ -34,9 +35,8 @@ def unprojected(visual: Any) -> Iterator[Projection | None]:
         with _replaced(visual.attnpool, "c_proj", _identity_like(layer)):
             yield layer
     elif hasattr(visual, "trunk"):
-        head = visual.head
-        with _replaced(visual, "head", nn.Identity()):
-            yield head
+        with _without_head(visual) as project:
+            yield project
     else:
         raise InvalidInput(
             f"no projection is known of the image tower {type(visual).__name__}",
@@ -76,6 +76,28 @@ def _without(owner: nn.Module, name: str) -> Iterator[Projection | None]:
         # A tower asks whether its `text_projection` is there, and calls its `proj` whatever it is.
         with _replaced(owner, name, None if name == "text_projection" else nn.Identity()):
             yield projection
+
+
+@contextmanager
+def _without_head(visual: Any) -> Iterator[Projection | None]:
+    """The same for a timm tower."""
+    head, classifier = visual.head, visual.trunk.get_classifier()
+    pooling = int("pool" in dict(head.named_children()))
+    if len(head) > pooling:
+        with _replaced(visual, "head", head[:pooling]):
+            yield head[pooling:]
+    elif pooling or isinstance(classifier, nn.Identity):
+        yield None
+    else:
+        owner, name = next(_places(visual.trunk, classifier))
+        with _replaced(owner, name, nn.Identity()):
+            yield classifier
+
+
+def _places(root: nn.Module, part: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """The modules that hold a part, and its name there."""
+    for module in root.modules():
+        yield from ((module, name) for name, child in module.named_children() if child is part)
 
 
 def _identity_like(layer: nn.Linear) -> nn.Linear:

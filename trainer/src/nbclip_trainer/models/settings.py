@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from nbclip.schemas.base import Strict
 from pydantic import Field, model_validator
 
+_HUGGING_FACE = ("hf_model_pretrained", "hf_proj_type", "hf_pooler_type")
+
 
 class Vision(Strict):
-    """open_clip's `CLIPVisionCfg`: four `layers` make a ModifiedResNet, one number a vision transformer."""
+    """open_clip's `CLIPVisionCfg`: a timm model, or four `layers` for a ModifiedResNet, one number for a vision transformer."""
 
     image_size: int = Field(224, ge=32, description="side of an image in pixels")
     layers: tuple[int, int, int, int] | int = Field(
@@ -18,24 +20,69 @@ class Vision(Strict):
     width: int = Field(768, ge=1, description="width of the image tower")
     head_width: int = Field(64, ge=1, description="width of an attention head")
     patch_size: int = Field(16, ge=1, description="side of a patch in pixels; vision transformer only")
+    timm_model_name: str | None = Field(
+        None, description="timm's name of the image tower, instead of layers, width and patch_size"
+    )
+    timm_model_pretrained: bool = Field(False, description="download timm's weights; `model.image_weights` reads a file instead")
+    timm_pool: str = Field("avg", description="pooling of the timm model: avg, token, map …; empty: its own")
+    timm_proj: Literal["linear", "mlp", "none"] = Field(
+        "linear", description="projection behind the timm model; none: it gives features of embed_dim by itself"
+    )
+    timm_drop_path: float | None = Field(None, ge=0, lt=1, description="stochastic depth of the timm model; null: its own")
+
+
+class TokenizerOptions(Strict):
+    """Options of the tokenizer; null: its own."""
+
+    clean: Literal["lower", "whitespace", "canonicalize"] | None = Field(
+        None, description="what happens to a caption first; canonicalize: SigLIP's way; null: lower for CLIP's, else whitespace"
+    )
+    do_lower_case: bool | None = Field(
+        None, description="whether a Hugging Face tokenizer lowers captions, which BERT's do unless their folder says otherwise"
+    )
 
 
 class Text(Strict):
-    """open_clip's `CLIPTextCfg`."""
+    """open_clip's `CLIPTextCfg`: a transformer of open_clip's, or one of Hugging Face's with the tokenizer that belongs to it."""
 
     context_length: int = Field(77, ge=4, description="tokens of a caption; longer ones are cut")
     vocab_size: int = Field(49408, description="number of tokens of the tokenizer")
     width: int = Field(512, ge=1, description="width of the text tower")
     heads: int = Field(8, ge=1, description="number of attention heads")
     layers: int = Field(12, ge=1, description="number of layers")
+    hf_model_name: str | None = Field(
+        None, description="Hugging Face text tower, a folder or ORG/NAME, instead of vocab_size, width, heads and layers"
+    )
+    hf_model_pretrained: bool = Field(True, description="take that tower's weights, not only its shape")
+    hf_tokenizer_name: str | None = Field(None, description="its tokenizer, a folder or ORG/NAME; null: that of hf_model_name")
+    hf_proj_type: Literal["linear", "mlp"] = Field("mlp", description="projection behind the Hugging Face tower")
+    hf_pooler_type: Literal["mean_pooler", "cls_pooler", "cls_last_hidden_state_pooler"] = Field(
+        "mean_pooler", description="how its tokens become one vector; cls_pooler: through BERT's own pooling layer"
+    )
+    tokenizer_kwargs: TokenizerOptions = TokenizerOptions()
 
 
 class Architecture(Strict):
     """A model that open_clip has no name for."""
 
     embed_dim: int = Field(512, ge=1, description="dimension of the features that both towers give")
+    init_logit_bias: float | None = Field(
+        None, description="give the model a logit bias, as SigLIP has; null: only with losses that learn one"
+    )
     vision_cfg: Vision = Vision()
     text_cfg: Text = Text()
+
+    def as_open_clip_keeps_it(self) -> dict[str, Any]:
+        """The `model_cfg` of an `open_clip_config.json`."""
+        config = self.model_dump(mode="json", exclude_none=True)
+        vision, text = config["vision_cfg"], config["text_cfg"]
+        if self.vision_cfg.timm_model_name is None:
+            config["vision_cfg"] = {key: value for key, value in vision.items() if not key.startswith("timm_")}
+        if self.text_cfg.hf_model_name is None:
+            config["text_cfg"] = {key: value for key, value in text.items() if key not in _HUGGING_FACE}
+        else:
+            text.setdefault("hf_tokenizer_name", self.text_cfg.hf_model_name)
+        return config
 
 
 class LoraSettings(Strict):
@@ -78,13 +125,30 @@ class ModelSettings(Strict):
     """What is trained."""
 
     name: str = Field(
-        "ViT-B-16-quickgelu", description="an open_clip name, `local-dir:PATH`, or any word if `architecture` is given"
+        "ViT-B-16-quickgelu",
+        description="an open_clip name, `hf-hub:ORG/NAME`, `local-dir:PATH`, or any word if `architecture` is given",
     )
     architecture: Architecture | None = Field(None, description="build this instead of looking `name` up")
-    pretrained: str | None = Field(None, description="open_clip tag such as `openai`, or a weights file; null: from scratch")
+    pretrained: str | None = Field(
+        None,
+        description="weights of the whole model: open_clip's tag such as `openai`, a file, or the folder of a run, whose newest "
+        "checkpoint is taken; null: what `name` brings, else from scratch",
+    )
+    image_weights: str | None = Field(None, description="weights of the image tower alone: a file as timm or open_clip writes it")
+    text_weights: str | None = Field(
+        None, description="weights of the text tower alone: a file, or a folder as Hugging Face has it; null: of hf_model_name"
+    )
+    context_length: int | None = Field(
+        None, ge=4, description="tokens of a caption, if not as many as the model says; open_clip's towers resize their positions"
+    )
     resize: Literal["shortest", "longest", "squash"] = Field(
         "shortest", description="how an image becomes square: by its shortest side (cropped), its longest (padded), or squashed"
     )
+    mean: tuple[float, float, float] | None = Field(
+        None,
+        description="mean of the colours that images are normalised by; null: that of the weights or the timm model, else CLIP's",
+    )
+    std: tuple[float, float, float] | None = Field(None, description="their standard deviation; null: as mean")
     logit_scale: float | None = Field(
         1 / 0.07,
         ge=1,

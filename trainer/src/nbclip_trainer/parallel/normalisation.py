@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from nbclip.errors import InvalidInput
-from timm.layers.norm_act import convert_sync_batchnorm
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 
 from nbclip_trainer.parallel.collectives import gathered
@@ -27,15 +27,15 @@ def normalise_over_ranks(model: nn.Module, world: World) -> nn.Module:
     On GPUs torch's SyncBatchNorm, which is for GPUs only; else this module's own.
 
     Raises:
-        InvalidInput: on a CPU, a layer of another kind than BatchNorm2d.
+        InvalidInput: on a CPU, a layer of another kind than BatchNorm2d and timm's BatchNormAct2d.
     """
     if world.ranks == 1 or not has_batch_norm(model):
         return model
     if world.device.type == "cuda":
         return convert_sync_batchnorm(model)  # type: ignore[no-untyped-call, no-any-return]
     for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = _GlobalBatchNorm2d
+        if kind := _KINDS.get(type(module)):
+            module.__class__ = kind
             module.world = world  # type: ignore[assignment]
         elif isinstance(module, _BATCH_NORMS) and module.training and not isinstance(module, _GlobalBatchNorm2d):
             raise InvalidInput(f"{type(module).__name__} over several ranks needs GPUs", hint="one process, or another model")
@@ -68,3 +68,14 @@ class _GlobalBatchNorm2d(nn.BatchNorm2d):
         momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean_C, momentum)
         self.running_var.lerp_(variance_C * (count / (count - 1)), momentum)
+
+
+class _GlobalBatchNormAct2d(_GlobalBatchNorm2d, BatchNormAct2d):
+    """The same with what timm's layer does behind it; in evaluation that layer's own forward does all."""
+
+    def forward(self, pixels_BCHW: Tensor) -> Tensor:
+        out_BCHW = super().forward(pixels_BCHW)
+        return self.act(self.drop(out_BCHW)) if self.training else out_BCHW
+
+
+_KINDS: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm2d: _GlobalBatchNorm2d, BatchNormAct2d: _GlobalBatchNormAct2d}

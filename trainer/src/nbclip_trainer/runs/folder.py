@@ -1,6 +1,7 @@
 """A run's folder: what it was made with, and the lock that keeps a second process out.
 
 config.yaml       the resolved settings (`config.saved`)
+model/            the model without weights, as open_clip keeps it (`models.building`)
 run.json          versions, git commit, snapshot, data counts, rows that were left out, leaks
 metrics.jsonl     one record a line, `kind` train | diagnostics | valid | alarm
 tensorboard/      the same for TensorBoard
@@ -41,6 +42,11 @@ def locked(run_dir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise Conflict(f"{run_dir}: another process trains there", hint="wait for it or choose another --run") from error
         yield
+
+
+def model_folder(run_dir: Path) -> Path:
+    """Where a run keeps its model without weights; runs of 0.1.0 have none."""
+    return run_dir / "model"
 
 
 def read_facts(run_dir: Path) -> dict[str, Any]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-import open_clip
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from nbclip.errors import Conflict, NotFound
-from open_clip.constants import HF_CONFIG_NAME, HF_SAFE_WEIGHTS_NAME
-from open_clip.push_to_hf_hub import save_config_for_hf
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 from safetensors.torch import save_file
 
 from nbclip_trainer.config.tree import TrainConfig, to_yaml
+from nbclip_trainer.models.building import write_model
+from nbclip_trainer.models.recipe import THIS_FOLDER, Recipe, place_left_out
+from nbclip_trainer.models.settings import ModelSettings
 from nbclip_trainer.runs.folder import read_facts
 from nbclip_trainer.runs.quarantine import read_quarantine
 from nbclip_trainer.runs.results import ENSEMBLE, LINKED_TASK, Figure, Scored, read_scored
-from nbclip_trainer.trained.loading import load_run
+from nbclip_trainer.trained.loading import load_parts
 
 CARD = "README.md"
 _SHOWN = (
@@ -46,16 +46,15 @@ def export_run(run_dir: Path, out: Path, checkpoint: Literal["last", "best"] = "
     """
     if out.exists():
         raise Conflict(f"{out} already exists", hint="choose another --out, or remove it")
-    loaded = load_run(run_dir, checkpoint)
+    parts, config, _ = load_parts(run_dir, checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in loaded.model.state_dict().items()}, scratch / HF_SAFE_WEIGHTS_NAME
-        )
-        save_config_for_hf(loaded.model, scratch / HF_CONFIG_NAME, _model_config(loaded.config))
-        (scratch / "config.yaml").write_text(to_yaml(_without_places(loaded.config)), encoding="utf-8")
-        (scratch / CARD).write_text(model_card(run_dir, loaded.config), encoding="utf-8")
+        weights = {name: tensor.contiguous() for name, tensor in parts.model.state_dict().items()}
+        save_file(weights, scratch / HF_SAFE_WEIGHTS_NAME)
+        write_model(scratch, parts)
+        (scratch / "config.yaml").write_text(to_yaml(_without_places(config)), encoding="utf-8")
+        (scratch / CARD).write_text(model_card(run_dir, config, inside=_opens_inside(parts.recipe)), encoding="utf-8")
         scratch.chmod(0o755)
         scratch.rename(out)
     finally:
@@ -63,8 +62,14 @@ def export_run(run_dir: Path, out: Path, checkpoint: Literal["last", "best"] = "
     return out
 
 
-def model_card(run_dir: Path, config: TrainConfig) -> str:
-    """What was trained on what, from which knowledge, how well it does, and what binds who uses it; in Markdown."""
+def model_card(run_dir: Path, config: TrainConfig, *, inside: bool = False) -> str:
+    """What was trained on what, from which knowledge, how well it does, and what binds who uses it; in Markdown.
+
+    Args:
+        run_dir: the run's folder.
+        config: its settings.
+        inside: open_clip finds the model only from within its folder.
+    """
     facts, scored = read_facts(run_dir), _scored(run_dir)
     # Markdown, in which nothing is escaped.
     loader = PackageLoader("nbclip_trainer.trained", "")
@@ -72,6 +77,7 @@ def model_card(run_dir: Path, config: TrainConfig) -> str:
     return environment.get_template("card.md.j2").render(
         name=run_dir.resolve().name,
         config=config,
+        inside=inside,
         targets={"snapshot": None, "vocabulary": None, **facts["targets"]},
         data=facts["data"],
         bad_rows=facts.get("bad_rows", {}).get("count"),
@@ -85,6 +91,11 @@ def model_card(run_dir: Path, config: TrainConfig) -> str:
         figures=[] if scored is None else _shown_figures(scored),
         licences="" if scored is None else _licences(scored),
     )
+
+
+def _opens_inside(recipe: Recipe) -> bool:
+    """open_clip looks up by name what a text tower of Hugging Face's is; a folder's name holds where the process runs."""
+    return recipe.elsewhere().text.get("hf_model_name") == THIS_FOLDER
 
 
 def _scored(run_dir: Path) -> Scored | None:
@@ -105,14 +116,6 @@ def _licences(scored: Scored) -> str:
     return ", ".join(f"{name} ({count})" for name, count in counts.most_common())
 
 
-def _model_config(config: TrainConfig) -> dict[str, Any]:
-    """As open_clip keeps its models' configs."""
-    settings = config.model
-    named = open_clip.get_model_config(settings.name) if settings.architecture is None else settings.architecture.model_dump()
-    bias = {"init_logit_bias": 0.0} if config.loss.has_bias else {}
-    return json.loads(json.dumps({**(named or {}), **bias}))  # type: ignore[no-any-return]
-
-
 def _without_places(config: TrainConfig) -> TrainConfig:
     """Paths and addresses of the machine that trained say nothing of the model, and something of a hospital."""
     return config.model_copy(
@@ -121,5 +124,19 @@ def _without_places(config: TrainConfig) -> TrainConfig:
                 update={"files": tuple(Path(path.name) for path in config.data.files), "features": None}
             ),
             "service": type(config.service)(),
+            "model": _model_without_places(config.model),
         }
     )
+
+
+def _model_without_places(model: ModelSettings) -> ModelSettings:
+    files: dict[str, Any] = {
+        key: place_left_out(value)
+        for key in ("name", "pretrained", "image_weights", "text_weights")
+        if (value := getattr(model, key))
+    }
+    if (own := model.architecture) is not None:
+        text = own.text_cfg
+        named = {key: place_left_out(value) for key in ("hf_model_name", "hf_tokenizer_name") if (value := getattr(text, key))}
+        files["architecture"] = own.model_copy(update={"text_cfg": text.model_copy(update=named)})
+    return model.model_copy(update=files)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.models.adapters import merge
-from nbclip_trainer.models.building import Tokenizer, build_model
+from nbclip_trainer.models.building import ModelParts, Tokenizer, build_model
 from nbclip_trainer.runs.checkpoint import load_checkpoint, part
+from nbclip_trainer.runs.folder import model_folder
 
 Preprocess = Callable[[Image.Image], Tensor]
 """An RGB image to float32, [3, H, W], normalised as the model wants it."""
@@ -42,9 +43,16 @@ def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, dev
         NotFound: no run, or no such checkpoint, is there.
         BrokenArtefact: no checkpoint is whole.
     """
+    parts, config, step = load_parts(run_dir, checkpoint)
+    transform = image_transform_v2(parts.preprocess, is_train=False)
+    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, transform, config, step)
+
+
+def load_parts(run_dir: Path, checkpoint: Literal["last", "best"] = "last") -> tuple[ModelParts, TrainConfig, int]:
+    """A run's model as `load_run` has it, but on the CPU and in training mode, its settings, and the checkpoint's step."""
     config = read_config(run_dir)
     saved = load_checkpoint(run_dir, checkpoint, config.checkpoint.best_by)
-    parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=False)
+    kept, bias = model_folder(run_dir), config.loss.has_bias
+    parts = build_model(config.model, seed=config.seed, with_bias=bias, load_weights=False, kept=kept)
     parts.model.load_state_dict({**part(saved.tensors, "model"), **part(saved.tensors, "average")})
-    transform = image_transform_v2(parts.preprocess, is_train=False)
-    return LoadedRun(merge(parts.model).to(device).eval(), parts.tokenizer, transform, config, saved.step)
+    return parts._replace(model=merge(parts.model)), config, saved.step

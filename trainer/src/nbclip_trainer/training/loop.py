@@ -15,11 +15,12 @@ from rich.console import Console
 
 from nbclip_trainer.config.saved import check_same_shape, write_config
 from nbclip_trainer.config.tree import TrainConfig
+from nbclip_trainer.models.building import write_model
 from nbclip_trainer.parallel.collectives import from_first, on_any_rank, wait_for_all
 from nbclip_trainer.parallel.world import World, alone, lost_ranks_named
 from nbclip_trainer.runs.boards import check_boards
 from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint
-from nbclip_trainer.runs.folder import check_same_data, locked, read_facts, write_facts
+from nbclip_trainer.runs.folder import check_same_data, locked, model_folder, read_facts, write_facts
 from nbclip_trainer.runs.quarantine import Quarantined, append_quarantine, read_quarantine, write_quarantine
 from nbclip_trainer.runs.selection import Validation, early_end
 from nbclip_trainer.runs.tracking import Tracker
@@ -90,7 +91,8 @@ def train(
     with lost_ranks_named(), locked(run_dir) if world.leads else nullcontext():
         checkpoint, pinned, held = from_first(_begin(config, run_dir, resume) if world.leads else (None, None, []), world)
         resumed = checkpoint is not None
-        session = build_session(config, world=world, resumed=resumed, snapshot=pinned, quarantined=held)
+        kept = model_folder(run_dir) if resumed else None
+        session = build_session(config, world=world, resumed=resumed, snapshot=pinned, quarantined=held, kept=kept)
         try:
             check_best_by(session)
             if world.leads:
@@ -122,6 +124,7 @@ def _begin(config: TrainConfig, run_dir: Path, resume: bool) -> tuple[Checkpoint
 def _write_down(session: Session, run_dir: Path, *, resumed: bool) -> None:
     if resumed:
         check_same_data(run_dir, session.facts)
+    write_model(model_folder(run_dir), session.parts)
     write_config(run_dir, session.config)
     write_facts(run_dir, session.facts)
     write_quarantine(run_dir, [one for pairs in (session.train, session.valid) if pairs for one in pairs.quarantine.held])

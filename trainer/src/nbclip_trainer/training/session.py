@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,7 @@ def build_session(
     resumed: bool = False,
     snapshot: str | None = None,
     quarantined: Sequence[Quarantined] = (),
+    kept: Path | None = None,
 ) -> Session:
     """Reads the data, builds model and optimizer, reaches the service.
 
@@ -121,6 +123,7 @@ def build_session(
         resumed: a checkpoint will bring the weights, so pretrained ones are not read.
         snapshot: the one that a resumed run is bound to.
         quarantined: images that a resumed run leaves out.
+        kept: where a resumed run keeps its model without weights (`write_model`).
 
     Raises:
         NBClipError: wrong data or settings, leaks, too many bad images, or no service.
@@ -144,7 +147,7 @@ def build_session(
     with ExitStack() as undo:
         source, coverage = open_source(config, snapshot, train, whole, world)
         undo.callback(source.close)
-        parts = _model(config, world, resumed=resumed)
+        parts = _model(config, world, kept, resumed=resumed)
         if world.leads and config.towers_repeat and config.data.features is None:
             _log.warning("both towers are locked and nothing is augmented: data.features=FOLDER computes their features once")
         train_pairs = _pairs(train, parts, config, world, quarantined)
@@ -207,10 +210,10 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
         torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"])
 
 
-def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
+def _model(config: TrainConfig, world: World, kept: Path | None, *, resumed: bool) -> ModelParts:
     # Rank 0's weights go to all, so the others need not read or download them.
     load_weights = world.leads and not resumed
-    parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights)
+    parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights, kept=kept)
     # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
     parts.model.to(world.device).to(memory_format=torch.channels_last)
     parts = parts._replace(model=prepared(parts.model, config.model, config.device, world))
