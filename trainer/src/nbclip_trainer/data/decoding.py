@@ -45,8 +45,9 @@ class Picture(Protocol):
         """Width and height as stored, in pixels."""
         ...
 
-    def rgb(self) -> Image.Image:
-        """The first frame, decoded, as a viewer shows it."""
+    def rgb(self, least: int | None = None) -> Image.Image:
+        """The first frame, decoded, as a viewer shows it; a JPEG at the half, quarter or eighth of its size whose sides are no
+        shorter than `least`, if that is given."""
         ...
 
     def frames(self) -> int:
@@ -54,18 +55,18 @@ class Picture(Protocol):
         ...
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(path: Path, max_pixels: int = MAX_PIXELS, least: int | None = None) -> Image.Image:
     """An image in RGB: the first frame, upright by its EXIF orientation, what is transparent on white.
 
     Greys of more than 8 bits are scaled to their own range: Pillow's conversion would cut them off at 255. DICOM goes through its
-    own window (`dicom.py`).
+    own window (`dicom.py`). `least` is that of `Picture.rgb`.
 
     Raises:
         BadImage: the file is missing, no image, cut off, or of more than `max_pixels` (not decoded then).
         InvalidInput: a DICOM file without the extra `dicom`.
     """
     with opened(path, max_pixels) as picture:
-        return picture.rgb()
+        return picture.rgb(least)
 
 
 @contextmanager
@@ -102,8 +103,10 @@ class _Plain:
         """See `Picture`."""
         return self.image.size
 
-    def rgb(self) -> Image.Image:
+    def rgb(self, least: int | None = None) -> Image.Image:
         """See `Picture`."""
+        if least is not None:
+            self.image.draft(None, (least, least))
         _clear_in_8_bits(self.image)
         self.image.load()
         return _upright(self.image, _deep(self.image) if self.image.mode.startswith(("I", "F")) else _plain(self.image))

@@ -56,8 +56,8 @@ class Dicom:
         with _refused(self.path):
             return int(self.header.get("NumberOfFrames") or 1)
 
-    def rgb(self) -> Image.Image:
-        """The first frame."""
+    def rgb(self, least: int | None = None) -> Image.Image:
+        """The first frame, in its own size."""
         with _refused(self.path):
             return _rgb(_first_frame(self.file, self.header), self.header)
 

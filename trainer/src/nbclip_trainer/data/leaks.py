@@ -9,6 +9,8 @@ import polars as pl
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import Dataset
+from nbclip_trainer.data.indexed import IndexedDataset
+from nbclip_trainer.data.rows import PLACE
 
 _NAMED_AT_MOST = 3
 _log = logging.getLogger(__name__)
@@ -38,19 +40,26 @@ def settled(leaks: Sequence[str], *, allowed: bool, way_out: str) -> list[str]:
 
 def shared_groups(dataset: Dataset) -> str:
     """Which cases or patients (`group`) have images in two splits, in a sentence; empty where none has."""
-    if "group" not in dataset.frame.columns:
+    if isinstance(dataset, IndexedDataset):
+        return dataset.index.manifest.shared_groups
+    return shared_groups_of(dataset.frame_of([name for name in dataset.splits() if name is not None]))
+
+
+def shared_groups_of(frame: pl.DataFrame) -> str:
+    """The same of rows with the columns `group`, `split`, `read_from` and `line`."""
+    if "group" not in frame.columns:
         return ""
-    rows = dataset.frame.with_row_index("row").filter(pl.col("group").is_not_null(), pl.col("split").is_not_null())
-    firsts = rows.group_by("group", "split", maintain_order=True).agg(pl.col("row").first())
+    rows = frame.filter(pl.col("group").is_not_null(), pl.col("split").is_not_null())
+    firsts = rows.group_by("group", "split", maintain_order=True).agg(pl.col(*PLACE).first())
     shared = firsts.filter(pl.len().over("group") > 1)
     groups = shared["group"].unique(maintain_order=True).to_list()
     if not groups:
         return ""
-    named = [_named(dataset, group, shared.filter(pl.col("group") == group)) for group in groups[:_NAMED_AT_MOST]]
+    named = [_named(group, shared.filter(pl.col("group") == group)) for group in groups[:_NAMED_AT_MOST]]
     rest = ", …" if len(groups) > len(named) else ""
     return f"values of group in two splits: {len(groups)}, {', '.join(named)}{rest}"
 
 
-def _named(dataset: Dataset, group: str, firsts: pl.DataFrame) -> str:
-    places = (f"{split} at {dataset.place(row)}" for _, split, row in firsts.iter_rows())
+def _named(group: str, firsts: pl.DataFrame) -> str:
+    places = (f"{split} at {file}:{line}" for split, file, line in firsts.select("split", *PLACE).iter_rows())
     return f"{group} ({', '.join(places)})"

@@ -14,8 +14,9 @@ from nbclip.files.reading import sources_of
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
-from nbclip_trainer.data.dataset import layout_of
+from nbclip_trainer.data.indexed import is_index
 from nbclip_trainer.data.labels import CLASS_TASKS
+from nbclip_trainer.data.manifest import MANIFEST
 from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
 from nbclip_trainer.evaluation.labelled import ScoredImages, class_sizes, read_images
 from nbclip_trainer.evaluation.ontology import Ontology
@@ -24,7 +25,7 @@ from nbclip_trainer.evaluation.summary import summarise
 from nbclip_trainer.runs.durable import sha256
 from nbclip_trainer.runs.folder import flattened
 from nbclip_trainer.runs.results import ClassCount, DataFile, Evaluation, Scored, ScoringProtocol, own_evaluation, write_scored
-from nbclip_trainer.trained.loading import load_run
+from nbclip_trainer.trained.loading import least_side_of, load_run
 
 _READING = ("data.columns.", "data.format", "data.separator", "data.max_bad_row_share", "data.max_pixels")
 _IMAGE_COLUMNS = ("image_id", "file", "caption", "caption_source", "source", "licence", "attribution", "cuis", *CLASS_TASKS)
@@ -71,16 +72,11 @@ def evaluate_run(
     folder, config = _folder(run_dir, overrides, out), _reading(run_dir, overrides)
     model, tokenizer, preprocess, _ = load_run(run_dir, checkpoint, device=device)
     files = tuple(data) or config.data.files
-    images = read_images(
-        files,
-        protocol.class_split,
-        protocol.cui_splits,
-        layout=layout_of(config.data),
-        max_bad_row_share=config.data.max_bad_row_share,
-    )
+    images = read_images(files, protocol.class_split, protocol.cui_splits, reading=config.data)
     _refuse_unscorable(images, protocol)
     say(f"encoding {images.frame.height} images")
-    image = encode_images(model, preprocess, images.files, device=device, max_pixels=config.data.max_pixels)
+    reading = {"max_pixels": config.data.max_pixels, "least": least_side_of(model, config.data)}
+    image = encode_images(model, preprocess, images.files, device=device, **reading)
     texts = partial(encode_texts, model, tokenizer, device=device)
     caption_ND = texts(images.frame["caption"].to_list())
     ancestors = None if ontology is None else ontology.ancestors({cui for cuis in images.cuis for cui in cuis})
@@ -172,7 +168,9 @@ def _image_table(images: ScoredImages) -> pl.DataFrame:
 
 
 def _data_file(path: Path) -> DataFile:
-    """A file and its digest; of a folder, the digest of all its tables'."""
+    """A file and its digest; of an index, that of its description; of another folder, the digest of all its tables'."""
+    if is_index(path):
+        return DataFile(path=str(path.absolute()), sha256=sha256(path / MANIFEST))
     if not path.is_dir():
         return DataFile(path=str(path.absolute()), sha256=sha256(path))
     tables = sorted(file for suffix in ("csv", "txt") for file in path.glob(f"**/*.{suffix}"))

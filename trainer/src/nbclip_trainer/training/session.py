@@ -16,21 +16,21 @@ from torch import Tensor
 
 from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.checking import note_on_frames
-from nbclip_trainer.data.dataset import Dataset, layout_of, read_dataset
+from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_groups
 from nbclip_trainer.data.loading import load_images
+from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
-from nbclip_trainer.models.captions import Cut, tokenized
+from nbclip_trainer.models.captions import ByRow, Cut, texts_of
 from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.runs.quarantine import Quarantined
-from nbclip_trainer.targets.rows import caption_keys
 from nbclip_trainer.targets.source import Answer, TargetSource
 from nbclip_trainer.training.quarantine import Quarantine
 from nbclip_trainer.training.sources import open_source
@@ -53,8 +53,8 @@ class Pairs:
 
     dataset: Dataset
     images: Images
-    tokens: Tensor
-    keys: Tensor
+    tokens: ByRow
+    keys: ByRow
     quarantine: Quarantine
     cut: Cut
 
@@ -76,8 +76,8 @@ class Session:
 
     def answer(self, batch: PlannedBatch) -> Answer:
         """Similarities of this rank's rows to the global batch, or what they are made of."""
-        ids = self.train.dataset.frame["image_id"]
-        return self.source.fetch(ids[self.world.own(batch.rows)].to_list(), ids[batch.rows].to_list())
+        own, whole = (self.train.dataset.values("image_id", rows) for rows in (self.world.own(batch.rows), batch.rows))
+        return self.source.fetch(own, whole)
 
 
 def build_session(
@@ -112,8 +112,8 @@ def build_session(
         allowed=config.data.allow_leaks,
         way_out="put each group into one split",
     )
-    if world.leads and without_labels(whole.frame, SCORED_SPLIT):
-        _log.warning("%s", unscorable(whole.frame))
+    if world.leads and without_labels(whole, SCORED_SPLIT):
+        _log.warning("%s", unscorable(whole))
     train = whole.of_split(config.data.train_split)
     valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
     with ExitStack() as undo:
@@ -181,8 +181,7 @@ def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
 
 def _read(config: TrainConfig) -> Dataset:
     """All rows of the data that can be used; names the others."""
-    limit = config.data.max_bad_row_share
-    dataset = read_dataset(config.data.files, layout=layout_of(config.data), max_bad_row_share=limit)
+    dataset = open_dataset(config.data)
     dataset.warn_of_bad_rows()
     return dataset
 
@@ -191,10 +190,10 @@ def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: Worl
     loaded = load_images(dataset, parts.preprocess, config.data, config.augmentation, config.seed)
     quarantine = Quarantine(dataset, config.data.max_bad_share, world, known)
     quarantine.add(loaded.bad, 0)
-    tokens, cut = tokenized(parts.tokenizer, dataset.captions)
-    for note in filter(None, (note_on_frames(dataset, loaded.frames), str(cut))):
+    texts = texts_of(dataset, parts.tokenizer)
+    for note in filter(None, (note_on_frames(dataset, loaded.frames), str(texts.cut))):
         _log.warning("%s", note)
-    return Pairs(dataset, loaded.images, tokens.int(), caption_keys(dataset.captions), quarantine, cut)
+    return Pairs(dataset, loaded.images, texts.tokens, texts.keys, quarantine, texts.cut)
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:

@@ -182,7 +182,7 @@ def _check_finite(what: str, value: float, session: Session, batch: PlannedBatch
     if math.isfinite(value):
         return
     # A gathered feature that is not finite makes every rank's loss so: which rank had it can't be told from here.
-    ids = [session.train.dataset.ids[row] for row in batch.rows]
+    ids = session.train.dataset.values("image_id", batch.rows)
     raise NonFiniteLoss(
         f"step {batch.step + 1}: {what} is {value}, nothing was applied; its images: {', '.join(ids)}",
         hint="lower optim.lr, look at the images, or resume with device.precision=fp32",
