@@ -2,7 +2,7 @@
 
     make bench-index ARGS="--rows 1000000"
 
-Pairs are made up: ids of their own, captions of 4,096 kinds, and one image for all, which is not looked at (`data.check=none`).
+Pairs are made up: ids of their own, captions of 4,096 kinds, an image for each split, which is not looked at (`data.check=none`).
 Memory is what the process has for itself at its first step (`Anonymous` in smaps_rollup), beside the files that it maps; the
 most it had before (`VmHWM`) counts mapped pages too. All is written into a folder that is removed again.
 """
@@ -59,13 +59,14 @@ def main() -> None:
 def _pairs(folder: Path, rows: int) -> Path:
     chance = random.Random(0)
     captions = [" ".join(chance.choices(_WORDS, k=chance.randint(6, 20))) for _ in range(4_096)]
-    Image.new("L", (64, 64), 128).save(folder / "image.png")
+    for split in ("train", "valid"):
+        Image.new("L", (64, 64), 128).save(folder / f"{split}.png")
     table = folder / "pairs.csv"
     with table.open("w") as file:
         file.write("image_id,file,caption,split\n")
         for row in range(rows):
             split = "train" if row % _VALID_EVERY else "valid"
-            file.write(f"image-{row:08},image.png,{captions[row * 2_654_435_761 % 4_096]},{split}\n")
+            file.write(f"image-{row:08},{split}.png,{captions[row * 2_654_435_761 % 4_096]},{split}\n")
     return table
 
 

@@ -161,6 +161,18 @@ def test_a_companion_that_fits_nothing_stores_nothing(folder, tmp_path, command)
     assert command(*arguments)[1].startswith("2 created, of 2 rows read")
 
 
+def test_cuis_that_the_vocabulary_lacks_are_counted_and_named_by_file_and_line(folder, tmp_path, command):
+    more = tmp_path / "more.csv"
+    more.write_text("image_id,caption,cuis\nx,One.,C0000001 C9999999\ny,Two.,C9999999\nz,Three.,C9999998\n")
+    code, out, err = command("ingest", more, "--data", folder)
+    assert (code, out.split(",")[0]) == (0, "3 created")
+    assert err.splitlines()[0] == (
+        "note: CUIs given that the vocabulary lacks: 2, stored without a name and without ancestors: "
+        f"C9999999 at {more}:2, C9999998 at {more}:4"
+    )
+    assert command("ingest", more, "--data", folder, "--relink", "--replace")[2] == ""
+
+
 def test_columns_and_formats_can_be_named(tmp_path, folder, command):
     file = tmp_path / "table.dat"
     file.write_text("file\ttext\nx\tPneumonia.\n")

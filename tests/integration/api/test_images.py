@@ -43,8 +43,12 @@ def test_given_cuis_that_the_vocabulary_lacks_are_counted_once_each(client):
     given = [
         {"image_id": str(number), "caption": "", "cuis": ["C0032227", "C9999999", f"C999999{number}"]} for number in range(3)
     ]
-    assert post(client, *given, {"image_id": "x", "caption": "Pneumonia."}).json()["unknown_cuis"] == 4
-    assert post(client, {"image_id": "y", "caption": "Pneumonia.", "cuis": []}).json()["unknown_cuis"] == 0
+    answer = post(client, *given, {"image_id": "x", "caption": "Pneumonia."}).json()
+    assert answer["unknown_cuis"] == 4
+    named = [("C9999999", "0"), ("C9999990", "0"), ("C9999991", "1"), ("C9999992", "2")]
+    assert [(each["cui"], each["image_id"]) for each in answer["first_unknown_cuis"]] == named
+    none = post(client, {"image_id": "y", "caption": "Pneumonia.", "cuis": []}).json()
+    assert (none["unknown_cuis"], none["first_unknown_cuis"]) == (0, [])
 
 
 def test_an_image_with_cuis_needs_no_caption(client):

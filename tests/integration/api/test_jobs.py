@@ -132,6 +132,16 @@ def test_bad_rows_are_counted_and_named_by_line_and_end_nothing(jobs, store, lin
     assert [problem.line for problem in done.problems] == [5, 43]
 
 
+def test_cuis_that_the_vocabulary_lacks_are_counted_and_named_by_line(client, ended):
+    body = b"image_id,caption,cuis\na,x,C0032227\nb,x,C9999998;C9999999\nc,x,C9999999\n"
+    last = ended(client.post("/jobs/ingest", content=body, headers=CSV).json()["id"])
+    assert last["unknown_cuis"] == 2
+    assert last["first_unknown_cuis"] == [
+        {"cui": "C9999998", "image_id": "b", "line": 3},
+        {"cui": "C9999999", "image_id": "b", "line": 3},
+    ]
+
+
 def test_other_options_are_another_job(jobs):
     plain = keep(jobs, table(ROWS))
     assert keep(jobs, table(ROWS)).id == plain.id

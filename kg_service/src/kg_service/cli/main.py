@@ -51,6 +51,7 @@ from kg_service.cli.shown.console import (
     row_progress,
     stderr,
     stdout,
+    unknown_line,
 )
 from kg_service.cli.shown.mentions import coloured, mention_table
 from kg_service.cli.snapshot import snapshot_app
@@ -241,6 +242,10 @@ def ingest(
             on_problem=lambda problem: shown.append(problem) if len(shown) < show else None,
         )
     stdout().print(ingest_line(report), soft_wrap=True, markup=False)
+    if report.unknown_cuis:
+        note(
+            unknown_line(report), "build the vocabulary from the release that they come from, without filters that leave them out"
+        )
     rejected = report.counts.get("rejected", 0)
     mend = "fix them, or --replace what is stored," if rejected else "fix them"
     tolerated = report.bad_rows if report.bad_rows <= max_bad_row_share * report.rows else 0

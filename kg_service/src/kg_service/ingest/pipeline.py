@@ -17,6 +17,7 @@ from nbclip.schemas.images import ImageItem, ItemOutcome, Outcome
 
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphStore, ImageNode, IsAEdge, OnConflict
 from kg_service.ingest.readers import ReadOptions, Row, read_items
+from kg_service.ingest.unknown import UnknownCuis
 from kg_service.linking.model import LinkedCaption, Linker
 from kg_service.vocabulary.model import BadRow, Concept, Edge
 
@@ -46,6 +47,8 @@ class IngestReport:
         bytes_read: of the file as it is on disk.
         bytes_total: its size.
         kinds: bad rows by what is wrong with them.
+        unknown_cuis: CUIs given that the vocabulary lacks, each counted once.
+        first_unknown_cuis: the first of them, and in which row each was met first.
     """
 
     path: Path
@@ -56,6 +59,8 @@ class IngestReport:
     bytes_read: int
     bytes_total: int
     kinds: Mapping[str, int] = field(default_factory=dict)
+    unknown_cuis: int = 0
+    first_unknown_cuis: tuple[tuple[str, Row], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -131,9 +136,10 @@ def ingest_file(
     """
     options = options or ReadOptions()
     source = Rows([path], options.layout())
-    tally = _Tally(path, source, before)
+    tally = _Tally(path, source, vocabulary, before)
     with closing(read_items(source, options)) as items:
-        for chunk in _chunks(islice(items, before.rows if before else 0, None), batch_size):
+        tally.note_cuis(islice(items, before.rows if before else 0))
+        for chunk in _chunks(items, batch_size):
             rows = [row for row in chunk if isinstance(row, Row)]
             bad_rows = [row for row in chunk if isinstance(row, BadRow)]
             outcomes = ingest_items([row.item for row in rows], store, linker, vocabulary, on_conflict)
@@ -146,19 +152,27 @@ def ingest_file(
 class _Tally:
     """The running count of one file or folder."""
 
-    def __init__(self, path: Path, source: Rows, before: IngestReport | None) -> None:
+    def __init__(self, path: Path, source: Rows, vocabulary: ConceptSource, before: IngestReport | None) -> None:
         self._path, self._source = path, source
+        self._unknown = UnknownCuis(vocabulary)
         self._started = time.monotonic() - (before.seconds if before else 0)
         self._counts: Counter[Outcome] = Counter(before.counts if before else {})
         self._bad_rows = before.bad_rows if before else 0
         self._kinds = Counter(before.kinds if before else {})
         self._problems: list[BadRow] = [*(before.problems if before else ())]
 
+    def note_cuis(self, rows: Iterable[Row | BadRow]) -> None:
+        """Counts unknown CUIs, also in rows that an earlier call has stored: of these `before` has the first only."""
+        for row in rows:
+            if isinstance(row, Row):
+                self._unknown.add(row)
+
     def add(self, rows: Sequence[Row], outcomes: Sequence[ItemOutcome], bad_rows: Sequence[BadRow]) -> list[BadRow]:
         """Counts a transaction; returns its bad rows and rejected images."""
         self._counts.update(outcome.outcome for outcome in outcomes)
         self._bad_rows += len(bad_rows)
         self._kinds.update(kind_of(row.reason) for row in bad_rows)
+        self.note_cuis(rows)
         problems = [*bad_rows, *_rejections(rows, outcomes)]
         self._problems += problems[: FIRST_PROBLEMS - len(self._problems)]
         return problems
@@ -173,6 +187,8 @@ class _Tally:
             bytes_read=self._source.position,
             bytes_total=self._source.size,
             kinds=dict(self._kinds),
+            unknown_cuis=len(self._unknown),
+            first_unknown_cuis=tuple(self._unknown.first),
         )
 
 

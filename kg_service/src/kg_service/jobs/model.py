@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nbclip.schemas.images import Outcome
+from nbclip.schemas.images import Outcome, UnknownCui
 from nbclip.schemas.jobs import JobProblem, JobState
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -92,6 +92,8 @@ class Progress(BaseModel):
     counts: dict[Outcome, int] = {}
     bad_rows: int = 0
     problems: tuple[JobProblem, ...] = ()
+    unknown_cuis: int = 0
+    first_unknown_cuis: tuple[UnknownCui, ...] = ()
     bytes_read: int = 0
     stage: str = ""
     fraction: float = 0.0

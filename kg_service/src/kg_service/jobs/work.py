@@ -11,6 +11,7 @@ from typing import cast
 
 import structlog
 from nbclip.errors import BrokenArtefact, InvalidInput, Unavailable
+from nbclip.schemas.images import UnknownCui
 from nbclip.schemas.jobs import JobProblem
 
 from kg_service.graph.store import GraphStore
@@ -85,6 +86,10 @@ def _of(report: IngestReport) -> Progress:
         counts=dict(report.counts),
         bad_rows=report.bad_rows,
         problems=tuple(JobProblem(line=row.line, reason=row.reason) for row in report.problems),
+        unknown_cuis=report.unknown_cuis,
+        first_unknown_cuis=tuple(
+            UnknownCui(cui=cui, image_id=row.item.image_id, line=row.line) for cui, row in report.first_unknown_cuis
+        ),
         bytes_read=report.bytes_read,
         seconds=report.seconds,
     )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 
 from nbclip.errors import InvalidInput
 from nbclip.files.layout import Layout, Picker, extra_names, misspelt
-from nbclip.files.lines import Line
-from nbclip.files.notes import warn, warn_of_misspelt
+from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line
+from nbclip.files.notes import warn_of_doubled, warn_of_misspelt
 from nbclip.files.rows import Row, row_of
 
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
 _SPELT = {"\\t": "\t", "pipe": "|"}
+_SAID = re.compile(r'"?sep=([,;|\t])"?', re.IGNORECASE)
 _MAX_RECORD_LINES = 1_000
 _OTHER_NUMBER = "wrong number of fields: {} where the header has {}"
 
@@ -48,22 +50,25 @@ def read_table(file: str, lines: Iterator[Line], layout: Layout, usual: str) -> 
     Raises:
         InvalidInput: there is no header, or it lacks a column.
     """
-    first = next(_without_blank(lines), None)
+    ahead = _without_blank(lines)
+    first = next(ahead, None)
+    said = said_separator(first)
+    first = next(ahead, None) if said else first
     if first is None:
         raise InvalidInput(f"{file}: no header", hint="the first line names the columns")
-    separator = separator_of(layout.separator) if layout.separator else _told(first.text, layout, usual)
+    chosen = layout.separator or said
+    separator = separator_of(chosen) if chosen else _told(first.text, layout, usual)
     rows = records(chain([first], lines), separator)
     _, header = next(rows, (1, first.problem))
     if isinstance(header, str):
-        hint = f"the first line names the columns; of ID, tab and caption say {layout.spelling.format.format(name='roco')}"
-        raise InvalidInput(f"{file}: no header: {header}", hint=hint)
+        raise _no_header(file, header, layout)
+    place = f"{file}:{first.number}"
     if not _fits(header, layout):
-        raise _refused(file, header, first.text, separator, layout)
-    recipes = layout.recipes(header, f"{file}:1")
+        raise _refused(place, header, first.text, separator, layout)
+    recipes = layout.recipes(header, place)
     picker = Picker(recipes, extra_names(header, recipes) if layout.extras else (), header.index)
-    for name in dict.fromkeys(name for name in header if name.strip() and header.count(name) > 1):
-        warn(f"{file}:1: several columns are called {name}; the first is read")
-    warn_of_misspelt(f"{file}:1", misspelt(header, recipes, layout.fields))
+    warn_of_doubled(place, header)
+    warn_of_misspelt(place, misspelt(header, recipes, layout.fields))
     for number, fields in rows:
         if isinstance(fields, str):
             yield Row(file, number, {}, fields)
@@ -83,9 +88,15 @@ def read_roco(file: str, lines: Iterator[Line]) -> Iterator[Row]:
             yield Row(file, line.number, {}, "no tab between image id and caption")
 
 
+def said_separator(line: Line | None) -> str | None:
+    """The separator that Excel writes into a line before the header (`sep=;`), as it is."""
+    said = _SAID.fullmatch(line.text.rstrip("\r\n")) if line else None
+    return said[1] if said else None
+
+
 def is_table(line: Line, layout: Layout) -> bool:
     """Whether a line is the header of a table that has what is required."""
-    return any(_fits(split(line.text, separator), layout) for separator in SEPARATORS.values())
+    return bool(said_separator(line)) or any(_fits(split(line.text, separator), layout) for separator in SEPARATORS.values())
 
 
 def split(line: str, separator: str) -> list[str]:
@@ -150,17 +161,20 @@ def _fits(header: list[str], layout: Layout) -> bool:
         return False
 
 
-def _refused(file: str, header: list[str], line: str, separator: str, layout: Layout) -> InvalidInput:
+def _no_header(file: str, problem: str, layout: Layout) -> InvalidInput:
+    hint = f"the first line names the columns; of ID, tab and caption say {layout.spelling.format.format(name='roco')}"
+    return InvalidInput(f"{file}: no header: {problem}", hint=AS_UTF_8 if problem.startswith(NOT_UTF_8) else hint)
+
+
+def _refused(place: str, header: list[str], line: str, separator: str, layout: Layout) -> InvalidInput:
     """The error of a header that lacks a column; its hint is another separator where that has them all."""
     fitting = [each for each in SEPARATORS.values() if _fits(split(line, each), layout)]
     headless = f"a file of ID, tab and caption has no header: {layout.spelling.format.format(name='roco')}"
     if fitting:
         told = layout.spelling.separator.format(name=name_of(fitting[0]))
         hint = f"its columns are separated by {name_of(fitting[0])}, not {name_of(separator)}: {told}"
-        return layout.refuse(f"{file}:1", layout.required, header, hint)
+        return layout.refuse(place, layout.required, header, hint)
     if len(header) == 1:
-        return layout.refuse(
-            f"{file}:1", layout.required, header, f"columns are separated by {', '.join(SEPARATORS)}; {headless}"
-        )
-    lacking = layout.refuse(f"{file}:1", layout.lacking(layout.recipes(header, f"{file}:1")), header)
+        return layout.refuse(place, layout.required, header, f"columns are separated by {', '.join(SEPARATORS)}; {headless}")
+    lacking = layout.refuse(place, layout.lacking(layout.recipes(header, place)), header)
     return InvalidInput(lacking.message, hint=f"{lacking.hint}; {headless}" if separator == "\t" else lacking.hint)

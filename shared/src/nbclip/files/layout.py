@@ -18,8 +18,14 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "cuis": ("cuis", "cui"),
     "dataset": ("dataset", "source"),
     "split": ("split",),
+    "group": ("group",),
+    "modality": ("modality",),
+    "organ": ("organ",),
+    "modality_organ": ("modality_organ",),
 }
 """Names under which a field is found, whatever their case, where no column is chosen for it."""
+LABEL_FIELDS = ("group", "modality", "organ", "modality_organ")
+"""Fields that say of which case an image is, and of which classes."""
 COMPOSED = ("caption", "cuis")
 """Fields that may be made of several columns."""
 MISSING = frozenset({"nan", "none", "null", "na", "n/a", "<na>"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,13 +13,16 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 from nbclip.errors import InvalidInput
+from nbclip.files.foreign import foreign_kind
 
 MAX_LINE_BYTES = 1 << 20
 MAX_RATIO, _FREE_BYTES = 200, 64 << 20
 """How many times as long as packed a file may be, after the first 64 MiB: captions pack to a tenth, a bomb to a thousandth."""
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_UTF16 = re.compile(rb"\xff\xfe|\xfe\xff|[^\0]\0[^\0]\0|\0[^\0]\0[^\0]")
+NOT_UTF_8 = "not UTF-8"
+AS_UTF_8 = "save it as UTF-8; if it is Windows-1252, as older programs write: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class TextFile:
         number = 1
         while content := self._next_line(number):
             if number == 1:
-                content = self._without_mark(content)
+                content = self._begun(content)
             yield _line(number, content)
             number += 1
 
@@ -94,9 +98,14 @@ class TextFile:
                 f"{self.path}:{number}: over {MAX_RATIO} times as long as packed", hint="send it unpacked if this is intended"
             )
 
-    def _without_mark(self, content: bytes) -> bytes:
-        if content.startswith(_UTF16_BOMS):
-            raise InvalidInput(f"{self.path} is UTF-16", hint="save it as UTF-8")
+    def _begun(self, content: bytes) -> bytes:
+        """The first line without a byte order mark; raises InvalidInput where the file is no UTF-8 with lines."""
+        if kind := foreign_kind(content):
+            raise InvalidInput(f"{self.path} is {kind.what}", hint=kind.hint)
+        if _UTF16.match(content):
+            raise InvalidInput(f"{self.path} is UTF-16", hint="save it as UTF-8, in Excel as CSV UTF-8")
+        if b"\n" not in content and b"\r" in content.rstrip(b"\r"):
+            raise InvalidInput(f"{self.path}: its lines end with CR alone", hint="tr '\\r' '\\n' < FILE > NEW")
         return content.removeprefix(_BOM)
 
 
@@ -108,4 +117,4 @@ def _line(number: int, content: bytes) -> Line:
     try:
         return Line(number, content.decode())
     except UnicodeDecodeError as error:
-        return Line(number, "", f"not UTF-8: byte 0x{content[error.start]:02x} at byte {error.start + 1}")
+        return Line(number, "", f"{NOT_UTF_8}: byte 0x{content[error.start]:02x} at byte {error.start + 1}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -16,6 +17,8 @@ from nbclip.files.rows import Row, Values, row_of
 
 _AHEAD = 100
 """Rows that are looked at for the keys there are, before the first is given."""
+_ONE_VALUE = re.compile(r"\s*(\[\s*(\{.*)?|\{)\s*", re.DOTALL)
+AN_OBJECT_A_LINE = "write an object a line (.ndjson): jq -c '.[]' FILE > NEW.ndjson"
 _KEY_SETS = 1_000
 """Sets of keys for which it is remembered which of them are fields."""
 
@@ -68,6 +71,11 @@ class ObjectReader:
         return Picker(recipes, extra_names(keys, recipes) if self._layout.extras else (), str)
 
 
+def is_one_value(text: str) -> bool:
+    """Whether a file with this first line is an array of objects, or an object over several lines."""
+    return _ONE_VALUE.fullmatch(text) is not None
+
+
 def read_ndjson(file: str, lines: Iterator[Line], layout: Layout) -> Iterator[Row]:
     """The rows of a file of objects; errors as `read_objects`."""
     for number, values in read_objects(file, lines, layout):
@@ -78,9 +86,9 @@ def read_objects(file: str, lines: Iterator[Line], layout: Layout) -> Iterator[t
     """Line and values by field of each object, as they stand, or what is wrong with it.
 
     Raises:
-        InvalidInput: the first objects lack a key that is required, or that was chosen.
+        InvalidInput: the file is one array or object; the first objects lack a key that is required, or that was chosen.
     """
-    parsed = _parsed(lines)
+    parsed = _parsed(file, lines)
     ahead = list(islice(parsed, _AHEAD))
     reader = ObjectReader(file, layout, [value for _, value in ahead if not isinstance(value, str)])
     for number, value in chain(ahead, parsed):
@@ -100,12 +108,11 @@ def object_of(content: str | bytes) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else f'not an object, such as {{"caption": "…"}}: {str(content)[:40]}'
 
 
-def _parsed(lines: Iterable[Line]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    for line in lines:
-        if line.problem:
-            yield line.number, line.problem
-        elif line.text.strip():
-            yield line.number, object_of(line.text)
+def _parsed(file: str, lines: Iterable[Line]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    for place, line in enumerate(line for line in lines if line.problem or line.text.strip()):
+        if not place and is_one_value(line.text):
+            raise InvalidInput(f"{file}: one JSON value, not an object a line", hint=AN_OBJECT_A_LINE)
+        yield line.number, line.problem or object_of(line.text)
 
 
 def _names(values: Mapping[str, Any], before: str = "") -> Iterator[str]:

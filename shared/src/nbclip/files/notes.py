@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _log = logging.getLogger("nbclip.files")
 
@@ -11,6 +11,12 @@ _log = logging.getLogger("nbclip.files")
 def warn(text: str) -> None:
     """Tells it in the program's log."""
     _log.warning(text)
+
+
+def warn_of_doubled(place: str, columns: Sequence[str]) -> None:
+    """Names each column that is there more than once."""
+    for name in dict.fromkeys(name for name in columns if name.strip() and columns.count(name) > 1):
+        warn(f"{place}: several columns are called {name}; the first is read")
 
 
 def warn_of_misspelt(place: str, columns: Mapping[str, str]) -> None:

@@ -11,13 +11,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nbclip.errors import InvalidInput
-from nbclip.files.layout import Layout, Picker, Recipe, extra_names, misspelt
-from nbclip.files.notes import warn_of_misspelt
+from nbclip.files.foreign import way_out
+from nbclip.files.layout import LABEL_FIELDS, Layout, Picker, Recipe, extra_names, misspelt
+from nbclip.files.notes import warn_of_doubled, warn_of_misspelt
 from nbclip.files.pictures import place_in_parquet
 from nbclip.files.rows import Row, row_of
 
 _BATCH_ROWS = 1_000
 _UNREADABLE = b"not UTF-8"
+_LISTS = frozenset({"cuis", *LABEL_FIELDS})
+"""Fields that may have several values in a row."""
 
 
 def read_parquet(path: Path, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
@@ -36,14 +39,16 @@ def read_parquet(path: Path, layout: Layout, done: Callable[[float], None]) -> I
         with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
             yield from _rows(path, file, layout, done)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: not a Parquet file: {str(error).splitlines()[0]:.200}", hint="was it cut off?") from error
+        why = f"{str(error).splitlines()[0]:.200}"
+        raise InvalidInput(f"{path}: not a Parquet file: {why}", hint=way_out(path, "was it cut off?")) from error
 
 
 def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
-    names, types = file.schema_arrow.names, dict(_types(file.schema_arrow))
+    names, types = file.schema_arrow.names, _types(file.schema_arrow)
     recipes = layout.recipes([*names, *(name for name in types if name not in names)], str(path))
     if layout.lacking(recipes):
         raise layout.refuse(str(path), layout.lacking(recipes), names)
+    warn_of_doubled(str(path), names)
     warn_of_misspelt(str(path), misspelt(names, recipes, layout.fields))
     extras = [name for name in extra_names(names, recipes) if _is_plain(types[name])] if layout.extras else []
     images = _images(recipes, types)
@@ -69,12 +74,15 @@ def _row(file: str, number: int, values: dict[str, Any]) -> Row:
     return row._replace(problem=f"not UTF-8: {unreadable[0]}") if unreadable else row
 
 
-def _types(fields: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Columns and their types, with those within structures: `image`, `image.path`."""
+def _types(fields: Any, before: str = "") -> dict[str, Any]:
+    """Columns and their types, with those within structures: `image`, `image.path`; of several of one name the first."""
+    found: dict[str, Any] = {}
     for each in fields:
-        yield before + each.name, each.type
-        if pa.types.is_struct(each.type):
-            yield from _types(each.type, f"{before}{each.name}.")
+        name = before + each.name
+        if name not in found:
+            found[name] = each.type
+            found |= _types(each.type, f"{name}.") if pa.types.is_struct(each.type) else {}
+    return found
 
 
 def _images(recipes: dict[str, Recipe], types: Mapping[str, Any]) -> str | None:
@@ -110,11 +118,12 @@ def _has_values(file: Any, group: int, column: str) -> bool:
 
 
 def _check_types(path: Path, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
-    """Refuses captions that are several or no text, and fields that are structures."""
+    """Refuses captions that are several or no text, and fields that are structures or, but for CUIs and labels, lists."""
     for field, name in ((field, name) for field, recipe in recipes.items() for each in recipe for name in each):
         kind = types[name]
         is_list = _is_list(kind)
-        if (is_list and field != "cuis") or (field == "caption" and not _is_text(kind)) or not (is_list or _is_plain(kind)):
+        fits = field in _LISTS if is_list else _is_text(kind) if field == "caption" else _is_plain(kind)
+        if not fits:
             hint = "a pair has one caption: explode the list" if is_list else "name a column of texts"
             within = [other for other in types if other.startswith(f"{name}.")]
             raise InvalidInput(
@@ -144,7 +153,7 @@ def _is_list(kind: Any) -> bool:
 
 def _column(batch: Any, name: str) -> Any:
     if name in batch.schema.names:
-        return batch.column(name)
+        return batch.column(batch.schema.names.index(name))
     column, *rest = name.split(".")
     return pc.struct_field(batch.column(column), rest)
 

@@ -12,6 +12,7 @@ used has a `problem`, and reading continues after it. How a file is to be read i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,8 +24,8 @@ from nbclip.errors import InvalidInput
 from nbclip.files.delimited import is_table, read_roco, read_table
 from nbclip.files.folders import read_part, roco_parts
 from nbclip.files.layout import Format, Layout
-from nbclip.files.lines import Line, TextFile
-from nbclip.files.ndjson import object_of, read_ndjson
+from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line, TextFile
+from nbclip.files.ndjson import AN_OBJECT_A_LINE, is_one_value, object_of, read_ndjson
 from nbclip.files.notes import warn
 from nbclip.files.rows import Row
 from nbclip.files.shards import read_shard
@@ -39,6 +40,7 @@ _SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
     ".tar": "webdataset",
 }
+_PACKED_SHARD = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4)|tgz|tbz2?|txz)$")
 
 
 class Rows:
@@ -115,14 +117,15 @@ class Rows:
         kind = layout.format or _told(path, first, layout)
         lines = lines if first is None else chain([first], lines)
         if kind == "ndjson":
-            yield from read_ndjson(name, lines, self._untold(path, kind))
+            rows = read_ndjson(name, lines, self._untold(path, kind))
         elif kind == "roco":
             _check_roco(path, layout)
-            yield from read_roco(name, lines)
+            rows = read_roco(name, lines)
         else:
             usual = "\t" if kind == "tsv" else ","
             chosen = layout.separator or (usual if layout.format else None)
-            yield from read_table(name, lines, replace(layout, separator=chosen), usual)
+            rows = read_table(name, lines, replace(layout, separator=chosen), usual)
+        yield from _with_word_on_encoding(rows)
 
     def _of_share(self, size: int) -> int:
         return int(self._share * size)
@@ -135,6 +138,16 @@ class Rows:
         if self.layout.separator:
             raise InvalidInput(f"{path}: a separator was given, and {kind} has none", hint="leave it out")
         return self.layout
+
+
+def _with_word_on_encoding(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, and a warning at the first that is not UTF-8."""
+    told = False
+    for row in rows:
+        if not told and row.problem.startswith(NOT_UTF_8):
+            told = True
+            warn(f"{row.file}:{row.number}: {row.problem}; {AS_UTF_8}")
+        yield row
 
 
 def sources_of(paths: Iterable[Path]) -> list[Path]:
@@ -153,8 +166,10 @@ def format_of(path: Path) -> Format | None:
         InvalidInput: it is a packed shard.
     """
     name = path.name.lower()
-    if name.endswith((".tar.gz", ".tgz")):
-        raise InvalidInput(f"{path}: a packed shard can't be read in any order", hint="unpack it: gunzip makes a .tar of it")
+    if _PACKED_SHARD.search(name):
+        raise InvalidInput(
+            f"{path}: a packed shard can't be read in any order", hint="unpack it to .tar: gunzip, bunzip2, unxz or zstd -d"
+        )
     return _SUFFIXES.get(Path(name.removesuffix(".gz")).suffix)
 
 
@@ -168,9 +183,8 @@ def _told(path: Path, first: Line | None, layout: Layout) -> Format:
         return "csv" if named is None else "tsv"
     if named is None:
         hint = f"say which format it has, {layout.spelling.format.format(name='csv')}: {', '.join(get_args(Format))}"
-        raise InvalidInput(
-            f"{path}: unknown kind of file", hint="write an object a line (.ndjson)" if text.startswith("[") else hint
-        )
+        what = "unknown kind of file" if first else "empty"
+        raise InvalidInput(f"{path}: {what}", hint=AN_OBJECT_A_LINE if is_one_value(text) else hint)
     return named
 
 

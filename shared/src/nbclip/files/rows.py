@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nbclip.errors import InvalidId
-from nbclip.files.layout import ALIASES, has_text, is_nan
+from nbclip.files.layout import ALIASES, LABEL_FIELDS, has_text, is_nan
 from nbclip.ids import check_cui, check_image_id
 from nbclip.schemas.base import MAX_CAPTION_CHARACTERS
 
@@ -15,6 +15,7 @@ MAX_BAD_ROW_SHARE = 0.05
 """Greatest share of rows that both programs leave out by default: three or four reports in a hundred have neither findings nor
 impression."""
 Values = dict[str, Any]
+_MAY_BE_MISSING = ("caption", *LABEL_FIELDS)
 _CUI_SEPARATORS = re.compile(r"""[\s;|,\[\]'"]+""")
 _KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number", bytes: "bytes"}
 
@@ -46,9 +47,9 @@ def row_of(file: str, number: int, values: Values) -> Row:
             values[name] = None if misfit else as_text(value)
             if misfit:
                 problem = problem or f"{name} is {_KINDS.get(type(value), type(value).__name__)}, not text"
-    caption = values.get("caption")
-    if caption is not None and not has_text(caption):
-        values["caption"] = None
+    for name in _MAY_BE_MISSING:
+        if (value := values.get(name)) is not None and not has_text(value):
+            values[name] = None
     if values.get("cuis") is not None:
         try:
             values["cuis"] = cuis_of(values["cuis"])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from nbclip.errors import InvalidInput
+from nbclip.files.foreign import way_out
 from nbclip.files.layout import Layout
 from nbclip.files.lines import MAX_LINE_BYTES
 from nbclip.files.ndjson import ObjectReader, object_of
@@ -60,7 +61,7 @@ def read_shard(path: Path, layout: Layout, done: Callable[[float], None]) -> Ite
                     problem = problem or none
                 yield row._replace(problem=twice.get(key) or problem or row.problem)
     except tarfile.TarError as error:
-        raise InvalidInput(f"{path}: {error}", hint="shards are whole, uncompressed tar files") from error
+        raise InvalidInput(f"{path}: {error}", hint=way_out(path, "shards are whole, uncompressed tar files")) from error
 
 
 def split_named(path: Path) -> str | None:
@@ -93,7 +94,7 @@ def _by_key(members: list[tarfile.TarInfo]) -> tuple[dict[str, Parts], dict[str,
     pairs: dict[str, Parts] = {}
     twice: dict[str, str] = {}
     for member in members:
-        folder, _, name = member.name.rpartition("/")
+        folder, _, name = member.name.removeprefix("./").rpartition("/")
         stem, _, suffix = name.partition(".")
         key = f"{folder}/{stem}" if folder else stem
         if member is not pairs.setdefault(key, {}).setdefault(suffix.lower(), member):

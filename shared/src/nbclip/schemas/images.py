@@ -42,10 +42,19 @@ class ItemOutcome(Answer):
     reason: str | None = None
 
 
+class UnknownCui(Answer):
+    """A CUI given that the vocabulary lacks: it is stored, without a name and without ancestors."""
+
+    cui: Cui
+    image_id: str = Field(description="the first image that it was given for")
+    line: int | None = Field(None, description="line of the image in the unpacked body of a job, from 1")
+
+
 class ImagesResponse(Answer):
     results: list[ItemOutcome]
     counts: dict[Outcome, int]
     unknown_cuis: int = Field(0, description="CUIs given that the vocabulary lacks, each counted once")
+    first_unknown_cuis: list[UnknownCui] = Field([], description="the first of them")
 
 
 class Attribute(Answer):

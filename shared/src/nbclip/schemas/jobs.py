@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from nbclip.schemas.base import NEXT_CURSOR, Answer
-from nbclip.schemas.images import Outcome
+from nbclip.schemas.images import Outcome, UnknownCui
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -35,6 +35,8 @@ class JobOut(Answer):
     counts: dict[Outcome, int] = Field({})
     bad_rows: int = 0
     problems: list[JobProblem] = Field([], description="the first bad rows and rejected images")
+    unknown_cuis: int = Field(0, description="CUIs given that the vocabulary lacks, each counted once")
+    first_unknown_cuis: list[UnknownCui] = Field([], description="the first of them")
     bytes_read: int = Field(0, description="bytes of the body, as sent, that were read")
     bytes_total: int = 0
     rows_per_second: float | None = None

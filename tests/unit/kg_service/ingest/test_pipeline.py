@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from kg_service.graph.store import AttributeEdge, ConceptNode, GraphCounts, ImageNode, IsAEdge
 from kg_service.ingest.pipeline import FIRST_PROBLEMS, ingest_file, ingest_items, link_batch
@@ -132,6 +134,36 @@ def test_a_file_with_a_companion_of_cuis(tmp_path, store, linker, vocabulary):
     graph = store.read_graph(dataset="roco", split="train")
     assert graph.cuis == (PNEUMONIA, EFFUSION, LUNG_DISEASE, DISEASE, UNKNOWN)
     assert graph.linkers == ("dict-1", "given")
+
+
+def test_cuis_that_the_vocabulary_lacks_are_counted_once_each_and_the_first_named(tmp_path, store, linker, vocabulary):
+    path = tmp_path / "captions.csv"
+    lacking = [f"C777777{number}" for number in range(8)]
+    rows = [f"{number},pneumonia,{EFFUSION} {cui} {UNKNOWN}" for number, cui in enumerate(lacking)]
+    path.write_text("\n".join(["image_id,caption,cuis", "linked,pneumonia,", *rows, "none,,C12", *rows]))
+    report = ingest_file(path, store, linker, vocabulary, batch_size=3)
+    assert report.unknown_cuis == 8
+    assert [(cui, row.line, row.item.image_id) for cui, row in report.first_unknown_cuis] == [
+        ("C7777770", 3, "0"),
+        ("C7777777", 3, "0"),
+        ("C7777771", 4, "1"),
+        ("C7777772", 5, "2"),
+        ("C7777773", 6, "3"),
+    ]
+    relinked = ingest_file(path, store, linker, vocabulary, options=ReadOptions(relink=True))
+    assert (relinked.unknown_cuis, relinked.first_unknown_cuis) == (0, ())
+
+
+@pytest.mark.parametrize("stopped", [3, 6, 9])
+def test_an_ingest_that_goes_on_counts_unknown_cuis_as_one_that_never_stopped(tmp_path, store, linker, vocabulary, stopped):
+    path = tmp_path / "captions.csv"
+    path.write_text("image_id,caption,cuis\n" + "".join(f"{row},x,C777777{row % 7}\n" for row in range(9)))
+    steps = []
+    whole = ingest_file(path, store, linker, vocabulary, batch_size=3, on_progress=steps.append)
+    before = replace(next(step for step in steps if step.rows == stopped), unknown_cuis=0, first_unknown_cuis=())
+    again = ingest_file(path, store, linker, vocabulary, batch_size=3, before=before)
+    assert (again.unknown_cuis, again.first_unknown_cuis) == (whole.unknown_cuis, whole.first_unknown_cuis)
+    assert whole.unknown_cuis == 7
 
 
 def test_a_file_that_breaks_off_says_so(tmp_path, store, linker, vocabulary):

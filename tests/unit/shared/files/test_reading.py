@@ -1,9 +1,11 @@
 """Files as people have them are read as the rows that are in them."""
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import random
 import sys
 import tarfile
@@ -230,6 +232,128 @@ def test_a_header_that_cannot_be_read_says_why(write):
     with pytest.raises(InvalidInput) as refused:
         pairs(write("a.csv", "id:caption\na:b\n"))
     assert "columns are separated by comma, tab, semicolon, bar" in refused.value.hint
+
+
+FOREIGN = {
+    "sheet.xlsx": b"PK\x03\x04\x14\0",
+    "sheet.xls": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0",
+    "a.csv.bz2": bz2.compress(b"id,caption\na,x\n"),
+    "a.csv.xz": lzma.compress(b"id,caption\na,x\n"),
+    "twice.csv.gz": gzip.compress(gzip.compress(b"id,caption\na,x\n")),
+    "page.csv": b"<!DOCTYPE html>\n<html>",
+    "page.ndjson": b"\xef\xbb\xbf<HTML lang=en>",
+    "pointer.csv": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "report.pdf": b"%PDF-1.7\n",
+    "data.arrow": b"ARROW1\0\0\xff",
+    "graph.sqlite": b"SQLite format 3\0",
+    "image.txt": b"\x89PNG\r\n\x1a\n",
+    "image.csv": b"\0" * 128 + b"DICM",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_of_another_kind_is_called_that(write, name):
+    kinds = {
+        "sheet": "Excel", "a": "packed, and not with gzip", "twice": "packed with gzip", "page": "a web page", "report": "a PDF",
+        "pointer": "a pointer of Git LFS", "data": "Arrow", "graph": "an SQLite database", "image": "an image",
+    }  # fmt: skip
+    with pytest.raises(InvalidInput, match=kinds[name.partition(".")[0]]) as refused:
+        pairs(write(name, FOREIGN[name]))
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"", "it is empty"),
+        (b"<html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (gzip.compress(b"x" * 99), "packed with gzip: unpack it"),
+        (b"PK\x03\x04", "a zip archive"),
+    ],
+)
+def test_a_hint_says_what_a_file_is_that_is_neither_parquet_nor_a_shard(write, content, hint):
+    for name in ("a.parquet", "a.tar"):
+        with pytest.raises(InvalidInput) as refused:
+            pairs(write(name, content))
+        assert hint in refused.value.hint
+
+
+def test_parquet_and_tar_under_another_name_are_called_that(write):
+    path = write("a.parquet", "")
+    pq.write_table(pa.table({"id": ["a"], "caption": ["x"]}), path)
+    for content, what in ((path.read_bytes(), "Parquet"), (shard({"a.txt": b"x"}), "a tar archive")):
+        with pytest.raises(InvalidInput, match=f"is {what}"):
+            pairs(write("a.csv", content))
+
+
+@pytest.mark.parametrize("ids", ["PAR1", "BZh1", "%PDF", "GIF89a", "MZ"])
+def test_an_id_that_looks_like_magic_is_an_id(write, ids):
+    assert pairs(write("captions.txt", f"{ids}\tone\n"))[0] == [(1, ids, "one")]
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.TGZ", "a.tar.bz2", "a.tar.xz", "a.tar.zst", "a.txz"])
+def test_a_packed_shard_is_refused_with_the_way_to_unpack_it(write, name):
+    with pytest.raises(InvalidInput, match="a packed shard can't be read in any order") as refused:
+        pairs(write(name, b"x"))
+    assert "unpack it to .tar" in refused.value.hint
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.ndjson"])
+def test_utf_16_is_called_that_with_and_without_its_mark(write, name, encoding):
+    with pytest.raises(InvalidInput, match="is UTF-16"):
+        pairs(write(name, "id,caption\na,x\n".encode(encoding)))
+
+
+def test_the_first_line_that_is_not_utf_8_brings_a_word_on_encodings(write, caplog):
+    path = write("a.csv", "id,caption\na,one\nb,Erguß\nc,Knöchel\n".encode("cp1252"))
+    good, bad = pairs(path)
+    assert (good, len(bad)) == ([(2, "a", "one")], 2)
+    (told,) = caplog.messages[:1]
+    assert told.startswith(f"{path}:3: not UTF-8: byte 0xdf at byte 7; save it as UTF-8")
+    assert "iconv -f WINDOWS-1252" in told
+    with pytest.raises(InvalidInput) as refused:
+        pairs(write("b.csv", "Nr,Überschrift\na,one\n".encode("cp1252")))
+    assert "iconv -f WINDOWS-1252" in refused.value.hint
+
+
+def test_lines_that_end_with_cr_alone_are_refused(write):
+    for name in ("a.csv", "a.txt", "a.ndjson"):
+        with pytest.raises(InvalidInput, match="its lines end with CR alone"):
+            pairs(write(name, "id,caption\ra,one\rb,two\r"))
+    assert pairs(write("a.csv", "id,caption\r\na,one\r\n"))[0] == [(2, "a", "one")]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a.dat"])
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_excels_line_before_the_header_tells_the_separator(write, name, first):
+    path = write(name, f"{first}\r\nID;Caption\r\nX1;a, b|c\r\n")
+    assert pairs(path) == ([(3, "X1", "a, b|c")], [])
+    with pytest.raises(InvalidInput, match=rf"{name}:2: no column none"):
+        pairs(path, columns={"caption": "none"})
+
+
+@pytest.mark.parametrize("content", ['[{"id": "a", "caption": "x"}]', "[\n{}\n]", "[", "[ {\n", '{\n  "id": 1\n}'])
+@pytest.mark.parametrize("name", ["a.json", "a.ndjson", "a.jsonl"])
+def test_json_as_a_whole_is_refused_with_the_way_to_lines(write, name, content):
+    with pytest.raises(InvalidInput) as refused:
+        pairs(write(name, content))
+    assert "an object a line" in refused.value.hint
+    assert "jq -c '.[]'" in refused.value.hint
+
+
+def test_of_several_columns_of_parquet_with_one_name_the_first_is_read(write, caplog):
+    path = write("a.parquet", "")
+    arrays = [pa.array(values) for values in (["a"], ["first"], ["second"], [1], [[2]])]
+    pq.write_table(pa.Table.from_arrays(arrays, ["id", "caption", "caption", "age", "age"]), path)
+    (row,) = Rows([path], layout(extras=True))
+    assert row.values == {"age": "1", "image_id": "a", "caption": "first"}
+    assert caplog.messages == [f"{path}: several columns are called {name}; the first is read" for name in ("caption", "age")]
+
+
+def test_keys_of_a_shard_made_of_a_folder_are_without_its_dot(write):
+    assert pairs(write("a.tar", shard({"./a.txt": b"one", "./x/b.txt": b"two"})))[0] == [(1, "a", "one"), (2, "x/b", "two")]
 
 
 SCHEMA = pa.schema(

@@ -180,6 +180,13 @@ def test_a_run_is_evaluated_and_reported(nbclip, small, write_pairs, tmp_path):
     evaluation = json.loads(Path(out.strip()).read_text())
     assert evaluation["checkpoint"] == "best"
     assert evaluation["class_pictures"] == 120
+    frame.with_columns(pl.col("caption").str.split(" ").list.last().alias("Körperteil")).write_csv(path)
+    other = ("--split", "train", "--device", "cpu", "--out", tmp_path / "other")
+    code, _, err = nbclip("evaluate", tmp_path / "run", *other)
+    assert (code, "name another: --set data.columns.modality=COLUMN" in err) == (2, True)
+    code, out, _ = nbclip("evaluate", tmp_path / "run", *other, "--set", "data.columns.modality=Körperteil")
+    assert code == 0
+    assert json.loads(Path(out.strip()).read_text())["classes"]["modality"] == evaluation["classes"]["modality"]
     code, out, _ = nbclip("report", tmp_path / "run", "--out", tmp_path / "report.html")
     assert (code, out.strip()) == (0, str(tmp_path / "report.html"))
     assert (tmp_path / "report.html").stat().st_size > 10_000

@@ -1,7 +1,10 @@
 import pytest
 from nbclip.errors import InvalidInput, NotFound
 from nbclip_trainer.data.dataset import layout_of, read_dataset
+from nbclip_trainer.data.leaks import shared_between_splits
 from nbclip_trainer.data.settings import Columns, DataSettings
+
+LABELS = ("group", "modality", "organ", "modality_organ")
 
 
 def layout(**columns):
@@ -105,6 +108,69 @@ def test_a_caption_may_be_made_of_two_columns(file):
     path = file("image_id,file,findings,impression\na,1,One.,Two.\nb,2,nan,Two.\nc,3,One.,\n")
     assert read_dataset([path], layout=layout(caption="findings,impression")).captions == ["One.\nTwo.", "Two.", "One."]
     assert read_dataset([path], layout=layout(caption="findings|impression")).captions == ["One.", "Two.", "One."]
+
+
+def test_labels_and_groups_may_have_other_names_and_one_that_is_absent_is_named(file):
+    path = file("image_id,file,caption,split,Mod,Part,both,patient,modality,Group\na,1,one,train,CT,chest,CT-chest,p1,other,g\n")
+    mapped = layout(modality="Mod", organ="part", modality_organ="both", group="patient")
+    (row,) = read_dataset([path], layout=mapped).frame.iter_rows(named=True)
+    assert {name: row[name] for name in LABELS} == {
+        "group": "p1",
+        "modality": "CT",
+        "organ": "chest",
+        "modality_organ": "CT-chest",
+    }
+    assert read_dataset([path]).frame.select("modality", "group").row(0) == ("other", "g")
+    for name in LABELS:
+        with pytest.raises(InvalidInput, match=r"pairs.csv:1: no column kind among: image_id, file, caption, split, Mod, Part"):
+            read_dataset([path], layout=layout(**{name: "kind"}))
+    with pytest.raises(InvalidInput) as refused:
+        read_dataset([path], layout=layout(group="pacient"))
+    assert refused.value.hint == "did you mean patient?"
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "nan", "NaN", "null", "<NA>"])
+def test_what_stands_for_no_label_is_none(file, nothing):
+    path = file(f"image_id,file,caption,group,modality\na,1,one,{nothing},{nothing}\n")
+    dataset = read_dataset([path])
+    assert (dataset.labels("group"), dataset.labels("modality")) == ([None], [None])
+
+
+def test_groups_of_a_mapped_column_are_looked_at_for_leaks(file):
+    path = file(
+        "image_id,file,caption,split,patient\na,1,x,train,p1\nb,2,x,valid,p1\nc,3,x,valid,p2\nd,4,x,train,nan\ne,5,x,valid,nan\n"
+    )
+    assert shared_between_splits(read_dataset([path])) == ["", ""]
+    found = shared_between_splits(read_dataset([path], layout=layout(group="patient")))
+    assert found == [f"values of group in two splits: 1, p1 (train at {path}:2, valid at {path}:3)", ""]
+
+
+def test_an_image_file_in_two_splits_is_a_leak_and_twice_in_one_is_none(file, tmp_path):
+    path = file("image_id,file,caption,split\na,x/1.png,x,train\nb,x/1.png,y,train\nc,2.png,x,train\nd,./2.png,x,retrieval\n")
+    found = f"image files in two splits: 1, {tmp_path}/2.png (train at {path}:4, retrieval at {path}:5)"
+    assert shared_between_splits(read_dataset([path])) == ["", found]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("https://host/1.png", "file is an address, and no path of a downloaded image: https://host/1.png"),
+        ("s3://bucket/1.png", "file is an address"),
+        ("file:///data/1.png", "file is an address"),
+        (r"D:\study\1.png", "file is a path of another machine, under Windows"),
+        (r"\\server\study\1.png", "file is a path of another machine, under Windows"),
+    ],
+)
+def test_files_that_can_not_be_on_this_machine_say_why(file, name, problem):
+    with pytest.raises(InvalidInput) as refused:
+        read_dataset([file(f"image_id,file,caption\na,{name},x\n")])
+    assert f":2: {problem}" in refused.value.message
+
+
+def test_paths_written_under_windows_are_read(file, tmp_path):
+    (tmp_path / r"odd\name.png").touch()
+    dataset = read_dataset([file("image_id,file,caption\na,images\\ct\\1.png,x\nb,odd\\name.png,x\nc,C 1#2%20.png,x\n")])
+    assert dataset.files == [tmp_path / "images/ct/1.png", tmp_path / r"odd\name.png", tmp_path / "C 1#2%20.png"]
 
 
 def test_the_hint_is_in_the_words_of_the_trainer(file):

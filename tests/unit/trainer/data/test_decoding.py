@@ -1,7 +1,9 @@
 import contextlib
+import gzip
 import io
 import random
 import struct
+import unicodedata
 import zlib
 
 import numpy as np
@@ -257,6 +259,42 @@ def test_what_is_no_image_is_refused_without_pythons_words(tmp_path):
     assert refused.value.message == f"{tmp_path}/x.png: no image of a known format"
     with pytest.raises(BadImage, match=r"none\.png: No such file"):
         open_image(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "no image, but empty"),
+        (b"<!doctype html><title>403", "no image, but a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "no image, but a pointer of Git LFS instead of the file"),
+        (gzip.compress(b"\x5c\x01\0\0"), "no image, but packed with gzip"),
+        (b"%PDF-1.4", "no image, but a PDF"),
+        (b"\x89PNG\r\n", "no image of a known format"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_that(tmp_path, content, what):
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(BadImage) as refused:
+        open_image(tmp_path / "x.jpg")
+    assert refused.value.message == f"{tmp_path}/x.jpg: {what}"
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [
+        ("a b.png", "a%20b.png"),
+        ("Knöchel.png", unicodedata.normalize("NFD", "Knöchel.png")),
+        (unicodedata.normalize("NFD", "Knöchel.png"), "Knöchel.png"),
+        ("R_1.JPG", "R_1.jpg"),
+        ("R_1.jpeg", "R_1.png"),
+        ("1.2.840.dcm", "1.2.840"),
+    ],
+)
+def test_a_file_that_is_there_under_a_name_written_otherwise_is_named(tmp_path, there, asked):
+    (tmp_path / there).touch()
+    with pytest.raises(BadImage) as refused:
+        open_image(tmp_path / asked)
+    assert refused.value.message == f"{tmp_path / asked}: No such file or directory; there is {there!r}"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])

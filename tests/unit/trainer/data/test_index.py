@@ -14,7 +14,7 @@ from nbclip_trainer.data import indexing
 from nbclip_trainer.data.checking import check_images
 from nbclip_trainer.data.dataset import read_dataset
 from nbclip_trainer.data.indexing import write_index
-from nbclip_trainer.data.leaks import shared_groups
+from nbclip_trainer.data.leaks import shared_between_splits
 from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.parts import EncodedTexts, Encoding
 from nbclip_trainer.data.settings import DataSettings
@@ -144,10 +144,11 @@ def test_an_id_that_is_there_twice_is_named_at_both_places_as_in_files(table, tm
 @pytest.mark.parametrize(
     "groups", [["one"] * 23, [f"{number // 2}" for number in range(23)], [f"{number % 5}" for number in range(23)]]
 )
-def test_groups_in_two_splits_are_told_as_of_files(table, tmp_path, groups):
-    path = table(group=groups)
+def test_what_is_in_two_splits_is_told_as_of_files(table, tmp_path, groups):
+    path = table(group=groups, file=[f"{number * number % 19}.png" for number in range(23)])
     whole = opened(made(path, tmp_path / "index"))
-    assert shared_groups(whole) == shared_groups(read_dataset([path]))
+    assert shared_between_splits(whole) == shared_between_splits(read_dataset([path]))
+    assert "image files in two splits" in shared_between_splits(whole)[1]
 
 
 def test_bad_rows_are_kept_and_refused_by_their_share(table, tmp_path):

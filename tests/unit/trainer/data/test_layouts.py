@@ -90,6 +90,23 @@ def test_parquet_may_hold_numbers_lists_and_other_names(pairs):
     assert (dataset.labels("cuis"), dataset.labels("age")) == (["C0000001 C0000002"], ["61.5"])
 
 
+def test_labels_of_objects_and_parquet_may_have_other_names_and_be_numbers_or_several(pairs):
+    rows = [
+        {"image_id": "a", "file": "0.png", "caption": "x", "study": 12, "meta": {"kind": "CT"}, "parts": ["chest", "abdomen"]},
+        {"image_id": "b", "file": "1.png", "caption": "y", "study": None, "meta": {"kind": None}, "parts": []},
+    ]
+    objects, table = pairs.with_suffix(".ndjson"), pairs.with_suffix(".parquet")
+    objects.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pl.DataFrame(rows).write_parquet(table)
+    mapped = layout(group="study", modality="meta.kind", organ="parts")
+    for path in (objects, table):
+        dataset = read_dataset([path], layout=mapped)
+        labels = [dataset.labels(name) for name in ("group", "modality", "organ")]
+        assert labels == [["12", None], ["CT", None], ["chest abdomen", None]]
+        with pytest.raises(InvalidInput, match=r"no column kind among: image_id, file, caption"):
+            read_dataset([path], layout=layout(modality="kind"))
+
+
 def test_a_parquet_file_that_is_none_or_lacks_a_column_is_named(pairs):
     path = pairs.with_suffix(".parquet")
     path.write_bytes(b"no parquet")

@@ -1,4 +1,6 @@
+import base64
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -9,12 +11,14 @@ import pytest
 from nbclip.errors import InvalidInput, NotFound
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.errors import BadImage
-from nbclip_trainer.report.compared import compare, differing_settings
+from nbclip_trainer.evaluation.evaluate import evaluate_run
+from nbclip_trainer.report.compared import by_key, compare, differing_settings
 from nbclip_trainer.report.gallery import class_gallery, cui_gallery
 from nbclip_trainer.report.report import write_report
 from nbclip_trainer.runs.quarantine import Quarantined, write_quarantine
-from nbclip_trainer.runs.results import own_evaluation, read_scored, write_scored
+from nbclip_trainer.runs.results import ScoringProtocol, own_evaluation, read_scored, write_scored
 from nbclip_trainer.trained.export import model_card
+from PIL import Image
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -160,6 +164,66 @@ def test_the_baseline_can_be_chosen(runs):
         compare(runs[:1], baseline=runs[1])
 
 
+@pytest.fixture(scope="module")
+def elsewhere(runs, metadata, tmp_path_factory):
+    """Evaluations of both runs on a file with 24 images, other names of columns and other pictures, beside copies of the runs."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    frame = pl.read_csv(metadata, infer_schema=False)[60:84]
+    for number in range(60, 84):
+        Image.new("RGB", (30, 30), (number, 250, 5)).save(folder / f"{number}.png")
+    frame.rename({"modality": "kind"}).with_columns(split=pl.lit("test")).write_csv(folder / "other.csv")
+    protocol = ScoringProtocol(
+        class_ks=(1, 5), cui_ks=(1, 5), minimum_class_size=4, resamples=200, class_split="test", cui_splits=("test",)
+    )
+    read = ["data.columns.modality=kind", "data.max_pixels=900"]
+    for run in runs:
+        copy = shutil.copytree(run, folder / run.name)
+        out = folder / f"{run.name} on other"
+        evaluate_run(copy, [folder / "other.csv"], protocol=protocol, overrides=read, out=out)
+    return [folder / f"{run.name} on other" for run in runs]
+
+
+def test_evaluations_beside_the_runs_own_are_reported_by_their_folder_with_their_own_figures_and_pictures(elsewhere, tmp_path):
+    page = Page(write_report(elsewhere, tmp_path / "report.html").read_text(encoding="utf-8"))
+    text = re.sub(r"\s+", " ", "".join(page.text))
+    assert "noise-twin on other against clip on other" in text
+    assert "24 images of other.csv, split test" in text
+    assert "clip on other evaluation of clip" in text
+    assert (
+        "noise-twin on other is an evaluation of noise-twin on other.csv, split test, read with data.columns.modality=kind"
+        in text
+    )
+    assert "Training loss" in text
+    seen = [base64.b64decode(each["src"].partition(",")[2]) for each in page.all("img")]
+    assert seen
+    assert all(Image.open(io.BytesIO(content)).getpixel((9, 9))[1] > 200 for content in seen)
+    clip = compare(elsewhere).baseline
+    assert clip.figures == {**by_key(read_scored(elsewhere[0]).evaluation.figures)}
+    assert clip.scored.images.height == 24
+
+
+def test_an_evaluation_moves_with_its_run_and_without_it_is_named(elsewhere, tmp_path):
+    moved = [shutil.copytree(elsewhere[0].parent / name, tmp_path / "new" / name) for name in ("clip", "clip on other")]
+    assert compare(moved[1:]).baseline.of_run == "clip"
+    shutil.rmtree(moved[0])
+    with pytest.raises(NotFound, match=r"clip on other: an evaluation of the run clip, which is not at .*new/clip"):
+        compare(moved[1:])
+
+
+def test_an_evaluation_and_a_run_on_other_data_are_not_compared(elsewhere, runs):
+    with pytest.raises(
+        InvalidInput, match=r"clip \(other.csv, split test\) and clip \(metadata.csv, split retrieval\) were eval"
+    ):
+        compare([runs[0], elsewhere[0]])
+
+
+def test_a_runs_own_evaluation_by_its_folder_is_the_run(runs):
+    comparison = compare([runs[0] / "evaluation", runs[1]])
+    assert [(run.name, run.of_run) for run in comparison.runs] == [("clip", ""), ("noise-twin", "")]
+    with pytest.raises(InvalidInput, match="a report needs runs, each once"):
+        compare([runs[0], runs[0] / "evaluation"])
+
+
 def test_a_run_that_was_not_evaluated_is_named(runs, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "fresh", ignore=shutil.ignore_patterns("evaluation"))
     with pytest.raises(NotFound, match="fresh: not evaluated"):
@@ -184,13 +248,18 @@ def test_a_picture_that_is_gone_is_named(runs, tmp_path):
 def test_what_was_left_out_and_which_leaks_were_allowed_is_said(runs, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "clip")
     bad = Quarantined(image_id="picture-7", split="train", step=3, place="m.csv:9", reason="/data/7.png: image file is truncated")
-    write_quarantine(run, [bad])
     facts = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**facts, "leaks": ["values of group in two splits: 2, p1 (train, valid)"]}))
+    assert "left out" not in model_card(run, read_config(run))
+    more = {"leaks": ["values of group in two splits: 2, p1 (train, valid)"], "bad_rows": {"count": 4, "first": ["m.csv:3: x"]}}
+    (run / "run.json").write_text(json.dumps({**facts, **more}))
+    write_quarantine(run, [bad])
     said = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "clip left out 4 rows of its files that can&#39;t be used" in said
     assert "clip left out 1 images that can&#39;t be decoded: picture-7 (7.png: image file is truncated)." in said
     assert "clip was trained with a leak, allowed by data.allow_leaks: values of group in two splits: 2, p1" in said
     card = model_card(run, read_config(run))
     assert "left out, since their images can't be decoded: 1" in card
+    assert "left out, since their rows can't be used: 4" in card
+    assert "m.csv:3" not in card
     assert "allowed by `data.allow_leaks`**: values of group in two splits. Figures" in card
     assert "p1" not in card

@@ -366,6 +366,24 @@ def test_captions_that_are_cut_and_files_of_several_images_are_told_at_the_start
     assert cut_captions == {"captions": 1, "longest": 32, "context": 16}
 
 
+def test_rows_that_were_left_out_are_counted_and_the_first_named_in_the_facts(small, write_pairs, tmp_path):
+    pairs = write_pairs(train=60)
+    lines = pairs.read_text().splitlines()
+    empty = [f"e{number},0.png,,{'train' if number % 2 else 'valid'}" for number in range(25)]
+    pairs.write_text("\n".join([*lines, *empty, "only one field"]))
+    overrides = small("epochs=1", "data.max_bad_row_share=0.5", data=pairs)
+    train(load_config("tiny-clip", overrides), tmp_path / "run")
+    bad_rows = read_facts(tmp_path / "run")["bad_rows"]
+    assert bad_rows == {
+        "count": 26,
+        "first": [f"{pairs}:{len(lines) + 1 + number}: empty caption: image e{number}" for number in range(20)],
+    }
+    assert train(load_config("tiny-clip", [*overrides, "log.every=3"]), tmp_path / "run", resume=True).finished
+    assert read_facts(tmp_path / "run")["bad_rows"] == bad_rows
+    train(load_config("tiny-clip", small("epochs=1", data=write_pairs("whole.csv"))), tmp_path / "whole")
+    assert read_facts(tmp_path / "whole")["bad_rows"] == {"count": 0, "first": []}
+
+
 def test_a_group_in_two_splits_is_a_leak(small, write_pairs, tmp_path, caplog):
     pairs = write_pairs(group="p1")
     with pytest.raises(

@@ -36,7 +36,7 @@ def validate(
     from nbclip_trainer.config.reading import config_of, load_config
     from nbclip_trainer.data.checking import check_images, note_on_frames, reasons
     from nbclip_trainer.data.labels import unscorable
-    from nbclip_trainer.data.leaks import settled, shared_groups
+    from nbclip_trainer.data.leaks import settled, shared_between_splits
     from nbclip_trainer.data.opening import open_dataset
 
     overrides = as_overrides(settings, data)
@@ -46,7 +46,8 @@ def validate(
     _refuse(dataset.bad_rows, f"of {rows} rows can't be used", "data.max_bad_row_share", show)
     found = check_images(dataset, config.data)
     _refuse(reasons(dataset, found.bad), f"of {len(dataset)} images can't be decoded", "data.max_bad_share", show)
-    settled([shared_groups(dataset)], allowed=config.data.allow_leaks, way_out="put each group into one split")
+    way_out = "put each group and image into one split"
+    settled(shared_between_splits(dataset), allowed=config.data.allow_leaks, way_out=way_out)
     if reason := unscorable(dataset):
         err().print(f"[yellow]warning:[/yellow] {reason}", soft_wrap=True, highlight=False)
     splits = dataset.splits()

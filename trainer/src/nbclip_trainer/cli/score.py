@@ -47,7 +47,7 @@ def evaluate(
 
     [cyan]nbclip evaluate runs/nbclip --data metadata.csv --split retrieval --checkpoint best[/cyan]
 
-    On other data, beside the run's own evaluation, which reports and the model card keep showing:
+    On other data, beside the run's own evaluation, which the model card keeps showing; nbclip report takes the folder too:
     [cyan]nbclip evaluate runs/nbclip --data other.csv --set data.columns.caption=text --out runs/nbclip-on-other[/cyan]
     """
     from nbclip_trainer.evaluation.evaluate import evaluate_run
@@ -71,7 +71,9 @@ def evaluate(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluated runs, at most six.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of evaluated runs, or of evaluations made with --out; at most six.")
+    ],
     out_file: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
     baseline: Annotated[Path | None, typer.Option(help="Run to compare with; default: the first without knowledge.")] = None,
 ) -> None:
@@ -80,6 +82,9 @@ def report(
     [bold]Examples[/bold]
 
     [cyan]nbclip report runs/clip runs/nbclip --out report.html[/cyan]
+
+    Evaluations on other data, each made with nbclip evaluate RUN --data other.csv --out FOLDER:
+    [cyan]nbclip report runs/clip-on-other runs/nbclip-on-other --out other.html[/cyan]
     """
     from nbclip_trainer.report.report import write_report
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import polars as pl
 from nbclip.errors import InvalidInput
-from nbclip.files.layout import Layout, Spelling
+from nbclip.files.layout import LABEL_FIELDS, Layout, Spelling
 from nbclip.files.reading import Rows
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 
@@ -31,8 +31,9 @@ from nbclip_trainer.data.rows import (
 from nbclip_trainer.data.settings import Columns, DataSettings
 
 _log = logging.getLogger(__name__)
-_BAD_ROWS_TOLD = 20
-FIELDS = ("image_id", "file", "caption", "split", "cuis")
+BAD_ROWS_NAMED = 20
+"""Of rows that were left out, how many the log and a run's facts name."""
+FIELDS = ("image_id", "file", "caption", "split", "cuis", *LABEL_FIELDS)
 _SPELLING = Spelling("--set data.columns.{field}={column}", "--set data.separator={name}", "--set data.format={name}")
 
 
@@ -107,7 +108,7 @@ class Dataset(Protocol):
 
     def warn_of_bad_rows(self) -> None:
         """Counts the rows that were left out in the log, and names the first."""
-        for bad in self.bad_rows[:_BAD_ROWS_TOLD]:
+        for bad in self.bad_rows[:BAD_ROWS_NAMED]:
             _log.warning("left out: %s", bad)
         if self.bad_rows:
             _log.warning("%d rows left out; `nbclip validate` lists them", len(self.bad_rows))

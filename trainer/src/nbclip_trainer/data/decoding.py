@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import struct
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote
 
 import numpy as np
+from nbclip.files.foreign import IMAGE, START, foreign_kind
 from nbclip.files.pictures import open_image_file
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -23,6 +26,7 @@ from nbclip_trainer.errors import BadImage
 Image.MAX_IMAGE_PIXELS = None
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises on damaged files."""
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".PNG", ".JPG", ".JPEG", ".DCM")
 _WHITE_IS_ZERO = 0
 """PhotometricInterpretation of a TIFF; Pillow sees to it in images of up to 8 bits."""
 _UPRIGHT = {
@@ -80,9 +84,27 @@ def opened(path: Path, max_pixels: int) -> Iterator[Picture]:
                 with Image.open(file) as image:
                     yield _small_enough(_Plain(image), path, max_pixels)
     except UnidentifiedImageError as error:
-        raise BadImage(f"{path}: no image of a known format") from error
+        raise BadImage(f"{path}: {_kind(path)}") from error
+    except FileNotFoundError as error:
+        raise BadImage(f"{path}: {error.strerror or error}{_nearest(path)}") from error
     except _DECODER_ERRORS as error:
         raise BadImage(f"{path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
+
+
+def _kind(path: Path) -> str:
+    """What a file is that is no image."""
+    with open_image_file(path) as file:
+        kind = foreign_kind(file.read(START))
+    return "no image of a known format" if kind in (None, IMAGE) else f"no image, but {kind.what}"
+
+
+def _nearest(path: Path) -> str:
+    """The file that is there where a name is only written otherwise: as in an address, in another normal form or ending."""
+    whole = str(path)
+    written = {unquote(whole), *(unicodedata.normalize(form, whole) for form in ("NFC", "NFD"))}
+    others = [Path(each) for each in sorted(written - {whole})]
+    others += [each for suffix in _SUFFIXES for each in (path.with_suffix(suffix), path.with_name(path.name + suffix))]
+    return next((f"; there is {other.name!r}" for other in others if other.is_file()), "")
 
 
 def _small_enough(picture: Picture, path: Path, max_pixels: int) -> Picture:

@@ -128,7 +128,7 @@ class StoredImages:
 
 @dataclass(frozen=True, slots=True)
 class _Decoder(torch.utils.data.Dataset[Decoded]):
-    """Batches, as torch's loader asks for them: uint8 until all images are there, for that is a quarter of the bytes."""
+    """Batches, as torch's loader asks for them; images are made floats together, which is faster than one by one."""
 
     images: StoredImages
     crop: Geometry | None

@@ -81,7 +81,7 @@ def write_index(
             whole=tally.whole,
             splits=tally.splits,
             bad_rows=bad_rows,
-            shared_groups=tally.shared_groups,
+            shared=tally.shared,
             tokenizer=encoding.tokenizer,
             context=context,
         )

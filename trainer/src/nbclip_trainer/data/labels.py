@@ -20,5 +20,6 @@ def unscorable(dataset: Dataset, split: str = SCORED_SPLIT) -> str:
     if split not in dataset.splits():
         return f"nothing can be scored: no row of split {split!r}"
     if without_labels(dataset, split):
-        return f"nothing can be scored: split {split!r} has none of the columns {', '.join(LABELS)}"
+        named = ", ".join(LABELS)
+        return f"nothing can be scored: split {split!r} has none of the columns {named}, or others named by data.columns"
     return ""

@@ -12,6 +12,8 @@ from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.indexed import IndexedDataset
 from nbclip_trainer.data.rows import PLACE
 
+SHARED = {"group": "values of group", "file": "image files"}
+"""Columns of which a value must be in one split alone, and what they hold."""
 _NAMED_AT_MOST = 3
 _log = logging.getLogger(__name__)
 
@@ -38,28 +40,29 @@ def settled(leaks: Sequence[str], *, allowed: bool, way_out: str) -> list[str]:
     return found
 
 
-def shared_groups(dataset: Dataset) -> str:
-    """Which cases or patients (`group`) have images in two splits, in a sentence; empty where none has."""
+def shared_between_splits(dataset: Dataset) -> list[str]:
+    """Which cases or patients (`group`) and which image files are in two splits, in a sentence each; empty where none is."""
     if isinstance(dataset, IndexedDataset):
-        return dataset.index.manifest.shared_groups
-    return shared_groups_of(dataset.frame_of([name for name in dataset.splits() if name is not None]))
+        return list(dataset.index.manifest.shared)
+    frame = dataset.frame_of([name for name in dataset.splits() if name is not None])
+    return [shared(frame, column) for column in SHARED]
 
 
-def shared_groups_of(frame: pl.DataFrame) -> str:
-    """The same of rows with the columns `group`, `split`, `read_from` and `line`."""
-    if "group" not in frame.columns:
+def shared(frame: pl.DataFrame, column: str) -> str:
+    """The same of one column of rows that have it, `split`, `read_from` and `line`."""
+    if column not in frame.columns:
         return ""
-    rows = frame.filter(pl.col("group").is_not_null(), pl.col("split").is_not_null())
-    firsts = rows.group_by("group", "split", maintain_order=True).agg(pl.col(*PLACE).first())
-    shared = firsts.filter(pl.len().over("group") > 1)
-    groups = shared["group"].unique(maintain_order=True).to_list()
-    if not groups:
+    rows = frame.filter(pl.col(column).is_not_null(), pl.col("split").is_not_null())
+    firsts = rows.group_by(column, "split", maintain_order=True).agg(pl.col(*PLACE).first())
+    found = firsts.filter(pl.len().over(column) > 1)
+    values = found[column].unique(maintain_order=True).to_list()
+    if not values:
         return ""
-    named = [_named(group, shared.filter(pl.col("group") == group)) for group in groups[:_NAMED_AT_MOST]]
-    rest = ", …" if len(groups) > len(named) else ""
-    return f"values of group in two splits: {len(groups)}, {', '.join(named)}{rest}"
+    named = [_named(value, found.filter(pl.col(column) == value)) for value in values[:_NAMED_AT_MOST]]
+    rest = ", …" if len(values) > len(named) else ""
+    return f"{SHARED[column]} in two splits: {len(values)}, {', '.join(named)}{rest}"
 
 
-def _named(group: str, firsts: pl.DataFrame) -> str:
+def _named(value: str, firsts: pl.DataFrame) -> str:
     places = (f"{split} at {file}:{line}" for split, file, line in firsts.select("split", *PLACE).iter_rows())
-    return f"{group} ({', '.join(places)})"
+    return f"{value} ({', '.join(places)})"

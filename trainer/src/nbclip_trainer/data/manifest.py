@@ -65,7 +65,7 @@ class Manifest(Strict):
         whole: all rows.
         splits: in the order of `by_split.npy`, the largest first.
         bad_rows: rows that are left out.
-        shared_groups: the sentence of `leaks.shared_groups`.
+        shared: the sentences of `leaks.shared_between_splits`.
         tokenizer: whose tokens, by name.
         context: tokens of a caption.
     """
@@ -80,7 +80,7 @@ class Manifest(Strict):
     whole: Part
     splits: tuple[Part, ...]
     bad_rows: int
-    shared_groups: str
+    shared: tuple[str, ...]
     tokenizer: str
     context: int
 

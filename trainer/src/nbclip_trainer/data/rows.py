@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from nbclip.files.rows import Row, as_text, problem_of
 REQUIRED = ("image_id", "file", "caption")
 PLACE = ("read_from", "line")
 """Columns that are added: where a row was read."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 Values = dict[str, str | int | None]
 """A pair by column: texts, null where empty, and the number `line`."""
 
@@ -20,7 +23,7 @@ Values = dict[str, str | int | None]
 def usable(rows: Iterable[Row]) -> Iterator[Values | str]:
     """Each row's values under the names of a dataset's columns, or `file:line: reason` of one that can't be used."""
     for row in rows:
-        problem = problem_of(row, REQUIRED)
+        problem = problem_of(row, REQUIRED) or _unreachable(str(row.values["file"]))
         yield f"{row.file}:{row.number}: {problem}" if problem else _values(row)
 
 
@@ -71,8 +74,21 @@ def refuse_duplicates(frame: pl.DataFrame) -> None:
 
 def _values(row: Row) -> Values:
     values = {name: value if isinstance(value, str) else as_text(value) for name, value in row.values.items()}
-    file = str(_folder(row.file) / str(values["file"]))
+    file = _path(_folder(row.file), str(values["file"]))
     return {"split": None, **values, "file": file, "read_from": row.file, "line": row.number}
+
+
+def _unreachable(file: str) -> str:
+    """Why an image's file can't be a path of this machine; empty if it may be one."""
+    if _ADDRESS.match(file):
+        return f"file is an address, and no path of a downloaded image: {file:.80}"
+    return f"file is a path of another machine, under Windows: {file:.80}" if _DRIVE.match(file) else ""
+
+
+def _path(folder: Path, file: str) -> str:
+    """A file's path, with slashes where it was written under Windows (`images\\1.png`)."""
+    path = folder / file
+    return str(folder / file.replace("\\", "/") if "\\" in file and not path.exists() else path)
 
 
 @cache

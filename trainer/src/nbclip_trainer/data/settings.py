@@ -30,6 +30,12 @@ class Columns(Strict):
     )
     split: str = Field("split", description="column of splits")
     cuis: str = Field("cuis", description="column of CUIs")
+    group: str = Field(
+        "group", description="column of cases or patients: images of one are in one split, and don't answer each other"
+    )
+    modality: str = Field("modality", description="column of modalities, for P@K")
+    organ: str = Field("organ", description="column of organs, for P@K")
+    modality_organ: str = Field("modality_organ", description="column of both in one, for P@K")
 
 
 class DataSettings(Strict):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nbclip_trainer.data.leaks import shared_groups_of
+from nbclip_trainer.data.leaks import SHARED, shared
 from nbclip_trainer.data.manifest import Part
 from nbclip_trainer.data.mapped import Rows, Table
 from nbclip_trainer.data.rows import PLACE, digested, refuse_duplicates
@@ -21,12 +21,12 @@ Hashes = npt.NDArray[np.uint64]
 
 
 class Tally(NamedTuple):
-    """Facts of all rows and of each split, the largest first; rows by split; the sentence on groups in two splits."""
+    """Facts of all rows and of each split, the largest first; rows by split; what is in two splits."""
 
     whole: Part
     splits: tuple[Part, ...]
     by_split: Rows
-    shared_groups: str
+    shared: tuple[str, ...]
 
 
 def tallied(table: Table, length_N: npt.NDArray[np.int32]) -> Tally:
@@ -59,7 +59,7 @@ def tallied(table: Table, length_N: npt.NDArray[np.int32]) -> Tally:
     by_split = np.argsort(place[code_N], kind="stable").astype(np.int64)
     parts = tuple(splits[split].part(split) for split in largest_first)
     nowhere = list(splits).index(None) if None in splits else -1
-    return Tally(whole.part(None), parts, by_split, _shared_groups(table, code_N, nowhere))
+    return Tally(whole.part(None), parts, by_split, tuple(_shared(table, name, code_N, nowhere) for name in SHARED))
 
 
 @dataclass
@@ -97,17 +97,17 @@ def _refuse_duplicates(table: Table) -> None:
         refuse_duplicates(table.frame(np.flatnonzero(np.isin(hash_N, doubled)), ["image_id", *PLACE]))
 
 
-def _shared_groups(table: Table, code_N: npt.NDArray[np.int32], nowhere: int) -> str:
-    """As `leaks.shared_groups`; the groups that may be in two splits are found by their hashes."""
-    if not any("group" in table.part(number).schema.names for number in table.parts):
+def _shared(table: Table, name: str, code_N: npt.NDArray[np.int32], nowhere: int) -> str:
+    """As `leaks.shared`; values that may be in two splits are found by their hashes."""
+    if not any(name in table.part(number).schema.names for number in table.parts):
         return ""
-    hash_N = np.concatenate(list(_hashes(table, "group")))
-    known_N = np.concatenate([table.column(number, "group").is_valid().to_numpy(zero_copy_only=False) for number in table.parts])
+    hash_N = np.concatenate(list(_hashes(table, name)))
+    known_N = np.concatenate([table.column(number, name).is_valid().to_numpy(zero_copy_only=False) for number in table.parts])
     known_N &= code_N != nowhere
-    pairs = pl.DataFrame({"group": hash_N[known_N], "split": code_N[known_N]}).unique()
-    shared = pairs.filter(pl.col("group").is_duplicated())["group"].to_numpy()
-    rows = np.flatnonzero(known_N & np.isin(hash_N, shared))
-    return shared_groups_of(table.frame(rows, ["group", "split", *PLACE])) if len(rows) else ""
+    pairs = pl.DataFrame({"value": hash_N[known_N], "split": code_N[known_N]}).unique()
+    doubled = pairs.filter(pl.col("value").is_duplicated())["value"].to_numpy()
+    rows = np.flatnonzero(known_N & np.isin(hash_N, doubled))
+    return shared(table.frame(rows, [name, "split", *PLACE]), name) if len(rows) else ""
 
 
 def _hashes(table: Table, name: str) -> Iterator[Hashes]:

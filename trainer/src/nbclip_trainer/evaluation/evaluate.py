@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -75,17 +76,19 @@ def evaluate_run(
     images = read_images(files, protocol.class_split, protocol.cui_splits, reading=config.data)
     _refuse_unscorable(images, protocol)
     say(f"encoding {images.frame.height} images")
-    reading = {"max_pixels": config.data.max_pixels, "least": least_side_of(model, config.data)}
-    image = encode_images(model, preprocess, images.files, device=device, **reading)
+    max_pixels, least = config.data.max_pixels, least_side_of(model, config.data)
+    image = encode_images(model, preprocess, images.files, device=device, max_pixels=max_pixels, least=least)
     texts = partial(encode_texts, model, tokenizer, device=device)
     caption_ND = texts(images.frame["caption"].to_list())
     ancestors = None if ontology is None else ontology.ancestors({cui for cuis in images.cuis for cui in cuis})
     say("ranking")
-    candidates = _candidates(image, caption_ND, texts, raw_pixels(images.files, config.data.max_pixels))
+    candidates = _candidates(image, caption_ND, texts, raw_pixels(images.files, max_pixels))
     queries = pl.concat([score(one, images, protocol, ancestors=ancestors, device=device) for one in candidates])
     say("drawing intervals")
     evaluation = Evaluation(
         run=run_dir.resolve().name,
+        run_folder=os.path.relpath(run_dir.resolve(), folder.resolve()),
+        settings=tuple(overrides),
         checkpoint=checkpoint,
         protocol=protocol,
         data=tuple(_data_file(path) for path in sources_of(files)),

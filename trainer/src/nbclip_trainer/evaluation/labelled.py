@@ -93,7 +93,7 @@ def read_images(
     if all(frame[name].is_null().all() for name in LABELS):
         raise InvalidInput(
             f"{_names(data)}: split {class_split!r} has no labels to score",
-            hint=f"fill at least one of the columns {', '.join(LABELS)}",
+            hint=f"fill at least one of the columns {', '.join(LABELS)}, or name another: --set data.columns.modality=COLUMN",
         )
     return ScoredImages(
         frame=frame,

@@ -15,7 +15,7 @@ from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.evaluation.summary import differences, summarise
 from nbclip_trainer.runs.folder import flattened, read_facts
 from nbclip_trainer.runs.quarantine import Quarantined, read_quarantine
-from nbclip_trainer.runs.results import Figure, Scored, check_comparable, read_scored
+from nbclip_trainer.runs.results import Figure, Scored, check_comparable, own_evaluation, read_scored, run_of
 from nbclip_trainer.runs.tracking import read_metrics
 
 Key = tuple[str, str, str, str, str]
@@ -30,7 +30,8 @@ class ComparedRun:
     Attributes:
         name: the folder's name, unlike that of any other run of the comparison.
         place: 1 for the first run; decides its colour.
-        config: its settings.
+        of_run: where the evaluation is one beside the run's own, and `name` that of its folder, the run's name; else empty.
+        config: its settings, and those that the evaluation read the data with.
         facts: its `run.json`.
         records: its `metrics.jsonl`.
         left_out: its `quarantine.jsonl`.
@@ -41,6 +42,7 @@ class ComparedRun:
 
     name: str
     place: int
+    of_run: str
     config: TrainConfig
     facts: dict[str, Any]
     records: list[dict[str, Any]]
@@ -73,14 +75,14 @@ def compare(run_dirs: Sequence[Path], baseline: Path | None = None) -> Compariso
     """Reads evaluated runs and pairs each with the baseline.
 
     Args:
-        run_dirs: folders of evaluated runs.
+        run_dirs: folders of evaluated runs, or of evaluations (`nbclip evaluate --out`).
         baseline: one of them; default: the first that trained without knowledge, else the first.
 
     Raises:
         InvalidInput: no run, a run twice, a baseline that is none of them, or runs that can't be compared.
-        NotFound: a run that was not evaluated.
+        NotFound: a run that was not evaluated, or an evaluation whose run is gone.
     """
-    folders = [folder.resolve() for folder in run_dirs]
+    folders = [_canonical(folder) for folder in run_dirs]
     if not folders or len(set(folders)) < len(folders):
         raise InvalidInput("a report needs runs, each once", hint="nbclip report RUN [RUN ...]")
     runs = [_read(folder, name, place) for place, (folder, name) in enumerate(zip(folders, _names(folders), strict=True), 1)]
@@ -106,8 +108,24 @@ def by_key(figures: Sequence[Figure]) -> dict[Key, Figure]:
 
 def _read(folder: Path, name: str, place: int) -> ComparedRun:
     scored = read_scored(folder)
-    facts, records, left_out = read_facts(folder), list(read_metrics(folder)), read_quarantine(folder)
-    return ComparedRun(name, place, read_config(folder), facts, records, left_out, scored, by_key(scored.evaluation.figures))
+    run_dir = run_of(folder, scored.evaluation)
+    return ComparedRun(
+        name=name,
+        place=place,
+        of_run="" if run_dir == folder else run_dir.name,
+        config=read_config(run_dir, scored.evaluation.settings),
+        facts=read_facts(run_dir),
+        records=list(read_metrics(run_dir)),
+        left_out=read_quarantine(run_dir),
+        scored=scored,
+        figures=by_key(scored.evaluation.figures),
+    )
+
+
+def _canonical(folder: Path) -> Path:
+    """A folder by its one name: a run, for its own evaluation too."""
+    whole = folder.resolve()
+    return whole.parent if own_evaluation(whole.parent) == whole and (whole.parent / "run.json").is_file() else whole
 
 
 def _paired(run: ComparedRun, base: ComparedRun) -> ComparedRun:
@@ -120,9 +138,9 @@ def _paired(run: ComparedRun, base: ComparedRun) -> ComparedRun:
 def _baseline(runs: Sequence[ComparedRun], folders: Sequence[Path], baseline: Path | None) -> ComparedRun:
     if baseline is None:
         return next((run for run in runs if run.config.targets.knowledge == "identity"), runs[0])
-    if baseline.resolve() not in folders:
+    if _canonical(baseline) not in folders:
         raise InvalidInput(f"{baseline}: the baseline is not among the runs", hint="name it among them too")
-    return runs[folders.index(baseline.resolve())]
+    return runs[folders.index(_canonical(baseline))]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -16,6 +16,7 @@ _NAMED_AT_MOST = 10
 def honest_notes(comparison: Comparison) -> list[str]:
     """Sentences, the weightiest first."""
     return [
+        *_on_evaluations(comparison),
         *_on_leaks(comparison),
         *_on_left_out(comparison),
         *_on_knowledge(comparison),
@@ -40,6 +41,14 @@ def alarms(comparison: Comparison) -> list[tuple[str, int, str]]:
     return found
 
 
+def _on_evaluations(comparison: Comparison) -> Iterator[str]:
+    for run in comparison.runs:
+        evaluation = run.scored.evaluation
+        if run.of_run:
+            read = f", read with {', '.join(evaluation.settings)}" if evaluation.settings else ""
+            yield f"{run.name} is an evaluation of {run.of_run} on {evaluation.asked}{read}; the run's own may be on other data."
+
+
 def _on_leaks(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
         for leak in run.facts.get("leaks", ()):
@@ -48,6 +57,8 @@ def _on_leaks(comparison: Comparison) -> Iterator[str]:
 
 def _on_left_out(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
+        if rows := run.facts.get("bad_rows", {}).get("count"):
+            yield f"{run.name} left out {rows} rows of its files that can't be used; its run.json names the first."
         if run.left_out:
             named = ", ".join(f"{one.image_id} ({one.reason.rpartition('/')[2]})" for one in run.left_out[:_NAMED_AT_MOST])
             rest = f" and {len(run.left_out) - _NAMED_AT_MOST} more" if len(run.left_out) > _NAMED_AT_MOST else ""

@@ -42,7 +42,7 @@ def write_report(
     """Writes a report that needs no other file, no network and no script.
 
     Args:
-        run_dirs: folders of evaluated runs, at most six.
+        run_dirs: folders of evaluated runs, or of evaluations (`nbclip evaluate --out`), at most six.
         out: the HTML file.
         baseline: which of them the others are measured against; default: the first that trained without knowledge.
         seed: of the choice of the gallery's queries.
@@ -53,7 +53,7 @@ def write_report(
 
     Raises:
         InvalidInput: runs that can't be compared, too many, a picture that can't be read, or `out` can't be written.
-        NotFound: a run that was not evaluated.
+        NotFound: a run that was not evaluated, or an evaluation whose run is gone.
     """
     if len(run_dirs) > _LARGEST_NUMBER_OF_RUNS:
         raise InvalidInput(f"{len(run_dirs)} runs are too many for one report", hint=f"choose up to {_LARGEST_NUMBER_OF_RUNS}")

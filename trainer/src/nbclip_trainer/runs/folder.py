@@ -1,7 +1,7 @@
 """A run's folder: what it was made with, and the lock that keeps a second process out.
 
 config.yaml       the resolved settings (`config.saved`)
-run.json          versions, git commit, snapshot, data counts
+run.json          versions, git commit, snapshot, data counts, rows that were left out, leaks
 metrics.jsonl     one record a line, `kind` train | diagnostics | valid | alarm
 tensorboard/      the same for TensorBoard
 quarantine.jsonl  images that were left out, where there are any (`quarantine`)

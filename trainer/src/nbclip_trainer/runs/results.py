@@ -28,6 +28,7 @@ Float32 = npt.NDArray[np.float32]
 KEYS = ("ranker", "direction", "task", "metric", "query")
 QUERY_COLUMNS = (*KEYS, "stratum", "case", "caption_source", "source", "value")
 """`stratum` is the query's class, over which figures are macro averages; `case` what it is resampled with."""
+_FILES_NAMED = 3
 
 
 class Record(BaseModel):
@@ -89,6 +90,8 @@ class Evaluation(Record):
 
     format: Literal[1] = 1
     run: str
+    run_folder: str = Field("..", description="the run's folder, relative to that of the evaluation")
+    settings: tuple[str, ...] = Field((), description="`a.b=c` of how the data were read, over the run's settings")
     checkpoint: str
     protocol: ScoringProtocol
     data: tuple[DataFile, ...]
@@ -98,6 +101,13 @@ class Evaluation(Record):
     classes: dict[str, ClassCount]
     ontology: str = Field(description="where is_a came from; empty: cui_onto was left out")
     figures: tuple[Figure, ...]
+
+    @property
+    def asked(self) -> str:
+        """The data and the split that it was made on, in words."""
+        names = [Path(file.path).name for file in self.data]
+        rest = f" and {len(names) - _FILES_NAMED} more" if len(names) > _FILES_NAMED else ""
+        return f"{', '.join(names[:_FILES_NAMED])}{rest}, split {self.protocol.class_split}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +121,25 @@ class Scored:
 
 
 def own_evaluation(run_dir: Path) -> Path:
-    """The folder of a run's own evaluation, which reports and the model card show."""
+    """The folder of a run's own evaluation, which the model card shows."""
     return run_dir / "evaluation"
+
+
+def run_of(folder: Path, evaluation: Evaluation) -> Path:
+    """The run of an evaluation that was read from a folder; the folder itself where it is the run.
+
+    Raises:
+        NotFound: it is not where it was.
+    """
+    if (folder / "run.json").is_file():
+        return folder
+    run_dir = (folder / evaluation.run_folder).resolve()
+    if not (run_dir / "run.json").is_file():
+        raise NotFound(
+            f"{folder}: an evaluation of the run {evaluation.run}, which is not at {run_dir}",
+            hint="move the two together, or evaluate again with --out",
+        )
+    return run_dir
 
 
 def write_scored(folder: Path, scored: Scored) -> Path:
@@ -129,18 +156,18 @@ def write_scored(folder: Path, scored: Scored) -> Path:
     return folder / "metrics.json"
 
 
-def read_scored(run_dir: Path) -> Scored:
-    """Reads a run's own evaluation.
+def read_scored(given: Path) -> Scored:
+    """Reads the evaluation that a folder holds, or the own one of the run that it holds.
 
     Raises:
-        NotFound: the folder holds no run, or one that was not evaluated.
+        NotFound: the folder holds neither, or a run that was not evaluated.
         BrokenArtefact: a file is damaged or missing.
     """
-    folder = own_evaluation(run_dir)
+    folder = given if (given / "metrics.json").is_file() else own_evaluation(given)
     if not (folder / "metrics.json").is_file():
-        if not (run_dir / "run.json").is_file():
-            raise no_run(run_dir)
-        raise NotFound(f"{run_dir}: not evaluated", hint=f"nbclip evaluate {run_dir}")
+        if not (given / "run.json").is_file():
+            raise no_run(given)
+        raise NotFound(f"{given}: not evaluated", hint=f"nbclip evaluate {given}")
     try:
         with np.load(folder / "features.npz", allow_pickle=False) as file:
             features = {name: file[name] for name in ("image", "caption", "backbone")}
@@ -164,6 +191,7 @@ def check_comparable(first: Scored, second: Scored) -> None:
     same_data = {file.sha256 for file in ours.data} == {file.sha256 for file in theirs.data}
     if ours.protocol != theirs.protocol or not same_data or first.queries.height != second.queries.height:
         raise InvalidInput(
-            f"{ours.run} and {theirs.run} were evaluated on different data or by different protocols",
+            f"{ours.run} ({ours.asked}) and {theirs.run} ({theirs.asked}) were evaluated on different data or by different "
+            "protocols",
             hint="evaluate both with the same --data and settings",
         )

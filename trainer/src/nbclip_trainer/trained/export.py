@@ -71,6 +71,7 @@ def model_card(run_dir: Path, config: TrainConfig) -> str:
         config=config,
         targets={"snapshot": None, "vocabulary": None, **facts["targets"]},
         data=facts["data"],
+        bad_rows=facts.get("bad_rows", {}).get("count"),
         left_out=len(read_quarantine(run_dir)),
         # What comes behind the colon names cases and files, and is no reader's business.
         leaks=[leak.partition(":")[0] for leak in facts.get("leaks", ())],

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.checking import note_on_frames
-from nbclip_trainer.data.dataset import Dataset
+from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
-from nbclip_trainer.data.leaks import settled, shared_groups
+from nbclip_trainer.data.leaks import settled, shared_between_splits
 from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
@@ -108,9 +108,9 @@ def build_session(
     # Data and service are checked before a model is downloaded or built.
     whole = _read(config)
     leaks = settled(
-        [shared_groups(whole) if config.data.train_split else ""],
+        shared_between_splits(whole) if config.data.train_split else [],
         allowed=config.data.allow_leaks,
-        way_out="put each group into one split",
+        way_out="put each group and image into one split",
     )
     if world.leads and without_labels(whole, SCORED_SPLIT):
         _log.warning("%s", unscorable(whole))
@@ -128,7 +128,9 @@ def build_session(
     plan = BatchPlan(len(train_pairs.dataset), config.batch_size, config.epochs, config.seed)
     leaks += coverage.pop("leaks")
     target_facts = {"knowledge": config.targets.knowledge, **coverage}
-    facts = {"data": data_facts, "targets": target_facts, "leaks": leaks, "steps": plan.steps, "ranks": world.ranks}
+    bad_rows = {"count": len(whole.bad_rows), "first": list(whole.bad_rows[:BAD_ROWS_NAMED])}
+    facts = {"data": data_facts, "bad_rows": bad_rows, "targets": target_facts, "leaks": leaks}
+    facts |= {"steps": plan.steps, "ranks": world.ranks}
     optimizer = build_optimizer(parts.model, config.optim)
     scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
     return Session(config, world, parts, optimizer, train_pairs, valid_pairs, plan, source, scaler, facts)

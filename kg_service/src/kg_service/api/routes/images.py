@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from nbclip.errors import NotFound
 from nbclip.ids import MAX_IMAGE_ID_BYTES, caption_sha256, check_image_id
-from nbclip.schemas.images import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse
+from nbclip.schemas.images import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse, UnknownCui
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
 from kg_service.api.cursors import Cursor, cursor_of, key_of
@@ -18,6 +19,7 @@ from kg_service.api.serving.limits import check_items
 from kg_service.app.wiring import Wiring
 from kg_service.graph.store import ImageNode
 from kg_service.ingest.pipeline import ingest_items
+from kg_service.ingest.unknown import FIRST_UNKNOWN, unknown_cuis
 
 router = APIRouter(prefix="/images", tags=["images"])
 
@@ -55,9 +57,9 @@ def put_images(wiring: WiringOf, body: JsonBody) -> Response:
     request = parse(ImagesRequest, body, lambda values: check_items(values, "items", wiring.settings.max_items))
     results = ingest_items(request.items, wiring.store, wiring.linker, wiring.vocabulary, request.on_conflict)
     counts = dict(Counter(result.outcome for result in results))
-    given = {cui for item in request.items for cui in item.cuis or ()}
-    unknown = sum(cui not in wiring.vocabulary for cui in given)
-    return answer(ImagesResponse(results=results, counts=counts, unknown_cuis=unknown))
+    unknown = unknown_cuis(request.items, wiring.vocabulary)
+    first = [UnknownCui(cui=cui, image_id=item.image_id) for cui, item in islice(unknown.items(), FIRST_UNKNOWN)]
+    return answer(ImagesResponse(results=results, counts=counts, unknown_cuis=len(unknown), first_unknown_cuis=first))
 
 
 @router.get(

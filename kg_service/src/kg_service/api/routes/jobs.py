@@ -80,9 +80,9 @@ async def ingest_file(
 
     It accepts NDJSON (one item of `POST /v1/images` per line), CSV and TSV with a header; gzip by Content-Encoding. A table
     without a header, as in ROCO, is `text/tab-separated-values; header=absent`. Bad rows are counted and named by line; the
-    others are stored. If the service is killed, it continues the job by itself. If the most recent body is sent again with the
-    same options, it is the same job until that is done, and resumes if it failed or was cancelled; otherwise it is a new job,
-    in which rows that are already stored are `unchanged`.
+    others are stored. So are CUIs that the vocabulary lacks, as in `POST /v1/images`. If the service is killed, it continues
+    the job by itself. If the most recent body is sent again with the same options, it is the same job until that is done, and
+    resumes if it failed or was cancelled; otherwise it is a new job, in which rows that are already stored are `unchanged`.
     """
     order = IngestOrder(
         format=_format_of(request),
@@ -200,6 +200,8 @@ def job_out(job: Job, settings: Settings) -> JobOut:
         counts=now.counts,
         bad_rows=now.bad_rows,
         problems=list(now.problems),
+        unknown_cuis=now.unknown_cuis,
+        first_unknown_cuis=list(now.first_unknown_cuis),
         bytes_read=now.bytes_read,
         bytes_total=job.bytes_total,
         rows_per_second=round(rows / now.seconds, 1) if ingests and now.seconds else None,

@@ -87,6 +87,14 @@ def ingest_line(report: IngestReport) -> str:
     return f"{counts}, of {report.rows} rows read in {report.seconds:.1f} s ({report.rate:.0f} rows/s)"
 
 
+def unknown_line(report: IngestReport) -> str:
+    """How many CUIs given the vocabulary lacks, and the rows of the first."""
+    named = [f"{cui} at {row.file}:{row.line}" for cui, row in report.first_unknown_cuis]
+    rest = ", …" if report.unknown_cuis > len(named) else ""
+    stored = "stored without a name and without ancestors"
+    return f"CUIs given that the vocabulary lacks: {report.unknown_cuis}, {stored}: {', '.join(named)}{rest}"
+
+
 def image_progress(progress: Progress, what: str, total: int) -> Callable[[int], None]:
     """Shows one bar for a graph that is read image by image, with the rate."""
     task = progress.add_task(what, total=total)
