@@ -4,7 +4,8 @@
     uv run --no-project --python 3.11 --with negspacy==1.1.0 python benchmarks/linking/assertion.py negspacy
     uv run --no-project --python 3.11 --with medspacy==1.3.1 --with "numpy<2" python benchmarks/linking/assertion.py context
 
-Three sets are scored apart: ROCO's sentences, real sentences of the kinds that reports have, and made-up ones of these kinds.
+Scored apart are ROCO's sentences, real and made-up sentences of the kinds that reports have, and real and made-up French ones,
+which only `ours` reads.
 The labelled spans are given; a reader says what holds of each. negspacy (NegEx, its `en_clinical` terms) knows no doubt;
 medspaCy's ConText, with its own rules, does. Both run on spaCy's blank English pipeline with a rule for sentence ends.
 """
@@ -29,11 +30,13 @@ LABELS = ("present", "absent", "uncertain", "family", "history")
 
 def read_sets(half: str) -> dict[str, list[dict[str, Any]]]:
     """The sets of one half, `choose` or `report`."""
-    kinds = _read("kinds.jsonl", half)
+    kinds, french = _read("kinds.jsonl", half), _read("french.jsonl", half)
     return {
         "captions": _read("captions.jsonl", half),
         "kinds, real": [row for row in kinds if not row.get("made_up")],
         "kinds, made up": [row for row in kinds if row.get("made_up")],
+        "French, real": [row for row in french if not row.get("made_up")],
+        "French, made up": [row for row in french if row.get("made_up")],
     }
 
 
@@ -66,10 +69,12 @@ def score(pairs: Counter[tuple[str, str]], labels: Sequence[str]) -> tuple[float
 
 
 def ours() -> Read:
-    """The product's rules."""
+    """The product's rules, as with a vocabulary of English and French names."""
+    from functools import partial
+
     from kg_service.linking.assertion import assess
 
-    return assess
+    return partial(assess, languages=("ENG", "FRE"))
 
 
 def negspacy() -> Read:

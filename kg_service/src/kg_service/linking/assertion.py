@@ -1,11 +1,11 @@
 """Whether a caption says that a finding is there: rules after NegEx (Chapman et al., 2001) and ConText (Harkema et al., 2009).
 
-A trigger (`data/triggers.tsv`) rules the mentions on one side of it, as far as its sentence, its parenthesis and its list go, or
+A trigger (`data/triggers*.tsv`) rules the mentions on one side of it, as far as its sentence, its parenthesis and its list go, or
 up to a word that ends its scope. A prepositional phrase stays outside: `no lesion in the liver` does not deny the liver.
 Of several assertions the first of absent, uncertain, family and history counts.
 
-The rules read English. The time they take grows with the length of the caption, whatever it holds: scopes of one kind end at the
-next trigger of that kind, and all that a scope asks of its sentence is worked out once (`_Sentence`).
+A caption is read in one language (`triggers.table_for`). The time grows with its length, whatever it holds: scopes of one kind
+end at the next trigger of that kind, and all that a scope asks of its sentence is worked out once (`_Sentence`).
 """
 
 from __future__ import annotations
@@ -18,38 +18,17 @@ from dataclasses import dataclass
 from nbclip.schemas.linking import Assertion
 
 from kg_service.linking.plain_text import read_plain
-from kg_service.linking.triggers import RULING, Trigger, ends_clause, table, triggers_in
+from kg_service.linking.sentences import sentences
+from kg_service.linking.triggers import RULING, Table, Trigger, table_for, triggers_in
 
 Span = tuple[int, int]
 
-# A full stop ends a sentence before white space or a capital; a panel label such as (b) begins one, and so does a list's item,
-# but no dash that leads to an answer (effusion - No). `?` before a word (? pneumonia) ends none.
-# It begins with a set of characters, without which it would be several times as slow.
-_SENTENCE_END = re.compile(
-    r"[.!?;\n(•◦▪‣●■►*·-](?:"
-    r"(?<=[.!])(?=\s|$|[A-Z])(?!(?<=\bno\.)\s?\d)(?!(?:(?<=\b[Nn]eg\.)|(?<=negative\.))\sfor\b)(?<!\b[Vv]s\.)(?<!\b(?:e\.g|i\.e)\.)"
-    r"|(?<=[\w)]\?)(?=\s|$|[A-Z])|(?<=[;\n•◦▪‣●■►])|(?<=\()(?=[A-Za-z]\)\s)|(?<=[*·])(?<!\S.)(?=\s)"
-    r"|(?<=-)(?<!\S.)(?=\s?[A-Z])(?!\s?(?:Not\b|(?:No|None|Nil|Absent|Negative|Yes|Present|Positive)\s*(?:[.,;\n]|$))))"
-)
 _MARKS = frozenset(":=-–—")
 _OF_NOW = frozenset(RULING[:2])
-_LIST_COMMA = re.compile(r"(?<!al|ed|ic|ve)(?<!ous|lar|bar)(?<!near|lear),\s", re.IGNORECASE)
 _COMMA = re.compile(r",\s")
-_ALTERNATIVE = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
-_ITEM_END = re.compile(r"[,;.()\n]|\s(?:-|but|except|other than|apart from|aside from)\s", re.IGNORECASE)
-_ARTICLES = frozenset({"a", "an", "the"})
 _ITEM_WORDS = 4
-_NEAR_END = re.compile(r",|(?<=not|n't)\s\w+ing\b|\b(?:for|to|by|as|than|whether|because)\b", re.IGNORECASE)
-# Fat in one muscle but not another: the other is there.
-_CONTRAST = re.compile(r"\b(?:of|in|within|into|from|to|at|on|involving|affecting)\s[^,;.]*\bbut\s+not\Z", re.IGNORECASE)
 _CONTRAST_LENGTH = 80
 _PARENTHESIS = re.compile(r"[()]")
-_PHRASE_OUTSIDE = re.compile(
-    r"\b(?:in|within|inside|at|on|along|around|near|from|behind|between|under|beneath|above|below|over|through|throughout"
-    r"|(?:(?<!\bevidence )(?<!\bsigns )(?<!\bsign )(?<!\btrace )(?<!\bpresence )of|to|into)"
-    r" (?:the|his|her|its|either|both|any|these|those))\s.*?(?=[,;]|\b(?:or|nor)\b|$)",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +41,22 @@ class _Scope:
     assertion: Assertion
 
 
-def assess(caption: str, spans: Sequence[Span]) -> list[Assertion]:
-    """What the caption says of each span (code points, end exclusive): present, absent, uncertain, family or history."""
+def assess(caption: str, spans: Sequence[Span], languages: Sequence[str] = ("ENG",)) -> list[Assertion]:
+    """What the caption says of each span (code points, end exclusive): present, absent, uncertain, family or history.
+
+    `languages`, of `grammar.GRAMMARS`: the caption is read in that which it has most words of, the first of equal ones.
+    """
     plain = read_plain(caption)
-    return assess_plain(plain.text, [plain.inner(*span) for span in spans])
+    return assess_plain(plain.text, [plain.inner(*span) for span in spans], languages)
 
 
-def assess_plain(text: str, spans: Sequence[Span]) -> list[Assertion]:
+def assess_plain(text: str, spans: Sequence[Span], languages: Sequence[str]) -> list[Assertion]:
     """As `assess`, of a text that is plain already (`plain_text.py`)."""
+    known = table_for(text, languages)
     found: dict[tuple[Assertion, str], list[Span]] = {}
     for start, end in sentences(text) if spans else ():
-        if triggers := triggers_in(text, start, end):
-            for scope in _Sentence(text, start, end, triggers).scopes():
+        if triggers := triggers_in(text, start, end, known):
+            for scope in _Sentence(text, start, end, triggers, known).scopes():
                 found.setdefault((scope.assertion, scope.side), []).append((scope.start, scope.end))
     ruled = [
         (kind, side, *_united(found[kind, side])) for kind in RULING for side in ("after", "before") if (kind, side) in found
@@ -103,23 +86,19 @@ def _united(spans: Iterable[Span]) -> tuple[list[int], list[int]]:
     return starts, ends
 
 
-def sentences(caption: str) -> list[Span]:
-    """The sentences of a caption, end to end."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(caption)]
-    return [(start, end) for start, end in zip([0, *ends], [*ends, len(caption)], strict=True) if start < end]
-
-
 class _Sentence:
     """The triggers of a sentence, and how far the scope of each goes."""
 
-    def __init__(self, caption: str, start: int, end: int, triggers: Sequence[Trigger]) -> None:
+    def __init__(self, caption: str, start: int, end: int, triggers: Sequence[Trigger], known: Table) -> None:
         self._caption = caption
+        self._grammar = known.grammar
+        self._statements = known.statements
         self._start = start
         self._end = end
         self._triggers = triggers
         self._next: list[dict[str, int]] = _stops_after(triggers, end)
         self._last: list[dict[str, int]] = _stops_before(triggers, start)
-        self._alternatives = [match.start() for match in _ALTERNATIVE.finditer(caption, start, end)]
+        self._alternatives = [match.start() for match in self._grammar.alternative.finditer(caption, start, end)]
         self._parentheses = _parentheses(caption, start, end)
 
     def scopes(self) -> Iterator[_Scope]:
@@ -145,7 +124,7 @@ class _Sentence:
         side = trigger.rule.side
         if side != "either":
             return "before" if side == "last" else side
-        return "before" if ends_clause(self._caption, trigger.end, self._end) else "after"
+        return "before" if self._grammar.clause_end.match(self._caption, trigger.end, self._end) else "after"
 
     def _shown(self, i: int) -> int:
         """The trigger or, if its clause has a verb of showing, that: `neither lung shows nodules` denies no lung."""
@@ -158,8 +137,8 @@ class _Sentence:
         kinds = (kind,) if kind in _OF_NOW else RULING
         end = min(self._next[i]["stop"], self._closing(start), *(self._next[i][other] for other in kinds))
         if self._triggers[i].rule.side == "near":
-            near = _NEAR_END.search(self._caption, start, end)
-            contrast = _CONTRAST.search(self._caption, max(self._start, start - _CONTRAST_LENGTH), start)
+            near = self._grammar.near_end.search(self._caption, start, end)
+            contrast = self._grammar.contrast.search(self._caption, max(self._start, start - _CONTRAST_LENGTH), start)
             return [] if contrast else self._outside_phrases(start, near.start() if near else end)
         return self._outside_phrases(start, self._list_end(start, end, kind))
 
@@ -187,18 +166,25 @@ class _Sentence:
         last = bisect_left(self._alternatives, end + len("nor")) - 1
         last_start = max(start, self._alternatives[last]) if last >= 0 else start
         commas = [comma.start() for comma in _COMMA.finditer(self._caption, last_start, end)]
+        if not commas:
+            return end
         names = [self._name(place) for place in (last_start, *(comma + 1 for comma in commas))]
-        listed = next((i for i, name in enumerate(names) if i and _ARTICLES.intersection(name[:1])), len(names))
-        counted = len(names) + sum(name.count("and") for name in names)
-        if commas and all(map(_is_bare, names[:listed])) and (counted > 2 or kind not in _OF_NOW):
+        listed = next((i for i, name in enumerate(names) if i and self._grammar.articles.intersection(name[:1])), len(names))
+        counted = len(names) + sum(word in self._grammar.conjunctions for name in names for word in name)
+        if all(map(self._is_bare, names[:listed])) and (counted > 2 or kind not in _OF_NOW):
             return commas[listed - 1] if listed < len(names) else end
-        first = _LIST_COMMA.search(self._caption, last_start, end)
+        first = self._grammar.list_comma.search(self._caption, last_start, end)
         return first.start() if first else end
 
     def _name(self, start: int) -> list[str]:
         """The words of an item of a list."""
-        end = _ITEM_END.search(self._caption, start, self._end)
+        end = self._grammar.item_end.search(self._caption, start, self._end)
         return self._caption[start : end.start() if end else self._end].lower().split()
+
+    def _is_bare(self, words: Sequence[str]) -> bool:
+        """Whether these are a few words that name something and say nothing of it."""
+        key, joint = self._grammar.key, bool(words) and words[0] in self._grammar.joints
+        return 0 < len(words) <= _ITEM_WORDS + joint and self._statements.isdisjoint(map(key, words))
 
     def _closing(self, place: int) -> int:
         """Where the parenthesis around a place ends, else the sentence."""
@@ -215,7 +201,7 @@ class _Sentence:
     def _outside_phrases(self, start: int, end: int) -> list[Span]:
         """What `start` to `end` leaves when its prepositional phrases are taken out; one that opens it stays."""
         pieces: list[Span] = []
-        for match in _PHRASE_OUTSIDE.finditer(self._caption, start, end):
+        for match in self._grammar.phrase_outside.finditer(self._caption, start, end):
             if self._caption[start : match.start()].strip():
                 pieces.append((start, match.start()))
                 start = match.end()
@@ -261,8 +247,3 @@ def _stops_before(triggers: Sequence[Trigger], start: int) -> list[dict[str, int
         if trigger.rule.stops("before"):
             state["stop"] = trigger.end
     return found
-
-
-def _is_bare(words: Sequence[str]) -> bool:
-    """Whether these are a few words that name something and say nothing of it."""
-    return 0 < len(words) <= _ITEM_WORDS + (words[0] in {"and", "or", "nor"}) and table().statements.isdisjoint(words)

@@ -1,11 +1,14 @@
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kg_service.linking import assertion
 from kg_service.linking.assertion import assess
+from kg_service.linking.grammar import GRAMMARS
 from kg_service.linking.triggers import phrases_of, table
 from sklearn.metrics import f1_score
 
@@ -13,7 +16,7 @@ SIGNS = {"present": "+", "absent": "-", "uncertain": "?", "family": "f", "histor
 LABELLED = Path(__file__).parents[3] / "fixtures/assertion"
 
 
-def assertions(caption):
+def assertions(caption, *languages):
     """`caption` marks findings as [finding]; returns the caption's words for each, as SIGNS."""
     spans: list[tuple[int, int]] = []
     plain = ""
@@ -21,7 +24,7 @@ def assertions(caption):
         if position % 2:
             spans.append((len(plain), len(plain) + len(piece)))
         plain += piece
-    return "".join(SIGNS[value] for value in assess(plain, spans))
+    return "".join(SIGNS[value] for value in assess(plain, spans, languages or ("ENG",)))
 
 
 @pytest.mark.parametrize(
@@ -385,13 +388,88 @@ def test_sentences_of_reports(report, expected):
     assert assertions(report) == expected
 
 
+FRENCH = [
+    ("Pas d'[épanchement pleural].", "-"),
+    ("Pas d’[épanchement pleural].", "-"),
+    ("PAS D'[EPANCHEMENT]", "-"),
+    ("Pas d'[e\u0301panchement] mais [cardiome\u0301galie].", "-+"),
+    ("Absence de [pneumothorax]", "-"),
+    ("Absence du [rein gauche]", "-"),
+    ("Sans [fracture]", "-"),
+    ("[épanchement] : non retrouvé", "-"),
+    ("Le scanner ne montre pas de [lésion] du [foie].", "-+"),
+    ("Il n'y a plus d'[épanchement].", "-"),
+    ("[pneumothorax] éliminé", "-"),
+    ("[fractures] exclues", "-"),
+    ("Le scanner élimine une [fracture].", "-"),
+    ("Les [calculs] ne sont pas visibles.", "-"),
+    ("suspicion de [pneumonie]", "?"),
+    ("possible [embolie]", "?"),
+    ("[embolie] probable du [poumon]", "?+"),
+    ("On ne peut éliminer une [embolie].", "?"),
+    ("L'examen ne permet pas d'exclure une [fracture].", "?"),
+    ("[Fracture] non exclue.", "?"),
+    ("Antécédent de [lymphome]", "h"),
+    ("ATCD d'[AVC]. [Toux]", "h+"),
+    ("Pas d'antécédent de [lymphome].", "-"),
+    ("mère ayant eu un [cancer du sein]", "f"),
+    ("Antécédents familiaux de [lupus].", "f"),
+    ("Pas de [pneumothorax], de [fracture] ni d'[épanchement].", "---"),
+    ("Pas d'[épanchement] en dehors d'une [lame] droite.", "-+"),
+    ("Aucune anomalie hormis un [kyste].", "+"),
+    ("Pas de [fracture], [cathéter] en place.", "-+"),
+    ("Pas de [lésion] au niveau du [foie].", "-+"),
+    ("[Fracture] non déplacée, non [calcifiée].", "++"),
+    ("Pas de modification de la [masse].", "+"),
+    ("Avec et sans [gadolinium].", "+"),
+    ("Scanner sans [injection] de [produit de contraste] du [thorax]", "--+"),
+    ("[TDM] sans injection ([bassin]) : [érosion] gauche", "+++"),
+]
+
+
+@pytest.mark.parametrize(("caption", "expected"), FRENCH)
+def test_french_is_read_with_a_vocabulary_of_french_names(caption, expected):
+    assert assertions(caption, "ENG", "FRE") == assertions(caption, "FRE", "ENG") == expected
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("non-contrast [CT]", "+"),
+        ("Non enhancing [lesion] of the liver", "+"),
+        ("The [CT] was done sans [contrast].", "++"),
+        ("PAS stain of the [kidney]", "+"),
+        ("LA [dilatation], no [effusion]", "+-"),
+        ("ET tube in place, no [pneumothorax]", "-"),
+        ("De novo [metastasis] of the [liver], likely [sarcoma]", "++?"),
+        ("No [fracture]; possible [effusion]", "-?"),
+        ("[Pneumothorax] excluded", "-"),
+    ],
+)
+def test_english_is_read_as_english_whatever_names_the_vocabulary_has(caption, expected):
+    assert assertions(caption, "ENG", "FRE") == assertions(caption, "FRE", "ENG") == expected
+
+
+@pytest.mark.parametrize("file", ["captions.jsonl", "kinds.jsonl"])
+def test_labelled_english_is_read_the_same_with_french_names(file):
+    for row in rows_of(file):
+        spans = [(start, end) for start, end, _ in row["spans"]]
+        assert assess(row["text"], spans, ("ENG", "FRE")) == assess(row["text"], spans), row["text"]
+
+
+def test_french_is_read_as_english_without_french_names():
+    assert assertions("Pas d'[épanchement].") == "+"
+
+
 @given(st.text(alphabet="no withut.,;()\n possible[]", max_size=80), st.integers(0, 40), st.integers(1, 40))
 def test_any_span_of_any_text_gets_an_answer(caption, start, length):
     assert len(assess(caption, [(start, start + length), (0, 1)])) == 2
 
 
-def test_every_phrase_of_the_table_rules_what_stands_next_to_it():
-    for words, rule in phrases_of(table().phrases):
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_every_phrase_of_the_table_rules_what_stands_next_to_it(language):
+    assess = partial(assertion.assess, languages=[language])
+    for words, rule in phrases_of(table(language).phrases):
         if rule.kind not in SIGNS:
             continue
         text = " ".join(words).replace(" .", ".")
@@ -409,7 +487,9 @@ def rows_of(file):
     return [json.loads(line) for line in (LABELLED / file).read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize(("file", "made_up", "count"), [("captions.jsonl", 0, 346), ("kinds.jsonl", 178, 216)])
+@pytest.mark.parametrize(
+    ("file", "made_up", "count"), [("captions.jsonl", 0, 346), ("kinds.jsonl", 178, 216), ("french.jsonl", 130, 164)]
+)
 def test_labelled_spans_are_well_formed(file, made_up, count):
     rows = rows_of(file)
     assert len({row["id"] for row in rows}) == len(rows) == count
@@ -432,6 +512,16 @@ def test_agrees_with_labels_of_the_kinds_that_reports_have():
     labels = [label for row in rows for _, _, label in row["spans"]]
     answers = [answer for row in rows for answer in assess(row["text"], [(start, end) for start, end, _ in row["spans"]])]
     assert f1_score(labels, answers, labels=[*SIGNS][1:], average="micro") > 0.98
+
+
+@pytest.mark.parametrize(("half", "sentences"), [("report", 89), ("choose", 75)])
+def test_agrees_with_labels_of_french_sentences(half, sentences):
+    rows = [row for row in rows_of("french.jsonl") if half_of(row) == half]
+    assert len(rows) == sentences
+    labels = [label for row in rows for _, _, label in row["spans"]]
+    read = partial(assess, languages=("ENG", "FRE"))
+    answers = [answer for row in rows for answer in read(row["text"], [(start, end) for start, end, _ in row["spans"]])]
+    assert f1_score(labels, answers, labels=[*SIGNS][1:], average="micro") > 0.9
 
 
 @pytest.mark.parametrize(("half", "sentences", "least"), [("report", 158, 0.932), ("choose", 188, 0.98)])

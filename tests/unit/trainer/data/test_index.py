@@ -19,7 +19,7 @@ from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.parts import EncodedTexts, Encoding
 from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.models.building import tokenizer_of
-from nbclip_trainer.models.captions import encoding_of, texts_of, tokenized
+from nbclip_trainer.models.captions import encoding_of, keys_of, texts_of, tokenized
 from nbclip_trainer.targets.rows import caption_keys
 
 MODEL = load_config("tiny-clip", ["model.architecture.text_cfg.context_length=9"]).model
@@ -105,7 +105,7 @@ def test_tokens_keys_and_what_is_cut_are_those_of_the_files(table, tmp_path):
         assert cut.captions > 0
         for wanted in (rows, rows[:2].tolist(), slice(1, 3)):
             assert torch.equal(found.tokens[wanted], token_NL.int()[wanted])
-            assert torch.equal(found.keys[wanted], caption_keys(plain.captions)[wanted])
+            assert torch.equal(keys_of(one)[wanted], caption_keys(plain.captions)[wanted])
         assert found.tokens[rows].dtype == torch.int32
 
 

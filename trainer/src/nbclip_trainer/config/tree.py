@@ -33,6 +33,7 @@ _FREE_ON_RESUME: dict[str, Any] = {
         "separator",
         "max_bad_row_share",
         "cache",
+        "features",
         "workers",
         "check",
         "max_bad_share",
@@ -65,7 +66,21 @@ class TrainConfig(Strict):
     def _sections_fit(self) -> Self:
         if self.targets.knowledge != "identity" and not self.loss.takes_knowledge:
             raise ValueError(f"loss.name={self.loss.name} takes no knowledge; use loss.name=sm, or targets.knowledge=identity")
+        self._check_features()
         return self
+
+    def _check_features(self) -> None:
+        """What is computed once is the same in each epoch."""
+        if self.data.features is None:
+            return
+        for name in ("image", "text"):
+            unlocked = getattr(self.model, name).unlocked
+            if unlocked != 0:
+                raise ValueError(f"data.features keeps what locked towers compute: set model.{name}.unlocked=0, not {unlocked}")
+        if self.augmentation.kind != "none":
+            raise ValueError(
+                f"data.features keeps one view of each image: set augmentation.kind=none, not {self.augmentation.kind}"
+            )
 
 
 def to_yaml(config: TrainConfig) -> str:

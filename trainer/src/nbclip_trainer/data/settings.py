@@ -66,6 +66,9 @@ class DataSettings(Strict):
         False,
         description="decode large JPEGs at 1/2, 1/4 or 1/8 of their size, still twice the model's: faster, similar pixels",
     )
+    features: Path | None = Field(
+        None, description="folder for what locked towers compute, once for all runs, on which the projections train; null: none"
+    )
     check: Check = Field(
         "decode",
         description="what to do with images on disk before the first step: decode each once, read only the start of each file, "

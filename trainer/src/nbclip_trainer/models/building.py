@@ -16,6 +16,8 @@ from nbclip.errors import InvalidInput
 from open_clip.transform import PreprocessCfg
 from torch import Tensor, nn
 
+from nbclip_trainer.models.adapters import adapt
+from nbclip_trainer.models.locking import lock, set_to_train
 from nbclip_trainer.models.settings import Architecture, ModelSettings
 from nbclip_trainer.parallel.normalisation import has_batch_norm, normalise_over_ranks
 from nbclip_trainer.parallel.settings import DeviceSettings
@@ -64,6 +66,8 @@ def build_model(settings: ModelSettings, *, seed: int, with_bias: bool = False, 
             parts = _named(settings, bias, load_weights)
         else:
             parts = _own(settings, settings.architecture, bias, load_weights)
+        torch.manual_seed(seed)
+        adapt(parts.model, settings)
     parts.model.output_dict = True  # type: ignore[assignment]
     if settings.logit_scale is not None and load_weights and not _keeps_its_scale(parts.model, settings.logit_scale):
         nn.init.constant_(cast(nn.Parameter, parts.model.logit_scale), math.log(settings.logit_scale))
@@ -98,12 +102,14 @@ def _keeps_its_scale(model: nn.Module, wanted: float) -> bool:
     return True
 
 
-def prepared(model: nn.Module, settings: DeviceSettings, world: World) -> nn.Module:
-    """The model as a run computes it, with the same parameters under the same names.
+def prepared(model: nn.Module, chosen: ModelSettings, settings: DeviceSettings, world: World) -> nn.Module:
+    """The model as a run trains it, with the same parameters under the same names.
 
     Raises:
         InvalidInput: settings that this model can't have.
     """
+    lock(model, chosen)
+    set_to_train(model, chosen)
     if settings.chunk_size is not None and has_batch_norm(model):
         raise InvalidInput(
             f"device.chunk_size={settings.chunk_size}: the model has batch normalisation, which would see chunks for the batch",

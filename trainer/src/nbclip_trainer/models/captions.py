@@ -60,16 +60,9 @@ class ByRow(Protocol):
 
 
 class Texts(NamedTuple):
-    """The captions of a dataset.
-
-    Attributes:
-        tokens: int32, [N, L].
-        keys: `caption_keys`, int64, [N].
-        cut: what does not fit.
-    """
+    """The captions of a dataset: token ids, int32, [N, L], and what does not fit."""
 
     tokens: ByRow
-    keys: ByRow
     cut: Cut
 
 
@@ -82,9 +75,14 @@ def texts_of(dataset: Dataset, tokenizer: Tokenizer) -> Texts:
     if isinstance(dataset, IndexedDataset):
         _refuse_other(dataset, tokenizer)
         part = dataset.part
-        return Texts(dataset.tokens(), dataset.keys(), Cut(part.cut, part.longest, dataset.index.manifest.context))
+        return Texts(dataset.tokens(), Cut(part.cut, part.longest, dataset.index.manifest.context))
     tokens, cut = tokenized(tokenizer, dataset.captions)
-    return Texts(tokens.int(), caption_keys(dataset.captions), cut)
+    return Texts(tokens.int(), cut)
+
+
+def keys_of(dataset: Dataset) -> ByRow:
+    """`caption_keys` of a dataset's captions, int64, [N]."""
+    return dataset.keys() if isinstance(dataset, IndexedDataset) else caption_keys(dataset.captions)
 
 
 def tokenized(tokenizer: Tokenizer, captions: Sequence[str]) -> tuple[Tensor, Cut]:

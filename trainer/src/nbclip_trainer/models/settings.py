@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from nbclip.schemas.base import Strict
-from pydantic import Field
+from pydantic import Field, model_validator
 
 
 class Vision(Strict):
@@ -38,6 +38,42 @@ class Architecture(Strict):
     text_cfg: Text = Text()
 
 
+class LoraSettings(Strict):
+    """Low-rank adapters of a tower's linear layers (LoRA)."""
+
+    rank: int = Field(8, ge=1, description="rank of an adapter")
+    alpha: int = Field(16, ge=1, description="an adapter is scaled by alpha / rank")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of an adapter's input that is dropped; not for open_clip's in_proj"
+    )
+    layers: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="layers by name, such as query and value, or in_proj and c_fc of open_clip's towers; null: all in the blocks",
+    )
+
+
+class TowerSettings(Strict):
+    """What of a tower trains."""
+
+    unlocked: int | None = Field(
+        None, ge=0, description="train only the last so many blocks; 0: the tower is locked (LiT); null: all of it trains"
+    )
+    projection: bool = Field(True, description="train the projection into the joint space, also of a locked tower")
+    lora: LoraSettings | None = Field(None, description="lock the tower and train low-rank adapters; needs the extra lora")
+
+    @model_validator(mode="after")
+    def _adapters_alone(self) -> Self:
+        if self.lora is not None and self.unlocked:
+            raise ValueError("lora locks the tower's own weights: leave unlocked out, or lora")
+        return self
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether some blocks of the tower do not train."""
+        return self.unlocked is not None or self.lora is not None
+
+
 class ModelSettings(Strict):
     """What is trained."""
 
@@ -55,3 +91,9 @@ class ModelSettings(Strict):
         le=100,
         description="initial exp(logit_scale); null: the weights' own, which SigLIP's keep with their bias",
     )
+    image: TowerSettings = TowerSettings()
+    text: TowerSettings = TowerSettings()
+
+    def towers(self) -> tuple[tuple[Literal["image"], TowerSettings], tuple[Literal["text"], TowerSettings]]:
+        """Both towers by name."""
+        return ("image", self.image), ("text", self.text)

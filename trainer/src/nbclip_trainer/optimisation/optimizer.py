@@ -9,30 +9,48 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nbclip_trainer.models.stages import SCALARS, tower_of, towers_of
 from nbclip_trainer.optimisation.settings import OptimisationSettings
 
-_SCALARS = ("logit_scale", "logit_bias")
 _HIGHEST_LOGIT_SCALE = math.log(100)
 
 
 def build_optimizer(model: nn.Module, settings: OptimisationSettings) -> torch.optim.Optimizer:
-    """Adam or AdamW over three groups: matrices (with weight decay), vectors, and logit scale and bias."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    towers = [(name, parameter) for name, parameter in named if name not in _SCALARS]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for _, p in towers if p.ndim >= 2], "weight_decay": settings.weight_decay, "base_lr": settings.lr},
-        {"params": [p for _, p in towers if p.ndim < 2], "weight_decay": 0.0, "base_lr": settings.lr},
-        {
-            "params": [p for name, p in named if name in _SCALARS],
-            "weight_decay": 0.0,
-            "base_lr": settings.logit_scale_lr or settings.lr,
-        },
+    """Adam or AdamW over what trains, in groups of one learning rate and one weight decay.
+
+    Matrices have weight decay; vectors, logit scale and bias don't.
+
+    Raises:
+        InvalidInput: rates by layer for a tower whose blocks are not known.
+    """
+    groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
+    rates = learning_rates(model, settings)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name in SCALARS, parameter.ndim < 2, -rates[name]), []).append(parameter)
+    decay = settings.weight_decay if settings.name == "adamw" else 0.0
+    parts: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": 0.0 if scalar or vector else decay, "base_lr": -rate}
+        for (scalar, vector, rate), parameters in sorted(groups.items())
     ]
-    if settings.name == "adam":
-        return torch.optim.Adam(
-            [{**group, "weight_decay": 0.0} for group in groups], betas=settings.betas, eps=settings.eps, fused=True
-        )
-    return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps, fused=True)
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    return kind(parts, betas=settings.betas, eps=settings.eps, fused=True)
+
+
+def learning_rates(model: nn.Module, settings: OptimisationSettings) -> dict[str, float]:
+    """The full learning rate of each parameter: that of its tower × layer_decay^depth (BEiT; Bao et al., ICLR 2022)."""
+    of_tower = {
+        None: settings.logit_scale_lr or settings.lr,
+        "image": settings.image_lr or settings.lr,
+        "text": settings.text_lr or settings.lr,
+    }
+    rates = {name: of_tower[tower_of(name)] for name, _ in model.named_parameters()}
+    if settings.layer_decay < 1 or settings.head_lr is not None:
+        depths = {name: depth for tower in towers_of(model) for name, depth in tower.depths().items()}
+        for name, depth in depths.items():
+            whole = rates[name] if depth or settings.head_lr is None else settings.head_lr
+            rates[name] = whole * settings.layer_decay**depth
+    return rates
 
 
 @torch.no_grad()

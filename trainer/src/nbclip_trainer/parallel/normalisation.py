@@ -17,8 +17,8 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether the model normalises by statistics of its batch."""
-    return any(isinstance(module, _BATCH_NORMS) for module in model.modules())
+    """Whether the model, in the mode it is in, normalises by statistics of its batch: locked layers don't."""
+    return any(isinstance(module, _BATCH_NORMS) and module.training for module in model.modules())
 
 
 def normalise_over_ranks(model: nn.Module, world: World) -> nn.Module:
@@ -37,7 +37,7 @@ def normalise_over_ranks(model: nn.Module, world: World) -> nn.Module:
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _GlobalBatchNorm2d
             module.world = world  # type: ignore[assignment]
-        elif isinstance(module, _BATCH_NORMS) and not isinstance(module, _GlobalBatchNorm2d):
+        elif isinstance(module, _BATCH_NORMS) and module.training and not isinstance(module, _GlobalBatchNorm2d):
             raise InvalidInput(f"{type(module).__name__} over several ranks needs GPUs", hint="one process, or another model")
     return model
 

@@ -141,11 +141,19 @@ def restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
+def tower_dtype(world: World, settings: DeviceSettings) -> torch.dtype:
+    """What the towers compute in: where `device.precision` is auto, bfloat16 on a GPU and float32 on a CPU."""
+    if settings.precision == "fp16":
+        return torch.float16
+    half = settings.precision == "bf16" or (settings.precision == "auto" and world.device.type == "cuda")
+    return torch.bfloat16 if half else torch.float32
+
+
 def autocast(world: World, settings: DeviceSettings) -> torch.autocast:
-    """Half precision for the towers where `device.precision` says so: bfloat16 on a GPU by default, never by default on a CPU."""
-    kind = world.device.type
-    half = settings.precision in {"bf16", "fp16"} or (settings.precision == "auto" and kind == "cuda")
-    return torch.autocast(kind, dtype=torch.float16 if settings.precision == "fp16" else torch.bfloat16, enabled=half)
+    """Half precision for the towers where `tower_dtype` is such."""
+    dtype = tower_dtype(world, settings)
+    half = dtype != torch.float32
+    return torch.autocast(world.device.type, dtype=dtype if half else torch.bfloat16, enabled=half)
 
 
 def _place(environment: Mapping[str, str]) -> _Place | None:

@@ -113,7 +113,9 @@ def _without_places(config: TrainConfig) -> TrainConfig:
     """Paths and addresses of the machine that trained say nothing of the model, and something of a hospital."""
     return config.model_copy(
         update={
-            "data": config.data.model_copy(update={"files": tuple(Path(path.name) for path in config.data.files)}),
+            "data": config.data.model_copy(
+                update={"files": tuple(Path(path.name) for path in config.data.files), "features": None}
+            ),
             "service": type(config.service)(),
         }
     )

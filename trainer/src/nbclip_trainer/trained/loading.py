@@ -14,6 +14,7 @@ from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.data.stored import least_side
+from nbclip_trainer.models.adapters import merge
 from nbclip_trainer.models.building import Tokenizer, build_model
 from nbclip_trainer.runs.checkpoint import load_checkpoint, part
 
@@ -31,7 +32,7 @@ class LoadedRun(NamedTuple):
 
 
 def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, device: str = "cpu") -> LoadedRun:
-    """A run's model with its weights; nothing but the run folder is read.
+    """A run's model with its weights, averaged if the run averages them, adapters merged; nothing but the run folder is read.
 
     Args:
         run_dir: a folder that `nbclip train` wrote.
@@ -45,9 +46,9 @@ def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, dev
     config = read_config(run_dir)
     saved = load_checkpoint(run_dir, checkpoint)
     parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=False)
-    parts.model.load_state_dict(part(saved.tensors, "model"))
+    parts.model.load_state_dict({**part(saved.tensors, "model"), **part(saved.tensors, "average")})
     transform = image_transform_v2(parts.preprocess, is_train=False)
-    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, transform, config)
+    return LoadedRun(merge(parts.model).to(device).eval(), parts.tokenizer, transform, config)
 
 
 def least_side_of(model: nn.Module, settings: DataSettings) -> int | None:

@@ -132,7 +132,10 @@ def _announcement(session: Session, first_step: int) -> str:
     targets = f"{config.targets.knowledge} of snapshot {snapshot:.12}" if snapshot else config.targets.knowledge
     left_out = f", {len(session.train.quarantine.bad)} left out" if session.train.quarantine.bad else ""
     pairs = f"{len(session.train.dataset)} pairs{left_out}"
-    return f"{config.model.name}, {pairs}, {begun}, {where}; {config.loss.name}, targets {targets}"
+    parameters = session.facts["parameters"]
+    locked = parameters["trained"] < parameters["all"]
+    trained = f", {parameters['trained']:,} of {parameters['all']:,} parameters train" if locked else ""
+    return f"{config.model.name}{trained}, {pairs}, {begun}, {where}; {config.loss.name}, targets {targets}"
 
 
 class _Run:
@@ -208,7 +211,8 @@ class _Run:
         found: dict[int, str] = {}
         self._valid_loss = None
         if session.valid is not None:
-            self._valid_loss, found = validation_loss(session, session.valid)
+            with session.averaged():
+                self._valid_loss, found = validation_loss(session, session.valid)
             shown = f"validation loss {self._valid_loss:.4f}"
             if self._tracker is not None:
                 self._tracker.log("valid", self._done, {"epoch": epoch, "loss": self._valid_loss})

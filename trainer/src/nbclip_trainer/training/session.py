@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from nbclip.errors import InvalidInput
-from torch import Tensor
+from torch import Tensor, nn
 
 from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.checking import note_on_frames
@@ -20,11 +20,13 @@ from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_between_splits
-from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
-from nbclip_trainer.models.captions import ByRow, Cut, texts_of
+from nbclip_trainer.models.captions import ByRow, Cut, keys_of
+from nbclip_trainer.models.heads import Heads
+from nbclip_trainer.models.locking import trained_share
+from nbclip_trainer.optimisation.average import WeightAverage
 from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
@@ -32,7 +34,9 @@ from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.runs.quarantine import Quarantined
 from nbclip_trainer.targets.source import Answer, TargetSource
+from nbclip_trainer.training.features import cached
 from nbclip_trainer.training.quarantine import Quarantine
+from nbclip_trainer.training.sight import look
 from nbclip_trainer.training.sources import open_source
 
 _log = logging.getLogger(__name__)
@@ -44,8 +48,8 @@ class Pairs:
 
     Attributes:
         dataset: N pairs.
-        images: theirs.
-        tokens: token ids of the captions, int32, [N, context length].
+        images: theirs; with `data.features` what the image tower computes of them.
+        tokens: token ids of the captions, int32, [N, context length]; with `data.features` what the text tower computes of them.
         keys: `caption_keys` of the captions, int64, [N].
         quarantine: which of them are left out, since their images can't be decoded.
         cut: how many captions are longer than that.
@@ -61,18 +65,29 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A run's parts. `facts` is what `run.json` says of them."""
+    """A run's parts.
+
+    Attributes:
+        network: what a step calls: the model, or with `data.features` what of it is above the towers.
+        facts: what `run.json` says of them.
+    """
 
     config: TrainConfig
     world: World
     parts: ModelParts
+    network: nn.Module
     optimizer: torch.optim.Optimizer
     train: Pairs
     valid: Pairs | None
     plan: BatchPlan
     source: TargetSource
     scaler: torch.amp.GradScaler
+    average: WeightAverage | None
     facts: dict[str, Any]
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model has its averaged weights, if the run keeps any."""
+        return nullcontext() if self.average is None else self.average.applied()
 
     def answer(self, batch: PlannedBatch) -> Answer:
         """Similarities of this rank's rows to the global batch, or what they are made of."""
@@ -130,10 +145,12 @@ def build_session(
     target_facts = {"knowledge": config.targets.knowledge, **coverage}
     bad_rows = {"count": len(whole.bad_rows), "first": list(whole.bad_rows[:BAD_ROWS_NAMED])}
     facts = {"data": data_facts, "bad_rows": bad_rows, "targets": target_facts, "leaks": leaks}
-    facts |= {"steps": plan.steps, "ranks": world.ranks}
+    facts |= {"parameters": trained_share(parts.model), "steps": plan.steps, "ranks": world.ranks}
     optimizer = build_optimizer(parts.model, config.optim)
     scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
-    return Session(config, world, parts, optimizer, train_pairs, valid_pairs, plan, source, scaler, facts)
+    average = None if config.optim.ema_decay is None else WeightAverage(parts.model, config.optim.ema_decay)
+    network = parts.model if config.data.features is None else Heads(parts.model)
+    return Session(config, world, parts, network, optimizer, train_pairs, valid_pairs, plan, source, scaler, average, facts)
 
 
 def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint:
@@ -141,10 +158,11 @@ def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint
     model = session.parts.model
     state = {f"model.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
     optimizer = {f"optimizer.{name}": tensor.cpu() for name, tensor in optimizer_tensors(model, session.optimizer).items()}
+    average = {} if session.average is None else {f"average.{key}": it.cpu() for key, it in session.average.tensors.items()}
     numpy_kind, numpy_keys, *numpy_rest = np.random.get_state()  # noqa: NPY002 - libraries may draw from it
     return Checkpoint(
         step,
-        {**state, **optimizer, "random.torch": torch.get_rng_state(), **_cuda_state()},
+        {**state, **optimizer, **average, "random.torch": torch.get_rng_state(), **_cuda_state()},
         {
             "epoch": step / session.plan.steps_per_epoch,
             "valid_loss": valid_loss,
@@ -160,6 +178,8 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
     """Puts a session where `capture` found it."""
     session.parts.model.load_state_dict(part(checkpoint.tensors, "model"))
     restore_optimizer(session.parts.model, session.optimizer, part(checkpoint.tensors, "optimizer"))
+    if session.average is not None:
+        session.average.restore(part(checkpoint.tensors, "average"))
     if session.scaler.is_enabled() and checkpoint.state.get("scaler"):
         session.scaler.load_state_dict(checkpoint.state["scaler"])
     version, words, gauss = checkpoint.state["random"]["python"]
@@ -176,7 +196,7 @@ def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
     parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights)
     # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
     parts.model.to(world.device).to(memory_format=torch.channels_last)
-    parts = parts._replace(model=prepared(parts.model, config.device, world))
+    parts = parts._replace(model=prepared(parts.model, config.model, config.device, world))
     copy_from_first(parts.model, world)
     return parts
 
@@ -189,13 +209,13 @@ def _read(config: TrainConfig) -> Dataset:
 
 
 def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World, known: Sequence[Quarantined]) -> Pairs:
-    loaded = load_images(dataset, parts.preprocess, config.data, config.augmentation, config.seed)
+    features = config.data.features
+    seen = look(dataset, parts, config) if features is None else cached(dataset, parts, config, features, world)
     quarantine = Quarantine(dataset, config.data.max_bad_share, world, known)
-    quarantine.add(loaded.bad, 0)
-    texts = texts_of(dataset, parts.tokenizer)
-    for note in filter(None, (note_on_frames(dataset, loaded.frames), str(texts.cut))):
+    quarantine.add(seen.bad, 0)
+    for note in filter(None, (note_on_frames(dataset, seen.frames), str(seen.cut))):
         _log.warning("%s", note)
-    return Pairs(dataset, loaded.images, texts.tokens, texts.keys, quarantine, texts.cut)
+    return Pairs(dataset, seen.images, seen.texts, keys_of(dataset), quarantine, seen.cut)
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:

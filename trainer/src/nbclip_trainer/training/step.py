@@ -19,6 +19,7 @@ from nbclip_trainer.data.seeds import mixed
 from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.losses.loss import LossInput
 from nbclip_trainer.models.building import has_own_bias
+from nbclip_trainer.models.locking import set_to_train
 from nbclip_trainer.optimisation.optimizer import hold_logit_scale
 from nbclip_trainer.optimisation.schedule import learning_rate_factor, set_learning_rates
 from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks, sum_over_ranks
@@ -59,7 +60,7 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
         NonFiniteLoss: on all ranks, before the optimizer's step, naming step and images.
     """
     model, world, scaler = session.parts.model, session.world, session.scaler
-    model.train()
+    set_to_train(model, session.config.model)
     factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
     set_learning_rates(session.optimizer, factor)
     targets = _targets(session, batch, answer)
@@ -129,9 +130,11 @@ def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:
 def _forward(session: Session, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """L2-normalised image and text features, in whatever precision the towers compute."""
     device = session.world.device
-    images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+    layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
+    images = images.to(device, memory_format=layout, non_blocking=True)
+    tokens = tokens if tokens.is_floating_point() else tokens.long()
     with autocast(session.world, session.config.device):
-        out = session.parts.model(images, tokens.long().to(device, non_blocking=True))
+        out = session.network(images, tokens.to(device, non_blocking=True))
     return out["image_features"], out["text_features"]
 
 
@@ -158,6 +161,8 @@ def _apply_gradients(session: Session, batch: PlannedBatch) -> dict[str, float]:
     scaler.step(optimizer)
     scaler.update()
     hold_logit_scale(model)
+    if session.average is not None:
+        session.average.update(batch.step + 1)
     return {"gradient_norm": norm, **({"loss_scale": scaler.get_scale()} if scaler.is_enabled() else {})}
 
 

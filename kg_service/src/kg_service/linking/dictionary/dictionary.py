@@ -36,6 +36,7 @@ from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.linking.dictionary.short_forms import Context, Surroundings, read_context
 from kg_service.linking.dictionary.speller import Speller
 from kg_service.linking.dictionary.tokens import CAPITALS, PLAIN_LETTERS, SHORT_FORM, Ints, Tokens, WordTable, tokenise
+from kg_service.linking.languages import languages_of
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
 from kg_service.linking.plain_text import PlainText, read_plain
 from kg_service.linking.tables import read_table
@@ -96,6 +97,7 @@ class DictionaryLinker:
         self._vocabulary = vocabulary
         self._index = index
         self._settings = settings
+        self._languages = languages_of(vocabulary)
         self._nested = settings.nested == "all"
         self._reader = CandidateReader(vocabulary, index, settings)
         self._wanted = wanted_concepts(vocabulary, settings.semantic_types)
@@ -161,7 +163,7 @@ class DictionaryLinker:
                 chosen = _at_own_names((span, one) for span, reading in chosen for one in reading.taught or (reading,))
             if self._wanted is not None:
                 chosen = [(span, reading) for span, reading in chosen if self._wanted[reading.concept]]
-            yield _linked(caption, plain[i], chosen, telling[i])
+            yield _linked(caption, plain[i], chosen, self._languages if telling[i] else ())
 
     def _read(self, texts: Sequence[str]) -> tuple[Tokens, Bools, Candidates]:
         if self._words.full:
@@ -269,10 +271,10 @@ class DictionaryLinker:
         return meanings
 
 
-def _linked(caption: str, plain: PlainText, readings: _Readings, telling: bool) -> LinkedCaption:
-    """The caption with the mentions of its plain text; without a telling word in it, all are present."""
+def _linked(caption: str, plain: PlainText, readings: _Readings, languages: Sequence[str]) -> LinkedCaption:
+    """The caption with the mentions of its plain text; all are present if it is read in no language: no word of it tells."""
     spans = [span for span, _ in readings]
-    assertions: Iterable[Assertion] = assess_plain(plain.text, spans) if telling else repeat("present")
+    assertions: Iterable[Assertion] = assess_plain(plain.text, spans, languages) if languages else repeat("present")
     if plain.sources is not None:
         spans = [plain.outer(*span) for span in spans]
     mentions = [

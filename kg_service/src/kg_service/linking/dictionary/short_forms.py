@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from kg_service.linking.assertion import sentences
+from kg_service.linking.sentences import sentences
 
 _Meant = TypeVar("_Meant")
 _WORD = re.compile(r"[\w-]+")

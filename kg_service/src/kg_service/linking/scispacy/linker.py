@@ -19,6 +19,7 @@ from nbclip.errors import InvalidInput
 from pydantic import Field
 
 from kg_service.linking.assertion import assess_plain
+from kg_service.linking.languages import languages_of
 from kg_service.linking.linkers import LinkerKind
 from kg_service.linking.model import LinkCandidate, LinkedCaption, Mention
 from kg_service.linking.plain_text import PlainText, read_plain
@@ -57,6 +58,7 @@ class ScispacyLinker:
     def __init__(self, vocabulary: Vocabulary, settings: ScispacySettings) -> None:
         self._vocabulary = vocabulary
         self._settings = settings
+        self._languages = languages_of(vocabulary)
         self._pipeline = _build_pipeline(settings.model)
         published = settings.knowledge_base
         floor = settings.min_score
@@ -89,7 +91,7 @@ class ScispacyLinker:
         candidates = self._generator(meanings, _NEIGHBOURS)
         ranked = {meaning: self._ranked(meaning, found) for meaning, found in zip(meanings, candidates, strict=True)}
         for caption, each, found in zip(captions, plain, spans, strict=True):
-            yield _linked(caption, each, [(span, *ranked[_meaning(span)]) for span in found])
+            yield _linked(caption, each, [(span, *ranked[_meaning(span)]) for span in found], self._languages)
 
     def _ranked(self, text: str, candidates: Iterable[Any]) -> tuple[str, list[LinkCandidate]]:
         """How the text matched, and its concepts.
@@ -142,9 +144,11 @@ class ScispacyLinker:
         return chosen
 
 
-def _linked(caption: str, plain: PlainText, found: Iterable[tuple[Any, str, list[LinkCandidate]]]) -> LinkedCaption:
+def _linked(
+    caption: str, plain: PlainText, found: Iterable[tuple[Any, str, list[LinkCandidate]]], languages: Sequence[str]
+) -> LinkedCaption:
     linked = [(span, rule, ranked) for span, rule, ranked in found if ranked]
-    assertions = assess_plain(plain.text, [(span.start_char, span.end_char) for span, *_ in linked])
+    assertions = assess_plain(plain.text, [(span.start_char, span.end_char) for span, *_ in linked], languages)
     mentions = []
     for (span, rule, (best, *others)), assertion in zip(linked, assertions, strict=True):
         rule = "abbreviation" if span._.long_form is not None else rule

@@ -202,8 +202,8 @@ def test_a_short_form_defined_in_the_plural_is_used_in_the_singular(found):
 
 PIECES = [
     "(", ")", "((a) ", "(PA ", "PA ", "RA and LV ", "AB (a b) ", "ABs (a bs) ", "A: ", "AB = a b, ", ", ", "effusion, ",
-    "no effusion, ", "no ", "or ", "no or ", "not ", "neither ", "neither x shows ", "? ", "vs ", "- ", "-No ", "\u2022 ",
-    "\n", "lung\n", "of the\nLung ", "=", "in the ", "history of ", "mother had ", "can not be entirely ", "entirely ",
+    "no effusion, ", "no ", "or ", "no or ", "nor ", "no ? ", "not ", "neither ", "neither x shows ", "? ", "vs ", "- ", "-No ",
+    "\u2022 ", "\n", "lung\n", "of the\nLung ", "=", "in the ", "history of ", "mother had ", "can not be entirely ", "entirely ",
     "left lung right lung ", "\u00ad", "\ufb03", "A", ". ", " ",
     "The chest CT shows a small pleural effusion in the right lung, without pneumothorax. ",
 ]  # fmt: skip

@@ -82,7 +82,9 @@ def test_any_word_is_normalised(word):
     assert len(normal.stems) == len(normal.lemmas)
 
 
-@pytest.mark.parametrize(("file", "columns"), [("triggers.tsv", {3}), ("variants.tsv", {2}), ("radiology.tsv", {2, 3})])
+@pytest.mark.parametrize(
+    ("file", "columns"), [("triggers.tsv", {3}), ("triggers_fre.tsv", {3}), ("variants.tsv", {2}), ("radiology.tsv", {2, 3})]
+)
 def test_data_files_are_well_formed(file, columns):
     rows = read_table(file)
     assert {len(row) for row in rows} <= columns

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kg_service.linking.dictionary.tokens import BAG, EXACT, FOLDED, KEY, LEMMAS, STEMS, WordTable, tokenise
+from kg_service.linking.grammar import GRAMMARS
 from kg_service.linking.triggers import RULING, phrases_of, table
 
 TABLE = WordTable()
@@ -68,9 +69,17 @@ def test_barriers_part_and_joints_join():
     assert tokens.counts[:, STEMS].tolist() == [1] * 6
 
 
-def test_captions_with_a_phrase_that_rules_are_telling():
-    phrases = [words for words, rule in phrases_of(table().phrases) if rule.kind in RULING]
-    short_forms = [short for short, words in table().short_forms.items() if words in phrases or words[:2] == ("history", "of")]
+@pytest.mark.parametrize("text", ["Pas d'épanchement", "pneumothorax e\u0301limine\u0301", "L'embolie peut-être", "Aucune masse"])
+def test_captions_with_french_words_that_rule_are_telling(text):
+    assert tokenise([text], WordTable()).telling.tolist() == [True]
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_captions_with_a_phrase_that_rules_are_telling(language):
+    phrases = [words for words, rule in phrases_of(table(language).phrases) if rule.kind in RULING]
+    short_forms = [
+        short for short, words in table(language).short_forms.items() if words in phrases or words[:2] == ("history", "of")
+    ]
     texts = [" ".join(words) for words in phrases] + short_forms
     texts += [f"{word}n't seen" for word in ("is", "was", "were", "do", "does", "did", "has", "had", "ca", "could")]
     telling = tokenise([f"a {text} b" for text in texts], WordTable()).telling

@@ -1,0 +1,161 @@
+"""Heads that train on features computed once are the heads that the long way trains."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput
+from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.evaluation.evaluate import evaluate_run
+from nbclip_trainer.runs.checkpoint import load_checkpoint
+from nbclip_trainer.runs.quarantine import read_quarantine
+from nbclip_trainer.runs.results import ScoringProtocol
+from nbclip_trainer.runs.tracking import read_metrics
+from nbclip_trainer.training import features as lane
+from nbclip_trainer.training.loop import train
+from support.ranks import run_ranks
+from support.waiting import StopAfter
+
+LOCKED = ("model.image.unlocked=0", "model.text.unlocked=0", "augmentation.kind=none", "optim.lr=1e-2")
+KINDS = {
+    "clip": ("tiny-clip", ()),
+    "bias": ("tiny-nbclip", ("targets.knowledge=noise", "targets.noise=per_image", "loss.name=sigmoid_soft")),
+    "disk": ("tiny-clip", ("data.pictures=disk", "data.workers=0")),
+    "chunks, averaged": ("tiny-clip", ("device.chunk_size=3", "optim.ema_decay=0.5")),
+}
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The batches of pairs whose features were computed."""
+    calls = []
+    whole = lane.below_projections
+    monkeypatch.setattr(lane, "below_projections", lambda *given: calls.append(len(given[1])) or whole(*given))
+    return calls
+
+
+def curve(run_dir):
+    return [(record["kind"], record["step"], record["loss"]) for record in read_metrics(run_dir) if "loss" in record]
+
+
+def agree(run_dir, other, **tolerances):
+    for mine, theirs in zip(curve(run_dir), curve(other), strict=True):
+        assert mine[:2] == theirs[:2]
+        assert mine[2] == pytest.approx(theirs[2], rel=1e-5)
+    first, second = (load_checkpoint(folder).tensors for folder in (run_dir, other))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], atol=1e-5, rtol=1e-5, equal_nan=True, msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_and_weights_are_those_of_the_long_way(small, tmp_path, kind, computed):
+    preset, more = KINDS[kind]
+    settings = small(*LOCKED, *more)
+    train(load_config(preset, settings), tmp_path / "long")
+    assert not computed
+    cached = load_config(preset, [*settings, f"data.features={tmp_path / 'features'}"])
+    train(cached, tmp_path / "cached")
+    assert sum(computed) == 32, "24 to train, 8 to validate, each once"
+    agree(tmp_path / "cached", tmp_path / "long")
+    moved = curve(tmp_path / "long")
+    assert moved[0][2] != pytest.approx(moved[-2][2], rel=1e-3), "weights that never moved would agree too"
+
+
+def test_another_run_computes_nothing_and_a_stopped_one_goes_on_bit_for_bit(small, tmp_path, computed):
+    settings = small(*LOCKED, f"data.features={tmp_path / 'features'}")
+    config = load_config("tiny-clip", settings)
+    train(config, tmp_path / "straight")
+    done = len(computed)
+    assert not train(config, tmp_path / "resumed", stop=StopAfter(2)).finished
+    assert train(config, tmp_path / "resumed", resume=True).finished
+    assert len(computed) == done
+    first, second = (load_checkpoint(tmp_path / name).tensors for name in ("straight", "resumed"))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    assert curve(tmp_path / "straight") == curve(tmp_path / "resumed")
+    # Another loss and another seed of the batches, but other weights have features of their own.
+    train(load_config("tiny-clip", [*settings, "optim.lr=1e-3", "epochs=1"]), tmp_path / "other rate")
+    assert len(computed) == done
+    train(load_config("tiny-clip", [*settings, "seed=1", "epochs=1"]), tmp_path / "other weights")
+    assert len(computed) == 2 * done
+
+
+def test_an_image_that_changed_is_computed_again(small, write_pairs, tmp_path, computed):
+    data = write_pairs()
+    config = load_config("tiny-clip", small(*LOCKED, f"data.features={tmp_path / 'features'}", "epochs=1", data=data))
+    train(config, tmp_path / "run")
+    done = len(computed)
+    shutil.copy(data.parent / "1.png", data.parent / "0.png")
+    train(config, tmp_path / "again")
+    assert len(computed) == done + 1, "validation's have not changed"
+
+
+def test_a_bad_image_is_left_out_as_on_the_long_way(small, write_pairs, tmp_path, computed):
+    data = write_pairs()
+    (data.parent / "23.png").write_bytes(b"no image")
+    settings = small(*LOCKED, "data.max_bad_share=0.1", data=data)
+    train(load_config("tiny-clip", settings), tmp_path / "long")
+    for run in ("cached", "from the cache"):
+        train(load_config("tiny-clip", [*settings, f"data.features={tmp_path / 'features'}"]), tmp_path / run)
+        assert read_quarantine(tmp_path / run) == read_quarantine(tmp_path / "long") != []
+        agree(tmp_path / run, tmp_path / "long")
+
+
+def trained(world, config, folder):
+    return train(config, folder, world=world).valid_loss
+
+
+def test_two_ranks_share_the_work_and_train_the_same(small, tmp_path):
+    settings = small(*LOCKED)
+    config = load_config("tiny-clip", [*settings, f"data.features={tmp_path / 'features'}"])
+    first, second = run_ranks(trained, config, tmp_path / "two")
+    assert first == second
+    train(load_config("tiny-clip", settings), tmp_path / "long")
+    agree(tmp_path / "two", tmp_path / "long")
+
+
+def test_it_is_evaluated_like_any_other(small, metadata, tmp_path):
+    settings = small(*LOCKED, data=metadata)
+    protocol = ScoringProtocol(minimum_class_size=4, resamples=100)
+    for run, more in (("long", []), ("cached", [f"data.features={tmp_path / 'features'}"])):
+        train(load_config("tiny-clip", [*settings, *more]), tmp_path / run)
+        evaluate_run(tmp_path / run, protocol=protocol)
+    long, cached = (np.load(tmp_path / run / "evaluation/features.npz") for run in ("long", "cached"))
+    for name, features in long.items():
+        np.testing.assert_allclose(cached[name], features, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("model.image.unlocked=1", "set model.image.unlocked=0, not 1"),
+        ("model.text.unlocked=null", "set model.text.unlocked=0, not None"),
+        ("augmentation.kind=affine", "set augmentation.kind=none, not affine"),
+    ],
+)
+def test_what_changes_from_epoch_to_epoch_is_refused(small, tmp_path, changed, message):
+    with pytest.raises(InvalidInput, match=message):
+        load_config("tiny-clip", small(*LOCKED, "data.features=somewhere", changed))
+
+
+def test_a_folder_that_is_none_or_an_entry_that_is_damaged_is_one_line(small, tmp_path):
+    (tmp_path / "file").write_text("")
+    settings = small(*LOCKED, "epochs=1")
+    with pytest.raises(InvalidInput, match=r"data\.features="):
+        train(load_config("tiny-clip", [*settings, f"data.features={tmp_path / 'file'}"]), tmp_path / "run")
+    config = load_config("tiny-clip", [*settings, f"data.features={tmp_path / 'features'}"])
+    train(config, tmp_path / "good")
+    for file in (tmp_path / "features").glob("*/image.f32"):
+        file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(BrokenArtefact, match="damaged"):
+        train(config, tmp_path / "bad")
+
+
+def test_a_run_may_go_on_with_the_cache_or_without_it(small, tmp_path):
+    settings = small(*LOCKED)
+    with_it = [*settings, f"data.features={tmp_path / 'features'}"]
+    train(load_config("tiny-clip", settings), tmp_path / "run", stop=StopAfter(2))
+    assert train(load_config("tiny-clip", with_it), tmp_path / "run", resume=True).finished
+    with pytest.raises(Conflict, match=r"model\.image\.unlocked"):
+        train(load_config("tiny-clip", [*settings, "model.image.unlocked=1"]), tmp_path / "run", resume=True)

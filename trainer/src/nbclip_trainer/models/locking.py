@@ -1,0 +1,67 @@
+"""Locked towers (LiT; Zhai et al., CVPR 2022): what of a model trains.
+
+open_clip's own `lock` counts the projection as a block in one kind of tower and not in another, knows no blocks of a
+ModifiedResNet or of BERT, and its frozen batch normalisation loses the activation that timm's has inside.
+"""
+
+from __future__ import annotations
+
+from nbclip.errors import InvalidInput
+from torch import nn
+
+from nbclip_trainer.models.adapters import ADAPTER
+from nbclip_trainer.models.settings import ModelSettings, TowerSettings
+from nbclip_trainer.models.stages import TowerName, tower_named, tower_of
+
+
+def lock(model: nn.Module, settings: ModelSettings) -> None:
+    """Takes the gradient from what `model.image` and `model.text` lock.
+
+    Raises:
+        InvalidInput: a tower has no such blocks.
+    """
+    for name, chosen in settings.towers():
+        if chosen.is_locked or not chosen.projection:
+            _lock_tower(model, name, chosen)
+
+
+def set_to_train(model: nn.Module, settings: ModelSettings) -> None:
+    """Train mode for what trains; what is locked computes as in evaluation.
+
+    So a locked block has no dropout, and its batch normalisation uses its statistics and keeps them.
+    """
+    model.train()
+    for name, chosen in settings.towers():
+        if not chosen.is_locked:
+            continue
+        modules = {path: module for path, module in model.named_modules() if path and tower_of(path) == name}
+        for module in modules.values():
+            module.training = False
+        for path, module in modules.items():
+            if ADAPTER in path or _trains_whole(module):
+                module.train()
+
+
+def trained_share(model: nn.Module) -> dict[str, int]:
+    """How many numbers of the model train, and how many it has."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return {"trained": sum(size for size, trains in sizes if trains), "all": sum(size for size, _ in sizes)}
+
+
+def _lock_tower(model: nn.Module, name: TowerName, chosen: TowerSettings) -> None:
+    tower, unlocked = tower_named(model, name), chosen.unlocked or 0
+    blocks = len(tower.stages) - 1
+    if unlocked > blocks:
+        raise InvalidInput(
+            f"model.{name}.unlocked={unlocked}: the tower has {blocks} blocks", hint="null trains all of it, embeddings too"
+        )
+    locked = list(tower.stages[: len(tower.stages) - unlocked]) if chosen.is_locked else []
+    if not chosen.projection:
+        locked.append(tower.projection)
+    for parameter in (name for stage in locked for name in stage if ADAPTER not in name):
+        model.get_parameter(parameter).requires_grad_(False)
+
+
+def _trains_whole(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and all(parameter.requires_grad for parameter in parameters)
