@@ -29,7 +29,9 @@ from torch.utils.data import DataLoader
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
 _INPUT = PreprocessCfg(size=224)
-_BATCH = 32
+_BATCH = 16
+_TURNS = 4
+"""How often each file is in an epoch."""
 _THEIRS = "open_clip_train's way"
 
 
@@ -62,7 +64,7 @@ def _images(folder: Path, side: int, count: int) -> Path:
         pixels = np.asarray(large) + generator.normal(0, 3, np.shape(large))
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.jpg", quality=90)
     table = folder / "pairs.csv"
-    rows = "".join(f"{number},{number}.jpg,an image\n" for number in range(len(files)))
+    rows = "".join(f"{turn}-{number},{number}.jpg,an image\n" for turn in range(_TURNS) for number in range(len(files)))
     table.write_text("image_id,file,caption\n" + rows)
     return table
 
@@ -123,7 +125,7 @@ def _print_difference(table: Path) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048], help="longer sides of the files")
-    parser.add_argument("--images", type=int, default=320, help="how many")
+    parser.add_argument("--images", type=int, default=96, help="how many files")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode")
     parser.add_argument("--rounds", type=int, default=3, help="turns that each way has")
     return parser.parse_args()

@@ -247,7 +247,8 @@ def test_ctrl_c_ends_with_a_checkpoint_and_status_130(nbclip, small, tmp_path):
 def test_an_index_is_made_once_and_is_data_like_others(nbclip, small, write_pairs, tmp_path, monkeypatch):
     path = write_pairs()
     (path.parent / "3.png").write_bytes(b"no image")
-    settings = [override for override in small("data.max_bad_share=0.1") if not override.startswith("data.files")]
+    overrides = small("data.max_bad_share=0.1", data=path)
+    settings = [override for override in overrides if not override.startswith("data.files")]
     made = ("index", "--data", path, "--preset", "tiny-clip", *sets(settings), "--out", tmp_path / "index")
     code, out, _ = nbclip(*made)
     assert (code, out.splitlines()[0]) == (

@@ -138,7 +138,7 @@ def test_kept_images_go_to_other_processes_as_the_name_of_their_file(write_pairs
 def test_a_draft_of_a_large_jpeg_is_nearly_the_image_and_one_of_a_small_jpeg_is_the_image(load, tmp_path):
     grid = np.linspace(0, 8, 300)
     pixels = (127 + 120 * np.sin(grid[:, None] * grid)).astype(np.uint8)
-    for name, side in (("large", 300), ("small", 100)):
+    for name, side in (("large", 300), ("small", 70)):
         Image.fromarray(pixels).convert("RGB").resize((side, side)).save(tmp_path / f"{name}.jpg", quality=95)
     (tmp_path / "pairs.csv").write_text("image_id,file,caption\na,large.jpg,one\nb,small.jpg,two\n")
     dataset = read_dataset([tmp_path / "pairs.csv"])

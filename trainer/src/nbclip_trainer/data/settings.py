@@ -64,7 +64,7 @@ class DataSettings(Strict):
     )
     draft: bool = Field(
         False,
-        description="decode large JPEGs at 1/2, 1/4 or 1/8 of their size, still twice the model's: faster, similar pixels",
+        description="decode large JPEGs at 1/2, 1/4 or 1/8 of their size, no smaller than 5/4 of the model's: faster",
     )
     features: Path | None = Field(
         None, description="folder for what locked towers compute, once for all runs, on which the projections train; null: none"

@@ -71,8 +71,8 @@ class Kept:
 
 
 def least_side(preprocess: PreprocessCfg, settings: DataSettings) -> int | None:
-    """The `least` of `open_image` with `data.draft`: twice the side of the model's input."""
-    return 2 * max(preprocess.input_size[1:]) if settings.draft else None
+    """The `least` of `open_image` with `data.draft`: more than a random crop of nine tenths makes smaller again."""
+    return 5 * max(preprocess.input_size[1:]) // 4 if settings.draft else None
 
 
 def in_memory(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings) -> tuple[Kept, Findings]:
