@@ -102,6 +102,8 @@ def _other_sizes(files: ReleaseFiles, read: BadRows) -> Iterator[str]:
 def _first_problem(bad_rows: BadRows, left_out: dict[str, int]) -> str:
     if bad_rows.first:
         return f"look at {bad_rows.first[0]}"
+    if not any(left_out.values()):
+        return "its MRCONSO has no row"
     return f"left out one after the other: {', '.join(f'{count} by {name}' for name, count in left_out.items())}"
 
 

@@ -82,8 +82,10 @@ def matched(companion: Companion, ids: Collection[str], otherwise: str) -> dict[
         otherwise: what becomes of an image that it lacks, in words.
 
     Raises:
-        InvalidInput: the two have no id in common.
+        InvalidInput: the companion has no id, or the two have none in common.
     """
+    if not companion.cuis:
+        raise InvalidInput(f"{companion.path}: no row with an image id", hint="is this the right file?")
     own = {image_id: image_id for image_id in companion.cuis}
     found = {image_id: own[image_id] for image_id in ids if image_id in own}
     if not found and ids:

@@ -58,7 +58,7 @@ def read_table(file: str, lines: Iterator[Line], layout: Layout, usual: str) -> 
         raise InvalidInput(f"{file}: no header", hint="the first line names the columns")
     chosen = layout.separator or said
     separator = separator_of(chosen) if chosen else _told(first.text, layout, usual)
-    rows = records(chain([first], lines), separator)
+    rows = records(chain([first], lines), separator, padded=f'{separator} "' in first.text)
     _, header = next(rows, (1, first.problem))
     if isinstance(header, str):
         raise _no_header(file, header, layout)
@@ -102,13 +102,15 @@ def is_table(line: Line, layout: Layout) -> bool:
 def split(line: str, separator: str) -> list[str]:
     """The fields of a line; none if it is no row of its own."""
     try:
-        return next(csv.reader([line], delimiter=separator, strict=True), [])
+        return next(csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True), [])
     except csv.Error:
         return []
 
 
-def records(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[str] | str]]:
+def records(lines: Iterator[Line], separator: str, *, padded: bool = False) -> Iterator[tuple[int, list[str] | str]]:
     """First line and fields of each row, or what is wrong with it; blank lines are left out.
+
+    Padded is a table with a space between separators and quotes (`a, "b"`).
 
     A row with an unclosed quote is given up at its first line and reading goes on at the next one, so that it takes no good
     row with it.
@@ -117,7 +119,8 @@ def records(lines: Iterator[Line], separator: str) -> Iterator[tuple[int, list[s
     while True:
         taken: list[Line] = []
         try:
-            fields = next(csv.reader(_record_lines(ahead, lines, taken), delimiter=separator, strict=True))
+            text = _record_lines(ahead, lines, taken)
+            fields = next(csv.reader(text, delimiter=separator, strict=True, skipinitialspace=padded))
         except StopIteration:
             return
         except csv.Error as error:
@@ -175,6 +178,8 @@ def _refused(place: str, header: list[str], line: str, separator: str, layout: L
         hint = f"its columns are separated by {name_of(fitting[0])}, not {name_of(separator)}: {told}"
         return layout.refuse(place, layout.required, header, hint)
     if len(header) == 1:
-        return layout.refuse(place, layout.required, header, f"columns are separated by {', '.join(SEPARATORS)}; {headless}")
+        return layout.refuse(
+            place, layout.required, header, f"the first line names the columns, separated by {', '.join(SEPARATORS)}; {headless}"
+        )
     lacking = layout.refuse(place, layout.lacking(layout.recipes(header, place)), header)
     return InvalidInput(lacking.message, hint=f"{lacking.hint}; {headless}" if separator == "\t" else lacking.hint)

@@ -44,6 +44,12 @@ def foreign_kind(start: bytes) -> Foreign | None:
     return next((kind for pattern, kind in _KINDS if re.match(pattern, start)), None)
 
 
+def instead_of_image(start: bytes) -> str:
+    """What a file is that begins so and can't be decoded; empty if it may be an image."""
+    kind = foreign_kind(start)
+    return "" if kind in (None, IMAGE) else f"no image, but {kind.what}"
+
+
 def way_out(path: Path, otherwise: str) -> str:
     """A hint on a file that can't be read as what its name says."""
     try:

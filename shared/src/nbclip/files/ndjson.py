@@ -18,6 +18,7 @@ from nbclip.files.rows import Row, Values, row_of
 _AHEAD = 100
 """Rows that are looked at for the keys there are, before the first is given."""
 _ONE_VALUE = re.compile(r"\s*(\[\s*(\{.*)?|\{)\s*", re.DOTALL)
+ONE_VALUE = "one JSON value, not an object a line"
 AN_OBJECT_A_LINE = "write an object a line (.ndjson): jq -c '.[]' FILE > NEW.ndjson"
 _KEY_SETS = 1_000
 """Sets of keys for which it is remembered which of them are fields."""
@@ -40,7 +41,7 @@ class ObjectReader:
         names = list(dict.fromkeys(name for each in first for name in _names(each)))
         found = layout.recipes(names, file)
         if first and layout.lacking(found):
-            raise layout.refuse(file, layout.lacking(found), names)
+            raise layout.refuse(file, layout.lacking(found), names, _on_lists(first))
         self._chosen = {name: recipe for name, recipe in found.items() if name in layout.columns}
         self._pickers: dict[tuple[str, ...], Picker[str]] = {}
         self._told: set[str] = set()
@@ -111,8 +112,16 @@ def object_of(content: str | bytes) -> dict[str, Any] | str:
 def _parsed(file: str, lines: Iterable[Line]) -> Iterator[tuple[int, dict[str, Any] | str]]:
     for place, line in enumerate(line for line in lines if line.problem or line.text.strip()):
         if not place and is_one_value(line.text):
-            raise InvalidInput(f"{file}: one JSON value, not an object a line", hint=AN_OBJECT_A_LINE)
+            raise InvalidInput(f"{file}: {ONE_VALUE}", hint=AN_OBJECT_A_LINE)
         yield line.number, line.problem or object_of(line.text)
+
+
+def _on_lists(objects: Sequence[Mapping[str, Any]]) -> str:
+    """A hint where the only object holds others in lists, as COCO's annotations do; else empty."""
+    lists = [name for name, value in objects[0].items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if len(objects) > 1 or not lists:
+        return ""
+    return f"its {lists[0]} is a list of objects: write these an object a line, with all fields: jq -c '.{lists[0]}[]' FILE"
 
 
 def _names(values: Mapping[str, Any], before: str = "") -> Iterator[str]:

@@ -25,7 +25,7 @@ from nbclip.files.delimited import is_table, read_roco, read_table
 from nbclip.files.folders import read_part, roco_parts
 from nbclip.files.layout import Format, Layout
 from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line, TextFile
-from nbclip.files.ndjson import AN_OBJECT_A_LINE, is_one_value, object_of, read_ndjson
+from nbclip.files.ndjson import AN_OBJECT_A_LINE, ONE_VALUE, is_one_value, object_of, read_ndjson
 from nbclip.files.notes import warn
 from nbclip.files.rows import Row
 from nbclip.files.shards import read_shard
@@ -183,8 +183,11 @@ def _told(path: Path, first: Line | None, layout: Layout) -> Format:
         return "csv" if named is None else "tsv"
     if named is None:
         hint = f"say which format it has, {layout.spelling.format.format(name='csv')}: {', '.join(get_args(Format))}"
-        what = "unknown kind of file" if first else "empty"
-        raise InvalidInput(f"{path}: {what}", hint=AN_OBJECT_A_LINE if is_one_value(text) else hint)
+        if first is None:
+            raise InvalidInput(f"{path}: empty", hint="is this the right file?")
+        if is_one_value(text):
+            raise InvalidInput(f"{path}: {ONE_VALUE}", hint=AN_OBJECT_A_LINE)
+        raise InvalidInput(f"{path}: unknown kind of file", hint=hint)
     return named
 
 

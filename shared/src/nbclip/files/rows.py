@@ -105,7 +105,7 @@ def split_cuis(text: str) -> list[str]:
 
 def kind_of(problem: str) -> str:
     """A problem without what is particular to its row, to count rows by."""
-    return re.sub(r"\d+", "N", problem.split(": ")[0])
+    return re.sub(r"(?<![\w-])\d+", "N", problem.split(": ")[0])
 
 
 def _is_misfit(name: str, value: object) -> bool:

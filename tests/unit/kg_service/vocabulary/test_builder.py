@@ -361,6 +361,7 @@ def test_gzip_bomb_is_refused(write_release, build):
         ({"suppress": ("O", "X")}, r"no concept has the SUPPRESS value 'X'.*there are E, N, O, Y"),
         ({"semantic_types": ("T047", "T999")}, r"has the semantic type 'T999'.*there are T023, T037, T046, T047"),
         ({"semantic_types": ("Disease or Syndrom",)}, r"'Disease or Syndrom'.*the nearest is T047 Disease or Syndrome"),
+        ({"semantic_types": ("disease",)}, r"'disease'.*the nearest is T047 Disease or Syndrome"),
     ],
 )
 def test_a_filter_value_that_nothing_has_is_refused_with_what_there_is(write_release, build, given, message):
@@ -377,6 +378,11 @@ def test_a_language_that_the_release_lacks_is_told_even_if_nobody_named_it(write
 def test_a_file_without_a_good_row_is_told_by_its_first_bad_one(write_release, build, stem):
     with pytest.raises(InvalidInput, match=rf"no concept of .* passes the filters.*{stem}\.RRF:1: "):
         build(write_release(**{stem: ["no", "rows"]}), VocabularyFilters(sources=("NCI",), semantic_types=("T047",)))
+
+
+def test_a_release_of_empty_files_is_called_that(write_release, build):
+    with pytest.raises(InvalidInput, match=r"no concept of .* passes the filters. its MRCONSO has no row"):
+        build(write_release(MRCONSO=[], MRREL=[], MRSTY=[]))
 
 
 def test_filters_that_exclude_each_other_are_told_with_counts(write_release, build):

@@ -99,3 +99,9 @@ def test_a_companion_of_other_data_is_refused_with_ids_of_both(companion):
 def test_ids_that_endings_alone_tell_apart_are_refused(companion):
     with pytest.raises(InvalidInput, match="several ids are X_1 without their endings"):
         matched(companion(f"X_1.jpg\t{A}\nX_1.png\t{B}\n"), ["X_1"], "linked")
+
+
+@pytest.mark.parametrize("text", ["", "ID,CUI\n", ",C0000001\n"])
+def test_a_companion_without_an_id_is_refused(companion, text):
+    with pytest.raises(InvalidInput, match=r"cuis\.txt: no row with an image id"):
+        matched(companion(text), ["X_1"], "and are linked")

@@ -21,7 +21,7 @@ from nbclip.errors import InvalidInput
 from nbclip.files.layout import Layout, has_text
 from nbclip.files.lines import MAX_LINE_BYTES
 from nbclip.files.reading import Rows
-from nbclip.files.rows import problem_of
+from nbclip.files.rows import kind_of, problem_of
 from support.counts import often
 
 FIELDS = ("image_id", "caption", "cuis", "split")
@@ -231,7 +231,7 @@ def test_a_header_that_cannot_be_read_says_why(write):
         pairs(write("a.csv", b"id,l\xe9gende\na,b\n"))
     with pytest.raises(InvalidInput) as refused:
         pairs(write("a.csv", "id:caption\na:b\n"))
-    assert "columns are separated by comma, tab, semicolon, bar" in refused.value.hint
+    assert "the first line names the columns, separated by comma, tab, semicolon, bar" in refused.value.hint
 
 
 FOREIGN = {
@@ -332,6 +332,41 @@ def test_excels_line_before_the_header_tells_the_separator(write, name, first):
     assert pairs(path) == ([(3, "X1", "a, b|c")], [])
     with pytest.raises(InvalidInput, match=rf"{name}:2: no column none"):
         pairs(path, columns={"caption": "none"})
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_space_between_separators_and_quotes_is_none_of_the_text(write, separator):
+    path = write("a.csv", ' ID; "Caption"; "Split"\nX1; "one; two"; "train"\nX2;three; valid\n'.replace(";", separator))
+    rows = [row.values for row in Rows([path], layout())]
+    assert rows == [
+        {"image_id": "X1", "caption": f"one{separator} two", "split": "train"},
+        {"image_id": "X2", "caption": "three", "split": "valid"},
+    ]
+    # Where the header has none, a quote after a space is text.
+    assert pairs(write("b.csv", 'ID,Caption\nX1, "one" and more\n'))[0] == [(2, "X1", '"one" and more')]
+
+
+def test_objects_in_lists_of_one_object_are_pointed_to(write):
+    path = write("coco.json", json.dumps({"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "x"}]}))
+    with pytest.raises(InvalidInput, match="among: images, annotations") as refused:
+        pairs(path)
+    assert "images is a list of objects" in refused.value.hint
+    with pytest.raises(InvalidInput, match="empty") as refused:
+        pairs(write("nothing", ""))
+    assert refused.value.hint == "is this the right file?"
+
+
+def test_rows_are_counted_by_what_is_wrong_with_them():
+    problems = [
+        "not UTF-8: byte 0xdf at byte 7",
+        "wrong number of fields: 5 where the header has 4",
+        "caption of 20001 characters, over 20000",
+    ]
+    assert [kind_of(problem) for problem in problems] == [
+        "not UTF-8",
+        "wrong number of fields",
+        "caption of N characters, over N",
+    ]
 
 
 @pytest.mark.parametrize("content", ['[{"id": "a", "caption": "x"}]', "[\n{}\n]", "[", "[ {\n", '{\n  "id": 1\n}'])

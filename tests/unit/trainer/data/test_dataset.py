@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from nbclip.errors import InvalidInput, NotFound
 from nbclip_trainer.data.dataset import layout_of, read_dataset
@@ -165,6 +167,17 @@ def test_files_that_can_not_be_on_this_machine_say_why(file, name, problem):
     with pytest.raises(InvalidInput) as refused:
         read_dataset([file(f"image_id,file,caption\na,{name},x\n")])
     assert f":2: {problem}" in refused.value.message
+
+
+@pytest.mark.parametrize(("there", "written"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_names_are_found_in_the_normal_form_that_they_have_on_disk(file, tmp_path, there, written):
+    names = [unicodedata.normalize(there, "Knie/Knöchel.png"), unicodedata.normalize(there, "Übersicht.png")]
+    (tmp_path / "Knie").mkdir()
+    for name in names:
+        (tmp_path / name).touch()
+    rows = "".join(f"{number},{unicodedata.normalize(written, name)},x\n" for number, name in enumerate([*names, "Möhre.png"]))
+    files = read_dataset([file("image_id,file,caption\n" + rows)]).files
+    assert [path.exists() for path in files] == [True, True, False]
 
 
 def test_paths_written_under_windows_are_read(file, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 import numpy as np
-from nbclip.files.foreign import IMAGE, START, foreign_kind
+from nbclip.files.foreign import START, instead_of_image
 from nbclip.files.pictures import open_image_file
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -94,15 +93,12 @@ def opened(path: Path, max_pixels: int) -> Iterator[Picture]:
 def _kind(path: Path) -> str:
     """What a file is that is no image."""
     with open_image_file(path) as file:
-        kind = foreign_kind(file.read(START))
-    return "no image of a known format" if kind in (None, IMAGE) else f"no image, but {kind.what}"
+        return instead_of_image(file.read(START)) or "no image of a known format"
 
 
 def _nearest(path: Path) -> str:
-    """The file that is there where a name is only written otherwise: as in an address, in another normal form or ending."""
-    whole = str(path)
-    written = {unquote(whole), *(unicodedata.normalize(form, whole) for form in ("NFC", "NFD"))}
-    others = [Path(each) for each in sorted(written - {whole})]
+    """The file that is there where a name is only written otherwise: as in an address, or with another ending."""
+    others = [Path(unquote(str(path)))]
     others += [each for suffix in _SUFFIXES for each in (path.with_suffix(suffix), path.with_name(path.name + suffix))]
     return next((f"; there is {other.name!r}" for other in others if other.is_file()), "")
 

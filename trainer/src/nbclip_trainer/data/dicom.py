@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 from nbclip.errors import InvalidInput, NBClipError
+from nbclip.files.foreign import START, instead_of_image
 from PIL import Image
 
 from nbclip_trainer.data.greys import shown
@@ -58,7 +59,7 @@ class Dicom:
 
     def rgb(self, least: int | None = None) -> Image.Image:
         """The first frame, in its own size."""
-        with _refused(self.path):
+        with _refused(self.path, "pixels that can't be decoded: "):
             return _rgb(_first_frame(self.file, self.header), self.header)
 
 
@@ -81,19 +82,21 @@ def opened_dicom(path: Path, file: BinaryIO) -> Dicom:
     with _refused(path):
         header = dcmread(file, stop_before_pixels=True, force=True)
         if not {"Rows", "Columns", "PhotometricInterpretation"} <= set(header.dir()):
-            raise BadImage(f"{path}: a DICOM file without pixels")
+            file.seek(0)
+            what = instead_of_image(file.read(START)) or "a DICOM file without pixels, or cut off before them"
+            raise BadImage(f"{path}: {what}")
         return Dicom(path, file, header, (int(header.Columns), int(header.Rows)))
 
 
 @contextmanager
-def _refused(path: Path) -> Iterator[None]:
+def _refused(path: Path, what: str = "") -> Iterator[None]:
     """Whatever pydicom raises on damaged files and on what it can't decompress is a BadImage."""
     try:
         yield
     except NBClipError:
         raise
     except Exception as error:
-        raise BadImage(f"{path}: {' '.join(str(error).split()) or type(error).__name__:.300}") from error
+        raise BadImage(f"{path}: {what}{' '.join(str(error).split()) or type(error).__name__:.300}") from error
 
 
 def _rgb(pixels: npt.NDArray[Any], header: Dataset) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -86,9 +87,13 @@ def _unreachable(file: str) -> str:
 
 
 def _path(folder: Path, file: str) -> str:
-    """A file's path, with slashes where it was written under Windows (`images\\1.png`)."""
+    """A file's path; with slashes where it was written under Windows, and in the normal form that its name has on disk."""
     path = folder / file
-    return str(folder / file.replace("\\", "/") if "\\" in file and not path.exists() else path)
+    if ("\\" not in file and file.isascii()) or path.exists():
+        return str(path)
+    plain = file.replace("\\", "/")
+    forms = (folder / unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))
+    return str(next((other for other in forms if other.exists()), folder / plain))
 
 
 @cache
