@@ -65,7 +65,7 @@ def looked_at(files: Sequence[str], settings: DataSettings) -> Iterator[Looked[N
 
     def look(picture: Picture) -> None:
         if settings.check == "decode":
-            picture.rgb()
+            picture.shown()
 
     return iter(()) if settings.check == "none" else look_over(files, look, settings)
 

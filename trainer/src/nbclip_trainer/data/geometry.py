@@ -11,7 +11,7 @@ from PIL import Image
 
 
 class Geometry:
-    """From an RGB image to uint8, [3, H, W]."""
+    """From an image in RGB or L to uint8, [3, H, W]."""
 
     def __init__(self, preprocess: PreprocessCfg, *, is_train: bool) -> None:
         """`is_train`: a random crop, by torch's random state."""

@@ -81,7 +81,7 @@ class Stored(Protocol):
         ...
 
     def image(self, row: int) -> Image.Image:
-        """An image as it lies there; raises BadImage."""
+        """An image as it lies there, in RGB or L; raises BadImage."""
         ...
 
     def ready(self, row: int) -> npt.NDArray[np.uint8]:

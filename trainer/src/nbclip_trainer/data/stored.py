@@ -21,7 +21,7 @@ from PIL import Image
 
 from nbclip_trainer.data.checking import Findings, Looked, findings, look_over
 from nbclip_trainer.data.dataset import Dataset
-from nbclip_trainer.data.decoding import Picture, open_image
+from nbclip_trainer.data.decoding import Picture, open_shown
 from nbclip_trainer.data.geometry import Geometry
 from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
@@ -41,7 +41,7 @@ class InFiles:
 
     def image(self, row: int) -> Image.Image:
         """See `images.Stored`."""
-        return open_image(self.dataset.file(row), self.max_pixels, self.least)
+        return open_shown(self.dataset.file(row), self.max_pixels, self.least)
 
     def ready(self, row: int) -> Pixels:
         """See `images.Stored`."""
@@ -105,7 +105,7 @@ def _fill(pixels: Pixels, dataset: Dataset, preprocess: PreprocessCfg, settings:
     geometry, least = Geometry(preprocess, is_train=False), least_side(preprocess, settings)
 
     def look(picture: Picture) -> Pixels:
-        return geometry(picture.rgb(least))
+        return geometry(picture.shown(least))
 
     return findings(_put(pixels, look_over(dataset.labels("file"), look, settings)))
 
