@@ -84,6 +84,8 @@ def test_an_index_has_the_rows_of_its_files_in_every_split(table, tmp_path, part
     assert list(whole.others("train").ids) == plain.others("train").ids
     assert list(whole.others("train").labels("split")) == plain.others("train").labels("split")
     assert whole.frame_of(["valid", "train"]).equals(plain.frame_of(["valid", "train"]))
+    rows = [1, 4, 9, 21]
+    assert whole.frame_at(rows).equals(plain.frame_at(rows))
     assert whole.values("none", [0, 1]) == plain.values("none", [0, 1]) == [None, None]
     assert set(whole.filled("retrieval")) == set(plain.filled("retrieval"))
     assert "organ" not in whole.filled("train")

@@ -68,7 +68,7 @@ def test_every_element_is_closed_and_every_id_is_there_once(page):
 
 def test_the_parts_are_there_and_the_contents_lead_to_them(page):
     parts = {attributes["id"] for attributes in page.all("section")}
-    assert parts == {"short", "runs", "training", "targets", "classes", "concepts", "sources", "gallery", "notes"}
+    assert parts == {"short", "runs", "training", "targets", "pairs", "classes", "concepts", "sources", "gallery", "notes"}
     assert {attributes["href"] for attributes in page.all("a")} == {f"#{part}" for part in parts}
 
 
@@ -95,7 +95,16 @@ def test_curves_show_the_loss_with_ln_n_and_the_diagnostics(page):
 
 def test_tables_have_floors_runs_and_paired_intervals(page):
     text = "".join(page.text)
-    for column in ("chance", "raw pixels", "less clip", "cui_precision", "caption source: real", "before the projection"):
+    for column in (
+        "chance",
+        "raw pixels",
+        "less clip",
+        "cui_precision",
+        "caption source: real",
+        "caption→caption, before the projection",
+        "Recall@10",
+        "median rank",
+    ):
         assert column in text
     assert re.search(r"[+−]?\.\d{3}\s*\[[+−]?\.\d{3}, [+−]?\.\d{3}\]", text)
 

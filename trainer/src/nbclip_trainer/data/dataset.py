@@ -72,6 +72,10 @@ class Dataset(Protocol):
         """All columns of the rows of these splits, in memory."""
         ...
 
+    def frame_at(self, rows: Sequence[int]) -> pl.DataFrame:
+        """All columns of some rows, which ascend, in memory."""
+        ...
+
     def splits(self) -> dict[str | None, int]:
         """How many rows each split has, the largest first."""
         ...
@@ -169,6 +173,10 @@ class FrameDataset(Dataset):
     def frame_of(self, splits: Collection[str]) -> pl.DataFrame:
         """See `Dataset`."""
         return self.frame.filter(pl.col("split").is_in(list(splits)))
+
+    def frame_at(self, rows: Sequence[int]) -> pl.DataFrame:
+        """See `Dataset`."""
+        return self.frame[list(rows)]
 
     def splits(self) -> dict[str | None, int]:
         """See `Dataset`."""

@@ -118,6 +118,10 @@ class IndexedDataset(Dataset):
         rows = self._joined([split for split in self.splits() if split in splits])
         return self.index.table.frame(rows, self.names)
 
+    def frame_at(self, rows: Sequence[int]) -> pl.DataFrame:
+        """See `Dataset`."""
+        return self.index.table.frame(self.in_index(rows), self.names)
+
     def splits(self) -> dict[str | None, int]:
         """See `Dataset`."""
         return {part.split: part.rows for part in self.index.manifest.splits}

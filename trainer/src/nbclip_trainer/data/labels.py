@@ -16,10 +16,13 @@ def without_labels(dataset: Dataset, split: str) -> bool:
 
 
 def unscorable(dataset: Dataset, split: str = SCORED_SPLIT) -> str:
-    """Why `nbclip evaluate` would refuse to score this split of a dataset; empty where it has labels."""
+    """What `nbclip evaluate` could not score of this split of a dataset; empty where it has labels."""
     if split not in dataset.splits():
         return f"nothing can be scored: no row of split {split!r}"
     if without_labels(dataset, split):
         named = ", ".join(LABELS)
-        return f"nothing can be scored: split {split!r} has none of the columns {named}, or others named by data.columns"
+        return (
+            f"only Recall@K of captions can be scored: split {split!r} has none of the columns {named}, or others named by "
+            "data.columns"
+        )
     return ""
