@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench soak fuzz nightly
+.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench soak fuzz nightly
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -93,6 +93,12 @@ bench-transe: setup  ## compare TransE with pykeen's on a small graph: scores, l
 
 bench-training: setup  ## compare training steps: with soft targets, without, and open_clip's own trainer
 	$(RUN) --with braceexpand --with pandas --with webdataset python benchmarks/training/run.py $(ARGS)
+
+bench-decode: setup  ## compare JPEG files to training batches: ours, drafts, a cache, and open_clip's own way
+	$(RUN) --with braceexpand --with pandas --with webdataset python benchmarks/training/decode.py $(ARGS)
+
+bench-index: setup  ## measure how long a run takes to its first step and what a rank holds, on tables and on their index
+	$(RUN) python benchmarks/training/index.py $(ARGS)
 
 bench-serving: setup  ## measure /v1/targets: its arithmetic, its way over a socket, Cypher and GDS
 	$(RUN) python benchmarks/serving/run.py $(ARGS)

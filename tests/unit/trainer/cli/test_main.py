@@ -13,6 +13,7 @@ import pytest
 from nbclip_trainer.cli.main import main
 from nbclip_trainer.config.reading import preset_names
 from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.data import indexing
 
 
 @pytest.fixture
@@ -252,3 +253,41 @@ def test_a_signal_ends_with_a_checkpoint_and_its_status(nbclip, small, tmp_path,
     newest = max((tmp_path / "run" / "checkpoints").glob("*.json"))
     assert f"stopped after step {json.loads(newest.read_text())['step']} of 6000" in err
     assert f"nbclip train --resume --run {tmp_path / 'run'}" in err
+
+
+def test_an_index_is_made_once_and_is_data_like_others(nbclip, small, write_pairs, tmp_path, monkeypatch):
+    path = write_pairs()
+    (path.parent / "3.png").write_bytes(b"no image")
+    overrides = small("data.max_bad_share=0.1", data=path)
+    settings = [override for override in overrides if not override.startswith("data.files")]
+    made = ("index", "--data", path, "--preset", "tiny-clip", *sets(settings), "--out", tmp_path / "index")
+    code, out, _ = nbclip(*made)
+    assert (code, out.splitlines()[0]) == (
+        0,
+        f"{tmp_path / 'index'}: 32 pairs, 24 train, 8 valid; 1 images can't be decoded, and are left out",
+    )
+    code, _, err = nbclip(*made)
+    assert (code, "already exists" in err) == (2, True)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = nbclip("train", "-p", "tiny-clip", "--data", "index", "--run", tmp_path / "run", *sets(settings))
+    assert code == 0
+    assert "24 pairs, 1 left out" in err
+    assert read_config(tmp_path / "run").data.files == (tmp_path / "index",)
+    code, _, err = nbclip("validate", "--data", "index", "--preset", "tiny-clip", *sets(settings))
+    assert (code, "1 of 32 images can't be decoded" in err) == (2, True)
+    code, _, err = nbclip("train", "-p", "tiny-clip", "--data", "index", "--run", tmp_path / "other")
+    assert code == 2
+    assert "tokens of nbclip-tiny, 16 a caption, and this model reads 24" in err
+
+
+def test_an_index_that_is_stopped_goes_on_with_the_same_command(nbclip, write_pairs, tmp_path, monkeypatch):
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    made = ("index", "--data", write_pairs(), "--preset", "tiny-clip", "--out", tmp_path / "index")
+    with monkeypatch.context() as patched:
+        patched.setattr(indexing, "looked_at", stop)
+        code, _, err = nbclip(*made)
+    assert (code, err.strip()) == (130, "stopped; the same command continues")
+    assert nbclip(*made)[0] == 0

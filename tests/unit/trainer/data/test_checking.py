@@ -20,8 +20,8 @@ def test_headers_alone_are_enough_to_find_what_is_no_image(write_pairs):
     files[0].write_bytes(b"no image")
     files[1].write_bytes(files[1].read_bytes()[: files[1].stat().st_size // 2])
     dataset = read_dataset([path])
-    found = {check: list(check_images(dataset, DataSettings(check=check)).bad) for check in ("decode", "headers")}
-    assert found == {"decode": [0, 1], "headers": [0]}
+    found = {check: list(check_images(dataset, DataSettings(check=check)).bad) for check in ("decode", "headers", "none")}
+    assert found == {"decode": [0, 1], "headers": [0], "none": []}
 
 
 @pytest.mark.parametrize("check", ["decode", "headers"])

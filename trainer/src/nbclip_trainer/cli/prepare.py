@@ -14,6 +14,7 @@ from nbclip_trainer.cli.options import Data, Settings, as_overrides
 
 if TYPE_CHECKING:
     from nbclip_trainer.config.tree import TrainConfig
+    from nbclip_trainer.data.dataset import Dataset
 
 
 def validate(
@@ -34,33 +35,35 @@ def validate(
     """
     from nbclip_trainer.config.reading import config_of, load_config
     from nbclip_trainer.data.checking import check_images, note_on_frames, reasons
-    from nbclip_trainer.data.dataset import layout_of, read_dataset
     from nbclip_trainer.data.labels import unscorable
     from nbclip_trainer.data.leaks import settled, shared_between_splits
+    from nbclip_trainer.data.opening import open_dataset
 
     overrides = as_overrides(settings, data)
     config = load_config(preset, overrides) if preset else config_of({}, overrides)
-    dataset = read_dataset(config.data.files, layout=layout_of(config.data), max_bad_row_share=1)
+    dataset = open_dataset(config.data.model_copy(update={"max_bad_row_share": 1}))
     rows = len(dataset) + len(dataset.bad_rows)
     _refuse(dataset.bad_rows, f"of {rows} rows can't be used", "data.max_bad_row_share", show)
     found = check_images(dataset, config.data)
     _refuse(reasons(dataset, found.bad), f"of {len(dataset)} images can't be decoded", "data.max_bad_share", show)
     way_out = "put each group and image into one split"
     settled(shared_between_splits(dataset), allowed=config.data.allow_leaks, way_out=way_out)
-    if reason := unscorable(dataset.frame):
+    if reason := unscorable(dataset):
         err().print(f"[yellow]warning:[/yellow] {reason}", soft_wrap=True, highlight=False)
-    splits = dataset.frame["split"].fill_null("(none)").value_counts(sort=True)
-    out().print(f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split}" for split, count in splits.rows()))
-    for note in filter(None, (note_on_frames(dataset, found.frames), _note_on_captions(dataset.captions, config))):
+    splits = dataset.splits()
+    out().print(
+        f"{len(dataset)} pairs, all good: " + ", ".join(f"{count} {split or '(none)'}" for split, count in splits.items())
+    )
+    for note in filter(None, (note_on_frames(dataset, found.frames), _note_on_captions(dataset, config))):
         out().print(note, soft_wrap=True, markup=False, highlight=False)
 
 
-def _note_on_captions(captions: Sequence[str], config: TrainConfig) -> str:
+def _note_on_captions(dataset: Dataset, config: TrainConfig) -> str:
     """How many captions the text tower would cut."""
     from nbclip_trainer.models.building import tokenizer_of
-    from nbclip_trainer.models.captions import tokenized
+    from nbclip_trainer.models.captions import texts_of
 
-    return str(tokenized(tokenizer_of(config.model), captions)[1])
+    return str(texts_of(dataset, tokenizer_of(config.model)).cut)
 
 
 def _refuse(bad: Sequence[str], what: str, limit: str, show: int) -> None:

@@ -25,16 +25,17 @@ from nbclip_trainer.targets.settings import ServiceSettings, TargetSettings
 
 _FREE_ON_RESUME: dict[str, Any] = {
     **dict.fromkeys(("description", "service", "log", "checkpoint", "validation", "device"), True),
-    # Where the files lie is free; that they hold the same pairs is checked by their digest. So is when bad images are found.
+    # Where files and a cache lie is free; their pairs are checked by a digest. So is when bad images are found.
     "data": {
         "files",
         "columns",
         "format",
         "separator",
         "max_bad_row_share",
+        "cache",
+        "features",
         "workers",
         "check",
-        "features",
         "max_bad_share",
         "allow_leaks",
     },
@@ -66,10 +67,6 @@ class TrainConfig(Strict):
     def _sections_fit(self) -> Self:
         if self.targets.knowledge != "identity" and not self.loss.takes_knowledge:
             raise ValueError(f"loss.name={self.loss.name} takes no knowledge; use loss.name=sm, or targets.knowledge=identity")
-        if self.augmentation.kind == "affine" and self.data.pictures != "memory":
-            raise ValueError("augmentation.kind=affine works on data.pictures=memory; use open_clip for disk")
-        if self.augmentation.kind == "open_clip" and self.data.pictures != "disk":
-            raise ValueError("augmentation.kind=open_clip works on data.pictures=disk; use affine for memory")
         for name in ("every", "patience"):
             value = getattr(self.validation, name)
             if value is not None and self.data.valid_split is None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.decoding import Picture, opened
+from nbclip_trainer.data.indexed import BAD_IMAGES, FRAMES, IndexedDataset, refuse_less_checked
+from nbclip_trainer.data.mapped import mapped
 from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.errors import BadImage
 
@@ -20,43 +26,74 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Findings(Generic[T]):
+class Looked(Generic[T]):
+    """What a look at an image found.
+
+    Attributes:
+        made: what was made of it, None of a bad one.
+        bad: why it can't be decoded; empty if it can.
+        frames: how many images its file holds; the first is taken.
+    """
+
+    made: T | None
+    bad: str = ""
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
     """What a look at every image of a dataset found.
 
     Attributes:
-        made: what was made of each image, None of a bad one.
         bad: why an image can't be decoded, by its row.
         frames: how many images a file holds, by its row, where there are several; the first is taken.
     """
 
-    made: list[T | None]
     bad: dict[int, str]
     frames: dict[int, int]
 
 
-def check_images(dataset: Dataset, settings: DataSettings) -> Findings[None]:
-    """Decodes every image, or with `data.check=headers` reads what begins its file."""
+def check_images(dataset: Dataset, settings: DataSettings) -> Findings:
+    """Decodes every image, or with `data.check=headers` reads what begins its file; of an index, what was found then."""
+    if isinstance(dataset, IndexedDataset):
+        return _known(dataset, settings)
+    return findings(enumerate(looked_at(dataset.labels("file"), settings)))
+
+
+def looked_at(files: Sequence[str], settings: DataSettings) -> Iterator[Looked[None]]:
+    """What `data.check` finds of each image, in order."""
 
     def look(picture: Picture) -> None:
         if settings.check == "decode":
-            picture.rgb()
+            picture.shown()
 
-    return look_over(dataset, look, settings)
+    return iter(()) if settings.check == "none" else look_over(files, look, settings)
 
 
-def look_over(dataset: Dataset, look: Callable[[Picture], T], settings: DataSettings) -> Findings[T]:
+def findings(looked: Iterable[tuple[int, Looked[T]]]) -> Findings:
+    """What was found of images, by their rows."""
+    found = Findings({}, {})
+    for row, one in looked:
+        if one.bad:
+            found.bad[row] = one.bad
+        elif one.frames > 1:
+            found.frames[row] = one.frames
+    return found
+
+
+def look_over(files: Sequence[str], look: Callable[[Picture], T], settings: DataSettings) -> Iterator[Looked[T]]:
     """What `look` makes of each image, in order, in `data.workers` threads; Pillow decodes outside of Python's lock."""
-    made: list[T | None] = []
-    bad, frames = {}, {}
-    for row, found in enumerate(_each_once(dataset.files, look, settings)):
-        if isinstance(found, BadImage):
-            made.append(None)
-            bad[row] = found.message
-            continue
-        made.append(found[0])
-        if found[1] > 1:
-            frames[row] = found[1]
-    return Findings(made, bad, frames)
+
+    def looked(file: str) -> Looked[T]:
+        try:
+            with opened(Path(file), settings.max_pixels) as picture:
+                return Looked(look(picture), frames=picture.frames())
+        except BadImage as error:
+            return Looked(None, error.message)
+
+    with ThreadPoolExecutor(max(settings.workers, 1)) as pool:
+        for start in range(0, len(files), _WINDOW):
+            yield from pool.map(looked, files[start : start + _WINDOW])
 
 
 def reasons(dataset: Dataset, bad: Mapping[int, str]) -> list[str]:
@@ -68,21 +105,21 @@ def note_on_frames(dataset: Dataset, frames: Mapping[int, int]) -> str:
     """Which files hold several images, in a sentence; empty where none does."""
     if not frames:
         return ""
-    named = [f"{dataset.place(row)} ({count})" for row, count in list(frames.items())[:_NAMED_AT_MOST]]
+    named = [f"{dataset.place(row)} ({count})" for row, count in islice(frames.items(), _NAMED_AT_MOST)]
     rest = ", …" if len(frames) > len(named) else ""
     return f"files of several images, of which the first is taken: {len(frames)}, at {', '.join(named)}{rest}"
 
 
-def _each_once(files: Sequence[Path], look: Callable[[Picture], T], settings: DataSettings) -> Iterator[tuple[T, int] | BadImage]:
-    """What was made of each image and how many its file holds, or why it can't be decoded."""
+def _known(dataset: IndexedDataset, settings: DataSettings) -> Findings:
+    """What was found when the index was made."""
+    refuse_less_checked(dataset.index, settings)
+    bad = json.loads((dataset.index.folder / BAD_IMAGES).read_text(encoding="utf-8"))
+    frames = dict(mapped(dataset.index.folder / FRAMES).tolist())
+    return Findings(_of_dataset(dataset, {int(row): reason for row, reason in bad.items()}), _of_dataset(dataset, frames))
 
-    def looked(path: Path) -> tuple[T, int] | BadImage:
-        try:
-            with opened(path, settings.max_pixels) as picture:
-                return look(picture), picture.frames()
-        except BadImage as error:
-            return error
 
-    with ThreadPoolExecutor(max(settings.workers, 1)) as pool:
-        for start in range(0, len(files), _WINDOW):
-            yield from pool.map(looked, files[start : start + _WINDOW])
+def _of_dataset(dataset: IndexedDataset, found: Mapping[int, T]) -> dict[int, T]:
+    """What was found by row of the index, by row of the dataset."""
+    in_index = np.fromiter(found, np.int64, len(found))
+    own = dataset.own_rows(in_index)
+    return dict(zip(own.tolist(), (found[row] for row in dataset.in_index(own).tolist()), strict=True))

@@ -48,8 +48,11 @@ class Picture(Protocol):
         """Width and height as stored, in pixels."""
         ...
 
-    def rgb(self) -> Image.Image:
-        """The first frame, decoded, as a viewer shows it."""
+    def shown(self, least: int | None = None) -> Image.Image:
+        """The first frame, decoded, as a viewer shows it, in RGB, or in L where it is grey.
+
+        A JPEG is decoded at the half, quarter or eighth of its size whose sides are no shorter than `least`, if that is given.
+        """
         ...
 
     def frames(self) -> int:
@@ -57,18 +60,23 @@ class Picture(Protocol):
         ...
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(path: Path, max_pixels: int = MAX_PIXELS, least: int | None = None) -> Image.Image:
     """An image in RGB: the first frame, upright by its EXIF orientation, what is transparent on white.
 
     Greys of more than 8 bits are scaled to their own range: Pillow's conversion would cut them off at 255. DICOM goes through its
-    own window (`dicom.py`).
+    own window (`dicom.py`). `least` is that of `Picture.shown`.
 
     Raises:
         BadImage: the file is missing, no image, cut off, or of more than `max_pixels` (not decoded then).
         InvalidInput: a DICOM file without the extra `dicom`.
     """
+    return open_shown(path, max_pixels, least).convert("RGB")
+
+
+def open_shown(path: Path, max_pixels: int, least: int | None) -> Image.Image:
+    """As `open_image`, but greys stay in L, of which a third is to be resized; raises the same."""
     with opened(path, max_pixels) as picture:
-        return picture.rgb()
+        return picture.shown(least)
 
 
 @contextmanager
@@ -120,8 +128,10 @@ class _Plain:
         """See `Picture`."""
         return self.image.size
 
-    def rgb(self) -> Image.Image:
+    def shown(self, least: int | None = None) -> Image.Image:
         """See `Picture`."""
+        if least is not None:
+            self.image.draft(None, (least, least))
         _clear_in_8_bits(self.image)
         self.image.load()
         return _upright(self.image, _deep(self.image) if self.image.mode.startswith(("I", "F")) else _plain(self.image))
@@ -154,16 +164,16 @@ def _clear_in_8_bits(image: Image.Image) -> None:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Up to 8 bits a channel to RGB, what is transparent on white."""
+    """Up to 8 bits a channel to RGB, or L as it is; what is transparent on white."""
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image.copy() if image.mode == "L" else image.convert("RGB")
     # Pillow has no direct way from premultiplied greys.
     whole = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")
 
 
 def _deep(image: Image.Image) -> Image.Image:
-    """Greys of more than 8 bits to RGB; a grey that stands for transparency is white, and no part of their range."""
+    """Greys of more than 8 bits to L; a grey that stands for transparency is white, and no part of their range."""
     grey_HW = np.asarray(image, np.float32)
     clear_HW = grey_HW == image.info.get("transparency", np.nan)
     seen = grey_HW[np.isfinite(grey_HW) & ~clear_HW]
@@ -171,4 +181,4 @@ def _deep(image: Image.Image) -> Image.Image:
     is_inverted = getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO
     found = shown(np.nan_to_num(grey_HW, nan=low, posinf=high, neginf=low), low, high, inverted=is_inverted)
     found.paste(255, mask=Image.fromarray(clear_HW))
-    return found.convert("RGB")
+    return found

@@ -57,10 +57,10 @@ class Dicom:
         with _refused(self.path):
             return int(self.header.get("NumberOfFrames") or 1)
 
-    def rgb(self) -> Image.Image:
-        """The first frame."""
+    def shown(self, least: int | None = None) -> Image.Image:
+        """The first frame, in its own size."""
         with _refused(self.path, "pixels that can't be decoded: "):
-            return _rgb(_first_frame(self.file, self.header), self.header)
+            return _decoded(_first_frame(self.file, self.header), self.header)
 
 
 def opened_dicom(path: Path, file: BinaryIO) -> Dicom:
@@ -99,12 +99,12 @@ def _refused(path: Path, what: str = "") -> Iterator[None]:
         raise BadImage(f"{path}: {what}{' '.join(str(error).split()) or type(error).__name__:.300}") from error
 
 
-def _rgb(pixels: npt.NDArray[Any], header: Dataset) -> Image.Image:
+def _decoded(pixels: npt.NDArray[Any], header: Dataset) -> Image.Image:
     from pydicom.pixels.processing import apply_color_lut
 
     kind, bits = str(header.PhotometricInterpretation), int(header.BitsStored)
     if kind in _GREYS:
-        return _grey(pixels, header, inverted=kind == "MONOCHROME1").convert("RGB")
+        return _grey(pixels, header, inverted=kind == "MONOCHROME1")
     if kind == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, header)
         bits = 8 * pixels.itemsize

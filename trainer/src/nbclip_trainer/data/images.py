@@ -1,4 +1,4 @@
-"""A dataset's images as tensors: in memory, or decoded from disk at each use.
+"""A dataset's images as batches of tensors: decoded from disk at each use, or kept as the model takes them.
 
 Shape legend: N images of the dataset, B of a batch, H and W their sides.
 """
@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transform import PreprocessCfg
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from nbclip_trainer.data.augmentation import augment
-from nbclip_trainer.data.decoding import open_image
+from nbclip_trainer.data.augmentation import augment, draws
+from nbclip_trainer.data.geometry import Geometry
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.data.seeds import mixed
 from nbclip_trainer.data.settings import AugmentationSettings
@@ -71,98 +72,107 @@ def completed(rows: Sequence[int], decoded: Decoded, decode: Callable[[list[int]
     return Decoded(good, _stacked([held[row] for row in good]), {row: bad[row] for row in rows if row in bad})
 
 
-@dataclass(frozen=True, slots=True)
-class ImagesInMemory:
-    """Decoded once, uint8, [N, 3, H, W]; augmented in whole batches."""
+class Stored(Protocol):
+    """Where a dataset's images lie, by row; processes that decode are given it."""
 
-    pixels: Tensor
-    preprocess: PreprocessCfg
-    augmentation: AugmentationSettings
-    seed: int
+    @property
+    def is_ready(self) -> bool:
+        """Whether images are kept as the model takes them, so that there is nothing to decode."""
+        ...
 
-    def training(self, plan: Iterable[PlannedBatch]) -> Iterator[Decoded]:
-        """See `Images`."""
-        for batch in plan:
-            pixels_B3HW = self.pixels[torch.from_numpy(batch.rows)].float() / 255
-            if self.augmentation.kind == "affine":
-                generator = torch.Generator().manual_seed(mixed(self.seed, batch.step))
-                pixels_B3HW = augment(
-                    pixels_B3HW, self.augmentation, generator, offset=batch.offset, global_size=batch.global_size
-                )
-            yield Decoded(batch.rows.tolist(), self._normalised(pixels_B3HW), {})
+    def image(self, row: int) -> Image.Image:
+        """An image as it lies there, in RGB or L; raises BadImage."""
+        ...
 
-    def plain(self, batches: Iterable[Sequence[int]]) -> Iterator[Decoded]:
-        """See `Images`."""
-        for rows in batches:
-            yield Decoded(list(rows), self._normalised(self.pixels[list(rows)].float() / 255), {})
-
-    def at_once(self) -> ImagesInMemory:
-        """See `Images`."""
-        return self
-
-    def _normalised(self, pixels_B3HW: Tensor) -> Tensor:
-        mean_311, std_311 = (torch.tensor(values)[:, None, None] for values in (self.preprocess.mean, self.preprocess.std))
-        return (pixels_B3HW - mean_311) / std_311
+    def ready(self, row: int) -> npt.NDArray[np.uint8]:
+        """An image as the model takes it, [3, H, W]; raises BadImage."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class ImagesOnDisk:
-    """Decoded at each use by open_clip's transforms, in worker processes."""
+class StoredImages:
+    """See `Images`; random draws do not depend on the number of workers."""
 
-    files: list[Path]
+    stored: Stored
     preprocess: PreprocessCfg
     augmentation: AugmentationSettings
     seed: int
     workers: int
-    max_pixels: int
 
     def training(self, plan: Iterable[PlannedBatch]) -> Iterator[Decoded]:
-        """See `Images`; random draws depend on seed, step and row alone, so the number of workers does not matter."""
-        transform = image_transform_v2(self.preprocess, is_train=self.augmentation.kind == "open_clip")
-        keys = ([(int(row), mixed(self.seed, batch.step, int(row))) for row in batch.rows] for batch in plan)
-        return self._decoded(transform, keys)
+        """See `Images`."""
+        kind = self.augmentation.kind
+        return self._decoded(plan, cropped=kind == "open_clip", moved=kind == "affine")
 
     def plain(self, batches: Iterable[Sequence[int]]) -> Iterator[Decoded]:
         """See `Images`."""
-        transform = image_transform_v2(self.preprocess, is_train=False)
-        return self._decoded(transform, ([(row, 0) for row in rows] for rows in batches))
+        plan = (PlannedBatch(0, 0, np.asarray(rows, np.int64)) for rows in batches)
+        return self._decoded(plan, cropped=False, moved=False)
 
-    def at_once(self) -> ImagesOnDisk:
+    def at_once(self) -> StoredImages:
         """See `Images`."""
         return replace(self, workers=0)
 
-    def _decoded(self, transform: Callable[[Image.Image], Tensor], keys: Iterable[list[tuple[int, int]]]) -> Iterator[Decoded]:
-        decoded = _Images(self.files, transform, self.max_pixels)
+    def _decoded(self, plan: Iterable[PlannedBatch], *, cropped: bool, moved: bool) -> Iterator[Decoded]:
+        decoder = _Decoder(self, Geometry(self.preprocess, is_train=True) if cropped else None, moved)
         # A generator of its own: the loader draws a seed, and the run's random state is not its business.
         own = torch.Generator()
         pinned = torch.cuda.is_available()
-        workers = min(self.workers, _cpus())
+        workers = 0 if self.stored.is_ready and not cropped else min(self.workers, _cpus())
         return iter(
-            DataLoader(decoded, batch_sampler=keys, num_workers=workers, collate_fn=_collated, generator=own, pin_memory=pinned)
+            DataLoader(
+                decoder, sampler=plan, batch_size=None, num_workers=workers, collate_fn=_same, generator=own, pin_memory=pinned
+            )
         )
 
 
-class _Images(torch.utils.data.Dataset[tuple[int, Tensor | str]]):
-    """Images by (row, seed of the random draws), as torch's loader asks for them: pixels, or why there are none."""
+@dataclass(frozen=True, slots=True)
+class _Decoder(torch.utils.data.Dataset[Decoded]):
+    """Batches, as torch's loader asks for them; images are made floats together, which is faster than one by one."""
 
-    def __init__(self, files: list[Path], transform: Callable[[Image.Image], Tensor], max_pixels: int) -> None:
-        self._files, self._transform, self._max_pixels = files, transform, max_pixels
+    images: StoredImages
+    crop: Geometry | None
+    moved: bool
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[int, Tensor | str]:
-        row, seed = key
-        try:
-            image = open_image(self._files[row], self._max_pixels)
-        except BadImage as error:
-            return row, error.message
+    def __getitem__(self, batch: PlannedBatch) -> Decoded:
+        found: dict[int, npt.NDArray[np.uint8]] = {}
+        bad: dict[int, str] = {}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return row, self._transform(image)
+            for row in batch.rows.tolist():
+                try:
+                    found[row] = self._one(row, batch.step)
+                except BadImage as error:
+                    bad[row] = error.message
+        if not found:
+            return Decoded([], torch.empty(0, 3, 0, 0), bad)
+        pixels_B3HW = torch.from_numpy(np.stack(list(found.values()))).float().div_(255)
+        if self.moved:
+            pixels_B3HW = augment(pixels_B3HW, self.images.augmentation, self._drawn(batch, list(found)))
+        return Decoded(list(found), self._normalised(pixels_B3HW), bad)
+
+    def _one(self, row: int, step: int) -> npt.NDArray[np.uint8]:
+        if self.crop is None:
+            return self.images.stored.ready(row)
+        image = self.images.stored.image(row)
+        torch.default_generator.manual_seed(mixed(self.images.seed, step, row))
+        return self.crop(image)
+
+    def _drawn(self, batch: PlannedBatch, rows: list[int]) -> Tensor:
+        """Draws of a whole batch where none of its images can turn out to be bad, else of each row."""
+        seed = self.images.seed
+        if not self.images.stored.is_ready:
+            return torch.cat([draws(1, mixed(seed, batch.step, row)) for row in rows], dim=1)
+        size = len(rows) if batch.global_size is None else batch.global_size
+        return draws(size, mixed(seed, batch.step))[:, batch.offset : batch.offset + len(rows)]
+
+    def _normalised(self, pixels_B3HW: Tensor) -> Tensor:
+        preprocess = self.images.preprocess
+        mean_311, std_311 = (torch.tensor(values)[:, None, None] for values in (preprocess.mean, preprocess.std))
+        return pixels_B3HW.sub_(mean_311).div_(std_311)
 
 
-def _collated(found: list[tuple[int, Tensor | str]]) -> Decoded:
-    good = [(row, pixels) for row, pixels in found if isinstance(pixels, Tensor)]
-    bad = {row: reason for row, reason in found if isinstance(reason, str)}
-    return Decoded([row for row, _ in good], _stacked([pixels for _, pixels in good]), bad)
+def _same(decoded: Any) -> Any:
+    return decoded
 
 
 def _stacked(pixels: list[Tensor]) -> Tensor:

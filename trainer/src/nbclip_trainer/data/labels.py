@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import polars as pl
+from nbclip_trainer.data.dataset import Dataset
 
 CLASS_TASKS = ("modality", "organ", "modality_organ")
 LABELS = (*CLASS_TASKS, "cuis")
@@ -10,17 +10,16 @@ SCORED_SPLIT = "retrieval"
 """That `nbclip evaluate` scores unless told otherwise."""
 
 
-def without_labels(frame: pl.DataFrame, split: str) -> bool:
+def without_labels(dataset: Dataset, split: str) -> bool:
     """Whether the split has rows, and none of them a label."""
-    rows = frame.filter(pl.col("split") == split)
-    return rows.height > 0 and all(rows[name].is_null().all() for name in LABELS if name in rows.columns)
+    return split in dataset.splits() and not set(LABELS) & set(dataset.filled(split))
 
 
-def unscorable(frame: pl.DataFrame, split: str = SCORED_SPLIT) -> str:
-    """What `nbclip evaluate` could not score of this split of a dataset's frame; empty where it has labels."""
-    if not (frame["split"] == split).any():
+def unscorable(dataset: Dataset, split: str = SCORED_SPLIT) -> str:
+    """What `nbclip evaluate` could not score of this split of a dataset; empty where it has labels."""
+    if split not in dataset.splits():
         return f"nothing can be scored: no row of split {split!r}"
-    if without_labels(frame, split):
+    if without_labels(dataset, split):
         named = ", ".join(LABELS)
         return (
             f"only Recall@K of captions can be scored: split {split!r} has none of the columns {named}, or others named by "

@@ -9,7 +9,11 @@ import polars as pl
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import Dataset
+from nbclip_trainer.data.indexed import IndexedDataset
+from nbclip_trainer.data.rows import PLACE
 
+SHARED = {"group": "values of group", "file": "image files"}
+"""Columns of which a value must be in one split alone, and what they hold."""
 _NAMED_AT_MOST = 3
 _log = logging.getLogger(__name__)
 
@@ -38,23 +42,27 @@ def settled(leaks: Sequence[str], *, allowed: bool, way_out: str) -> list[str]:
 
 def shared_between_splits(dataset: Dataset) -> list[str]:
     """Which cases or patients (`group`) and which image files are in two splits, in a sentence each; empty where none is."""
-    return [_shared(dataset, "group", "values of group"), _shared(dataset, "file", "image files")]
+    if isinstance(dataset, IndexedDataset):
+        return list(dataset.index.manifest.shared)
+    frame = dataset.frame_of([name for name in dataset.splits() if name is not None])
+    return [shared(frame, column) for column in SHARED]
 
 
-def _shared(dataset: Dataset, column: str, what: str) -> str:
-    if column not in dataset.frame.columns:
+def shared(frame: pl.DataFrame, column: str) -> str:
+    """The same of one column of rows that have it, `split`, `read_from` and `line`."""
+    if column not in frame.columns:
         return ""
-    rows = dataset.frame.with_row_index("row").filter(pl.col(column).is_not_null(), pl.col("split").is_not_null())
-    firsts = rows.group_by(column, "split", maintain_order=True).agg(pl.col("row").first())
-    shared = firsts.filter(pl.len().over(column) > 1)
-    values = shared[column].unique(maintain_order=True).to_list()
+    rows = frame.filter(pl.col(column).is_not_null(), pl.col("split").is_not_null())
+    firsts = rows.group_by(column, "split", maintain_order=True).agg(pl.col(*PLACE).first())
+    found = firsts.filter(pl.len().over(column) > 1)
+    values = found[column].unique(maintain_order=True).to_list()
     if not values:
         return ""
-    named = [_named(dataset, value, shared.filter(pl.col(column) == value)) for value in values[:_NAMED_AT_MOST]]
+    named = [_named(value, found.filter(pl.col(column) == value)) for value in values[:_NAMED_AT_MOST]]
     rest = ", …" if len(values) > len(named) else ""
-    return f"{what} in two splits: {len(values)}, {', '.join(named)}{rest}"
+    return f"{SHARED[column]} in two splits: {len(values)}, {', '.join(named)}{rest}"
 
 
-def _named(dataset: Dataset, value: str, firsts: pl.DataFrame) -> str:
-    places = (f"{split} at {dataset.place(row)}" for _, split, row in firsts.iter_rows())
+def _named(value: str, firsts: pl.DataFrame) -> str:
+    places = (f"{split} at {file}:{line}" for split, file, line in firsts.select("split", *PLACE).iter_rows())
     return f"{value} ({', '.join(places)})"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
-from torch import Tensor
+from open_clip.transform import PreprocessCfg
 
-from nbclip_trainer.data.checking import check_images, look_over
+from nbclip_trainer.data.checking import Findings, check_images
 from nbclip_trainer.data.dataset import Dataset
-from nbclip_trainer.data.decoding import Picture
-from nbclip_trainer.data.images import Images, ImagesInMemory, ImagesOnDisk
+from nbclip_trainer.data.geometry import Geometry
+from nbclip_trainer.data.images import Images, Stored, StoredImages
 from nbclip_trainer.data.settings import AugmentationSettings, DataSettings
+from nbclip_trainer.data.stored import InFiles, in_cache, in_memory, least_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class LoadedImages:
 def load_images(
     dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings, augmentation: AugmentationSettings, seed: int
 ) -> LoadedImages:
-    """Looks at every image once: to keep it (`data.pictures=memory`), or to know that it can be decoded (`data.check`).
+    """Looks at every image once: to keep it (`data.pictures`), or to know that it can be decoded (`data.check`).
 
     Args:
         dataset: whose images.
@@ -43,17 +41,15 @@ def load_images(
         augmentation: of training images.
         seed: of all random draws.
     """
+    stored, found = _stored(dataset, preprocess, settings)
+    images = StoredImages(stored, preprocess, augmentation, seed, settings.workers)
+    return LoadedImages(images, found.bad, found.frames)
+
+
+def _stored(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings) -> tuple[Stored, Findings]:
     if settings.pictures == "memory":
-        kept = look_over(dataset, _pixels_of(preprocess), settings)
-        blank = torch.zeros(preprocess.input_size, dtype=torch.uint8)
-        pixels = torch.stack([blank if made is None else made for made in kept.made])
-        return LoadedImages(ImagesInMemory(pixels, preprocess, augmentation, seed), kept.bad, kept.frames)
-    found = check_images(dataset, settings)
-    on_disk = ImagesOnDisk(dataset.files, preprocess, augmentation, seed, settings.workers, settings.max_pixels)
-    return LoadedImages(on_disk, found.bad, found.frames)
-
-
-def _pixels_of(preprocess: PreprocessCfg) -> Callable[[Picture], Tensor]:
-    """To uint8, [3, H, W], in the geometry of the model's input."""
-    geometry = image_transform_v2(replace(preprocess, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), is_train=False)
-    return lambda picture: (geometry(picture.rgb()) * 255).round().to(torch.uint8)
+        return in_memory(dataset, preprocess, settings)
+    if settings.pictures == "cache" and settings.cache is not None:
+        return in_cache(dataset, preprocess, settings, settings.cache)
+    geometry = Geometry(preprocess, is_train=False)
+    return InFiles(dataset, geometry, settings.max_pixels, least_side(preprocess, settings)), check_images(dataset, settings)

@@ -92,5 +92,6 @@ def good_rows(rows: Iterable[int], following: Iterable[int], bad: Bad) -> list[i
 
 
 @lru_cache(maxsize=2)
-def _order(rows: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(rows)
+def _order(rows: int, seed: int, epoch: int) -> npt.NDArray[np.uint32]:
+    # At ten million rows each rank holds two of these.
+    return np.random.default_rng((seed, epoch)).permutation(rows).astype(np.uint32)

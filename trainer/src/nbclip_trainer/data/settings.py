@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self, get_args
 
 from nbclip.files.layout import Format
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from nbclip.schemas.base import Strict
-from pydantic import Field
+from pydantic import Field, model_validator
 
 MAX_PIXELS = 100_000_000
+Check = Literal["none", "headers", "decode"]
+CHECKS: tuple[Check, ...] = get_args(Check)
+"""From the one that finds least to the one that finds most."""
 
 
 class Columns(Strict):
@@ -39,7 +42,8 @@ class DataSettings(Strict):
     """Where pairs come from."""
 
     files: tuple[Path, ...] = Field(
-        (), description="tables, NDJSON, shards (.tar), folders of these or of ROCO; * stands for any"
+        (),
+        description="tables, NDJSON, shards (.tar), folders of these or of ROCO; * stands for any; or one `nbclip index`",
     )
     columns: Columns = Columns()
     format: Format | None = Field(None, description="format of the files; null: by their name and content")
@@ -51,15 +55,24 @@ class DataSettings(Strict):
     )
     train_split: str | None = Field("train", description="split to train on; null: all pairs")
     valid_split: str | None = Field("valid", description="split to validate on; null: none")
-    pictures: Literal["memory", "disk"] = Field(
-        "disk", description="where images are kept: memory, decoded once, or disk, decoded at each use"
+    pictures: Literal["memory", "disk", "cache"] = Field(
+        "disk",
+        description="where images are kept: disk, decoded at each use; memory or cache, decoded once, in the model's size",
+    )
+    cache: Path | None = Field(
+        None, description="for pictures=cache: folder of decoded images, filled by the first run, shared by processes and runs"
+    )
+    draft: bool = Field(
+        False,
+        description="decode large JPEGs at 1/2, 1/4 or 1/8 of their size, no smaller than 5/4 of the model's: faster",
     )
     features: Path | None = Field(
         None, description="folder for what locked towers compute, once for all runs, on which the projections train; null: none"
     )
-    check: Literal["decode", "headers"] = Field(
+    check: Check = Field(
         "decode",
-        description="what to do with images on disk before the first step: decode each once, or read only the start of each file",
+        description="what to do with images on disk before the first step: decode each once, read only the start of each file, "
+        "or nothing; what is bad is then found when its turn comes",
     )
     workers: int = Field(4, ge=0, description="processes that decode images from disk, and threads that decode in the first pass")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="an image with more pixels is refused without being decoded")
@@ -70,12 +83,20 @@ class DataSettings(Strict):
         False, description="train although a group is in two splits, or targets have seen images that are not trained on"
     )
 
+    @model_validator(mode="after")
+    def _cache_has_a_folder(self) -> Self:
+        if (self.pictures == "cache") != (self.cache is not None):
+            raise ValueError("data.pictures=cache and data.cache=FOLDER belong together")
+        return self
+
 
 class AugmentationSettings(Strict):
     """Random changes of a training image; no flip, as left and right mean something in the body."""
 
     kind: Literal["none", "affine", "open_clip"] = Field(
-        "open_clip", description="affine: on batches in memory, by the settings below; open_clip: by its own transform, from disk"
+        "open_clip",
+        description="affine: by the settings below; open_clip: its own random crop, of the whole image, or of the small one that "
+        "memory or a cache has",
     )
     scale: tuple[float, float] = Field((0.85, 1.15), description="affine: range of the factor on the size")
     shift: float = Field(0.06, ge=0, le=1, description="affine: largest shift, as a share of the side")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nbclip_trainer.evaluation.features import Features, encode_captions, encode_images, raw_pixels
 from nbclip_trainer.parallel.collectives import from_all
 from nbclip_trainer.parallel.world import World
-from nbclip_trainer.trained.loading import LoadedRun
+from nbclip_trainer.trained.loading import LoadedRun, least_side_of
 
 _BATCH = 128
 PIXELS = "raw pixels"
@@ -42,7 +42,8 @@ def encode_pairs(
 
 def _encoded(loaded: LoadedRun, files: Sequence[Path], captions: Sequence[str] | None, max_pixels: int, world: World) -> Encoded:
     model, device = loaded.model, str(world.device)
-    image = encode_images(model, loaded.preprocess, files, batch_size=_BATCH, device=device, max_pixels=max_pixels)
+    least = least_side_of(model, loaded.config.data)
+    image = encode_images(model, loaded.preprocess, files, batch_size=_BATCH, device=device, max_pixels=max_pixels, least=least)
     encoded = {**_named("image", "backbone", image), PIXELS: raw_pixels(files, max_pixels)}
     if captions is None:
         return encoded

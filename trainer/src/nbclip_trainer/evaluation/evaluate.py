@@ -16,7 +16,6 @@ from nbclip.files.reading import sources_of
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
-from nbclip_trainer.data.dataset import layout_of
 from nbclip_trainer.evaluation.encoding import PIXELS, Encoded, encode_pairs
 from nbclip_trainer.evaluation.features import encode_texts
 from nbclip_trainer.evaluation.labelled import ScoredImages, read_images
@@ -133,8 +132,7 @@ def _queries(
 
 
 def _read(files: Sequence[Path], config: TrainConfig, protocol: ScoringProtocol) -> ScoredImages:
-    layout, limit = layout_of(config.data), config.data.max_bad_row_share
-    images = read_images(files, protocol.class_split, protocol.cui_splits, layout=layout, max_bad_row_share=limit)
+    images = read_images(files, protocol.class_split, protocol.cui_splits, reading=config.data)
     _refuse_too_few(images, protocol)
     return images
 

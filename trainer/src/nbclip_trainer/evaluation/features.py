@@ -49,8 +49,9 @@ def encode_images(
     batch_size: int = 128,
     device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
+    least: int | None = None,
 ) -> Features:
-    """Encodes images in one pass, in eval mode and fp32.
+    """Encodes images in one pass, in eval mode and fp32; `least` is that of `open_image`.
 
     Raises:
         BadImage: a file can't be decoded.
@@ -58,7 +59,7 @@ def encode_images(
     """
     tower: Any = model.visual
     with torch.inference_mode(), _in_eval_mode(model), unprojected(tower) as project:
-        batches = _batches(files, preprocess, batch_size, max_pixels)
+        batches = _batches(files, preprocess, batch_size, max_pixels, least)
         return _both((tower(image_B3HW.to(device)) for image_B3HW in batches), project)
 
 
@@ -122,9 +123,11 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _batches(files: Sequence[Path], preprocess: Callable[[Image.Image], Tensor], size: int, max_pixels: int) -> Iterator[Tensor]:
+def _batches(
+    files: Sequence[Path], preprocess: Callable[[Image.Image], Tensor], size: int, max_pixels: int, least: int | None
+) -> Iterator[Tensor]:
     """Decoded images in order, float32, [B, 3, H, W]; Pillow decodes outside of Python's lock."""
     with ThreadPoolExecutor(_DECODERS) as pool:
         for start in range(0, len(files), size):
             part = files[start : start + size]
-            yield torch.stack(list(pool.map(lambda file: preprocess(open_image(file, max_pixels)), part)))
+            yield torch.stack(list(pool.map(lambda file: preprocess(open_image(file, max_pixels, least)), part)))

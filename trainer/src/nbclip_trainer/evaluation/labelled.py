@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from nbclip.errors import InvalidInput
-from nbclip.files.layout import Layout
-from nbclip.files.rows import MAX_BAD_ROW_SHARE
 
-from nbclip_trainer.data.dataset import Dataset, read_dataset
+from nbclip_trainer.data.dataset import FrameDataset
 from nbclip_trainer.data.labels import CLASS_TASKS
+from nbclip_trainer.data.opening import open_dataset
+from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.evaluation.linking import LinkedCuis
 from nbclip_trainer.targets.rows import caption_keys
 
@@ -77,36 +77,30 @@ class ScoredImages:
     @property
     def files(self) -> list[Path]:
         """Absolute paths of the images."""
-        return Dataset(self.frame).files
+        return FrameDataset(self.frame).files
 
 
 def read_images(
-    data: Sequence[Path],
-    class_split: str,
-    cui_splits: Sequence[str],
-    *,
-    layout: Layout | None = None,
-    max_bad_row_share: float = MAX_BAD_ROW_SHARE,
+    data: Sequence[Path], class_split: str, cui_splits: Sequence[str], *, reading: DataSettings | None = None
 ) -> ScoredImages:
     """Reads the images of the splits; those of a CUI split that have no CUIs and no class task are left out.
 
     Args:
-        data: files or folders as `read_dataset` takes them.
+        data: files or folders, or an index.
         class_split: the split of P@K.
         cui_splits: the splits of CUI@K.
-        layout: how they are read.
-        max_bad_row_share: greatest share of rows that may be left out because they can't be used.
+        reading: how they are read.
 
     Raises:
         InvalidInput: the class split is missing or empty.
     """
-    dataset = read_dataset(data, layout=layout, max_bad_row_share=max_bad_row_share)
+    dataset = open_dataset((reading or DataSettings()).model_copy(update={"files": tuple(data)}))
     dataset.warn_of_bad_rows()
-    whole = dataset.frame
     splits = pl.col("split")
-    if not whole.filter(splits == class_split).height:
-        found = ", ".join(sorted(whole["split"].drop_nulls().unique())) or "none"
+    if class_split not in dataset.splits():
+        found = ", ".join(sorted(filter(None, dataset.splits()))) or "none"
         raise InvalidInput(f"no row of split {class_split!r} in {_names(data)}", hint=f"splits there are: {found}")
+    whole = dataset.frame_of({class_split, *cui_splits})
     return scored_images(whole, splits == class_split, splits.is_in(list(cui_splits)))
 
 

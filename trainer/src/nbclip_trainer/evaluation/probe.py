@@ -25,8 +25,8 @@ import numpy.typing as npt
 import polars as pl
 from nbclip.errors import InvalidInput
 
-from nbclip_trainer.data.dataset import layout_of, read_dataset
 from nbclip_trainer.data.labels import CLASS_TASKS
+from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.evaluation.bootstrap import Interval, statistic_interval
 from nbclip_trainer.evaluation.classification import macro_auc, macro_f1
@@ -93,9 +93,9 @@ def lesson_images(data: DataSettings, images: ScoredImages, protocol: ScoringPro
     split = data.train_split
     if split is None or split == protocol.class_split:
         return None, "the run was trained on the images that are scored"
-    dataset = read_dataset(data.files, split, layout=layout_of(data), max_bad_row_share=data.max_bad_row_share)
-    wanted = [pl.col(task).is_in(scored_classes(images, task, protocol)) for task in CLASS_TASKS if task in dataset.frame.columns]
-    frame = dataset.frame.filter(pl.any_horizontal(wanted).fill_null(value=False)) if wanted else dataset.frame.clear()
+    whole = open_dataset(data).of_split(split).frame_of([split])
+    wanted = [pl.col(task).is_in(scored_classes(images, task, protocol)) for task in CLASS_TASKS if task in whole.columns]
+    frame = whole.filter(pl.any_horizontal(wanted).fill_null(value=False)) if wanted else whole.clear()
     if frame.is_empty():
         return None, f"split {split!r} has no label of a class that is scored"
     return scored_images(frame, pl.col("image_id").is_not_null(), pl.lit(value=False)), ""

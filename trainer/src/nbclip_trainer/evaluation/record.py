@@ -9,7 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from nbclip_trainer.data.indexed import is_index
 from nbclip_trainer.data.labels import CLASS_TASKS
+from nbclip_trainer.data.manifest import MANIFEST
 from nbclip_trainer.evaluation.labelled import ScoredImages, class_sizes
 from nbclip_trainer.evaluation.linking import LinkedCuis
 from nbclip_trainer.evaluation.scoring import scored_classes
@@ -58,7 +60,9 @@ def image_table(images: ScoredImages) -> pl.DataFrame:
 
 
 def data_file(path: Path) -> DataFile:
-    """A file and its digest; of a folder, the digest of all its tables'."""
+    """A file and its digest; of an index, that of its description; of another folder, the digest of all its tables'."""
+    if is_index(path):
+        return DataFile(path=str(path.absolute()), sha256=sha256(path / MANIFEST))
     if not path.is_dir():
         return DataFile(path=str(path.absolute()), sha256=sha256(path))
     tables = sorted(file for suffix in ("csv", "txt") for file in path.glob(f"**/*.{suffix}"))

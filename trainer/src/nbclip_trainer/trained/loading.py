@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from open_clip.transform import image_transform_v2
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor, nn
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
+from nbclip_trainer.data.settings import DataSettings
+from nbclip_trainer.data.stored import least_side
 from nbclip_trainer.models.adapters import merge
 from nbclip_trainer.models.building import ModelParts, Tokenizer, build_model
 from nbclip_trainer.runs.checkpoint import load_checkpoint, part
@@ -56,3 +58,9 @@ def load_parts(run_dir: Path, checkpoint: Literal["last", "best"] = "last") -> t
     parts = build_model(config.model, seed=config.seed, with_bias=bias, load_weights=False, kept=kept)
     parts.model.load_state_dict({**part(saved.tensors, "model"), **part(saved.tensors, "average")})
     return parts._replace(model=merge(parts.model)), config, saved.step
+
+
+def least_side_of(model: nn.Module, settings: DataSettings) -> int | None:
+    """The `least` with which a run opened its images, and is to be shown others."""
+    visual: Any = model.visual
+    return least_side(PreprocessCfg(**visual.preprocess_cfg), settings)

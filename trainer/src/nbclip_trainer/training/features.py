@@ -156,12 +156,12 @@ def _key(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World)
         "model": config.model.model_dump(mode="json", include={"name", "architecture"}),
         "preprocess": asdict(parts.preprocess),
         "precision": str(tower_dtype(world, config.device)),
-        "images": [config.data.pictures, config.data.max_pixels],
+        "images": [config.data.pictures, config.data.max_pixels, config.data.draft],
         "pairs": dataset.digest(),
     }
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
-    for file in dataset.files:
-        digest.update(_identity(file).encode())
+    for file in dataset.labels("file"):
+        digest.update(_identity(Path(file)).encode())
     for name, tensor in _below_projections(parts):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

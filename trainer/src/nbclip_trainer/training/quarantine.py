@@ -26,7 +26,7 @@ class Quarantine:
     def __init__(self, dataset: Dataset, max_bad_share: float, world: World, known: Iterable[Quarantined] = ()) -> None:
         """`known` are those that a run which goes on has left out; those of other splits are passed over."""
         self._dataset, self._share, self._world = dataset, max_bad_share, world
-        row_of = {image_id: row for row, image_id in enumerate(dataset.ids)} if (known := list(known)) else {}
+        row_of = dataset.rows_of([one.image_id for one in known]) if (known := list(known)) else {}
         self.held = [one for one in known if one.image_id in row_of]
         self.bad: dict[int, str] = {row_of[one.image_id]: one.reason for one in self.held}
 
@@ -48,8 +48,8 @@ class Quarantine:
         return entries
 
     def _entry(self, row: int, reason: str, step: int) -> Quarantined:
-        frame, place = self._dataset.frame, self._dataset.place(row)
-        return Quarantined(image_id=frame["image_id"][row], split=frame["split"][row], step=step, place=place, reason=reason)
+        [image_id], [split] = (self._dataset.values(name, [row]) for name in ("image_id", "split"))
+        return Quarantined(image_id=image_id, split=split, step=step, place=self._dataset.place(row), reason=reason)
 
     def _check_share(self, bad: Mapping[int, str], new: Mapping[int, str]) -> None:
         if new and len(bad) > self._share * len(self._dataset):

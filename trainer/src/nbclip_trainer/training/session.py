@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.checking import note_on_frames
-from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset, layout_of, read_dataset
+from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset
 from nbclip_trainer.data.features import FeaturesOfImages
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_between_splits
+from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
-from nbclip_trainer.models.captions import Cut
+from nbclip_trainer.models.captions import ByRow, Cut, keys_of
 from nbclip_trainer.models.heads import Heads
 from nbclip_trainer.models.locking import trained_share
 from nbclip_trainer.models.probing import probe
@@ -37,7 +38,6 @@ from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.runs.quarantine import Quarantined
 from nbclip_trainer.runs.selection import Validation
-from nbclip_trainer.targets.rows import caption_keys
 from nbclip_trainer.targets.source import Answer, TargetSource
 from nbclip_trainer.training.features import cached
 from nbclip_trainer.training.quarantine import Quarantine
@@ -62,8 +62,8 @@ class Pairs:
 
     dataset: Dataset
     images: Images
-    tokens: Tensor
-    keys: Tensor
+    tokens: ByRow
+    keys: ByRow
     quarantine: Quarantine
     cut: Cut
 
@@ -102,8 +102,8 @@ class Session:
 
     def answer(self, batch: PlannedBatch) -> Answer:
         """Similarities of this rank's rows to the global batch, or what they are made of."""
-        ids = self.train.dataset.frame["image_id"]
-        return self.source.fetch(ids[self.world.own(batch.rows)].to_list(), ids[batch.rows].to_list())
+        own, whole = (self.train.dataset.values("image_id", rows) for rows in (self.world.own(batch.rows), batch.rows))
+        return self.source.fetch(own, whole)
 
 
 def build_session(
@@ -140,8 +140,8 @@ def build_session(
         allowed=config.data.allow_leaks,
         way_out="put each group and image into one split",
     )
-    if world.leads and without_labels(whole.frame, SCORED_SPLIT):
-        _log.warning("%s", unscorable(whole.frame))
+    if world.leads and without_labels(whole, SCORED_SPLIT):
+        _log.warning("%s", unscorable(whole))
     train = whole.of_split(config.data.train_split)
     valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
     with ExitStack() as undo:
@@ -239,8 +239,7 @@ def _zeros(pairs: Pairs, parts: ModelParts, device: torch.device) -> Example:
 
 def _read(config: TrainConfig) -> Dataset:
     """All rows of the data that can be used; names the others."""
-    limit = config.data.max_bad_row_share
-    dataset = read_dataset(config.data.files, layout=layout_of(config.data), max_bad_row_share=limit)
+    dataset = open_dataset(config.data)
     dataset.warn_of_bad_rows()
     return dataset
 
@@ -252,7 +251,7 @@ def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: Worl
     quarantine.add(seen.bad, 0)
     for note in filter(None, (note_on_frames(dataset, seen.frames), str(seen.cut))):
         _log.warning("%s", note)
-    return Pairs(dataset, seen.images, seen.texts, caption_keys(dataset.captions), quarantine, seen.cut)
+    return Pairs(dataset, seen.images, seen.texts, keys_of(dataset), quarantine, seen.cut)
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:

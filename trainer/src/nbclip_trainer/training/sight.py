@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.loading import load_images
 from nbclip_trainer.models.building import ModelParts
-from nbclip_trainer.models.captions import Cut, tokenized
+from nbclip_trainer.models.captions import ByRow, Cut, texts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +25,14 @@ class Seen:
     """
 
     images: Images
-    texts: Tensor
+    texts: ByRow
     bad: dict[int, str]
     frames: dict[int, int]
     cut: Cut
 
 
 def look(dataset: Dataset, parts: ModelParts, config: TrainConfig) -> Seen:
-    """Looks at every image once, and tokenises every caption."""
+    """Looks at every image once, and takes its captions' tokens."""
     loaded = load_images(dataset, parts.preprocess, config.data, config.augmentation, config.seed)
-    tokens, cut = tokenized(parts.tokenizer, dataset.captions)
-    return Seen(loaded.images, tokens.int(), loaded.bad, loaded.frames, cut)
+    tokens, cut = texts_of(dataset, parts.tokenizer)
+    return Seen(loaded.images, tokens, loaded.bad, loaded.frames, cut)

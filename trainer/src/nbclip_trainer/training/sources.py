@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
-import polars as pl
 import torch
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import Dataset
+from nbclip_trainer.data.indexed import remembered
 from nbclip_trainer.data.leaks import settled
 from nbclip_trainer.parallel.collectives import from_first
 from nbclip_trainer.parallel.world import World
@@ -73,24 +74,36 @@ def _checked_coverage(source: TargetSource, train: Dataset, whole: Dataset, conf
     if not isinstance(source, ServiceSource | SnapshotSource):
         return {"leaks": []}
     snapshot = source.snapshot if isinstance(source, SnapshotSource) else source.snapshot.id
+    split = config.data.train_split
+
+    def look_up() -> dict[str, Any]:
+        share = _without_knowledge(source, snapshot, train, split)
+        return {"without_knowledge": share, "others": _of_other_images(source, snapshot, split, whole) if split else ""}
+
+    # Neither a snapshot nor an index ever changes, and to ask for millions of images takes a while.
+    known = remembered(whole, [snapshot, config.targets.knowledge, config.targets.representation, str(split)], look_up)
+    leaks = settled(
+        [] if split is None else [_of_another_split(source, snapshot, split), known["others"]],
+        allowed=config.data.allow_leaks,
+        way_out=f"kg-service snapshot publish --split {split}",
+    )
+    facts = {"snapshot": snapshot, "without_knowledge": known["without_knowledge"], "leaks": leaks}
+    if isinstance(source, SnapshotSource):
+        return facts
+    manifest = source.snapshot.manifest
+    return {**facts, "vocabulary": manifest.vocabulary, "variants": manifest.variants}
+
+
+def _without_knowledge(source: ServiceSource | SnapshotSource, snapshot: str, train: Dataset, split: str | None) -> float:
+    """The share of training images without a usable CUI; raises InvalidInput where the snapshot lacks some."""
     coverage = source.coverage(train.ids)
     if coverage.unknown:
         raise InvalidInput(
             f"snapshot {snapshot:.12} lacks {len(coverage.unknown)} of {len(train)} training images: "
             f"{', '.join(coverage.unknown[:20])}",
-            hint=f"kg-service ingest them, then kg-service snapshot publish --split {config.data.train_split}",
+            hint=f"kg-service ingest them, then kg-service snapshot publish --split {split}",
         )
-    split = config.data.train_split
-    leaks = settled(
-        [] if split is None else [_of_another_split(source, snapshot, split), _of_other_images(source, snapshot, split, whole)],
-        allowed=config.data.allow_leaks,
-        way_out=f"kg-service snapshot publish --split {split}",
-    )
-    facts = {"snapshot": snapshot, "without_knowledge": coverage.without_knowledge, "leaks": leaks}
-    if isinstance(source, SnapshotSource):
-        return facts
-    manifest = source.snapshot.manifest
-    return {**facts, "vocabulary": manifest.vocabulary, "variants": manifest.variants}
+    return coverage.without_knowledge
 
 
 def _of_another_split(source: ServiceSource | SnapshotSource, snapshot: str, split: str) -> str:
@@ -101,8 +114,9 @@ def _of_another_split(source: ServiceSource | SnapshotSource, snapshot: str, spl
 
 def _of_other_images(source: ServiceSource | SnapshotSource, snapshot: str, split: str, whole: Dataset) -> str:
     """A snapshot's statistics, and so the targets, know all its images."""
-    others = whole.frame.filter(pl.col("split").ne_missing(split))
-    unknown = source.coverage(others["image_id"].to_list()).unknown
-    held = others.filter(~pl.col("image_id").is_in(unknown))["split"].fill_null("none").value_counts(sort=True)
-    counts = ", ".join(f"{count} of split {name}" for name, count in held.iter_rows())
+    others = whole.others(split)
+    unknown = set(source.coverage(others.ids).unknown)
+    names = zip(others.ids, others.labels("split"), strict=True)
+    held = Counter(name or "none" for image_id, name in names if image_id not in unknown)
+    counts = ", ".join(f"{count} of split {name}" for name, count in held.most_common())
     return f"snapshot {snapshot:.12} holds images that are not trained on: {counts}" if counts else ""

@@ -154,4 +154,4 @@ def _targets(session: Session, batch: PlannedBatch, answer: Answer) -> Targets:
 
 
 def _ids(session: Session, batch: PlannedBatch) -> list[str]:
-    return [session.train.dataset.ids[row] for row in batch.rows]
+    return session.train.dataset.values("image_id", batch.rows)

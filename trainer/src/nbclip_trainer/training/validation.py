@@ -55,7 +55,8 @@ def check_best_by(session: Session) -> None:
     by, split = session.config.checkpoint.best_by, session.config.data.valid_split
     if session.valid is None or by in {"loss", "recall"}:
         return
-    images = _scored(session.valid.dataset)
+    dataset = session.valid.dataset
+    images = _scored(dataset.frame_at(range(len(dataset))))
     if by == "precision_at_10" and not any(scored_classes(images, task, _PROTOCOL) for task in CLASS_TASKS):
         needed = f"{_K} images of a class in one of the columns {', '.join(CLASS_TASKS)}"
     elif by == "cui_coverage_at_10" and len(images.cui_rows) < _FEWEST:
@@ -117,7 +118,7 @@ def _retrieved(dataset: Dataset, parts: list[_Encoded], device: str) -> dict[str
     image_VD, text_VD = (np.concatenate([getattr(part, side) for part in parts])[first] for side in ("image", "text"))
     if len(rows) < _FEWEST or not (np.isfinite(image_VD).all() and np.isfinite(text_VD).all()):
         return {}
-    images = _scored(dataset.take(rows.tolist()))
+    images = _scored(dataset.frame_at(rows.tolist()))
     found = _means(pl.concat(list(pair_task(Candidate("model", image_VD, text_VD), images, _PROTOCOL, device))))
     recall = {f"recall_at_{k}": fmean(found[f"Recall@{k}"]) for k in _PROTOCOL.recall_ks}
     labelled = _means(score(Candidate("model", image_VD), images, _PROTOCOL, device=device))
@@ -126,9 +127,9 @@ def _retrieved(dataset: Dataset, parts: list[_Encoded], device: str) -> dict[str
     return {"recall": fmean(recall.values()), **recall, **others}
 
 
-def _scored(dataset: Dataset) -> ScoredImages:
+def _scored(frame: pl.DataFrame) -> ScoredImages:
     every = pl.col("image_id").is_not_null()
-    return scored_images(dataset.frame, every, every)
+    return scored_images(frame, every, every)
 
 
 def _means(queries: pl.DataFrame) -> dict[str, list[float]]:

@@ -1,0 +1,128 @@
+"""Where images lie: in files of any kind, in memory, or in a cache of what files give.
+
+Shape legend: N images of the dataset, H and W their sides.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from open_clip.transform import PreprocessCfg
+from PIL import Image
+
+from nbclip_trainer.data.checking import Findings, Looked, findings, look_over
+from nbclip_trainer.data.dataset import Dataset
+from nbclip_trainer.data.decoding import Picture, open_shown
+from nbclip_trainer.data.geometry import Geometry
+from nbclip_trainer.data.mapped import mapped, new_array
+from nbclip_trainer.data.settings import DataSettings
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class InFiles:
+    """Images that are decoded at each use."""
+
+    dataset: Dataset
+    geometry: Geometry
+    max_pixels: int
+    least: int | None
+    is_ready: ClassVar[bool] = False
+
+    def image(self, row: int) -> Image.Image:
+        """See `images.Stored`."""
+        return open_shown(self.dataset.file(row), self.max_pixels, self.least)
+
+    def ready(self, row: int) -> Pixels:
+        """See `images.Stored`."""
+        return self.geometry(self.image(row))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Images that were decoded once, uint8, [N, 3, H, W]."""
+
+    pixels: Pixels
+    is_ready: ClassVar[bool] = True
+
+    def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:
+        # A mapped array would travel as a copy of all its file.
+        own = self.pixels
+        return (_from_file, (own.filename,)) if isinstance(own, np.memmap) else (Kept, (own,))
+
+    def image(self, row: int) -> Image.Image:
+        """See `images.Stored`."""
+        return Image.fromarray(self.pixels[row].transpose(1, 2, 0))
+
+    def ready(self, row: int) -> Pixels:
+        """See `images.Stored`."""
+        ready: Pixels = self.pixels[row]
+        return ready
+
+
+def least_side(preprocess: PreprocessCfg, settings: DataSettings) -> int | None:
+    """The `least` of `open_image` with `data.draft`: more than a random crop of nine tenths makes smaller again."""
+    return 5 * max(preprocess.input_size[1:]) // 4 if settings.draft else None
+
+
+def in_memory(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings) -> tuple[Kept, Findings]:
+    """All images, decoded."""
+    pixels = np.zeros((len(dataset), *preprocess.input_size), np.uint8)
+    return Kept(pixels), _fill(pixels, dataset, preprocess, settings)
+
+
+def in_cache(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings, folder: Path) -> tuple[Kept, Findings]:
+    """All images from a cache, which the first process that asks for them fills while others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made_of = [dataset.digest(), asdict(preprocess), settings.max_pixels, settings.draft]
+    name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+    path, found = folder / f"{name}.npy", folder / f"{name}.json"
+    with _locked(folder / f"{name}.lock"):
+        if not found.is_file():
+            unfinished = folder / f"{name}.unfinished"
+            pixels = new_array(unfinished, (len(dataset), *preprocess.input_size), np.uint8)
+            new = _fill(pixels, dataset, preprocess, settings)
+            pixels.flush()  # type: ignore[attr-defined]
+            unfinished.replace(path)
+            unfinished.write_text(json.dumps([list(new.bad.items()), list(new.frames.items())]), encoding="utf-8")
+            unfinished.replace(found)
+    bad, frames = json.loads(found.read_text(encoding="utf-8"))
+    return Kept(mapped(path)), Findings(dict(bad), dict(frames))
+
+
+def _fill(pixels: Pixels, dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings) -> Findings:
+    """Decodes every image into its place; those of bad ones stay black."""
+    geometry, least = Geometry(preprocess, is_train=False), least_side(preprocess, settings)
+
+    def look(picture: Picture) -> Pixels:
+        return geometry(picture.shown(least))
+
+    return findings(_put(pixels, look_over(dataset.labels("file"), look, settings)))
+
+
+def _put(pixels: Pixels, looked: Iterable[Looked[Pixels]]) -> Iterator[tuple[int, Looked[Pixels]]]:
+    for row, one in enumerate(looked):
+        if one.made is not None:
+            pixels[row] = one.made
+        yield row, one
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _from_file(path: str) -> Kept:
+    return Kept(mapped(Path(path)))
