@@ -450,7 +450,7 @@ def test_english_is_read_as_english_whatever_names_the_vocabulary_has(caption, e
     assert assertions(caption, "ENG", "FRE") == assertions(caption, "FRE", "ENG") == expected
 
 
-@pytest.mark.parametrize("file", ["captions.jsonl", "kinds.jsonl"])
+@pytest.mark.parametrize("file", ["captions.jsonl", "kinds.jsonl", "reports.jsonl"])
 def test_labelled_english_is_read_the_same_with_french_names(file):
     for row in rows_of(file):
         spans = [(start, end) for start, end, _ in row["spans"]]
@@ -488,7 +488,8 @@ def rows_of(file):
 
 
 @pytest.mark.parametrize(
-    ("file", "made_up", "count"), [("captions.jsonl", 0, 346), ("kinds.jsonl", 178, 216), ("french.jsonl", 130, 164)]
+    ("file", "made_up", "count"),
+    [("captions.jsonl", 0, 346), ("kinds.jsonl", 178, 216), ("reports.jsonl", 193, 193), ("french.jsonl", 130, 164)],
 )
 def test_labelled_spans_are_well_formed(file, made_up, count):
     rows = rows_of(file)
