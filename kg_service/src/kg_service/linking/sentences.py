@@ -9,7 +9,7 @@ Span = tuple[int, int]
 
 # Short forms that stand before what they belong to, whatever its case; these may end a sentence, unless a small letter follows.
 _BEFORE_A_NAME = "sig signif assoc poss prob susp def evid eval approx vs"
-_BEFORE_A_SMALL_LETTER = "ant post lat sup inf bilat unilat abn abnl mod sev prev incl resp pos neg"
+_BEFORE_A_SMALL_LETTER = "ant post lat sup inf bilat unilat abn abnl mod sev prev incl resp"
 
 
 def _unless_behind(words: str) -> str:
