@@ -97,8 +97,10 @@ def _step(session):
     model, batch = session.parts.model, next(session.plan.batches())
     images = next(session.train.images.training([session.world.share(batch)])).pixels
     result = train_step(session, batch, images, _matrix(session, batch))
-    gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters() if parameter.grad is not None}
-    return Step(result.figures, gradients, result.cosine.image_text.dtype)
+    gradients = {
+        name: parameter.grad.numpy().copy() for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
+    return Step(result.figures.read(), gradients, result.cosine.image_text.dtype)
 
 
 def _matrix(session, batch):

@@ -180,8 +180,9 @@ def _weighted(
     rows = len(error_RC)
     if diagonal_weight is None:
         return error_RC.sum() / (rows * pairs_a_row)
-    on_diagonal = error_RC[own_RC].mean()
-    off_diagonal = error_RC[~own_RC].sum() / (rows * other_pairs_a_row)
+    # Filled and not picked out: the size of a selection is known only once the device has computed it.
+    on_diagonal = error_RC.masked_fill(~own_RC, 0).sum() / rows
+    off_diagonal = error_RC.masked_fill(own_RC, 0).sum() / (rows * other_pairs_a_row)
     return diagonal_weight * on_diagonal + (1 - diagonal_weight) * off_diagonal
 
 

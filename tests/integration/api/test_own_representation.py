@@ -142,7 +142,7 @@ def test_a_training_step_is_taken_by_its_similarities(folder, command, tmp_path,
     values = similarity_on(torch.device("cpu"), vectors, torch.arange(len(order)))
     np.testing.assert_allclose(values, worked_out(folder, "dk_ek")[np.ix_(order, order)], atol=1e-6)
     result = train_step(session, batch, next(session.train.images.training([batch])).pixels, vectors)
-    assert np.isfinite(result.figures["loss"])
+    assert np.isfinite(result.figures.read()["loss"])
 
 
 def test_compaction_fits_it_anew_by_its_cards_whatever_is_set_by_then(folder, command, monkeypatch):

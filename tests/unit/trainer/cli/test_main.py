@@ -237,17 +237,18 @@ def test_the_version_is_that_of_the_distribution(nbclip):
     assert nbclip("--version")[:2] == (0, f"nbclip {version('nbclip-trainer')}\n")
 
 
-def test_ctrl_c_ends_with_a_checkpoint_and_status_130(nbclip, small, tmp_path):
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGUSR1, 85)])
+def test_a_signal_ends_with_a_checkpoint_and_its_status(nbclip, small, tmp_path, signum, status):
     def interrupt():
         while not list((tmp_path / "run").glob("checkpoints/*.json")):
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signum)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(signum)
     code, _, err = nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "run", *sets(small("epochs=2000")))
-    assert code == 130
-    assert signal.getsignal(signal.SIGINT) is before
+    assert code == status
+    assert signal.getsignal(signum) is before
     newest = max((tmp_path / "run" / "checkpoints").glob("*.json"))
     assert f"stopped after step {json.loads(newest.read_text())['step']} of 6000" in err
     assert f"nbclip train --resume --run {tmp_path / 'run'}" in err

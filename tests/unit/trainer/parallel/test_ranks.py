@@ -14,7 +14,8 @@ import torch
 from nbclip.errors import InvalidInput, ServiceAway, Unavailable
 from nbclip_trainer.cli.main import main
 from nbclip_trainer.config.reading import load_config
-from nbclip_trainer.parallel.collectives import average_gradients, from_first, gathered, mean_over_ranks, on_any_rank
+from nbclip_trainer.parallel.averaging import averaging
+from nbclip_trainer.parallel.collectives import from_first, gathered, mean_over_ranks, on_any_rank
 from nbclip_trainer.parallel.normalisation import normalise_over_ranks
 from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import alone
@@ -94,23 +95,41 @@ def test_gathered_features_have_open_clips_gradients():
             assert np.allclose(found, expected, atol=1e-6)
 
 
-def gradients_of_a_resnet(world):
+class ImagesAlone(torch.nn.Module):
+    """A tower of images as a model."""
+
+    def __init__(self, tower):
+        super().__init__()
+        self.tower = tower
+        self.logit_scale = torch.nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, images, _):
+        features = self.tower(images)
+        return {"image_features": features, "text_features": features.detach(), "logit_scale": self.logit_scale.exp()}
+
+
+def gradients_of_a_resnet(world, locked):
     torch.manual_seed(0)
-    model = open_clip.model.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8).double()
+    model = ImagesAlone(open_clip.model.ModifiedResNet([1, 1, 1, 1], 16, 2, 32, 8)).double()
     normalise_over_ranks(model, world)
+    for name in locked:
+        model.get_submodule(name).requires_grad_(False)
     images, weights = torch.rand(8, 3, 32, 32, dtype=torch.float64), torch.randn(8, 16, dtype=torch.float64)
     own = world.own(np.arange(8))
-    ((normalize(model(images[own]), dim=1) * weights[own]).sum() / len(own)).backward()
-    average_gradients(model.parameters(), world)
+    encoder = averaging(model, world, (images[:2], None))
+    features, _, scale = encoder(images[own], None)
+    (scale * (normalize(features, dim=1) * weights[own]).sum() / len(own)).backward()
     found = {name: parameter.grad for name, parameter in model.named_parameters()} | dict(model.named_buffers())
-    return {name: tensor.numpy() for name, tensor in found.items()}
+    return {name: tensor.numpy() for name, tensor in found.items() if tensor is not None}
 
 
-def test_batch_normalisation_is_over_the_global_batch():
+@pytest.mark.parametrize("locked", [[], ["tower.conv1", "tower.layer2", "tower.attnpool.k_proj"], ["tower"]])
+def test_batch_normalisation_is_over_the_global_batch_and_what_is_locked_has_no_gradient(locked):
     """In float64: a ResNet this small, of eight images, turns float32's rounding into percents of its gradients."""
-    alone = gradients_of_a_resnet(ALONE)
+    alone = gradients_of_a_resnet(ALONE, locked)
     assert any("running_var" in name for name in alone)
-    for found in run_ranks(gradients_of_a_resnet):
+    assert not any(name.startswith(f"{module}.") and name.endswith("weight") for name in alone for module in locked)
+    for found in run_ranks(gradients_of_a_resnet, locked):
         assert found.keys() == alone.keys()
         for name, expected in alone.items():
             assert np.allclose(found[name], expected, rtol=1e-9, atol=1e-12), name
@@ -172,6 +191,22 @@ def test_a_run_ends_the_same_with_one_process_or_two_or_first_one_then_the_other
     assert moved > 1e-3, "weights that never moved would agree too"
 
 
+def three(world, pairs, folder):
+    """Whole, then stopped and resumed twice."""
+    config = load_config("tiny-nbclip", overrides(pairs, *LOSSES["sm"], "batch_size=6", "epochs=3"))
+    train(config, folder / "whole", world=world)
+    for more in (3, 4):
+        train(config, folder / "resumed", world=world, resume=True, stop=StopOn(more, world.rank == 2))
+    return train(config, folder / "resumed", world=world, resume=True).finished
+
+
+def test_three_ranks_add_in_the_same_order_after_a_resume(pairs, tmp_path):
+    """Of two, any order gives the same sum."""
+    assert run_ranks(three, pairs, tmp_path, ranks=3) == [True] * 3
+    whole, resumed = (load_checkpoint(tmp_path / name).tensors for name in ("whole", "resumed"))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
 def start_of(config):
     model = build_session(config).parts.model
     return {f"model.{name}": tensor.numpy() for name, tensor in model.state_dict().items() if tensor.isfinite().all()}
@@ -219,7 +254,8 @@ def test_a_rank_without_targets_stops_all_after_the_same_step(pairs, tmp_path):
 
 
 def said(world):
-    return from_first(("first", world.rank), world), mean_over_ranks([world.rank, 4], world), on_any_rank(world.rank == 1, world)
+    mean = mean_over_ranks(torch.tensor([world.rank, 4.0]), world).tolist()
+    return from_first(("first", world.rank), world), mean, on_any_rank(world.rank == 1, world)
 
 
 def test_ranks_agree():

@@ -51,26 +51,29 @@ def test_a_chunk_drops_the_same_units_both_times():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.5), nn.Linear(16, 4))
     images, texts, goal = torch.randn(10, 6), torch.randn(10, 6), torch.randn(10, 10)
+    scale = torch.tensor(0.3, requires_grad=True)
     asked = []
 
     def forward(chunk):
         asked.append((chunk.start, chunk.stop))
         torch.manual_seed(chunk.start)
-        return model(images[chunk]), model(texts[chunk])
+        return model(images[chunk]), model(texts[chunk]), scale.exp()
 
     def gradients(features):
         model.zero_grad()
-        (features.image @ features.text.T - goal).square().mean().backward()
+        scale.grad = None
+        (features.scalars[0] * features.image @ features.text.T - goal).square().mean().backward()
         features.carry_on()
-        return {name: parameter.grad.numpy().copy() for name, parameter in model.named_parameters()}
+        return {name: parameter.grad.numpy().copy() for name, parameter in (*model.named_parameters(), ("scale", scale))}
 
     found = gradients(encode(forward, 10, 4))
     assert asked == [(0, 4), (4, 8), (8, 10)] * 2
     parts = [forward(slice(start, min(start + 4, 10))) for start in (0, 4, 8)]
-    image, text = (torch.cat(side) for side in zip(*parts, strict=True))
+    image, text = (torch.cat([part[side] for part in parts]) for side in (0, 1))
     model.zero_grad()
-    (image @ text.T - goal).square().mean().backward()
-    expected = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
+    scale.grad = None
+    (scale.exp() * image @ text.T - goal).square().mean().backward()
+    expected = {name: parameter.grad.numpy() for name, parameter in (*model.named_parameters(), ("scale", scale))}
     assert difference(expected, found)[0] < 1e-5
 
 
@@ -128,14 +131,14 @@ def test_fp16_leaves_out_a_step_that_overflows_and_scales_the_next_one_less(pair
     before = session.scaler.get_scale()
     session.parts.model.visual.conv1.weight.register_hook(lambda gradient: gradient * np.inf)
     weights = session.parts.model.text_projection.detach().clone()
-    figures = train_step(session, *inputs(session)).figures
+    figures = train_step(session, *inputs(session)).figures.read()
     assert figures["loss_scale"] == before / 2
     assert torch.equal(session.parts.model.text_projection, weights)
-    saved = capture(session, 1, None)
+    saved = capture(session, 1, [])
     fresh = build_session(load_config("tiny-nbclip", overrides(pairs, "device.precision=fp16")))
     restore(fresh, saved)
     assert fresh.scaler.get_scale() == before / 2
-    taken = (train_step(session, *inputs(session)) for _ in range(40))
+    taken = (train_step(session, *inputs(session)).figures.read() for _ in range(40))
     with pytest.raises(NonFiniteLoss, match="gradient norm"):
         list(taken)
     assert torch.equal(session.parts.model.text_projection, weights)

@@ -14,6 +14,7 @@ from nbclip import codec
 from nbclip.errors import Conflict, InvalidInput, ServiceAway
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.errors import NonFiniteLoss
+from nbclip_trainer.runs import writer
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.folder import read_facts
 from nbclip_trainer.runs.quarantine import read_quarantine
@@ -26,7 +27,7 @@ from nbclip_trainer.training.step import train_step
 from PIL import Image
 from rich.console import Console
 from support.counts import often
-from support.waiting import StopAfter
+from support.waiting import StopAfter, eventually
 
 NEW = "f" * 64
 KILLS = often(1, 5)
@@ -106,6 +107,61 @@ def test_a_killed_process_goes_on_where_its_checkpoint_was(small, tmp_path, reco
     train(config, tmp_path / "straight")
     assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
     assert same_tensors(tmp_path / "killed", tmp_path / "straight")
+
+
+SLOW_AFTER_STEP_4 = """
+import sys, time
+from nbclip_trainer.cli.main import main
+from nbclip_trainer.runs import durable
+
+flush = durable._flush
+
+
+def slow(path):
+    if path.name.endswith(".tmp") and "00000004" not in path.name and path.name.startswith(".step"):
+        time.sleep(600)
+    flush(path)
+
+
+durable._flush = slow
+main()
+"""
+
+
+def test_a_run_goes_on_while_a_checkpoint_is_written_and_a_kill_then_leaves_the_one_before(small, write_pairs, tmp_path):
+    """The checkpoint of step 8 hangs on its way to the disk; step 9, step 10 and a validation are done meanwhile."""
+    overrides = small("checkpoint.every=4", data=write_pairs(train=80))
+    config = load_config("tiny-clip", overrides)
+    settings = [part for override in overrides for part in ("--set", override)]
+    command = ["train", "--preset", "tiny-clip", "--run", str(tmp_path / "killed"), *settings]
+    process = subprocess.Popen([sys.executable, "-c", SLOW_AFTER_STEP_4, *command])
+    eventually(lambda: process.poll() is not None or records(tmp_path / "killed", "valid"), 120)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert [step for step, _ in losses(tmp_path / "killed")] == list(range(1, 11))
+    assert load_checkpoint(tmp_path / "killed").step == 4
+    assert list((tmp_path / "killed" / "checkpoints").glob(".step-00000008*"))
+    assert train(config, tmp_path / "killed", resume=True).finished
+    train(config, tmp_path / "straight")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
+    assert same_tensors(tmp_path / "killed", tmp_path / "straight")
+    assert not list((tmp_path / "killed" / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [("1e-9", [1, 2, 3, 4, 5, 6]), ("600", [3, 6]), ("null", [3, 6])])
+def test_checkpoints_come_by_the_clock_too(small, tmp_path, minutes, steps):
+    train(load_config("tiny-clip", small(f"checkpoint.every_minutes={minutes}", "checkpoint.keep=9")), tmp_path / "run")
+    assert sorted(int(path.stem.rpartition("-")[2]) for path in tmp_path.glob("run/checkpoints/*.json")) == steps
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_run(small, tmp_path, monkeypatch):
+    def full(run_dir, checkpoint, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "save_checkpoint", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(load_config("tiny-clip", small("epochs=2000", "checkpoint.every=1")), tmp_path / "run")
+    assert len(losses(tmp_path / "run")) < 10
 
 
 def newest_checkpoint(run_dir):
@@ -191,7 +247,7 @@ def test_a_loss_that_is_not_finite_changes_no_weight_and_names_the_images(small)
     before = {name: parameter.detach().clone() for name, parameter in session.parts.model.named_parameters()}
     images[3] = torch.nan
     with pytest.raises(NonFiniteLoss, match="step 1: loss is nan") as stopped:
-        train_step(session, batch, images, matrix)
+        train_step(session, batch, images, matrix).figures.read()
     assert stopped.value.exit_code == 1
     for row in batch.rows:
         assert session.train.dataset.ids[row] in stopped.value.message
@@ -203,7 +259,7 @@ def test_gradients_are_clipped_to_the_norm_asked_for(small):
     batch = next(session.plan.batches())
     result = train_step(session, batch, *inputs(session, batch))
     norm = torch.stack([parameter.grad.norm() for parameter in session.parts.model.parameters()]).norm().item()
-    assert result.figures["gradient_norm"] > 0.01
+    assert result.figures.read()["gradient_norm"] > 0.01
     assert norm == pytest.approx(0.01, rel=1e-3)
 
 

@@ -19,7 +19,7 @@ def step(session):
 
 
 def test_a_step_is_taken_at_the_learning_rate_of_the_schedule(session):
-    figures = step(session).figures
+    figures = step(session).figures.read()
     assert 0 < figures["learning_rate"] < 1e-2
     assert [group["lr"] for group in session.optimizer.param_groups] == pytest.approx(
         [figures["learning_rate"]] * len(session.optimizer.param_groups)
@@ -38,7 +38,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(session):
     before = weight.detach().clone()
     weight.register_hook(lambda gradient: gradient * math.inf)
     with pytest.raises(NonFiniteLoss, match="gradient norm"):
-        step(session)
+        step(session).figures.read()
     assert torch.equal(weight, before)
 
 
@@ -51,7 +51,7 @@ def test_scheduled_targets_are_logged_where_they_are(small):
     first, second = list(session.plan.batches(0))[:2]
     images = session.train.images.training([first, second])
     masses = [
-        train_step(session, batch, next(images).pixels, session.answer(batch)).figures["neighbour_mass"]
+        train_step(session, batch, next(images).pixels, session.answer(batch)).figures.read()["neighbour_mass"]
         for batch in (first, second)
     ]
     assert masses == pytest.approx([0.4, 0.4 * (1 - 1 / session.plan.steps)])

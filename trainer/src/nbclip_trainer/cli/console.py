@@ -38,8 +38,8 @@ def complain(message: str, hint: str) -> None:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once."""
+def stop_on_signal(*signals: signal.Signals) -> Iterator[threading.Event]:
+    """An event that the first of these signals sets, by default Ctrl-C or SIGTERM; the same one again ends the process."""
     stop, process = threading.Event(), os.getpid()
 
     def ask(signum: int, frame: object) -> None:
@@ -49,7 +49,7 @@ def stop_on_signal() -> Iterator[threading.Event]:
             err().print("stopping after this step, with a checkpoint; once more to stop at once")
         stop.set()
 
-    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}
+    before = {signum: signal.signal(signum, ask) for signum in signals or (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from nbclip_trainer.config.tree import TrainConfig
 
 _PATIENCE_WITH_RANKS = 1800.0
+_STOPPED = 130
+_REQUEUE = 85
+"""What HTCondor's documentation uses as `checkpoint_exit_code`; Linux's ERESTART."""
 
 
 def train(
@@ -44,25 +48,29 @@ def train(
     [cyan]torchrun --nproc-per-node 8 --max-restarts 3 -m nbclip_trainer train --preset paper … -r runs/paper[/cyan]
 
     Exit status: 0 done; 2 wrong input; 75 the service or another process went away, resume
-    later; 130 stopped by Ctrl-C, with a checkpoint.
+    later; 85 stopped by SIGUSR1, with a checkpoint: start it again; 130 stopped by Ctrl-C or
+    SIGTERM, with a checkpoint.
     """
-    import stamina.instrumentation
-
-    from nbclip_trainer.parallel.world import joined, restarts
-    from nbclip_trainer.training import loop
-
-    # The client warns in its own words, once in ten seconds.
-    stamina.instrumentation.set_on_retry_hooks([])
     config = _config(run, preset, as_overrides(settings, data, service, key_file), resume=resume)
-    # A rank may wait for one that waits for the service.
-    patience = config.service.give_up_after + _PATIENCE_WITH_RANKS
-    with stop_on_signal() as stop, joined(config.device, patience=patience) as world:
-        outcome = loop.train(config, run, resume=resume or restarts() > 0, stop=stop, console=err(), world=world)
+    # Before torch is imported, which takes seconds: a signal must find its handler.
+    with stop_on_signal() as stop, stop_on_signal(signal.SIGUSR1) as requeue:
+        import stamina.instrumentation
+
+        from nbclip_trainer.parallel.world import joined, restarts
+        from nbclip_trainer.training import loop
+
+        # The client warns in its own words, once in ten seconds.
+        stamina.instrumentation.set_on_retry_hooks([])
+        # A rank may wait for one that waits for the service.
+        patience = config.service.give_up_after + _PATIENCE_WITH_RANKS
+        again = resume or restarts() > 0
+        with joined(config.device, patience=patience) as world:
+            outcome = loop.train(config, run, resume=again, stop=stop, requeue=requeue, console=err(), world=world)
     if not outcome.finished:
         if world.leads:
             stopped = f"stopped after step {outcome.steps} of {outcome.planned}"
             err().print(f"{stopped}; to continue: nbclip train --resume --run {run}", soft_wrap=True)
-        raise typer.Exit(130)
+        raise typer.Exit(_REQUEUE if outcome.requeue else _STOPPED)
     if world.leads:
         out().print(str(run), soft_wrap=True)
 

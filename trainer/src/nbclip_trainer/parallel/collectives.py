@@ -7,7 +7,7 @@ Shape legend: R rows (one rank's pairs), C columns (the global batch), D dimensi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import torch
@@ -18,7 +18,6 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from nbclip_trainer.parallel.world import World
 
 T = TypeVar("T")
-_BUCKET_ELEMENTS = 16 * 2**20
 
 
 def gathered(rows_RD: Tensor, world: World) -> Tensor:
@@ -44,47 +43,27 @@ class _Gathered(torch.autograd.Function):
 
 
 @torch.no_grad()
-def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
-    """Replaces each gradient by its mean over ranks: that of the global batch, whose loss is the mean of the ranks' losses.
-
-    Parameters without a gradient are the same on every rank, since all have the same graph.
-    """
+def mean_over_ranks(values: Tensor, world: World) -> Tensor:
+    """Each value's mean over ranks, the same on all of them, on the values' device: on a GPU nothing waits for it."""
     if world.ranks == 1:
-        return
-    for bucket in _buckets([parameter.grad for parameter in parameters if parameter.grad is not None]):
-        flat = torch.cat([gradient.flatten() for gradient in bucket])
-        dist.all_reduce(flat)
-        parts = torch.split(flat / world.ranks, [gradient.numel() for gradient in bucket])
-        for gradient, part in zip(bucket, parts, strict=True):
-            gradient.copy_(part.view(gradient.shape))
-
-
-def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Few large messages instead of many small ones, none so large that its copy matters; one dtype each."""
-    bucket: list[Tensor] = []
-    for gradient in gradients:
-        if bucket and (bucket[0].dtype != gradient.dtype or sum(part.numel() for part in bucket) >= _BUCKET_ELEMENTS):
-            yield bucket
-            bucket = []
-        bucket.append(gradient)
-    if bucket:
-        yield bucket
-
-
-def mean_over_ranks(values: Sequence[float], world: World) -> list[float]:
-    """Each value's mean over ranks, the same on all of them."""
-    return list(values) if world.ranks == 1 else [value / world.ranks for value in _summed(values)]
+        return values.detach()
+    total = values.detach().clone()
+    dist.all_reduce(total)
+    return total / world.ranks
 
 
 def sum_over_ranks(values: Sequence[float], world: World) -> list[float]:
-    """Each value's sum over ranks, the same on all of them."""
-    return list(values) if world.ranks == 1 else _summed(values)
-
-
-def _summed(values: Sequence[float]) -> list[float]:
+    """Each value's sum over ranks, the same on all of them; it travels from memory to memory and waits for no GPU."""
+    if world.ranks == 1:
+        return list(values)
     total = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(total)
     return cast(list[float], total.tolist())
+
+
+def wait_for_all(world: World) -> None:
+    """Returns once every rank has come here."""
+    sum_over_ranks([0.0], world)
 
 
 def on_any_rank(flag: bool, world: World) -> bool:

@@ -18,4 +18,7 @@ class DeviceSettings(Strict):
     chunk_size: int | None = Field(None, ge=1, description="pairs whose activations a process holds at once; null: all its pairs")
     grad_checkpointing: bool = Field(False, description="recompute activations of transformer layers: less memory, more time")
     compile: bool = Field(False, description="compile the towers with torch.compile; needs a C++ compiler, pays off on a GPU")
+    peak_tflops: float | None = Field(
+        None, gt=0, description="TFLOP/s that one GPU can do at `precision`, for the MFU; null: of a table of known GPUs"
+    )
     threads: int | None = Field(None, ge=1, description="threads of torch on a CPU; null: its own choice")

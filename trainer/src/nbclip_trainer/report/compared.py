@@ -16,6 +16,7 @@ from nbclip_trainer.evaluation.summary import differences, summarise
 from nbclip_trainer.runs.folder import flattened, read_facts
 from nbclip_trainer.runs.quarantine import Quarantined, read_quarantine
 from nbclip_trainer.runs.results import Figure, Scored, check_comparable, own_evaluation, read_scored, run_of
+from nbclip_trainer.runs.speed import Speed, speed_of
 from nbclip_trainer.runs.tracking import read_metrics
 
 Key = tuple[str, str, str, str, str]
@@ -59,6 +60,11 @@ class ComparedRun:
         """Loss and knowledge in a few words."""
         knowledge = {"identity": "one-hot targets", "noise": "noise", "dk": "DK", "dk_ek": "DK + EK"}
         return f"{self.config.loss.name}, {knowledge[self.config.targets.knowledge]}"
+
+    @property
+    def speed(self) -> Speed | None:
+        """How fast it was trained."""
+        return speed_of(record for record in self.records if record["kind"] == "train")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Checkpoint:
 
     Attributes:
         step: optimizer steps done.
-        tensors: on the CPU, named `<part>.<name>`.
+        tensors: named `<part>.<name>`.
         state: JSON: `validations`, the figures of each validation so far with their `step`, and whatever else the writer wants
             back. Runs of 0.1.0 have the `valid_loss` of the step in its place.
     """

@@ -27,6 +27,9 @@ class CheckpointSettings(Strict):
     """How often, and how many are kept."""
 
     every: int | None = Field(None, ge=1, description="steps between checkpoints; null: one at the end of each epoch")
+    every_minutes: float | None = Field(
+        15, gt=0, description="minutes after which a checkpoint is due, whatever the step; null: only by steps and epochs"
+    )
     keep: int = Field(2, ge=1, description="newest checkpoints to keep besides the best")
     select: Literal["last", "best"] = Field(
         "last", description="checkpoint to evaluate; best: that of the best validation, of a run without validation the last"

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from nbclip.errors import Conflict, NBClipError
 from rich.console import Console
 
 from nbclip_trainer.config.saved import check_same_shape, write_config
 from nbclip_trainer.config.tree import TrainConfig
-from nbclip_trainer.data.planner import PlannedBatch
-from nbclip_trainer.optimisation.schedule import warmup_steps
-from nbclip_trainer.parallel.collectives import from_first, on_any_rank
+from nbclip_trainer.parallel.collectives import from_first, on_any_rank, wait_for_all
 from nbclip_trainer.parallel.world import World, alone, lost_ranks_named
 from nbclip_trainer.runs.boards import check_boards
-from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint
 from nbclip_trainer.runs.folder import check_same_data, locked, read_facts, write_facts
 from nbclip_trainer.runs.quarantine import Quarantined, append_quarantine, read_quarantine, write_quarantine
 from nbclip_trainer.runs.selection import Validation, early_end
 from nbclip_trainer.runs.tracking import Tracker
-from nbclip_trainer.training.diagnostics import alarms, diagnose
+from nbclip_trainer.runs.writer import CheckpointWriter
 from nbclip_trainer.training.display import Display
 from nbclip_trainer.training.inputs import Inputs, Intake
+from nbclip_trainer.training.records import Records
 from nbclip_trainer.training.session import Session, build_session, capture, restore
-from nbclip_trainer.training.step import StepResult, train_step
+from nbclip_trainer.training.step import train_step
+from nbclip_trainer.training.utilisation import utilisation_of
 from nbclip_trainer.training.validation import check_best_by, shown_figures, validate
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: steps done, of how many, the last validation loss (None without one), and why it ended early, if so."""
+    """How a run ended.
+
+    Attributes:
+        steps: done.
+        planned: how many the whole run has.
+        valid_loss: the last one; None without one.
+        early_end: why no more steps are to be taken, if so.
+        requeue: whether some rank was asked to stop in order to be started again.
+    """
 
     steps: int
     planned: int
     valid_loss: float | None
     early_end: str = ""
+    requeue: bool = False
 
     @property
     def finished(self) -> bool:
@@ -56,6 +63,7 @@ def train(
     *,
     resume: bool = False,
     stop: threading.Event | None = None,
+    requeue: threading.Event | None = None,
     console: Console | None = None,
     world: World | None = None,
 ) -> Outcome:
@@ -66,6 +74,7 @@ def train(
         run_dir: the run's folder; made if missing. Rank 0 alone reads and writes it.
         resume: continue the newest checkpoint, or start if there is none; without it a folder that has one is refused.
         stop: when set on any rank, the run ends with a checkpoint after the step it is in.
+        requeue: the same, and the outcome of all ranks says so.
         console: where progress is shown; None: nowhere.
         world: this rank's place, of `parallel.world.joined`; None: a single process.
 
@@ -73,7 +82,7 @@ def train(
         Conflict: the folder has a run already, one of other settings, or another process trains there.
         ServiceAway: the service stayed away; a checkpoint was written.
         RankLost: another rank is gone.
-        NonFiniteLoss: loss or gradient is not finite; nothing of that step was applied.
+        NonFiniteLoss: loss or gradient is not finite; neither that step was applied nor the one after it.
         NBClipError: wrong data, settings or answers.
     """
     world = world or alone(config.device)
@@ -88,8 +97,12 @@ def train(
                 _write_down(session, run_dir, resumed=resumed)
             if checkpoint is not None:
                 restore(session, checkpoint)
-            with _recorders(session, run_dir, checkpoint.step if checkpoint else 0, console) as recorders:
-                return _Run(session, run_dir, *recorders, checkpoint).go(stop or threading.Event())
+            first_step = checkpoint.step if checkpoint else 0
+            with _keepers(session, run_dir, first_step, console) as keepers:
+                outcome = _Run(session, run_dir, keepers, checkpoint).go(stop or threading.Event(), requeue or threading.Event())
+            # Launchers end all ranks once one has ended, and rank 0 may still have been writing the last checkpoint.
+            wait_for_all(world)
+            return outcome
         finally:
             session.source.close()
 
@@ -114,17 +127,24 @@ def _write_down(session: Session, run_dir: Path, *, resumed: bool) -> None:
     write_quarantine(run_dir, [one for pairs in (session.train, session.valid) if pairs for one in pairs.quarantine.held])
 
 
+class _Keepers(NamedTuple):
+    """What keeps figures and checkpoints, on rank 0, and what shows them."""
+
+    tracker: Tracker | None
+    writer: CheckpointWriter | None
+    display: Display
+
+
 @contextmanager
-def _recorders(
-    session: Session, run_dir: Path, first_step: int, console: Console | None
-) -> Iterator[tuple[Tracker | None, Display]]:
-    """What keeps the figures, on rank 0, and what shows them."""
-    shown = console if console is not None and session.world.leads else Console(quiet=True)
-    config = session.config
-    keeping = Tracker(run_dir, config.log, config.model_dump(mode="json"), first_step) if session.world.leads else nullcontext()
-    with keeping as tracker, Display(shown, session.plan.steps, first_step) as display:
+def _keepers(session: Session, run_dir: Path, first_step: int, console: Console | None) -> Iterator[_Keepers]:
+    config, leads = session.config, session.world.leads
+    display = Display(console if console is not None and leads else Console(quiet=True), session.plan.steps, first_step)
+    tracking = Tracker(run_dir, config.log, config.model_dump(mode="json"), first_step) if leads else nullcontext()
+    kept = config.checkpoint
+    writing = CheckpointWriter(run_dir, kept.keep, kept.best_by) if leads else nullcontext()
+    with tracking as tracker, display, writing as writer:
         display.line(_announcement(session, first_step))
-        yield tracker, display
+        yield _Keepers(tracker, writer, display)
 
 
 def _announcement(session: Session, first_step: int) -> str:
@@ -143,31 +163,35 @@ def _announcement(session: Session, first_step: int) -> str:
 
 
 class _Run:
-    """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker."""
+    """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker and a writer."""
 
-    def __init__(
-        self, session: Session, run_dir: Path, tracker: Tracker | None, display: Display, checkpoint: Checkpoint | None
-    ) -> None:
-        self._session, self._run_dir, self._tracker, self._display = session, run_dir, tracker, display
+    def __init__(self, session: Session, run_dir: Path, keepers: _Keepers, checkpoint: Checkpoint | None) -> None:
+        self._session, self._run_dir = session, run_dir
+        self._tracker, self._writer, self._display = keepers
+        self._records = Records(session, keepers.tracker, keepers.display)
+        self._utilisation = utilisation_of(session) if session.world.leads else None
         self._first = self._done = self._saved = checkpoint.step if checkpoint else 0
+        self._saved_at = time.monotonic()
         self._validations: list[Validation] = list(checkpoint.state.get("validations", ())) if checkpoint else []
         self._early_end = self._judged()
-        self._warned: set[str] = set()
 
-    def go(self, stop: threading.Event) -> Outcome:
+    def go(self, stop: threading.Event, requeue: threading.Event) -> Outcome:
         steps = self._session.plan.steps
         with Intake(self._session, self._first, self._keep) as intake:
             while self._done < steps and not self._early_end:
                 started = time.perf_counter()
-                inputs = self._agreed_inputs(intake, stop)
+                # A run that is told to stop before it begins takes one step, so that it gets on however often it is started.
+                stopping = self._done > self._first and (stop.is_set() or requeue.is_set())
+                inputs = self._agreed_inputs(intake, stopping=stopping)
                 if inputs is None:
                     break
                 self._take(inputs, started)
         self._save()
+        asked = self._done < steps and on_any_rank(requeue.is_set(), self._session.world)
         if self._early_end:
             self._display.line(f"ended early, after step {self._done} of {steps}: {self._early_end}")
         valid_loss = self._validations[-1]["loss"] if self._validations else None
-        return Outcome(self._done, steps, valid_loss, self._early_end)
+        return Outcome(self._done, steps, valid_loss, self._early_end, asked)
 
     def _judged(self) -> str:
         """Why no further step is taken, if so; the same on all ranks, since validations are."""
@@ -176,10 +200,10 @@ class _Run:
             return ""
         return early_end(self._validations, config.checkpoint.best_by, config.validation, plan.steps_per_epoch)
 
-    def _agreed_inputs(self, intake: Intake, stop: threading.Event) -> Inputs | None:
+    def _agreed_inputs(self, intake: Intake, *, stopping: bool) -> Inputs | None:
         """The next step's inputs; None where a rank was told to stop."""
         try:
-            return intake.take(self._done, stopping=self._done > self._first and stop.is_set())
+            return intake.take(self._done, stopping=stopping)
         except NBClipError:
             self._save()
             raise
@@ -192,45 +216,32 @@ class _Run:
         """One step with all that may follow it: records, validation, a checkpoint."""
         batch = inputs.batch
         result = train_step(self._session, batch, inputs.images, inputs.matrix)
+        # While the device computes this step, what it said of the one before is read.
+        self._records.settle()
         self._done = batch.step + 1
         seconds = time.perf_counter() - started
-        waits = {"data_wait": inputs.data_wait, "target_wait": inputs.target_wait, "seconds": seconds}
-        if self._tracker is not None:
-            figures = {**result.figures, **waits, "samples_per_second": len(batch.rows) / seconds}
-            self._record(batch, figures, result, self._tracker)
-        self._follow_up(batch.epoch + 1)
-
-    def _follow_up(self, epoch: int) -> None:
-        """What is due after the step just done."""
-        config, plan = self._session.config, self._session.plan
-        between = (config.validation.every, config.checkpoint.every)
-        validation_due, checkpoint_due = (every is not None and self._done % every == 0 for every in between)
-        if validation_due or self._done % plan.steps_per_epoch == 0:
-            self._validate(epoch)
-        elif checkpoint_due:
+        measured = {"data_wait": inputs.data_wait, "target_wait": inputs.target_wait, "seconds": seconds}
+        measured["samples_per_second"] = len(batch.rows) / seconds
+        if self._utilisation is not None:
+            measured |= self._utilisation.of(len(batch.rows), seconds)
+        self._records.add(batch, result, measured)
+        if self._writer is not None:
+            self._writer.check()
+        every, steps_per_epoch = self._session.config.validation.every, self._session.plan.steps_per_epoch
+        if self._done % steps_per_epoch == 0 or (every is not None and self._done % every == 0):
+            self._validate(batch.epoch + 1)
+        elif self._checkpoint_due():
             self._save()
 
-    def _record(self, batch: PlannedBatch, figures: dict[str, float], result: StepResult, tracker: Tracker) -> None:
-        log = self._session.config.log
-        self._display.step(self._done, batch.epoch + 1, figures)
-        if self._done % log.every == 0 or self._done == 1:
-            tracker.log("train", self._done, {"epoch": batch.epoch + 1, **figures})
-        if self._done % log.diagnostics_every == 0 or self._done == 1:
-            self._diagnose(result, tracker)
-
-    def _diagnose(self, result: StepResult, tracker: Tracker) -> None:
-        config, plan = self._session.config, self._session.plan
-        figures = diagnose(result.cosine, result.scale, result.targets)
-        tracker.log("diagnostics", self._done, figures)
-        parameters = config.targets.parameters((self._done - 1) / plan.steps)
-        for alarm in alarms(figures, parameters, warmed_up=self._done > warmup_steps(plan.steps, config.optim)):
-            tracker.log("alarm", self._done, {"message": alarm})
-            kind = alarm.partition(":")[0]
-            if kind not in self._warned:
-                self._warned.add(kind)
-                _log.warning("step %d: %s", self._done, alarm)
+    def _checkpoint_due(self) -> bool:
+        """By steps on every rank alike; by the clock on rank 0, which alone writes."""
+        settings = self._session.config.checkpoint
+        by_steps = settings.every is not None and self._done % settings.every == 0
+        waited = (time.monotonic() - self._saved_at) / 60
+        return by_steps or (self._writer is not None and settings.every_minutes is not None and waited >= settings.every_minutes)
 
     def _validate(self, epoch: int) -> None:
+        self._records.settle()
         session, shown = self._session, ""
         found: dict[int, str] = {}
         if session.valid is not None:
@@ -241,14 +252,15 @@ class _Run:
             shown = shown_figures(figures)
             if self._tracker is not None:
                 self._tracker.log("valid", self._done, {"epoch": epoch, **figures})
-        self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}")
+        self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}  {self._records.speed()}")
         self._save()
         if session.valid is not None and on_any_rank(bool(found), session.world):
             self._keep(session.valid.quarantine.add(found, self._done))
 
     def _save(self) -> None:
+        """Begins to write a checkpoint of the steps done; nothing that failed gets into one."""
+        self._records.settle()
         if self._done > self._saved:
-            if self._session.world.leads:
-                checkpoint, settings = capture(self._session, self._done, self._validations), self._session.config.checkpoint
-                save_checkpoint(self._run_dir, checkpoint, keep=settings.keep, best_by=settings.best_by)
-            self._saved = self._done
+            if self._writer is not None:
+                self._writer.save(capture(self._session, self._done, self._validations))
+            self._saved, self._saved_at = self._done, time.monotonic()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nbclip_trainer.config.tree import TrainConfig, config_hash
 from nbclip_trainer.data.checking import note_on_frames
 from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset, layout_of, read_dataset
+from nbclip_trainer.data.features import FeaturesOfImages
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_between_splits
@@ -25,8 +26,10 @@ from nbclip_trainer.models.building import ModelParts, build_model, prepared
 from nbclip_trainer.models.captions import Cut
 from nbclip_trainer.models.heads import Heads
 from nbclip_trainer.models.locking import trained_share
+from nbclip_trainer.models.probing import probe
 from nbclip_trainer.optimisation.average import WeightAverage
 from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
+from nbclip_trainer.parallel.averaging import Example, averaging
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
@@ -69,7 +72,10 @@ class Session:
     """A run's parts.
 
     Attributes:
-        network: what a step calls: the model, or with `data.features` what of it is above the towers.
+        network: what is trained: the model, or with `data.features` what of it is above the towers.
+        encoder: the network as a step calls it, of `parallel.averaging`.
+        flops_of_a_pair: floating-point operations of its forward and backward pass.
+        failed: bool scalar on the device, true once a loss or gradient was not finite: from then on no step is applied.
         facts: what `run.json` says of them.
     """
 
@@ -77,12 +83,15 @@ class Session:
     world: World
     parts: ModelParts
     network: nn.Module
+    encoder: nn.Module
+    flops_of_a_pair: int
     optimizer: torch.optim.Optimizer
     train: Pairs
     valid: Pairs | None
     plan: BatchPlan
     source: TargetSource
     scaler: torch.amp.GradScaler
+    failed: Tensor
     average: WeightAverage | None
     facts: dict[str, Any]
 
@@ -149,19 +158,24 @@ def build_session(
     bad_rows = {"count": len(whole.bad_rows), "first": list(whole.bad_rows[:BAD_ROWS_NAMED])}
     facts = {"data": data_facts, "bad_rows": bad_rows, "targets": target_facts, "leaks": leaks}
     facts |= {"parameters": trained_share(parts.model), "steps": plan.steps, "ranks": world.ranks}
+    network = parts.model if config.data.features is None else Heads(parts.model)
+    encoder, flops = _encoder(network, _zeros(train_pairs, parts, world.device), world)
     optimizer = build_optimizer(parts.model, config.optim)
     scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
+    failed = torch.zeros((), dtype=torch.bool, device=world.device)
     average = None if config.optim.ema_decay is None else WeightAverage(parts.model, config.optim.ema_decay)
-    network = parts.model if config.data.features is None else Heads(parts.model)
-    return Session(config, world, parts, network, optimizer, train_pairs, valid_pairs, plan, source, scaler, average, facts)
+    return Session(
+        config, world, parts, network, encoder, flops, optimizer, train_pairs, valid_pairs, plan, source, scaler,
+        failed, average, facts,
+    )  # fmt: skip
 
 
 def capture(session: Session, step: int, validations: Sequence[Validation]) -> Checkpoint:
-    """The run after `step` steps; all that the next step depends on."""
+    """The run after `step` steps; all that the next step depends on. The tensors are the run's own."""
     model = session.parts.model
-    state = {f"model.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
-    optimizer = {f"optimizer.{name}": tensor.cpu() for name, tensor in optimizer_tensors(model, session.optimizer).items()}
-    average = {} if session.average is None else {f"average.{key}": it.cpu() for key, it in session.average.tensors.items()}
+    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    optimizer = {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(model, session.optimizer).items()}
+    average = {} if session.average is None else {f"average.{key}": tensor for key, tensor in session.average.tensors.items()}
     numpy_kind, numpy_keys, *numpy_rest = np.random.get_state()  # noqa: NPY002 - libraries may draw from it
     return Checkpoint(
         step,
@@ -202,6 +216,22 @@ def _model(config: TrainConfig, world: World, *, resumed: bool) -> ModelParts:
     parts = parts._replace(model=prepared(parts.model, config.model, config.device, world))
     copy_from_first(parts.model, world)
     return parts
+
+
+def _encoder(network: nn.Module, pairs: Example, world: World) -> tuple[nn.Module, int]:
+    """The network as a step calls it, and the operations of a pair. Weights that no feature depends on are locked."""
+    probed = probe(network, pairs)
+    for name in probed.idle:
+        network.get_parameter(name).requires_grad_(False)
+    return averaging(network, world, pairs), probed.flops_of_a_pair
+
+
+def _zeros(pairs: Pairs, parts: ModelParts, device: torch.device) -> Example:
+    """Two pairs of nothing, in the shapes that the network takes."""
+    images = pairs.images
+    size = images.features.shape[1:] if isinstance(images, FeaturesOfImages) else parts.preprocess.input_size
+    tokens = torch.zeros_like(pairs.tokens[:2], device=device)
+    return torch.zeros(2, *size, device=device), tokens if tokens.is_floating_point() else tokens.long()
 
 
 def _read(config: TrainConfig) -> Dataset:

@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.data.seeds import mixed
-from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.losses.loss import LossInput
 from nbclip_trainer.models.building import has_own_bias
 from nbclip_trainer.models.locking import set_to_train
 from nbclip_trainer.optimisation.optimizer import hold_logit_scale
 from nbclip_trainer.optimisation.schedule import learning_rate_factor, set_learning_rates
-from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks
+from nbclip_trainer.parallel.averaging import apart
+from nbclip_trainer.parallel.collectives import gathered, mean_over_ranks
 from nbclip_trainer.parallel.world import World, autocast
 from nbclip_trainer.targets.rows import Targets, target_rows
 from nbclip_trainer.targets.source import Answer
+from nbclip_trainer.training.figures import StepFigures
 from nbclip_trainer.training.gradient_cache import Features, encode
 from nbclip_trainer.training.session import Session
 
@@ -36,7 +37,7 @@ _LOWEST_LOSS_SCALE = 1.0
 class StepResult:
     """What a step saw: `figures` for the log, and the batch for diagnostics."""
 
-    figures: dict[str, float]
+    figures: StepFigures
     cosine: Cosines
     scale: Tensor
     targets: Targets
@@ -44,6 +45,9 @@ class StepResult:
 
 def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: Answer) -> StepResult:
     """Takes one optimizer step; every rank of a run takes it at once, and all end with the same weights.
+
+    Nothing here waits for a GPU. A loss or gradient that is not finite keeps the optimizer from applying this step and any
+    after it, on all ranks; reading the step's figures raises the error.
 
     Args:
         session: model and optimizer, changed in place.
@@ -53,9 +57,6 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
 
     Returns:
         Figures of the global batch; cosines and targets of this rank's rows.
-
-    Raises:
-        NonFiniteLoss: on all ranks, before the optimizer's step, naming step and images.
     """
     model, world, scaler = session.parts.model, session.world, session.scaler
     set_to_train(model, session.config.model)
@@ -65,40 +66,31 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     features = _encode(session, batch, images)
     image_RD, text_RD = features.image.float(), features.text.float()
     cosine = cosines(image_RD, text_RD, *_all_features(image_RD, text_RD, world))
-    scale, bias = scale_and_bias(model)
+    scale, bias = features.scalars[0].float(), next(iter(features.scalars[1:]), None)
     if bias is not None and batch.step == 0 and not has_own_bias(model):
         with torch.no_grad():
-            bias.fill_(mean_over_ranks([starting_bias(cosine, scale, targets.own).item()], world)[0])
+            bias.copy_(mean_over_ranks(starting_bias(cosine, scale, targets.own).double(), world))
+            model.get_parameter("logit_bias").copy_(bias)
     losses = session.config.loss.compute(LossInput(cosine, scale, bias, targets))
-    means = mean_over_ranks([value.item() for value in losses.values()], world)
-    figures = dict(zip(losses, means, strict=True))
-    _check_finite("loss", figures["loss"], session, batch)
+    means = mean_over_ranks(torch.stack([value.double() for value in losses.values()]), world)
     session.optimizer.zero_grad(set_to_none=True)
     scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
     features.carry_on()
-    average_gradients(model.parameters(), world)
-    figures |= {
-        "learning_rate": factor * session.config.optim.lr,
-        **_scheduled(session, batch),
-        **_apply_gradients(session, batch),
-    }
+    on_device = dict(zip(losses, means.unbind(), strict=True))
+    on_device |= _apply_gradients(session, batch, on_device["loss"])
+    known = {"learning_rate": factor * session.config.optim.lr, **_scheduled(session, batch)}
+    figures = StepFigures(batch.step, lambda: _ids(session, batch), on_device, session.failed, known)
     return StepResult(figures, cosine, scale.detach(), targets)
 
 
-def forward(session: Session, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """L2-normalised image and text features, in whatever precision the towers compute."""
+def forward(session: Session, encoder: nn.Module, images: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+    """What an `Encoder` gives of pairs, in whatever precision the towers compute."""
     device = session.world.device
     layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
     images = images.to(device, memory_format=layout, non_blocking=True)
     tokens = tokens if tokens.is_floating_point() else tokens.long()
     with autocast(session.world, session.config.device):
-        out = session.network(images, tokens.to(device, non_blocking=True))
-    return out["image_features"], out["text_features"]
-
-
-def scale_and_bias(model: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """s and b, as open_clip's models hold them."""
-    return model.get_parameter("logit_scale").exp().float(), cast(Tensor | None, getattr(model, "logit_bias", None))
+        return cast(tuple[Tensor, ...], encoder(images, tokens.to(device, non_blocking=True)))
 
 
 def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:
@@ -106,14 +98,14 @@ def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:
     config, world = session.config, session.world
     tokens = session.train.tokens[world.own(batch.rows)]
 
-    def of_chunk(chunk: slice) -> tuple[Tensor, Tensor]:
+    def of_chunk(chunk: slice) -> tuple[Tensor, ...]:
         seed = mixed(config.seed, batch.step, world.rank, chunk.start)
         torch.default_generator.manual_seed(seed)
         if world.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        return forward(session, images[chunk], tokens[chunk])
+        return forward(session, session.encoder, images[chunk], tokens[chunk])
 
-    return encode(of_chunk, len(tokens), config.device.chunk_size)
+    return encode(of_chunk, len(tokens), config.device.chunk_size, lambda: apart(session.encoder))
 
 
 def _all_features(image_RD: Tensor, text_RD: Tensor, world: World) -> tuple[Tensor, Tensor]:
@@ -124,19 +116,24 @@ def _all_features(image_RD: Tensor, text_RD: Tensor, world: World) -> tuple[Tens
     return image_CD, text_CD
 
 
-def _apply_gradients(session: Session, batch: PlannedBatch) -> dict[str, float]:
+def _apply_gradients(session: Session, batch: PlannedBatch, loss: Tensor) -> dict[str, Tensor]:
     """Clips and steps. With fp16 a step whose gradients overflowed is left out and the next one's loss scaled less."""
     model, optimizer, scaler = session.parts.model, session.optimizer, session.scaler
     scaler.unscale_(optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), session.config.optim.clip_norm or math.inf).item()
-    if not scaler.is_enabled() or scaler.get_scale() < _LOWEST_LOSS_SCALE:
-        _check_finite("gradient norm", norm, session, batch)
-    scaler.step(optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), session.config.optim.clip_norm or math.inf)
+    overflowed = ~norm.isfinite()
+    # `get_scale` would wait for the device.
+    loss_scale = scaler.scale(torch.ones_like(norm))
+    too_large = overflowed & (loss_scale < _LOWEST_LOSS_SCALE) if scaler.is_enabled() else overflowed
+    session.failed.logical_or_(~loss.isfinite() | too_large)
+    # Fused optimizers read it on the device and change nothing where it is 1.
+    optimizer.found_inf = (session.failed | overflowed).float()  # type: ignore[attr-defined]
+    optimizer.step()
     scaler.update()
     hold_logit_scale(model)
     if session.average is not None:
         session.average.update(batch.step + 1)
-    return {"gradient_norm": norm, **({"loss_scale": scaler.get_scale()} if scaler.is_enabled() else {})}
+    return {"gradient_norm": norm, **({"loss_scale": scaler.scale(torch.ones_like(norm))} if scaler.is_enabled() else {})}
 
 
 def _scheduled(session: Session, batch: PlannedBatch) -> dict[str, float]:
@@ -156,12 +153,5 @@ def _targets(session: Session, batch: PlannedBatch, answer: Answer) -> Targets:
     return target_rows(answer, own_R, row_keys_R, column_keys_C, session.config.targets, world.device, done)
 
 
-def _check_finite(what: str, value: float, session: Session, batch: PlannedBatch) -> None:
-    if math.isfinite(value):
-        return
-    # A gathered feature that is not finite makes every rank's loss so: which rank had it can't be told from here.
-    ids = [session.train.dataset.ids[row] for row in batch.rows]
-    raise NonFiniteLoss(
-        f"step {batch.step + 1}: {what} is {value}, nothing was applied; its images: {', '.join(ids)}",
-        hint="lower optim.lr, look at the images, or resume with device.precision=fp32",
-    )
+def _ids(session: Session, batch: PlannedBatch) -> list[str]:
+    return [session.train.dataset.ids[row] for row in batch.rows]

@@ -28,12 +28,13 @@ from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.evaluation.labelled import ScoredImages, scored_images
 from nbclip_trainer.evaluation.scoring import Candidate, pair_task, score, scored_classes
+from nbclip_trainer.parallel.averaging import Encoder
 from nbclip_trainer.parallel.collectives import from_all, from_first, sum_over_ranks
 from nbclip_trainer.runs.results import ScoringProtocol
 from nbclip_trainer.runs.settings import BestBy
 from nbclip_trainer.training.inputs import plain_batches
 from nbclip_trainer.training.session import Pairs, Session
-from nbclip_trainer.training.step import forward, scale_and_bias
+from nbclip_trainer.training.step import forward
 
 _K = 10
 _PROTOCOL = ScoringProtocol(class_ks=(_K,), cui_ks=(_K,), recall_ks=(1, 5, 10), minimum_class_size=_K)
@@ -77,8 +78,8 @@ def validate(session: Session, pairs: Pairs) -> tuple[dict[str, float], dict[int
         The figures by name, without those that the split has no labels for, and the loss alone where features are not finite;
         and the rows whose images this rank found to be bad, with the reason.
     """
-    model, world = session.parts.model, session.world
-    model.eval()
+    world, encoder = session.world, Encoder(session.network)
+    session.parts.model.eval()
     size, whole = min(session.config.batch_size, len(pairs.dataset)), len(pairs.dataset)
     retrieval = session.config.validation.retrieval
     batches = [range(start, min(start + size, whole)) for start in range(0, whole if retrieval else whole - size + 1, size)]
@@ -86,9 +87,9 @@ def validate(session: Session, pairs: Pairs) -> tuple[dict[str, float], dict[int
     own, found = range(world.rank, len(batches), world.ranks), dict[int, str]()
     encoded = []
     for number, (rows, images) in zip(own, plain_batches(pairs, [batches[number] for number in own], found), strict=True):
-        image_ND, text_ND = forward(session, images, pairs.tokens[rows])
+        image_ND, text_ND, scale, *_ = forward(session, encoder, images, pairs.tokens[rows])
         if number < len(losses):
-            losses[number] = _infonce(image_ND, text_ND, scale_and_bias(model)[0])
+            losses[number] = _infonce(image_ND, text_ND, scale)
         encoded.append(_Encoded(np.array(rows), image_ND.float().cpu().numpy(), text_ND.float().cpu().numpy()))
     figures = {"loss": sum(sum_over_ranks(losses, world)) / len(losses)}
     if retrieval:
