@@ -35,6 +35,7 @@ def read_sets(half: str) -> dict[str, list[dict[str, Any]]]:
         "captions": _read("captions.jsonl", half),
         "kinds, real": [row for row in kinds if not row.get("made_up")],
         "kinds, made up": [row for row in kinds if row.get("made_up")],
+        "reports, made up": _read("reports.jsonl", half),
         "French, real": [row for row in french if not row.get("made_up")],
         "French, made up": [row for row in french if row.get("made_up")],
     }

@@ -29,7 +29,8 @@ class Grammar:
         joints: what may stand before the last item of a list.
         near_end: where the scope of a trigger of side `near` ends.
         contrast: what stands before such a trigger that denies nothing: `fat in one muscle but not another` has both.
-        phrase_outside: a prepositional phrase, which stays outside the scope that it stands in.
+        verb: of a statement; one in parentheses says nothing of what stands before these.
+        phrase_outside: a prepositional phrase or a statement in parentheses, which stays outside the scope that it stands in.
     """
 
     triggers: str
@@ -44,6 +45,7 @@ class Grammar:
     joints: frozenset[str]
     near_end: Pattern[str]
     contrast: Pattern[str]
+    verb: Pattern[str]
     phrase_outside: Pattern[str]
 
 
@@ -58,7 +60,10 @@ _SHORTEST_WITH_ENDING = 5
 
 ENGLISH = Grammar(
     triggers="triggers.tsv",
-    token=re.compile(r"\+/-|(?<!\w)[-+]ve\b|(?<!\w)(?<![)\]]-)\w+(?:['/-]\w+)*|(?<!\S)-+|[:.?±=–—]"),
+    token=re.compile(
+        r"\+/-|\([-+]\)(?!\w)|\((?=(?:no|yes|none|nil|absent|present|possible|probable|likely)\))|(?<!\w)[-+]ve\b"
+        r"|(?<!\S)[qv]\.(?=\s|$)|(?<!\w)(?<![)\]]-)\w+(?:['/-]\w+)*|(?<!\S)-+|[:.?±=–—]|>(?!\s?\d)"
+    ),
     key=str.lower,
     clause_end=re.compile(
         r"\s*(?:[,.;?)\n]|$|(?:in|on|at|by|from|after|since|following)\b|(?-i:[A-Z][\w /]{0,40}[:=]))", IGNORECASE
@@ -70,11 +75,13 @@ ENGLISH = Grammar(
     conjunctions=frozenset({"and"}),
     joints=frozenset({"and", "or", "nor"}),
     near_end=re.compile(r",|(?<=not|n't)\s\w+ing\b|\b(?:for|to|by|as|than|whether|because)\b", IGNORECASE),
+    verb=re.compile(r"(?:is|are|was|were|has|have)\b", IGNORECASE),
     contrast=re.compile(r"\b(?:of|in|within|into|from|to|at|on|involving|affecting)\s[^,;.]*\bbut\s+not\Z", IGNORECASE),
     phrase_outside=re.compile(
         r"\b(?:in|within|inside|at|on|along|around|near|from|behind|between|under|beneath|above|below|over|through|throughout"
         r"|(?:(?<!\bevidence )(?<!\bsigns )(?<!\bsign )(?<!\btrace )(?<!\bpresence )of|to|into)"
-        r" (?:the|his|her|its|either|both|any|these|those))\s.*?(?=[,;]|\b(?:or|nor)\b|$)",
+        r" (?:the|his|her|its|either|both|any|these|those))\s.*?(?=[,;]|\b(?:or|nor)\b|$)"
+        r"|\((?=[^()]*\))(?=[^()]*\b(?:seen|noted|present|visible|persists?)\b)[^()]*\)|:\s[^:;]*\binstead\b",
         IGNORECASE | re.DOTALL,
     ),
 )
@@ -100,6 +107,7 @@ FRENCH = Grammar(
     joints=frozenset({"et", "ou", "ni"}),
     near_end=re.compile(r",|\b(?:pour|par|que|comme|car|à|au|aux)\b", IGNORECASE),
     contrast=_NEVER,
+    verb=re.compile(r"(?:est|sont|était|étaient|a|ont)\b", IGNORECASE),
     phrase_outside=re.compile(
         r"\b(?:(?:dans|sur|sous|entre|chez|vers|autour|au|aux|à|en (?:regard|avant|arrière|dedans))\s"
         r"|(?<!\bsigne )(?<!\bsignes )(?<!\bimage )(?<!\bargument )(?<!\btrace )"

@@ -17,7 +17,7 @@ Span = tuple[int, int]
 
 _UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff"
 _SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
-_APOSTROPHES = "\u00b4\u02b9\u02bb-\u02bd\u02c8\u02ca\u02cb\u2018\u2019\u201b\u2032\u2035\uff07\uff40"
+_APOSTROPHES = "`\u00b4\u02b9\u02bb-\u02bd\u02c8\u02ca\u02cb\u2018\u2019\u201b\u2032\u2035\uff07\uff40"
 _HYPHENS = "\u2010-\u2013\u2212\ufe58\ufe63\uff0d"
 _LIGATURES = {"œ": "oe", "æ": "ae", "Œ": "Oe", "Æ": "Ae", "ĳ": "ij", "Ĳ": "IJ"}
 _COMPATIBLE = "\u2160-\u217f\ufb00-\ufb06\uff01-\uff5e"
@@ -87,7 +87,7 @@ def read_plain(text: str) -> PlainText:
     if "\n" in text or "\r" in text:
         text = _with_joined_lines(text)
     if text.isascii():
-        return PlainText(text)
+        return PlainText(text.replace("`", "'"))
     if not _NOT_PLAIN.search(text):
         return PlainText(text)
     if not _OTHER_LENGTH.search(text):

@@ -15,7 +15,7 @@ from kg_service.linking.grammar import GRAMMARS, Grammar
 from kg_service.linking.tables import read_table
 
 RULING: tuple[Assertion, ...] = ("absent", "uncertain", "family", "history")
-_TELLING_MARK = re.compile(r"[?±]|\+/[-−]")
+_TELLING_MARK = re.compile(r"[?±]|\+/[-−]|\([-−]\)")
 _OWN_CASE = frozenset({"VS"})
 _CONTRACTION = re.compile(r"(\w+)n't")
 _CONTRACTED = "is are was were do does did has have had ca wo could would should"
@@ -173,7 +173,7 @@ def may_tell(word: str) -> bool:
 
 
 def may_tell_mark(gap: str) -> bool:
-    """Whether what stands between two words can be a trigger that rules: `?`, `+/-`."""
+    """Whether what stands between two words can be a trigger that rules: `?`, `+/-`, `(-)`."""
     return bool(_TELLING_MARK.search(gap))
 
 
