@@ -11,7 +11,8 @@ from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import alone
 from nbclip_trainer.training.gradient_cache import encode
-from nbclip_trainer.training.session import build_session, capture, restore
+from nbclip_trainer.training.session import build_session
+from nbclip_trainer.training.state import capture, restore
 from nbclip_trainer.training.step import train_step
 from support.ranks import run_ranks
 from support.steps import LOSSES, SHAPES, difference, overrides, steps, write_pairs

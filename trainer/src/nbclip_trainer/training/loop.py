@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from nbclip.errors import Conflict, NBClipError
 from rich.console import Console
@@ -23,12 +21,11 @@ from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_chec
 from nbclip_trainer.runs.folder import check_same_data, locked, model_folder, read_facts, write_facts
 from nbclip_trainer.runs.quarantine import Quarantined, append_quarantine, read_quarantine, write_quarantine
 from nbclip_trainer.runs.selection import Validation, early_end
-from nbclip_trainer.runs.tracking import Tracker
-from nbclip_trainer.runs.writer import CheckpointWriter
-from nbclip_trainer.training.display import Display
 from nbclip_trainer.training.inputs import Inputs, Intake
+from nbclip_trainer.training.keepers import Keepers, keepers_of
 from nbclip_trainer.training.records import Records
-from nbclip_trainer.training.session import Session, build_session, capture, restore
+from nbclip_trainer.training.session import Session, build_session
+from nbclip_trainer.training.state import capture, restore
 from nbclip_trainer.training.step import train_step
 from nbclip_trainer.training.utilisation import utilisation_of
 from nbclip_trainer.training.validation import check_best_by, shown_figures, validate
@@ -100,7 +97,7 @@ def train(
             if checkpoint is not None:
                 restore(session, checkpoint)
             first_step = checkpoint.step if checkpoint else 0
-            with _keepers(session, run_dir, first_step, console) as keepers:
+            with keepers_of(session, run_dir, first_step, console) as keepers:
                 outcome = _Run(session, run_dir, keepers, checkpoint).go(stop or threading.Event(), requeue or threading.Event())
             # Launchers end all ranks once one has ended, and rank 0 may still have been writing the last checkpoint.
             wait_for_all(world)
@@ -130,45 +127,10 @@ def _write_down(session: Session, run_dir: Path, *, resumed: bool) -> None:
     write_quarantine(run_dir, [one for pairs in (session.train, session.valid) if pairs for one in pairs.quarantine.held])
 
 
-class _Keepers(NamedTuple):
-    """What keeps figures and checkpoints, on rank 0, and what shows them."""
-
-    tracker: Tracker | None
-    writer: CheckpointWriter | None
-    display: Display
-
-
-@contextmanager
-def _keepers(session: Session, run_dir: Path, first_step: int, console: Console | None) -> Iterator[_Keepers]:
-    config, leads = session.config, session.world.leads
-    display = Display(console if console is not None and leads else Console(quiet=True), session.plan.steps, first_step)
-    tracking = Tracker(run_dir, config.log, config.model_dump(mode="json"), first_step) if leads else nullcontext()
-    kept = config.checkpoint
-    writing = CheckpointWriter(run_dir, kept.keep, kept.best_by) if leads else nullcontext()
-    with tracking as tracker, display, writing as writer:
-        display.line(_announcement(session, first_step))
-        yield _Keepers(tracker, writer, display)
-
-
-def _announcement(session: Session, first_step: int) -> str:
-    """What is about to be trained, in a line."""
-    config, world, plan = session.config, session.world, session.plan
-    begun = f"on from step {first_step} of {plan.steps}" if first_step else f"{plan.steps} steps in {config.epochs} epochs"
-    where = f"{world.device.type}, {world.ranks} processes" if world.ranks > 1 else world.device.type
-    snapshot = session.facts["targets"].get("snapshot")
-    targets = f"{config.targets.knowledge} of snapshot {snapshot:.12}" if snapshot else config.targets.knowledge
-    left_out = f", {len(session.train.quarantine.bad)} left out" if session.train.quarantine.bad else ""
-    pairs = f"{len(session.train.dataset)} pairs{left_out}"
-    parameters = session.facts["parameters"]
-    locked = parameters["trained"] < parameters["all"]
-    trained = f", {parameters['trained']:,} of {parameters['all']:,} parameters train" if locked else ""
-    return f"{config.model.name}{trained}, {pairs}, {begun}, {where}; {config.loss.name}, targets {targets}"
-
-
 class _Run:
     """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker and a writer."""
 
-    def __init__(self, session: Session, run_dir: Path, keepers: _Keepers, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, session: Session, run_dir: Path, keepers: Keepers, checkpoint: Checkpoint | None) -> None:
         self._session, self._run_dir = session, run_dir
         self._tracker, self._writer, self._display = keepers
         self._records = Records(session, keepers.tracker, keepers.display)

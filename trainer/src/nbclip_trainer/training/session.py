@@ -1,4 +1,4 @@
-"""What a run is made of, put together from its settings; and how it becomes a checkpoint and comes back from one."""
+"""What a run is made of, put together from its settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from nbclip.errors import InvalidInput
 from torch import Tensor, nn
 
-from nbclip_trainer.config.tree import TrainConfig, config_hash
+from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.checking import note_on_frames
 from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset
 from nbclip_trainer.data.features import FeaturesOfImages
@@ -30,14 +30,12 @@ from nbclip_trainer.models.heads import Heads
 from nbclip_trainer.models.locking import trained_share
 from nbclip_trainer.models.probing import probe
 from nbclip_trainer.optimisation.average import WeightAverage
-from nbclip_trainer.optimisation.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
+from nbclip_trainer.optimisation.optimizer import build_optimizer
 from nbclip_trainer.parallel.averaging import Example, averaging
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
-from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.runs.quarantine import Quarantined
-from nbclip_trainer.runs.selection import Validation
 from nbclip_trainer.targets.source import Answer, TargetSource
 from nbclip_trainer.training.features import cached
 from nbclip_trainer.training.quarantine import Quarantine
@@ -173,43 +171,6 @@ def build_session(
     )  # fmt: skip
 
 
-def capture(session: Session, step: int, validations: Sequence[Validation]) -> Checkpoint:
-    """The run after `step` steps; all that the next step depends on. The tensors are the run's own."""
-    model = session.parts.model
-    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    optimizer = {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(model, session.optimizer).items()}
-    average = {} if session.average is None else {f"average.{key}": tensor for key, tensor in session.average.tensors.items()}
-    numpy_kind, numpy_keys, *numpy_rest = np.random.get_state()  # noqa: NPY002 - libraries may draw from it
-    return Checkpoint(
-        step,
-        {**state, **optimizer, **average, "random.torch": torch.get_rng_state(), **_cuda_state()},
-        {
-            "epoch": step / session.plan.steps_per_epoch,
-            "validations": [dict(one) for one in validations],
-            "snapshot": session.facts["targets"].get("snapshot"),
-            "config_sha256": config_hash(session.config),
-            "random": {"python": random.getstate(), "numpy": [numpy_kind, np.asarray(numpy_keys).tolist(), *numpy_rest]},
-            "scaler": session.scaler.state_dict(),
-        },
-    )
-
-
-def restore(session: Session, checkpoint: Checkpoint) -> None:
-    """Puts a session where `capture` found it."""
-    session.parts.model.load_state_dict(part(checkpoint.tensors, "model"))
-    restore_optimizer(session.parts.model, session.optimizer, part(checkpoint.tensors, "optimizer"))
-    if session.average is not None:
-        session.average.restore(part(checkpoint.tensors, "average"))
-    if session.scaler.is_enabled() and checkpoint.state.get("scaler"):
-        session.scaler.load_state_dict(checkpoint.state["scaler"])
-    version, words, gauss = checkpoint.state["random"]["python"]
-    random.setstate((version, tuple(words), gauss))
-    np.random.set_state(tuple(checkpoint.state["random"]["numpy"]))  # noqa: NPY002 - as in `capture`
-    torch.set_rng_state(checkpoint.tensors["random.torch"])
-    if "random.cuda" in checkpoint.tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(checkpoint.tensors["random.cuda"])
-
-
 def _model(config: TrainConfig, world: World, kept: Path | None, *, resumed: bool) -> ModelParts:
     # Rank 0's weights go to all, so the others need not read or download them.
     load_weights = world.leads and not resumed
@@ -269,10 +230,6 @@ def _counts(pairs: Pairs | None) -> dict[str, Any] | None:
     if pairs is None:
         return None
     return {"pairs": len(pairs.dataset), "sha256": pairs.dataset.digest(), "captions_cut": asdict(pairs.cut)}
-
-
-def _cuda_state() -> dict[str, Tensor]:
-    return {"random.cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
 
 
 def _seed_everything(seed: int) -> None:
