@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
+
+import polars as pl
 
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.decoding import Picture, opened
@@ -62,6 +64,14 @@ def look_over(dataset: Dataset, look: Callable[[Picture], T], settings: DataSett
 def reasons(dataset: Dataset, bad: Mapping[int, str]) -> list[str]:
     """`file:line: reason` of bad images by row."""
     return [f"{dataset.place(row)}: {reason}" for row, reason in bad.items()]
+
+
+def too_many(dataset: Dataset, bad: Collection[int], settings: DataSettings) -> bool:
+    """Whether a run would stop: more of a split, or with `data.train_split=null` of all, are bad than `data.max_bad_share`."""
+    splits = pl.Series(dataset.frame["split"] if settings.train_split else [None] * len(dataset), dtype=pl.String)
+    rows = pl.DataFrame({"split": splits, "bad": [row in bad for row in range(len(dataset))]})
+    over = rows.group_by("split").agg(pl.col("bad").sum() > settings.max_bad_share * pl.len())
+    return bool(over["bad"].any())
 
 
 def note_on_frames(dataset: Dataset, frames: Mapping[int, int]) -> str:
