@@ -11,6 +11,7 @@ import pytest
 from nbclip import codec
 from nbclip.codec import TargetMatrix
 from nbclip.schemas.concepts import ConceptOut, ConceptRef
+from nbclip.schemas.linking import LinkedCaptionOut, LinkRequest, LinkResponse, MentionOut
 from nbclip.schemas.service import Info, Problem
 from nbclip.schemas.snapshots import SnapshotManifest, SnapshotOut
 from nbclip.schemas.targets import RepresentationsRequest, TargetsRequest
@@ -21,12 +22,12 @@ OLD, NEW = "0" * 64, "f" * 64
 
 
 class KnowledgeService:
-    """Speaks `GET /info`, `/snapshots/ID`, `/concepts/CUI`, `POST /targets` and `/representations`, under `/v1` where told to.
+    """Speaks `GET /info`, `/snapshots/ID`, `/concepts/CUI`, `POST /targets`, `/representations`, `/link`, by `/v1` where told to.
 
     An image's vector follows from its id's last digit: images of one digit are alike. `without` have no CUIs, `unknown` are
     not in the snapshot, which is one of `split`. `troubles` are (status, headers) given in place of the next answers. `asked` are
     the bodies seen, `paths` all paths. `api="v1"` makes it a service whose paths have a version, else it is one of 0.1.0.
-    `ancestors` are those of CUIs.
+    `ancestors` are those of CUIs, `linked` the (CUI, assertion) of words, which `linker` finds in captions.
     """
 
     def __init__(self):
@@ -39,6 +40,7 @@ class KnowledgeService:
         self.key = None
         self.snapshots = {OLD: False, NEW: True}
         self.ancestors = {}
+        self.linked, self.linker = {}, "test-1"
         self.api, self.paths = None, []
         self.port = 0
         self._server = None
@@ -90,6 +92,8 @@ class KnowledgeService:
                 return self.send(handler, 200, {"content-type": "application/json"}, json.dumps(self.info()).encode())
             case "/targets":
                 return self.targets(handler, TargetsRequest.model_validate(body))
+            case "/link":
+                return self.json(handler, self.links(LinkRequest.model_validate(body).captions))
             case "/representations":
                 return self.representations(handler, RepresentationsRequest.model_validate(body))
         held, cui = path.removeprefix("/snapshots/"), path.removeprefix("/concepts/")
@@ -116,6 +120,15 @@ class KnowledgeService:
     def representations(self, handler, request):
         batch = self.vectors(request.image_ids, request.snapshot)
         return self.send(handler, 200, {"content-type": codec.MEDIA_TYPE}, encode_vectors(batch, request.dtype))
+
+    def links(self, captions):
+        results = []
+        for caption in captions:
+            found = [(word, *self.linked[word]) for word in caption.split() if word in self.linked]
+            common = {"groups": [], "start": 0, "end": 1, "score": 1.0, "rule": "exact"}
+            mentions = [MentionOut(cui=cui, name=word, text=word, assertion=said, **common) for word, cui, said in found]
+            results.append(LinkedCaptionOut(caption=caption, mentions=mentions))
+        return LinkResponse(linker=self.linker, results=results)
 
     def vectors(self, image_ids, snapshot):
         """Their products are `matrix` off its diagonal: √.05 that all share, √.75 of the digit."""

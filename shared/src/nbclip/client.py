@@ -28,6 +28,7 @@ from nbclip.codec import TargetMatrix
 from nbclip.connection import Connection
 from nbclip.errors import Gone, InvalidId, InvalidInput, NotFound
 from nbclip.schemas.concepts import ConceptOut
+from nbclip.schemas.linking import LinkResponse
 from nbclip.schemas.service import Info
 from nbclip.schemas.snapshots import SnapshotOut
 from nbclip.schemas.targets import Knowledge, MatrixDtype, TargetParameters
@@ -89,6 +90,24 @@ class Service:
     def concept(self, cui: str) -> ConceptOut:
         """A concept with its names, parents, children and ancestors; raises NotFound where the vocabulary lacks it."""
         return self._connection.read(ConceptOut, f"/concepts/{quote(cui, safe='')}")
+
+    def link(self, captions: Sequence[str]) -> LinkResponse:
+        """The concepts that the service's linker finds in captions, in their order, and the linker's name.
+
+        Args:
+            captions: at most `nbclip.schemas.base.MAX_ITEMS`, each of at most `MAX_CAPTION_CHARACTERS`.
+
+        Raises:
+            ServiceAway: no answer within `give_up_after`.
+            NBClipError: the service refuses: it has no vocabulary, the key is wrong, a caption is too long.
+        """
+        answer = self._connection.read(LinkResponse, "/link", {"captions": list(captions)})
+        if len(answer.results) != len(captions):
+            raise InvalidInput(
+                f"{self.url}: asked to link {len(captions)} captions, got {len(answer.results)}",
+                hint="check that both programs have the same version",
+            )
+        return answer
 
     def targets(
         self,

@@ -106,9 +106,9 @@ class Connection:
         """Closes the connection."""
         self._client.close()
 
-    def read(self, kind: type[Parsed], path: str) -> Parsed:
-        """The answer to `GET path`; raises as `ask`, and InvalidInput where the answer is of another kind."""
-        response = self._ask("GET", path)
+    def read(self, kind: type[Parsed], path: str, body: dict[str, Any] | None = None) -> Parsed:
+        """The answer to `GET path`, or to `POST path` of a body; raises as `post`, and InvalidInput for one of another kind."""
+        response = self._ask("GET" if body is None else "POST", path, body)
         try:
             return kind.model_validate_json(response.content)
         except ValidationError as error:

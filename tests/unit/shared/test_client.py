@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from nbclip.client import Service
 from nbclip.errors import Gone, InvalidInput, NotFound, ServiceAway, Unauthorized, UnknownImages
+from nbclip.schemas.linking import LinkResponse
 from nbclip.schemas.service import Problem, ProblemItem
 from nbclip.schemas.targets import TargetParameters
 from support.knowledge_service import NEW, OLD
@@ -49,6 +50,20 @@ def test_parameters_of_the_targets_are_passed_on_as_they_were_given(service, ope
     opened().targets(ids, parameters=TargetParameters(form="paper-literal", temperature=0.5))
     assert {"form", "temperature"} < service.asked[-1].keys()
     assert "neighbour_mass" not in service.asked[-1], "paper-literal has none, and the service refuses it"
+
+
+def test_captions_are_linked_in_their_order(service, opened):
+    service.linked = {"pneumonia": ("C0032285", "present"), "fracture": ("C0016658", "absent")}
+    answer = opened().link(["no fracture", "pneumonia", ""])
+    assert answer.linker == "test-1"
+    found = [[(mention.cui, mention.assertion) for mention in result.mentions] for result in answer.results]
+    assert found == [[("C0016658", "absent")], [("C0032285", "present")], []]
+
+
+def test_an_answer_to_other_captions_is_refused(service, opened):
+    service.links = lambda captions: LinkResponse(linker="x", results=[])
+    with pytest.raises(InvalidInput, match="asked to link 1 captions, got 0"):
+        opened().link(["pneumonia"])
 
 
 def test_vectors_multiply_to_the_similarities(service, opened):

@@ -180,10 +180,14 @@ def test_validate_tells_of_cut_captions_and_refuses_leaks(nbclip, write_pairs):
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        ("kind", "split 'retrieval' has none of the columns modality, organ, modality_organ, cuis"),
+        (
+            "kind",
+            "only Recall@K of captions can be scored: "
+            "split 'retrieval' has none of the columns modality, organ, modality_organ, cuis",
+        ),
         ("organ", ""),
         ("cuis", ""),
-        (None, "no row of split 'retrieval'"),
+        (None, "nothing can be scored: no row of split 'retrieval'"),
     ],
 )
 def test_labels_that_nobody_would_find_are_told_before_training(nbclip, write_pairs, column, said):
@@ -193,17 +197,17 @@ def test_labels_that_nobody_would_find_are_told_before_training(nbclip, write_pa
         frame.with_columns(pl.lit("C0000001").alias(column)).write_csv(path)
     code, _, err = nbclip("validate", "--data", path, "--set", "data.valid_split=null")
     assert code == 0
-    assert (f"warning: nothing can be scored: {said}" in " ".join(err.split())) == bool(said)
+    assert f"warning: {said}" in " ".join(err.split()) if said else "can be scored" not in err
 
 
 def test_a_training_warns_of_a_retrieval_split_without_labels_and_of_no_other(nbclip, small, write_pairs, tmp_path, caplog):
     path = write_pairs()
     without = ("epochs=1", "data.valid_split=null")
     nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "none", *sets(small(*without, data=path)))
-    assert "nothing can be scored" not in caplog.text
+    assert "can be scored" not in caplog.text
     pl.read_csv(path).with_columns(split=pl.col("split").replace("valid", "retrieval")).write_csv(path)
     nbclip("train", "-p", "tiny-clip", "--run", tmp_path / "run", *sets(small(*without, data=path)))
-    assert "nothing can be scored: split 'retrieval' has none of the columns modality, organ" in caplog.text
+    assert "only Recall@K of captions can be scored: split 'retrieval' has none of the columns modality, organ" in caplog.text
 
 
 def test_a_run_is_evaluated_and_reported(nbclip, small, write_pairs, tmp_path):
@@ -217,15 +221,21 @@ def test_a_run_is_evaluated_and_reported(nbclip, small, write_pairs, tmp_path):
     assert evaluation["checkpoint"] == "best"
     assert evaluation["class_pictures"] == 120
     frame.with_columns(pl.col("caption").str.split(" ").list.last().alias("Körperteil")).write_csv(path)
-    other = ("--split", "train", "--device", "cpu", "--out", tmp_path / "other")
-    code, _, err = nbclip("evaluate", tmp_path / "run", *other)
-    assert (code, "name another: --set data.columns.modality=COLUMN" in err) == (2, True)
-    code, out, _ = nbclip("evaluate", tmp_path / "run", *other, "--set", "data.columns.modality=Körperteil")
+    other = ("evaluate", tmp_path / "run", "--split", "train", "--device", "cpu", "--out")
+    code, out, err = nbclip(*other, tmp_path / "unlabelled")
+    assert (code, "name another: --set data.columns.modality=COLUMN" in " ".join(err.split())) == (0, True)
+    assert {one["task"] for one in json.loads(Path(out.strip()).read_text())["figures"]} == {"pair"}
+    code, out, _ = nbclip(*other, tmp_path / "other", "--set", "data.columns.modality=Körperteil")
     assert code == 0
     assert json.loads(Path(out.strip()).read_text())["classes"]["modality"] == evaluation["classes"]["modality"]
     code, out, _ = nbclip("report", tmp_path / "run", "--out", tmp_path / "report.html")
     assert (code, out.strip()) == (0, str(tmp_path / "report.html"))
     assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_linking_needs_a_service(nbclip, tmp_path):
+    code, _, err = nbclip("evaluate", tmp_path, "--link")
+    assert (code, "--link needs a service" in err, "hint: --service http" in err) == (2, True, True)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "report"])

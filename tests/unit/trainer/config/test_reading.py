@@ -86,6 +86,27 @@ def test_a_mistake_is_one_line_that_names_key_value_and_choices(override, messag
     assert refused.value.hint
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.valid_split=null", "validation.patience=3"], r"validation.patience=3 needs a validation split"),
+        (["data.valid_split=null", "validation.every=50"], r"validation.every=50 needs a validation split"),
+        (["validation.retrieval=false"], r"checkpoint.best_by=recall is measured with validation.retrieval=true only"),
+    ],
+)
+def test_a_selection_that_nothing_would_measure_is_refused(overrides, message):
+    with pytest.raises(InvalidInput, match=message):
+        load_config("tiny-nbclip", overrides)
+
+
+def test_both_arms_have_one_rule_of_selection_and_without_validation_the_last_is_evaluated():
+    rules = [load_config(name).checkpoint for name in ("tiny-clip", "tiny-nbclip", "tiny-noise", "tiny-paper-literal")]
+    assert {(rule.select, rule.best_by) for rule in rules} == {("best", "recall")}
+    assert {load_config(name).checkpoint.best_by for name in ("paper", "paper-clip", "paper-literal")} == {"loss"}
+    assert load_config("tiny-clip").selected == "best"
+    assert load_config("tiny-clip", ["data.valid_split=null"]).selected == "last"
+
+
 def test_a_preset_that_is_not_there_or_no_mapping_or_circular_is_refused(tmp_path):
     with pytest.raises(NotFound, match="tiny-nclip") as refused:
         load_config("tiny-nclip")

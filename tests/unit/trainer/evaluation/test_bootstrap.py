@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from nbclip_trainer.evaluation.bootstrap import FEWEST_CASES, intervals
+from nbclip_trainer.evaluation.bootstrap import FEWEST_CASES, intervals, median_interval
 
 SAME = np.zeros(200, np.int64)
 
@@ -69,3 +69,21 @@ def test_the_seed_alone_decides_the_interval():
     value = np.random.default_rng(6).random(200)
     assert one(value, np.arange(200), SAME, seed=1) == one(value, np.arange(200), SAME, seed=1)
     assert one(value, np.arange(200), SAME, seed=1) != one(value, np.arange(200), SAME, seed=2)
+
+
+def test_medians_are_those_of_the_drawn_values_themselves():
+    """By repeating each value as often as its case was drawn."""
+    generator = np.random.default_rng(7)
+    value, cluster = generator.integers(1, 30, 41).astype(float), np.repeat(np.arange(21), 2)[:41]
+    found = median_interval(value, cluster, resamples=300, level=0.9, seed=5)
+    drawn = np.random.default_rng(5).multinomial(21, np.full(21, 1 / 21), size=300)
+    medians = [np.median(np.repeat(value, weights[cluster])) for weights in drawn]
+    assert found.value == np.median(value)
+    assert [found.low, found.high] == pytest.approx(np.quantile(medians, [0.05, 0.95]))
+
+
+def test_a_median_of_nothing_or_of_few_cases_has_no_interval():
+    assert np.isnan(median_interval(np.array([np.nan]), np.zeros(1, np.int64)).value)
+    few = median_interval(np.arange(40.0), np.arange(40) % (FEWEST_CASES - 1))
+    assert few.value == 19.5
+    assert np.isnan([few.low, few.high]).all()

@@ -33,8 +33,9 @@ def test_the_record_counts_what_was_scored(scored):
 
 def test_each_ranker_is_scored_in_the_directions_it_has(scored):
     directions = {ranker: set(part["direction"]) for (ranker,), part in scored.queries.group_by("ranker")}
-    both = {"image→image", "caption→image", "image→caption", "text→image", "image→text"}
-    assert directions == {"model": both, "chance": both, "backbone": {"image→image"}, "raw pixels": {"image→image"}}
+    one_side = {"image→image", "caption→caption"}
+    every = one_side | {"caption→image", "image→caption", "text→image", "image→text"}
+    assert directions == {"model": every, "chance": every, "backbone": one_side, "raw pixels": {"image→image"}}
     assert tuple(scored.queries.columns) == QUERY_COLUMNS
 
 
@@ -126,9 +127,32 @@ def test_a_missing_split_is_one_clear_line(runs):
         evaluate_run(runs[0], protocol=ScoringProtocol(class_split="test", cui_splits=()))
 
 
-def test_classes_that_are_all_too_small_are_one_clear_line(runs):
-    with pytest.raises(InvalidInput, match=r"no class of 30 images \(the largest has 24\), and no CUIs"):
-        evaluate_run(runs[0], protocol=ScoringProtocol(cui_splits=()))
+def test_what_the_data_do_not_give_is_said_and_the_pairs_are_scored(runs, tmp_path):
+    said = []
+    path = evaluate_run(runs[0], protocol=ScoringProtocol(cui_splits=()), out=tmp_path / "pairs", say=said.append)
+    assert said[1:3] == [
+        "without P@K: no class of 30 images (the largest has 24); --min-class-size lowers it",
+        "without CUI@K: no CUIs in the column cuis",
+    ]
+    assert {one.task for one in Evaluation.model_validate_json(path.read_bytes()).figures} == {"pair"}
+
+
+def test_a_single_image_is_refused(runs, metadata, tmp_path):
+    other = tmp_path / "one.csv"
+    head, *rows = metadata.read_text().splitlines()
+    other.write_text("\n".join([head, rows[60]]))
+    with pytest.raises(InvalidInput, match="split 'retrieval' has 1 image, of which every ranking is right"):
+        evaluate_run(runs[0], [other], out=tmp_path / "out")
+
+
+def test_pairs_stand_in_the_record_with_chance_beside_them(scored):
+    captions = scored.images["caption"].to_list()
+    assert scored.evaluation.distinct_captions == len(set(captions)) == 24
+    wanted = {"task": "pair", "direction": "image→caption", "subset": "all"}
+    (chance,) = figures(scored.evaluation, ranker="chance", metric="Recall@5", **wanted)
+    assert chance.value == pytest.approx(1 - 46 * 45 * 44 * 43 * 42 / (48 * 47 * 46 * 45 * 44))
+    (median,) = figures(scored.evaluation, ranker="model", metric="median rank", **wanted)
+    assert 1 <= median.low <= median.value <= median.high <= 48
 
 
 def test_a_folder_without_a_run_is_not_found(tmp_path):

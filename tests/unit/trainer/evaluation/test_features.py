@@ -4,7 +4,14 @@ import pytest
 import torch
 from nbclip.errors import InvalidInput
 from nbclip_trainer.errors import BadImage
-from nbclip_trainer.evaluation.features import encode_images, encode_texts, raw_pixels, unprojected
+from nbclip_trainer.evaluation.features import (
+    encode_captions,
+    encode_images,
+    encode_texts,
+    raw_pixels,
+    unprojected,
+    unprojected_text,
+)
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
@@ -67,6 +74,57 @@ def test_the_tower_is_put_back_whatever_happens(model_and_width):
     assert dict(model.named_parameters()).keys() == names
 
 
+class HuggingFaceLike(torch.nn.Module):
+    """A text tower that ends in `proj`, as open_clip's adapter of transformers does."""
+
+    def __init__(self, proj):
+        super().__init__()
+        self.embedding, self.proj = torch.nn.Embedding(49408, 16), proj
+
+    def forward(self, tokens):
+        return self.proj(self.embedding(tokens).mean(dim=1))
+
+
+def text_model(kind):
+    torch.manual_seed(4)
+    vision, _ = TOWERS["vision transformer"]
+    if kind == "in the model":
+        return open_clip.CLIP(12, vision, TEXT)
+    model = open_clip.CustomTextCLIP(12, vision, {**TEXT, "proj_bias": kind == "linear with bias"})
+    if kind == "proj":
+        model.text = HuggingFaceLike(torch.nn.Linear(16, 12))
+    return model
+
+
+TOKENIZER = open_clip.SimpleTokenizer(context_length=8)
+CAPTIONS = ["CT of the head", "an MRI", "X-ray of both knees"]
+
+
+@pytest.mark.parametrize("kind", ["in the model", "matrix", "linear with bias", "proj"])
+def test_captions_before_the_projection_project_to_the_models_own(kind):
+    model = text_model(kind)
+    names = dict(model.named_parameters()).keys()
+    found = encode_captions(model, TOKENIZER, CAPTIONS, batch_size=2)
+    with torch.inference_mode():
+        expected = model.eval().encode_text(TOKENIZER(CAPTIONS), normalize=True)
+        with unprojected_text(model) as project:
+            before = model.encode_text(TOKENIZER(CAPTIONS))
+            after = torch.nn.functional.normalize(project(before), dim=1)
+    np.testing.assert_allclose(found.projected, expected.numpy(), atol=2e-6)
+    torch.testing.assert_close(after, expected, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(found.backbone, torch.nn.functional.normalize(before, dim=1).numpy(), atol=2e-6)
+    assert found.backbone.shape == (3, 16)
+    assert dict(model.named_parameters()).keys() == names
+
+
+def test_a_text_tower_that_projects_nothing_has_no_features_before_that():
+    model = text_model("proj")
+    model.text = HuggingFaceLike(torch.nn.Identity())
+    found = encode_captions(model, TOKENIZER, CAPTIONS)
+    assert found.backbone is None
+    assert found.projected.shape == (3, 16)
+
+
 def test_encoding_leaves_the_model_in_the_mode_it_was_in(model_and_width, files):
     model, _ = model_and_width
     encode_images(model.train(), PREPROCESS, files)
@@ -76,7 +134,7 @@ def test_encoding_leaves_the_model_in_the_mode_it_was_in(model_and_width, files)
 def test_all_features_have_length_one(model_and_width, files):
     model, _ = model_and_width
     image = encode_images(model, PREPROCESS, files)
-    text = encode_texts(model, open_clip.SimpleTokenizer(context_length=8), ["CT", "an MRI of the head", "CT"], batch_size=2)
+    text = encode_texts(model, open_clip.SimpleTokenizer(context_length=8), ["CT", "an MRI of the head", "CT"])
     for features in (image.projected, image.backbone, text):
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(text[0], text[2], atol=1e-6)

@@ -53,9 +53,11 @@ def test_a_missing_split_is_refused_with_those_there_are(data):
         read_images(data("a,a.png,x,train,CT,,,,", "b,b.png,x,valid,CT,,,,"), "retrieval", ())
 
 
-def test_data_without_a_label_column_are_refused(data):
-    with pytest.raises(InvalidInput, match="split 'retrieval' has no labels to score"):
-        read_images(data("a,a.png,x,retrieval", header="image_id,file,caption,split\n"), "retrieval", ())
+def test_data_without_a_label_column_have_their_captions(data):
+    rows = ["a,a.png,one  cell,retrieval", "b,b.png,two,retrieval", "c,c.png,one cell,retrieval"]
+    images = read_images(data(*rows, header="image_id,file,caption,split\n"), "retrieval", ())
+    assert images.class_rows.tolist() == [0, 1, 2]
+    assert images.caption_key[0] == images.caption_key[2] != images.caption_key[1]
 
 
 def test_a_split_column_that_is_missing_or_empty_is_refused(data):

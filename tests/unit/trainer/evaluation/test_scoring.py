@@ -22,15 +22,18 @@ def test_zero_shot_is_scikit_learns_balanced_accuracy_over_the_classes_that_are_
     image = generator.normal(size=(len(LABELS), 4)).astype(np.float32)
     names, seen = ["CT", "MR", "XR"], []
     text = generator.normal(size=(3, 4)).astype(np.float32)
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
 
     def encode(texts):
         seen.extend(texts)
-        return text
+        return np.stack([text[["CT", "MRI", "X-ray"].index(sentence)] for sentence in texts])
 
-    candidate = Candidate("model", image, image, encode, with_chance=True)
-    queries = score(candidate, images, ScoringProtocol(class_ks=(1,), minimum_class_size=2))
-    zero_shot = queries.filter(direction="image→text")
-    assert seen == ["CT", "MRI", "X-ray"]
+    candidate = Candidate("model", image, image, encode_texts=encode, with_chance=True)
+    queries = score(candidate, images, ScoringProtocol(class_ks=(1,), minimum_class_size=2, prompts=("{}",)))
+    zero_shot = queries.filter(direction="image→text", metric="accuracy")
+    assert seen == ["CT", "MRI", "X-ray"] * 2
+    of_one_template = queries.filter(direction="image→text", metric="ensemble accuracy")
+    assert of_one_template["value"].to_list() == zero_shot["value"].to_list()
     asked = [number for number, label in enumerate(LABELS) if label in names]
     expected = balanced_accuracy_score(
         [LABELS[number] for number in asked], [names[best] for best in (image[asked] @ text.T).argmax(axis=1)]

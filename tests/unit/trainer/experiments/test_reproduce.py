@@ -42,6 +42,7 @@ def test_all_arms_and_seeds_are_trained_scored_and_set_beside_the_paper(plan, se
     page = write_table("table1", plan)
     text = (plan.folder / "table1.md").read_text()
     assert "| DK + EK (SM), paper | 41.8 | 43.2 | 48.6 |" in text
+    assert "| chance | 4.2 | 19.9 |" in text, "Recall@1 and 5 of 24 captions that two images have each"
     assert text.count("**") == 2 * len(TABLES["table1"])
     assert "92.8" in page.read_text()
     assert "<svg" in page.read_text()

@@ -68,7 +68,7 @@ def test_every_element_is_closed_and_every_id_is_there_once(page):
 
 def test_the_parts_are_there_and_the_contents_lead_to_them(page):
     parts = {attributes["id"] for attributes in page.all("section")}
-    assert parts == {"short", "runs", "training", "targets", "classes", "concepts", "sources", "gallery", "notes"}
+    assert parts == {"short", "runs", "training", "targets", "pairs", "classes", "concepts", "sources", "gallery", "notes"}
     assert {attributes["href"] for attributes in page.all("a")} == {f"#{part}" for part in parts}
 
 
@@ -95,7 +95,16 @@ def test_curves_show_the_loss_with_ln_n_and_the_diagnostics(page):
 
 def test_tables_have_floors_runs_and_paired_intervals(page):
     text = "".join(page.text)
-    for column in ("chance", "raw pixels", "less clip", "cui_precision", "caption source: real", "before the projection"):
+    for column in (
+        "chance",
+        "raw pixels",
+        "less clip",
+        "cui_precision",
+        "caption source: real",
+        "caption→caption, before the projection",
+        "Recall@10",
+        "median rank",
+    ):
         assert column in text
     assert re.search(r"[+−]?\.\d{3}\s*\[[+−]?\.\d{3}, [+−]?\.\d{3}\]", text)
 
@@ -263,3 +272,22 @@ def test_what_was_left_out_and_which_leaks_were_allowed_is_said(runs, tmp_path):
     assert "m.csv:3" not in card
     assert "allowed by `data.allow_leaks`**: values of group in two splits. Figures" in card
     assert "p1" not in card
+
+
+def test_a_run_that_ended_early_and_checkpoints_of_different_rules_are_told_of(runs, tmp_path):
+    clip, twin = (shutil.copytree(run, tmp_path / run.name) for run in runs)
+    assert "chosen by different rules" not in write_report([clip, twin], tmp_path / "before.html").read_text()
+    facts = json.loads((clip / "run.json").read_text())
+    (clip / "run.json").write_text(json.dumps({**facts, "steps": 12}))
+    config = (clip / "config.yaml").read_text()
+    (clip / "config.yaml").write_text(config.replace("epochs: 2", "epochs: 4").replace("patience: null", "patience: 1"))
+    lines = [json.loads(line) for line in (clip / "metrics.jsonl").read_text().splitlines()]
+    worse = [{**line, "loss": float(line["step"])} if line["kind"] == "valid" else line for line in lines]
+    (clip / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in worse))
+    metrics = twin / "evaluation" / "metrics.json"
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "checkpoint": "best", "best_by": "recall", "step": 3}))
+    html = write_report([clip, twin], tmp_path / "report.html").read_text()
+    assert "clip ended early, after step 6 of 12: no better loss than 3.0000 at step 3, with a patience of 1 epochs" in html
+    assert "chosen by different rules" in html
+    assert "clip last, step 6, noise-twin best by recall, step 3" in html
+    assert "checkpoint best by recall, step 3;" in model_card(twin, read_config(twin))

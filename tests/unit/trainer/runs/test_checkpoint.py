@@ -7,9 +7,11 @@ from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_chec
 from support.deaths import deaths_of
 
 
-def save(run_dir, step, valid_loss=None, keep=2):
+def save(run_dir, step, loss=None, keep=2, best_by="loss", **others):
     tensors = {"model.w": torch.full((3,), float(step)), "optimizer.w/step": torch.tensor(float(step))}
-    save_checkpoint(run_dir, Checkpoint(step, tensors, {"valid_loss": valid_loss, "note": "x"}), keep=keep)
+    validations = [{"step": 0, "loss": 0.0}, *([] if loss is None else [{"step": step, "loss": loss, **others}])]
+    state = {"validations": validations, "note": "x"}
+    save_checkpoint(run_dir, Checkpoint(step, tensors, state), keep=keep, best_by=best_by)
 
 
 def steps(run_dir):
@@ -22,7 +24,7 @@ def test_what_was_saved_comes_back(tmp_path):
     found = load_checkpoint(tmp_path)
     assert has_checkpoint(tmp_path)
     assert found.step == 5
-    assert found.state == {"valid_loss": 1.5, "note": "x"}
+    assert found.state == {"validations": [{"step": 0, "loss": 0.0}, {"step": 5, "loss": 1.5}], "note": "x"}
     assert part(found.tensors, "model")["w"].tolist() == [5, 5, 5]
     assert part(found.tensors, "optimizer")["w/step"].item() == 5
     assert not list((tmp_path / "checkpoints").glob(".*"))
@@ -39,6 +41,22 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
         save(tmp_path, step, loss)
     assert steps(tmp_path) == [2, 4, 5]
     assert load_checkpoint(tmp_path).step == 5
+    assert load_checkpoint(tmp_path, "best").step == 2
+
+
+def test_the_best_is_that_by_the_figure_asked_for_and_of_equal_ones_the_first(tmp_path):
+    for step, (loss, recall) in enumerate([(3.0, 0.1), (1.0, 0.4), (2.0, 0.4), (1.5, 0.2), (4.0, None)], 1):
+        save(tmp_path, step, loss, keep=1, best_by="recall", recall=recall)
+    assert steps(tmp_path) == [2, 5]
+    assert load_checkpoint(tmp_path, "best", "recall").step == 2
+    with pytest.raises(NotFound, match="no checkpoint with a validation precision_at_10"):
+        load_checkpoint(tmp_path, "best", "precision_at_10")
+
+
+def test_checkpoints_of_the_first_version_have_a_best(tmp_path):
+    for step, loss in ((1, 2.0), (2, 1.0), (3, None)):
+        tensors = {"model.w": torch.zeros(1)}
+        save_checkpoint(tmp_path, Checkpoint(step, tensors, {"valid_loss": loss}), keep=3)
     assert load_checkpoint(tmp_path, "best").step == 2
 
 

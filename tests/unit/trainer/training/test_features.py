@@ -50,11 +50,12 @@ def agree(run_dir, other, **tolerances):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_losses_and_weights_are_those_of_the_long_way(small, tmp_path, kind, computed):
+def test_losses_and_weights_are_those_of_the_long_way(small, tmp_path, kind, computed, caplog):
     preset, more = KINDS[kind]
     settings = small(*LOCKED, *more)
     train(load_config(preset, settings), tmp_path / "long")
     assert not computed
+    assert "data.features=FOLDER computes their features once" in caplog.text
     cached = load_config(preset, [*settings, f"data.features={tmp_path / 'features'}"])
     train(cached, tmp_path / "cached")
     assert sum(computed) == 32, "24 to train, 8 to validate, each once"
@@ -131,6 +132,7 @@ def test_it_is_evaluated_like_any_other(small, metadata, tmp_path):
     [
         ("model.image.unlocked=1", "set model.image.unlocked=0, not 1"),
         ("model.text.unlocked=null", "set model.text.unlocked=0, not None"),
+        ("model.image.lora={}", "which adapters change: leave out model.image.lora"),
         ("augmentation.kind=affine", "set augmentation.kind=none, not affine"),
     ],
 )

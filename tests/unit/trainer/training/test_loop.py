@@ -24,6 +24,7 @@ from nbclip_trainer.training.loop import train
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step
 from PIL import Image
+from rich.console import Console
 from support.counts import often
 from support.waiting import StopAfter
 
@@ -60,8 +61,8 @@ def test_the_loss_falls_and_the_folder_tells_how(small, tmp_path):
     valid = records(tmp_path / "run", "valid")
     assert [record["step"] for record in valid] == list(range(3, 37, 3))
     assert valid[-1]["loss"] == outcome.valid_loss
-    best = min(valid, key=lambda record: record["loss"])["step"]
-    assert load_checkpoint(tmp_path / "run", "best").step == best
+    best = max(valid, key=lambda record: record["recall"])["step"]
+    assert load_checkpoint(tmp_path / "run", "best", "recall").step == best
     facts = read_facts(tmp_path / "run")
     assert facts["data"]["train"]["pairs"] == 24
     assert list((tmp_path / "run" / "tensorboard").iterdir())
@@ -238,8 +239,9 @@ def test_a_finished_run_loads_for_evaluation(small, tmp_path):
     config = load_config("tiny-clip", small())
     train(config, tmp_path / "run")
     for which in ("last", "best"):
-        model, tokenizer, preprocess, found = load_run(tmp_path / "run", which)
-        saved = load_checkpoint(tmp_path / "run", which).tensors
+        model, tokenizer, preprocess, found, step = load_run(tmp_path / "run", which)
+        saved = load_checkpoint(tmp_path / "run", which, "recall").tensors
+        assert step == load_checkpoint(tmp_path / "run", which, "recall").step
         assert all(torch.equal(tensor, saved[f"model.{name}"]) for name, tensor in model.state_dict().items())
         assert not model.training
         assert found == config
@@ -251,6 +253,46 @@ def test_training_without_a_validation_split_has_no_best(small, tmp_path):
     outcome = train(load_config("tiny-clip", small("data.valid_split=null", "epochs=1")), tmp_path / "run")
     assert outcome.valid_loss is None
     assert not records(tmp_path / "run", "valid")
+
+
+STILL = ("optim.lr=1e-9", "optim.logit_scale_lr=1e-9", "epochs=9", "validation.patience=2", "validation.min_improvement=0.5")
+"""A run that learns nothing: the best validation is its first, after the first epoch of 3 steps."""
+
+
+def test_a_run_without_progress_ends_early_and_is_finished(small, tmp_path, capsys):
+    config = load_config("tiny-clip", small(*STILL))
+    console = Console(file=sys.stdout)
+    outcome = train(config, tmp_path / "run", console=console)
+    assert (outcome.steps, outcome.planned, outcome.finished) == (9, 27, True)
+    why = "with a patience of 2 epochs (validation.patience)"
+    assert "ended early, after step 9 of 27: no better recall than" in (said := capsys.readouterr().out)
+    assert f"at step 3, {why}" in said
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    again = train(config, tmp_path / "run", resume=True, console=console)
+    assert (again.steps, again.finished, why in capsys.readouterr().out) == (9, True, True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_longer_patience_lets_a_run_that_ended_early_go_on(small, tmp_path):
+    train(load_config("tiny-clip", small(*STILL)), tmp_path / "run")
+    longer = load_config("tiny-clip", small(*STILL, "validation.patience=4"))
+    assert train(longer, tmp_path / "run", resume=True).steps == 15
+    train(longer, tmp_path / "straight")
+    assert same_tensors(tmp_path / "run", tmp_path / "straight")
+    assert records(tmp_path / "run", "valid") == records(tmp_path / "straight", "valid")
+
+
+def test_patience_survives_a_stop_at_any_step(small, tmp_path):
+    config = load_config("tiny-clip", small(*STILL, "validation.every=2"))
+    straight = train(config, tmp_path / "straight")
+    assert [record["step"] for record in records(tmp_path / "straight", "valid")] == [2, 3, 4, 6, 8]
+    while not (outcome := train(config, tmp_path / "resumed", resume=True, stop=StopAfter(1))).finished:
+        pass
+    assert (outcome.steps, straight.steps) == (8, 8)
+    assert records(tmp_path / "resumed", "valid") == records(tmp_path / "straight", "valid")
+    states = [load_checkpoint(tmp_path / run).state["validations"] for run in ("resumed", "straight")]
+    assert states[0] == states[1]
+    assert same_tensors(tmp_path / "resumed", tmp_path / "straight")
 
 
 def test_nothing_is_left_behind_in_the_working_folder(small, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import torch
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.errors import NonFiniteLoss
 from nbclip_trainer.training.session import build_session
-from nbclip_trainer.training.step import train_step, validation_loss
+from nbclip_trainer.training.step import train_step
 
 
 @pytest.fixture
@@ -40,12 +40,6 @@ def test_a_gradient_that_is_not_finite_changes_nothing(session):
     with pytest.raises(NonFiniteLoss, match="gradient norm"):
         step(session)
     assert torch.equal(weight, before)
-
-
-def test_validation_leaves_the_model_as_it_was(session):
-    before = {name: tensor.clone() for name, tensor in session.parts.model.state_dict().items()}
-    assert validation_loss(session, session.valid)[0] > 0
-    assert all(torch.equal(tensor, before[name]) for name, tensor in session.parts.model.state_dict().items())
 
 
 def test_scheduled_targets_are_logged_where_they_are(small):

@@ -7,9 +7,13 @@ import pytest
 import safetensors.torch
 import torch
 from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.optimisation.average import decay_at
+from nbclip_trainer.report.compared import compare
+from nbclip_trainer.report.notes import honest_notes
 from nbclip_trainer.runs.checkpoint import load_checkpoint, part
 from nbclip_trainer.runs.folder import read_facts
+from nbclip_trainer.runs.results import ScoringProtocol, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.trained.export import export_run
 from nbclip_trainer.trained.loading import load_run
@@ -123,3 +127,13 @@ def valid_loss_of(model, config, tmp_path):
     logits = out["logit_scale"] * out["image_features"] @ out["text_features"].T
     own = torch.arange(8)
     return sum(torch.nn.functional.cross_entropy(z, own).item() for z in (logits, logits.T)) / 2
+
+
+def test_an_evaluation_and_a_report_say_that_they_are_of_the_average(small, metadata, tmp_path):
+    protocol = ScoringProtocol(minimum_class_size=4, resamples=100)
+    for name, more in (("last", []), ("averaged", ["optim.ema_decay=0.9"])):
+        train(load_config("tiny-clip", small("epochs=1", *more, data=metadata)), tmp_path / name)
+        evaluate_run(tmp_path / name, protocol=protocol)
+        assert read_scored(tmp_path / name).evaluation.averaged == (name == "averaged")
+    notes = honest_notes(compare([tmp_path / "last", tmp_path / "averaged"]))
+    assert "averaged: scored by an average of the weights over the steps; the others by their last weights." in notes

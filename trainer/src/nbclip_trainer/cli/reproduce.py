@@ -10,7 +10,7 @@ import typer
 
 from nbclip_trainer.cli.console import err, out, stop_on_signal
 from nbclip_trainer.cli.options import Data, Device, KeyFile, ServiceUrl, Settings, as_overrides
-from nbclip_trainer.cli.score import open_ontology
+from nbclip_trainer.cli.score import chosen_ontology, opened
 
 
 class TableChoice(StrEnum):
@@ -67,9 +67,9 @@ def reproduce(
     overrides = (f"epochs={epochs}", f"device.name={device}", *as_overrides(settings, data, service, key_file))
     plan = Plan(preset.value, arms, tuple(seeds_of(seeds)), overrides, folder)
     if not only_tables:
-        with stop_on_signal() as stop, open_ontology(None, service, key_file) as ontology:
+        with stop_on_signal() as stop, opened(service, key_file) as client:
             where = str(alone(DeviceSettings(name=device)).device)
-            if not run_all(plan, ontology=ontology, device=where, stop=stop, console=err()):
+            if not run_all(plan, ontology=chosen_ontology(None, client), device=where, stop=stop, console=err()):
                 err().print("stopped; the same command continues", soft_wrap=True)
                 raise typer.Exit(130)
     for name in names:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from nbclip.errors import InvalidInput
 
 from nbclip_trainer.cli.console import err, out
 from nbclip_trainer.cli.options import Checkpoint, Data, Device, KeyFile, ServiceUrl, Which
 
 if TYPE_CHECKING:
+    from nbclip.client import Service
+
     from nbclip_trainer.evaluation.ontology import Ontology
 
 
@@ -24,6 +28,15 @@ def evaluate(
     service: ServiceUrl = None,
     key_file: KeyFile = None,
     ancestors: Annotated[Path | None, typer.Option(help="JSON of CUI to all its ancestors, instead of the service.")] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Also score CUI@K by the concepts that the service's linker finds in the captions.")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also train a linear probe on the labels of the run's training split.")
+    ] = False,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Templates of the zero-shot ensemble, one a line with {} for the class, instead of ours.")
+    ] = None,
     min_class_size: Annotated[int, typer.Option(min=2, help="Smaller classes are distractors, never queries.")] = 30,
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="data.columns.*=… or data.max_pixels=…; only with --out; repeatable.")
@@ -33,10 +46,10 @@ def evaluate(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Score a run: P@K, mAP and CUI@K in every direction, with intervals, beside raw pixels and chance.
+    """Score a run: Recall@K, P@K, mAP and CUI@K in every direction, with intervals, beside raw pixels and chance.
 
-    P@K needs one of the columns modality, organ, modality_organ; CUI@K needs cuis. A column group keeps a query's own case
-    out of its gallery.
+    Recall@K needs captions alone; P@K one of the columns modality, organ, modality_organ; CUI@K cuis, or --link. A column group
+    keeps a query's own case out of its gallery, but for Recall@K.
 
     [bold]Examples[/bold]
 
@@ -45,29 +58,45 @@ def evaluate(
     With cui_onto@K, whose is_a comes from a running service:
     [cyan]nbclip evaluate runs/nbclip --service http://127.0.0.1:8080[/cyan]
 
+    With CUI@K of every image, by linked concepts, which are no gold ones:
+    [cyan]nbclip evaluate runs/nbclip --service http://127.0.0.1:8080 --link[/cyan]
+
+    With a linear probe, in two processes:
+    [cyan]torchrun --nproc-per-node 2 -m nbclip_trainer evaluate runs/nbclip --probe[/cyan]
+
     [cyan]nbclip evaluate runs/nbclip --data metadata.csv --split retrieval --checkpoint best[/cyan]
 
     On other data, beside the run's own evaluation, which the model card keeps showing; nbclip report takes the folder too:
     [cyan]nbclip evaluate runs/nbclip --data other.csv --set data.columns.caption=text --out runs/nbclip-on-other[/cyan]
     """
     from nbclip_trainer.evaluation.evaluate import evaluate_run
+    from nbclip_trainer.evaluation.linking import link_captions
+    from nbclip_trainer.evaluation.prompts import read_templates
     from nbclip_trainer.parallel.settings import DeviceSettings
-    from nbclip_trainer.parallel.world import alone
+    from nbclip_trainer.parallel.world import joined
     from nbclip_trainer.runs.results import ScoringProtocol
 
-    with open_ontology(ancestors, service, key_file) as ontology:
+    if link and service is None:
+        raise InvalidInput("--link needs a service", hint="--service http://127.0.0.1:8080")
+    chosen = {} if prompts is None else {"prompts": read_templates(prompts)}
+    protocol = ScoringProtocol(class_split=split, cui_splits=(split,), minimum_class_size=min_class_size, **chosen)
+    asked = service if link or ancestors is None else None
+    with joined(DeviceSettings(name=device)) as world, opened(asked, key_file) as client:
         metrics = evaluate_run(
             run,
             data or (),
             checkpoint=_chosen(run, checkpoint),
-            protocol=ScoringProtocol(class_split=split, cui_splits=(split,), minimum_class_size=min_class_size),
-            ontology=ontology,
+            protocol=protocol,
+            ontology=chosen_ontology(ancestors, client),
+            link=partial(link_captions, client) if link and client is not None else None,
+            with_probe=probe,
             overrides=settings or (),
             out=folder,
-            device=str(alone(DeviceSettings(name=device)).device),
-            say=err().print,
+            world=world,
+            say=err().print if world.leads else lambda line: None,
         )
-    out().print(str(metrics), soft_wrap=True)
+    if world.leads:
+        out().print(str(metrics), soft_wrap=True)
 
 
 def report(
@@ -115,17 +144,25 @@ def _chosen(run: Path, checkpoint: Which | None) -> Literal["last", "best"]:
     """The checkpoint asked for, else that of the run's settings."""
     from nbclip_trainer.config.saved import read_config
 
-    return read_config(run).checkpoint.select if checkpoint is None else checkpoint.value
+    return read_config(run).selected if checkpoint is None else checkpoint.value
 
 
 @contextmanager
-def open_ontology(ancestors: Path | None, service: str | None, key_file: Path | None) -> Iterator[Ontology | None]:
-    """is_a from a file, else from a service, else none."""
-    from nbclip_trainer.evaluation.ontology import file_ontology, service_ontology
+def opened(service: str | None, key_file: Path | None) -> Iterator[Service | None]:
+    """A connection to a service, None where no URL is given."""
     from nbclip_trainer.targets.service import service_client
 
-    if ancestors is not None or service is None:
-        yield None if ancestors is None else file_ontology(ancestors)
+    if service is None:
+        yield None
         return
     with service_client(service, key_file) as client:
-        yield service_ontology(client)
+        yield client
+
+
+def chosen_ontology(ancestors: Path | None, client: Service | None) -> Ontology | None:
+    """is_a from a file, else from a service, else none."""
+    from nbclip_trainer.evaluation.ontology import file_ontology, service_ontology
+
+    if ancestors is not None:
+        return file_ontology(ancestors)
+    return None if client is None else service_ontology(client)

@@ -1,14 +1,14 @@
 """The tree of a run's settings, one section for each room; `reading` reads it from files.
 
-`service`, `log`, `checkpoint`, `device` and the place of the data may change when a run is resumed; everything else shapes the
-weights and may not (`shape_of`).
+`service`, `log`, `checkpoint`, `validation`, `device` and the place of the data may change when a run is resumed; everything else
+shapes the weights and may not (`shape_of`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from nbclip.schemas.base import Strict
@@ -20,11 +20,11 @@ from nbclip_trainer.losses.table import ChosenLoss
 from nbclip_trainer.models.settings import ModelSettings
 from nbclip_trainer.optimisation.settings import OptimisationSettings
 from nbclip_trainer.parallel.settings import DeviceSettings
-from nbclip_trainer.runs.settings import CheckpointSettings, LogSettings
+from nbclip_trainer.runs.settings import CheckpointSettings, LogSettings, ValidationSettings
 from nbclip_trainer.targets.settings import ServiceSettings, TargetSettings
 
 _FREE_ON_RESUME: dict[str, Any] = {
-    **dict.fromkeys(("description", "service", "log", "checkpoint", "device"), True),
+    **dict.fromkeys(("description", "service", "log", "checkpoint", "validation", "device"), True),
     # Where the files lie is free; that they hold the same pairs is checked by their digest. So is when bad images are found.
     "data": {
         "files",
@@ -59,6 +59,7 @@ class TrainConfig(Strict):
     service: ServiceSettings = ServiceSettings()
     log: LogSettings = LogSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    validation: ValidationSettings = ValidationSettings()
     device: DeviceSettings = DeviceSettings()
 
     @model_validator(mode="after")
@@ -69,17 +70,39 @@ class TrainConfig(Strict):
             raise ValueError("augmentation.kind=affine works on data.pictures=memory; use open_clip for disk")
         if self.augmentation.kind == "open_clip" and self.data.pictures != "disk":
             raise ValueError("augmentation.kind=open_clip works on data.pictures=disk; use affine for memory")
+        for name in ("every", "patience"):
+            value = getattr(self.validation, name)
+            if value is not None and self.data.valid_split is None:
+                raise ValueError(f"validation.{name}={value} needs a validation split, and data.valid_split is null")
+        if self.checkpoint.best_by != "loss" and not self.validation.retrieval:
+            raise ValueError(f"checkpoint.best_by={self.checkpoint.best_by} is measured with validation.retrieval=true only")
         self._check_features()
         return self
+
+    @property
+    def towers_repeat(self) -> bool:
+        """Whether the towers compute the same of a pair in every epoch."""
+        locked = all(tower.unlocked == 0 and tower.lora is None for _, tower in self.model.towers())
+        return locked and self.augmentation.kind == "none"
+
+    @property
+    def selected(self) -> Literal["last", "best"]:
+        """The checkpoint to evaluate: that of `checkpoint.select`, the last where nothing is validated."""
+        return "last" if self.data.valid_split is None else self.checkpoint.select
 
     def _check_features(self) -> None:
         """What is computed once is the same in each epoch."""
         if self.data.features is None:
             return
-        for name in ("image", "text"):
-            unlocked = getattr(self.model, name).unlocked
-            if unlocked != 0:
-                raise ValueError(f"data.features keeps what locked towers compute: set model.{name}.unlocked=0, not {unlocked}")
+        for name, tower in self.model.towers():
+            if tower.unlocked != 0:
+                raise ValueError(
+                    f"data.features keeps what locked towers compute: set model.{name}.unlocked=0, not {tower.unlocked}"
+                )
+            if tower.lora is not None:
+                raise ValueError(
+                    f"data.features keeps what locked towers compute, which adapters change: leave out model.{name}.lora"
+                )
         if self.augmentation.kind != "none":
             raise ValueError(
                 f"data.features keeps one view of each image: set augmentation.kind=none, not {self.augmentation.kind}"

@@ -17,10 +17,13 @@ def without_labels(frame: pl.DataFrame, split: str) -> bool:
 
 
 def unscorable(frame: pl.DataFrame, split: str = SCORED_SPLIT) -> str:
-    """Why `nbclip evaluate` would refuse to score this split of a dataset's frame; empty where it has labels."""
+    """What `nbclip evaluate` could not score of this split of a dataset's frame; empty where it has labels."""
     if not (frame["split"] == split).any():
         return f"nothing can be scored: no row of split {split!r}"
     if without_labels(frame, split):
         named = ", ".join(LABELS)
-        return f"nothing can be scored: split {split!r} has none of the columns {named}, or others named by data.columns"
+        return (
+            f"only Recall@K of captions can be scored: split {split!r} has none of the columns {named}, or others named by "
+            "data.columns"
+        )
     return ""

@@ -50,7 +50,7 @@ class DataSettings(Strict):
         MAX_BAD_ROW_SHARE, ge=0, le=1, description="stop if a larger share of rows can't be used: damaged, or without a caption"
     )
     train_split: str | None = Field("train", description="split to train on; null: all pairs")
-    valid_split: str | None = Field("valid", description="split for the validation loss; null: none")
+    valid_split: str | None = Field("valid", description="split to validate on; null: none")
     pictures: Literal["memory", "disk"] = Field(
         "disk", description="where images are kept: memory, decoded once, or disk, decoded at each use"
     )

@@ -1,14 +1,16 @@
-"""Bootstrap intervals for a mean over queries, and for the paired difference of two rankers.
+"""Bootstrap intervals for a mean or a median over queries, and for the paired difference of two rankers.
 
-Queries of one case are drawn together (cluster bootstrap: images of a case are no independent witnesses), and the
-statistic is macro: the mean over strata (classes) of the mean over a stratum's queries. Percentile intervals.
+Queries of one case are drawn together (cluster bootstrap: images of a case are no independent witnesses). Means are
+macro: the mean over strata (classes) of the mean over a stratum's queries. Percentile intervals.
 
 Shape legend: M metrics, B resamples, Q queries, C clusters, S strata.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,8 @@ Codes = npt.NDArray[np.int64]
 
 FEWEST_CASES = 10
 """Of fewer clusters no interval is drawn: resampling them says more of their number than of the figure."""
+_LARGEST_PART = 2**23
+"""Weights of resamples held at once for what is no mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,60 @@ def intervals(
     clusters = sum_MCS.shape[1]
     if not clusters:
         return [Interval(np.nan, np.nan, np.nan)] * len(value_MQ)
-    uniform_C = np.full(clusters, 1 / clusters)
-    weight_BC = np.random.default_rng(seed).multinomial(clusters, uniform_C, size=resamples).astype(np.float64)
+    weight_BC = _drawn(clusters, resamples, seed)
     value_M = _macro(np.ones((1, clusters)), sum_MCS, count_MCS)[:, 0]
     drawn_MB = _macro(weight_BC, sum_MCS, count_MCS)
     # A resample without any query of a metric has no figure; with ten cases or more that all but never happens.
     enough_M = (count_MCS.sum(axis=2) > 0).sum(axis=1) >= FEWEST_CASES
+    return [_interval(value, drawn_B, enough, level) for value, drawn_B, enough in zip(value_M, drawn_MB, enough_M, strict=True)]
+
+
+def median_interval(value_Q: Float64, cluster_Q: Codes, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
+    """Bootstrap interval of a median over queries; arguments as of `intervals`."""
+    counted_Q = np.flatnonzero(~np.isnan(value_Q))
+    if not len(counted_Q):
+        return Interval(np.nan, np.nan, np.nan)
+    order_Q = counted_Q[value_Q[counted_Q].argsort(kind="stable")]
+    statistic = partial(_medians, value_Q[order_Q])
+    return statistic_interval(statistic, cluster_Q[order_Q], resamples=resamples, level=level, seed=seed)
+
+
+def statistic_interval(
+    statistic: Callable[[Float64], Float64], cluster_Q: Codes, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Bootstrap interval of a statistic that is no mean over queries.
+
+    Args:
+        statistic: how often each resample has each query, [B, Q], to the resamples' figures, [B]; NaN where it has none.
+        cluster_Q: as in `intervals`, as are the others.
+    """
+    clusters, cluster_Q = np.unique(cluster_Q, return_inverse=True)
+    weight_BC = _drawn(len(clusters), resamples, seed)
+    parts = np.array_split(weight_BC, -(-resamples * len(cluster_Q) // _LARGEST_PART))
+    drawn_B = np.concatenate([statistic(weight_bC[:, cluster_Q]) for weight_bC in parts])
+    value = statistic(np.ones((1, len(cluster_Q))))[0]
+    return _interval(value, drawn_B, len(clusters) >= FEWEST_CASES, level)
+
+
+def _medians(rising_Q: Float64, weight_BQ: Float64) -> Float64:
+    """Median of the values, each as often as its weight says, for each row of weights: that of `np.median`."""
+    reached_BQ = weight_BQ.cumsum(axis=1)
+    half_B1 = reached_BQ[:, -1:] / 2
+    lower_B, upper_B = (reached_BQ < half_B1).sum(axis=1), (reached_BQ <= half_B1).sum(axis=1)
+    middle_B: Float64 = (rising_Q[lower_B] + rising_Q[upper_B]) / 2
+    return middle_B
+
+
+def _drawn(clusters: int, resamples: int, seed: int) -> Float64:
+    """How often each resample has each cluster, [B, C]."""
+    uniform_C = np.full(clusters, 1 / clusters)
+    return np.random.default_rng(seed).multinomial(clusters, uniform_C, size=resamples).astype(np.float64)
+
+
+def _interval(value: float, drawn_B: Float64, enough: bool, level: float) -> Interval:
     tails = [(1 - level) / 2, (1 + level) / 2]
-    ends_M2 = [
-        np.nanquantile(drawn_B, tails) if enough else (np.nan, np.nan) for drawn_B, enough in zip(drawn_MB, enough_M, strict=True)
-    ]
-    return [Interval(float(value), float(low), float(high)) for value, (low, high) in zip(value_M, ends_M2, strict=True)]
+    low, high = np.nanquantile(drawn_B, tails) if enough else (np.nan, np.nan)
+    return Interval(float(value), float(low), float(high))
 
 
 def _sums(value_MQ: Float64, cluster_Q: Codes, stratum_Q: Codes) -> tuple[Float64, Float64]:

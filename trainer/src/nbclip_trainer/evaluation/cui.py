@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nbclip_trainer.evaluation.ranking import NOTHING
+from nbclip_trainer.evaluation.retrieval import missed_by_chance
 
 Float64 = npt.NDArray[np.float64]
 Membership = npt.NDArray[np.float32]
@@ -100,8 +101,7 @@ def cui_chance(
 ) -> dict[str, Float64]:
     """Expectation of `cui_figures` over all orders of the candidates; arguments as there.
 
-    Means over the candidates, but for coverage: a concept that d of n candidates have is missed by the first k with
-    probability Π_{j<k} (n - d - j) / (n - j).
+    Means over the candidates, but for coverage: one less the probability that the first k miss a concept.
     """
     size_Q = _nan_where_zero(query_QV.sum(axis=1))
     n_Q = candidate_QG.sum(axis=1)
@@ -118,22 +118,13 @@ def cui_chance(
         figures[f"cui_precision@{k}"] = _known(((shared_QG > 0) * allowed_QG).sum(axis=1) * filled_Q, size_Q)
         figures[f"cui_overlap@{k}"] = overlap_Q * filled_Q
         figures[f"cui_jaccard@{k}"] = _known((_jaccard(query_QV, gallery) * allowed_QG).sum(axis=1) * filled_Q, size_Q)
-        found = 1 - _missed(n_Q[row], carriers, k)
+        found = 1 - missed_by_chance(n_Q[row], carriers, k)
         figures[f"cui_coverage@{k}"] = np.bincount(row, found, minlength=len(query_QV)) / size_Q
         figures[f"cui_nrel@{k}"] = overlap_Q * size_Q * np.minimum(n_Q, k) / _nan_where_zero(ideal_QG[:, :k].sum(axis=1))
         if gallery.matched is not None:
             matched_Q = ((query_QV @ gallery.matched.T) * allowed_QG).sum(axis=1)
             figures[f"cui_onto@{k}"] = matched_Q / size_Q * filled_Q
     return figures
-
-
-def _missed(n: npt.NDArray[np.int64], carriers: Float64, k: int) -> Float64:
-    """Probability that none of k drawn from n candidates carries a concept, elementwise."""
-    missed = np.ones(len(n))
-    for drawn in range(k):
-        left = np.maximum(n - drawn, 0)
-        missed *= np.where(left > 0, np.maximum(left - carriers, 0) / np.maximum(left, 1), 1)
-    return missed
 
 
 def _jaccard(query_QV: Membership, gallery: ConceptSets) -> Float64:

@@ -1,34 +1,38 @@
-"""Scores a run: encodes the labelled images, ranks them in every direction and writes figures with intervals."""
+"""Scores a run: encodes the images of a split, ranks them in every direction and writes figures with intervals."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
+import torch
 from nbclip.errors import Conflict, InvalidInput
 from nbclip.files.reading import sources_of
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import layout_of
-from nbclip_trainer.data.labels import CLASS_TASKS
-from nbclip_trainer.evaluation.features import ImageFeatures, encode_images, encode_texts, raw_pixels
-from nbclip_trainer.evaluation.labelled import ScoredImages, class_sizes, read_images
+from nbclip_trainer.evaluation.encoding import PIXELS, Encoded, encode_pairs
+from nbclip_trainer.evaluation.features import encode_texts
+from nbclip_trainer.evaluation.labelled import ScoredImages, read_images
+from nbclip_trainer.evaluation.linking import LinkedCuis
 from nbclip_trainer.evaluation.ontology import Ontology
-from nbclip_trainer.evaluation.scoring import Candidate, FeatureArray, score, scored_classes
+from nbclip_trainer.evaluation.probe import Lesson, check_installed, lesson_images, probe
+from nbclip_trainer.evaluation.record import counted, data_file, image_table, left_out
+from nbclip_trainer.evaluation.scoring import Candidate, FeatureArray, score
 from nbclip_trainer.evaluation.summary import summarise
-from nbclip_trainer.runs.durable import sha256
+from nbclip_trainer.parallel.world import World
 from nbclip_trainer.runs.folder import flattened
-from nbclip_trainer.runs.results import ClassCount, DataFile, Evaluation, Scored, ScoringProtocol, own_evaluation, write_scored
-from nbclip_trainer.trained.loading import load_run
+from nbclip_trainer.runs.results import Evaluation, Scored, ScoringProtocol, own_evaluation, write_scored
+from nbclip_trainer.trained.loading import LoadedRun, load_run
 
 _READING = ("data.columns.", "data.format", "data.separator", "data.max_bad_row_share", "data.max_pixels")
-_IMAGE_COLUMNS = ("image_id", "file", "caption", "caption_source", "source", "licence", "attribution", "cuis", *CLASS_TASKS)
+_FEWEST_IMAGES = 2
 
 
 def evaluate_run(
@@ -38,24 +42,28 @@ def evaluate_run(
     checkpoint: Literal["last", "best"] = "last",
     protocol: ScoringProtocol | None = None,
     ontology: Ontology | None = None,
+    link: Callable[[Sequence[str]], LinkedCuis] | None = None,
+    with_probe: bool = False,
     overrides: Sequence[str] = (),
     out: Path | None = None,
-    device: str = "cpu",
+    world: World | None = None,
     say: Callable[[str], None] = lambda stage: None,
 ) -> Path:
     """Evaluates a run and writes `evaluation/` into its folder, or another one beside it (`results` tells what lies there).
 
-    Beside the model's figures stand those of its features before the projection, of raw 16 x 16 pixels, and of chance.
+    Beside the model's figures stand those of its features before the projections, of raw 16 x 16 pixels, and of chance.
 
     Args:
         run_dir: a folder that `nbclip train` wrote.
-        data: files or folders with the labelled images, as `read_dataset` takes them; none: those the run was trained with.
+        data: files or folders with the images, as `read_dataset` takes them; none: those the run was trained with.
         checkpoint: which of the run's checkpoints.
         protocol: how to score; default `ScoringProtocol()`.
         ontology: is_a, for cui_onto@K; None leaves it out.
+        link: finds concepts in captions, for CUI@K of every image apart from that by gold CUIs; None leaves it out.
+        with_probe: also train a linear probe on the labels of the run's training split (`probe`).
         overrides: `a.b=c` of how the data are read, over the run's settings; only with `out`.
         out: a new folder, for an evaluation that is not to be the run's own.
-        device: where to encode and rank.
+        world: this rank's place: ranks share the encoding, rank 0 scores and writes. None: one process, on the CPU.
         say: told each stage as it begins.
 
     Returns:
@@ -64,47 +72,85 @@ def evaluate_run(
     Raises:
         NotFound: no run or checkpoint there.
         Conflict: `out` is there already.
-        InvalidInput: overrides without `out` or of other settings; no data, a missing or empty split, nothing labelled, classes
-            all too small and no CUIs.
+        InvalidInput: overrides without `out` or of other settings; no data, a missing split, or one of a single image; a probe
+            without scikit-learn.
         BadImage: an image can't be decoded; leaving it out would change the question.
     """
-    protocol = protocol or ScoringProtocol()
+    protocol, world = protocol or ScoringProtocol(), world or World(torch.device("cpu"))
     folder, config = _folder(run_dir, overrides, out), _reading(run_dir, overrides)
-    model, tokenizer, preprocess, _ = load_run(run_dir, checkpoint, device=device)
-    files = tuple(data) or config.data.files
-    images = read_images(
-        files,
-        protocol.class_split,
-        protocol.cui_splits,
-        layout=layout_of(config.data),
-        max_bad_row_share=config.data.max_bad_row_share,
-    )
-    _refuse_unscorable(images, protocol)
+    if with_probe:
+        check_installed()
+    loaded, files = load_run(run_dir, checkpoint, device=str(world.device)), tuple(data) or config.data.files
+    images = _read(files, config, protocol)
+    best_by = config.checkpoint.best_by if checkpoint == "best" else None
+    say(f"checkpoint of step {loaded.step}{f', the best by {best_by}' if best_by else ''}")
+    for line in left_out(images, protocol):
+        say(line)
     say(f"encoding {images.frame.height} images")
-    image = encode_images(model, preprocess, images.files, device=device, max_pixels=config.data.max_pixels)
-    texts = partial(encode_texts, model, tokenizer, device=device)
-    caption_ND = texts(images.frame["caption"].to_list())
-    ancestors = None if ontology is None else ontology.ancestors({cui for cuis in images.cuis for cui in cuis})
+    encoded = encode_pairs(loaded, images.files, images.frame["caption"].to_list(), config.data.max_pixels, world)
+    lesson = _lesson(loaded, images, protocol, world, say) if with_probe else None
+    if not world.leads:
+        return folder / "metrics.json"
+    if link is not None:
+        say(f"linking {images.frame.height} captions")
+        images = replace(images, linked=link(images.frame["caption"].to_list()))
     say("ranking")
-    candidates = _candidates(image, caption_ND, texts, raw_pixels(images.files, config.data.max_pixels))
-    queries = pl.concat([score(one, images, protocol, ancestors=ancestors, device=device) for one in candidates])
+    queries = _queries(loaded, encoded, images, protocol, ontology, str(world.device))
+    probed = None if lesson is None else probe(lesson, encoded, images, protocol)
+    queries = queries if probed is None else pl.concat([queries, probed.queries])
     say("drawing intervals")
-    evaluation = Evaluation(
+    record = Evaluation(
         run=run_dir.resolve().name,
         run_folder=os.path.relpath(run_dir.resolve(), folder.resolve()),
         settings=tuple(overrides),
         checkpoint=checkpoint,
+        step=loaded.step,
+        best_by=best_by,
         protocol=protocol,
-        data=tuple(_data_file(path) for path in sources_of(files)),
-        class_pictures=len(images.class_rows),
-        cui_pictures=len(images.cui_rows),
-        without_cuis=images.without_cuis,
-        classes={task: _count(images, task, protocol) for task in CLASS_TASKS},
+        data=tuple(data_file(path) for path in sources_of(files)),
+        **counted(images, protocol),
+        probe=probed and probed.record,
         ontology="" if ontology is None else ontology.source,
-        figures=tuple(summarise(queries, protocol)),
+        averaged=config.optim.ema_decay is not None,
+        figures=(*summarise(queries, protocol), *(() if probed is None else probed.figures)),
     )
-    features = {"image": image.projected, "caption": caption_ND, "backbone": image.backbone}
-    return write_scored(folder, Scored(evaluation, queries, _image_table(images), features))
+    return write_scored(folder, Scored(record, queries, image_table(images), _kept(encoded)))
+
+
+def _queries(
+    loaded: LoadedRun,
+    encoded: Encoded,
+    images: ScoredImages,
+    protocol: ScoringProtocol,
+    ontology: Ontology | None,
+    device: str,
+) -> pl.DataFrame:
+    """Every figure of every query of all rankers."""
+    ancestors = None if ontology is None else ontology.ancestors(images.every_cui)
+    texts = partial(encode_texts, loaded.model, loaded.tokenizer, device=device)
+    candidates = _candidates(encoded, texts)
+    return pl.concat([score(one, images, protocol, ancestors=ancestors, device=device) for one in candidates])
+
+
+def _read(files: Sequence[Path], config: TrainConfig, protocol: ScoringProtocol) -> ScoredImages:
+    layout, limit = layout_of(config.data), config.data.max_bad_row_share
+    images = read_images(files, protocol.class_split, protocol.cui_splits, layout=layout, max_bad_row_share=limit)
+    _refuse_too_few(images, protocol)
+    return images
+
+
+def _lesson(
+    loaded: LoadedRun, images: ScoredImages, protocol: ScoringProtocol, world: World, say: Callable[[str], None]
+) -> Lesson:
+    """What a probe learns from: the labelled images of the run's own training split, encoded."""
+    data = loaded.config.data
+    taught, reason = lesson_images(data, images, protocol)
+    if taught is None:
+        say(f"without a linear probe: {reason}")
+        return Lesson(data.train_split or "", reason)
+    say(f"encoding {taught.frame.height} labelled images of split {data.train_split!r} for the linear probe")
+    encoded = encode_pairs(loaded, taught.files, None, data.max_pixels, world)
+    return Lesson(data.train_split or "", "", taught, encoded)
 
 
 def _folder(run_dir: Path, overrides: Sequence[str], out: Path | None) -> Path:
@@ -133,51 +179,21 @@ def _reading(run_dir: Path, overrides: Sequence[str]) -> TrainConfig:
     return config
 
 
-def _candidates(
-    image: ImageFeatures, caption_ND: FeatureArray, texts: Callable[[Sequence[str]], FeatureArray], pixel_NP: FeatureArray
-) -> list[Candidate]:
-    return [
-        Candidate("model", image.projected, caption_ND, texts, with_chance=True),
-        Candidate("backbone", image.backbone),
-        Candidate("raw pixels", pixel_NP),
-    ]
+def _candidates(encoded: Encoded, texts: Callable[[Sequence[str]], FeatureArray]) -> Iterator[Candidate]:
+    yield Candidate("model", encoded["image"], encoded["caption"], encode_texts=texts, with_chance=True)
+    if "backbone" in encoded:
+        yield Candidate("backbone", encoded["backbone"], encoded.get("caption_backbone"), joint=False)
+    yield Candidate("raw pixels", encoded[PIXELS])
 
 
-def _refuse_unscorable(images: ScoredImages, protocol: ScoringProtocol) -> None:
-    if len(images.cui_rows) or any(scored_classes(images, task, protocol) for task in CLASS_TASKS):
-        return
-    largest = max((size for task in CLASS_TASKS for size in class_sizes(images, task).values()), default=0)
-    raise InvalidInput(
-        f"split {protocol.class_split!r} has no class of {protocol.minimum_class_size} images (the largest has {largest}), "
-        "and no CUIs",
-        hint="lower --min-class-size, or add more labelled images",
-    )
+def _kept(encoded: Encoded) -> Encoded:
+    """What features.npz holds; a tower that projects nothing has its features twice."""
+    return {"backbone": encoded["image"], **{name: features for name, features in encoded.items() if name != PIXELS}}
 
 
-def _count(images: ScoredImages, task: str, protocol: ScoringProtocol) -> ClassCount:
-    sizes, scored = class_sizes(images, task), set(scored_classes(images, task, protocol))
-    return ClassCount(
-        scored={name: size for name, size in sizes.most_common() if name in scored},
-        too_small={name: size for name, size in sizes.most_common() if name not in scored},
-        unlabelled=len(images.class_rows) - sizes.total(),
-    )
-
-
-def _image_table(images: ScoredImages) -> pl.DataFrame:
-    rows = pl.Series(range(images.frame.height), dtype=pl.Int64)
-    return images.frame.select(
-        *(pl.col(name).cast(pl.String) for name in _IMAGE_COLUMNS),
-        pl.Series("cui_list", [sorted(cuis) for cuis in images.cuis], dtype=pl.List(pl.String)),
-        pl.Series("case", images.case),
-        rows.is_in(images.class_rows.tolist()).alias("in_class_task"),
-        rows.is_in(images.cui_rows.tolist()).alias("in_cui_task"),
-    )
-
-
-def _data_file(path: Path) -> DataFile:
-    """A file and its digest; of a folder, the digest of all its tables'."""
-    if not path.is_dir():
-        return DataFile(path=str(path.absolute()), sha256=sha256(path))
-    tables = sorted(file for suffix in ("csv", "txt") for file in path.glob(f"**/*.{suffix}"))
-    joined = "".join(f"{file.relative_to(path)} {sha256(file)}\n" for file in tables)
-    return DataFile(path=str(path.absolute()), sha256=hashlib.sha256(joined.encode()).hexdigest())
+def _refuse_too_few(images: ScoredImages, protocol: ScoringProtocol) -> None:
+    if len(images.class_rows) < _FEWEST_IMAGES:
+        raise InvalidInput(
+            f"split {protocol.class_split!r} has {len(images.class_rows)} image, of which every ranking is right",
+            hint="add more images, or choose another --split",
+        )

@@ -5,7 +5,7 @@ Shape legend: N images or texts, B of a batch, D dimensions of the joint space, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from nbclip.errors import InvalidInput
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nbclip_trainer.data.decoding import open_image
 from nbclip_trainer.data.settings import MAX_PIXELS
+from nbclip_trainer.models.projections import Projection, unprojected, unprojected_text
 
 Float32 = npt.NDArray[np.float32]
 RAW_SIDE = 16
@@ -29,16 +29,16 @@ _DECODERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFeatures:
-    """L2-normalised float32 features of images.
+class Features:
+    """L2-normalised float32 features of images or of captions.
 
     Attributes:
-        projected: in the joint space, [N, D]; cosines with texts mean something.
-        backbone: what the image tower projects, [N, E]; cosines among images only.
+        projected: in the joint space, [N, D]; cosines of images with texts mean something.
+        backbone: what the tower projects, [N, E]; cosines within one tower only. None where it projects nothing.
     """
 
     projected: Float32
-    backbone: Float32
+    backbone: Float32 | None
 
 
 def encode_images(
@@ -49,37 +49,49 @@ def encode_images(
     batch_size: int = 128,
     device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
-) -> ImageFeatures:
+) -> Features:
     """Encodes images in one pass, in eval mode and fp32.
 
     Raises:
         BadImage: a file can't be decoded.
         InvalidInput: the image tower is of a kind whose projection is not known.
     """
-    projected, backbone = [], []
     tower: Any = model.visual
     with torch.inference_mode(), _in_eval_mode(model), unprojected(tower) as project:
-        for image_B3HW in _batches(files, preprocess, batch_size, max_pixels):
-            feature_BE = tower(image_B3HW.to(device))
-            backbone.append(normalize(feature_BE, dim=1).cpu())
-            projected.append(normalize(project(feature_BE), dim=1).cpu())
-    return ImageFeatures(torch.cat(projected).float().numpy(), torch.cat(backbone).float().numpy())
+        batches = _batches(files, preprocess, batch_size, max_pixels)
+        return _both((tower(image_B3HW.to(device)) for image_B3HW in batches), project)
 
 
-def encode_texts(
+def encode_captions(
     model: nn.Module,
     tokenizer: Callable[[list[str]], Tensor],
-    texts: Sequence[str],
+    captions: Sequence[str],
     *,
     batch_size: int = 256,
     device: str = "cpu",
+) -> Features:
+    """Encodes captions in one pass, in eval mode and fp32."""
+    encode: Any = model.encode_text
+    with torch.inference_mode(), _in_eval_mode(model), unprojected_text(model) as project:
+        batches = (list(captions[start : start + batch_size]) for start in range(0, len(captions), batch_size))
+        return _both((encode(tokenizer(batch).to(device)) for batch in batches), project)
+
+
+def encode_texts(
+    model: nn.Module, tokenizer: Callable[[list[str]], Tensor], texts: Sequence[str], *, device: str = "cpu"
 ) -> Float32:
     """Texts in the joint space: L2-normalised, float32, [N, D]."""
-    encode: Any = model.encode_text
-    with torch.inference_mode(), _in_eval_mode(model):
-        batches = (list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size))
-        features = [encode(tokenizer(batch).to(device), normalize=True).float().cpu() for batch in batches]
-    return np.asarray(torch.cat(features).numpy())
+    return encode_captions(model, tokenizer, texts, device=device).projected
+
+
+def _both(feature_BEs: Iterable[Tensor], project: Projection | None) -> Features:
+    """Features of all batches, before the projection and after it; where there is none, of one kind."""
+    projected, backbone = [], []
+    for feature_BE in feature_BEs:
+        backbone.append(normalize(feature_BE, dim=1).float().cpu())
+        projected.append(backbone[-1] if project is None else normalize(project(feature_BE), dim=1).float().cpu())
+    before = None if project is None else torch.cat(backbone).numpy()
+    return Features(torch.cat(projected).numpy(), before)
 
 
 def raw_pixels(files: Sequence[Path], max_pixels: int = MAX_PIXELS) -> Float32:
@@ -98,53 +110,6 @@ def raw_pixels(files: Sequence[Path], max_pixels: int = MAX_PIXELS) -> Float32:
     norm_N1 = np.linalg.norm(pixel_NP, axis=1, keepdims=True)
     unit_NP: npt.NDArray[np.float64] = np.divide(pixel_NP, norm_N1, out=np.zeros_like(pixel_NP), where=norm_N1 > 0)
     return unit_NP.astype(np.float32)
-
-
-@contextmanager
-def unprojected(visual: Any) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Inside, the image tower returns its features before the projection; yields that projection.
-
-    The three kinds of towers that open_clip has: a vision transformer with the matrix `proj`, a ModifiedResNet whose
-    attention pool ends in the linear layer `c_proj`, and a timm trunk with a `head`. Each is put back at the end.
-
-    Raises:
-        InvalidInput: the tower is of another kind.
-    """
-    if isinstance(getattr(visual, "proj", None), nn.Parameter):
-        matrix_ED = visual.proj
-        with _replaced(visual, "proj", None):
-            yield lambda feature_BE: feature_BE @ matrix_ED
-    elif hasattr(visual, "attnpool"):
-        layer = visual.attnpool.c_proj
-        with _replaced(visual.attnpool, "c_proj", _identity_like(layer)):
-            yield layer
-    elif hasattr(visual, "trunk"):
-        head = visual.head
-        with _replaced(visual, "head", nn.Identity()):
-            yield head
-    else:
-        raise InvalidInput(
-            f"no projection is known of the image tower {type(visual).__name__}",
-            hint="use a vision transformer, a ModifiedResNet or a timm model of open_clip",
-        )
-
-
-def _identity_like(layer: nn.Linear) -> nn.Linear:
-    """A linear layer that changes nothing; the attention reads weight and bias and never calls the layer."""
-    identity = nn.Linear(layer.in_features, layer.in_features, device=layer.weight.device, dtype=layer.weight.dtype)
-    nn.init.eye_(identity.weight)
-    nn.init.zeros_(identity.bias)
-    return identity.requires_grad_(False)
-
-
-@contextmanager
-def _replaced(module: nn.Module, name: str, part: nn.Module | None) -> Iterator[None]:
-    original = getattr(module, name)
-    setattr(module, name, part)
-    try:
-        yield
-    finally:
-        setattr(module, name, original)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The labelled images that a run is scored on, and the texts that stand for classes."""
+"""The images that a run is scored on, and the texts that stand for classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from nbclip.files.layout import Layout
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 
 from nbclip_trainer.data.dataset import Dataset, read_dataset
-from nbclip_trainer.data.labels import CLASS_TASKS, LABELS
+from nbclip_trainer.data.labels import CLASS_TASKS
+from nbclip_trainer.evaluation.linking import LinkedCuis
+from nbclip_trainer.targets.rows import caption_keys
 
 _DETAILS = ("caption_source", "source", "licence", "attribution", "group", "cuis", *CLASS_TASKS)
 _MODALITY_TEXTS = {
@@ -44,19 +46,33 @@ class ScoredImages:
     Attributes:
         frame: the columns of `Dataset.frame`, and, null where the files lack them, `caption_source`, `source`, `licence`,
             `attribution`, `group`, `cuis` and the class columns.
+        caption_key: `caption_keys` of the captions, int64: equal for equal captions.
         case: code of each image's case (`group`; an image without one is its own case), int64.
         cuis: the gold CUIs of each image.
-        class_rows: rows of the class tasks.
+        class_rows: rows of the class tasks and of the pairs.
         cui_rows: rows of the CUI task: those with gold CUIs.
         without_cuis: images of the CUI splits left out because they have none.
+        linked: what a linker found in the caption of each image; None where none was asked.
     """
 
     frame: pl.DataFrame
+    caption_key: npt.NDArray[np.int64]
     case: npt.NDArray[np.int64]
     cuis: tuple[frozenset[str], ...]
     class_rows: npt.NDArray[np.int64]
     cui_rows: npt.NDArray[np.int64]
     without_cuis: int
+    linked: LinkedCuis | None = None
+
+    @property
+    def linked_rows(self) -> npt.NDArray[np.int64]:
+        """Rows of the class split in whose captions a linker found concepts."""
+        return np.array([row for row in self.class_rows if self.linked and self.linked.cuis[row]], np.int64)
+
+    @property
+    def every_cui(self) -> set[str]:
+        """All gold and all linked CUIs."""
+        return {cui for cuis in (*self.cuis, *(self.linked.cuis if self.linked else ())) for cui in cuis}
 
     @property
     def files(self) -> list[Path]:
@@ -82,7 +98,7 @@ def read_images(
         max_bad_row_share: greatest share of rows that may be left out because they can't be used.
 
     Raises:
-        InvalidInput: the class split is missing or empty, or has neither a class column nor CUIs.
+        InvalidInput: the class split is missing or empty.
     """
     dataset = read_dataset(data, layout=layout, max_bad_row_share=max_bad_row_share)
     dataset.warn_of_bad_rows()
@@ -91,24 +107,29 @@ def read_images(
     if not whole.filter(splits == class_split).height:
         found = ", ".join(sorted(whole["split"].drop_nulls().unique())) or "none"
         raise InvalidInput(f"no row of split {class_split!r} in {_names(data)}", hint=f"splits there are: {found}")
+    return scored_images(whole, splits == class_split, splits.is_in(list(cui_splits)))
+
+
+def scored_images(whole: pl.DataFrame, in_class_split: pl.Expr, in_cui_split: pl.Expr) -> ScoredImages:
+    """The images of `Dataset.frame` that stand in the class split, or in the CUI split and have CUIs."""
     absent = [name for name in _DETAILS if name not in whole.columns]
     frame = whole.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
-    in_cui_split, has_cuis = splits.is_in(list(cui_splits)), pl.col("cuis").is_not_null()
+    has_cuis = pl.col("cuis").is_not_null()
     without_cuis = frame.filter(in_cui_split & ~has_cuis).height
-    frame = frame.filter((splits == class_split) | (in_cui_split & has_cuis))
-    if all(frame[name].is_null().all() for name in LABELS):
-        raise InvalidInput(
-            f"{_names(data)}: split {class_split!r} has no labels to score",
-            hint=f"fill at least one of the columns {', '.join(LABELS)}, or name another: --set data.columns.modality=COLUMN",
-        )
+    frame = frame.filter(in_class_split | (in_cui_split & has_cuis))
     return ScoredImages(
         frame=frame,
+        caption_key=caption_keys(frame["caption"].to_list()).numpy(),
         case=codes(frame["group"].fill_null(pl.lit("picture ") + frame["image_id"]).to_list()),
         cuis=tuple(frozenset(filter(None, re.split(r"[\s;|,]+", cuis or ""))) for cuis in frame["cuis"]),
-        class_rows=frame.select((splits == class_split).arg_true()).to_series().to_numpy().astype(np.int64),
-        cui_rows=frame.select((in_cui_split & has_cuis).arg_true()).to_series().to_numpy().astype(np.int64),
+        class_rows=_rows(frame, in_class_split),
+        cui_rows=_rows(frame, in_cui_split & has_cuis),
         without_cuis=without_cuis,
     )
+
+
+def _rows(frame: pl.DataFrame, chosen: pl.Expr) -> npt.NDArray[np.int64]:
+    return frame.select(chosen.arg_true()).to_series().to_numpy().astype(np.int64)
 
 
 def codes(names: Sequence[str]) -> npt.NDArray[np.int64]:

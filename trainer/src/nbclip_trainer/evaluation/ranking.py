@@ -1,4 +1,4 @@
-"""Nearest images or captions of a gallery, best first, without the query's own case.
+"""Nearest images or captions of a gallery, best first: without the query's own case, or where its own pair comes.
 
 Shape legend: Q queries, q queries of one chunk, G gallery items, D feature dimensions, K ranks.
 """
@@ -76,6 +76,44 @@ def rank(
         score_qG, index_qG = score_qG.sort(dim=1, descending=True, stable=True)
         index_qK = index_qG[:, :kept].masked_fill(score_qG[:, :kept].isneginf(), NOTHING)
         yield Ranking(rows, index_qK.cpu().numpy(), score_qG[:, :kept].cpu().numpy(), (~own_qG).sum(dim=1).cpu().numpy())
+
+
+def first_right(
+    query_QD: npt.NDArray[np.float32],
+    gallery_GD: npt.NDArray[np.float32],
+    query_key_Q: npt.NDArray[np.int64],
+    gallery_key_G: npt.NDArray[np.int64],
+    *,
+    chunk: int = 512,
+    device: str = "cpu",
+) -> npt.NDArray[np.int64]:
+    """The rank, from 1, of the first gallery item with the query's key, in the order of `rank`: int64, [Q].
+
+    Args:
+        query_QD: L2-normalised features, float32, [Q, D].
+        gallery_GD: L2-normalised features, float32, [G, D]. All of them are candidates.
+        query_key_Q: which items are right for each query; the gallery has each of these keys.
+        gallery_key_G: what each item is right for.
+        chunk: queries ranked at a time; bounds the memory to chunk x G scores.
+        device: torch device that multiplies and counts.
+
+    Raises:
+        InvalidInput: features of different width, or not finite.
+    """
+    _check(query_QD, gallery_GD)
+    gallery_DG, key_G = torch.from_numpy(gallery_GD).to(device).T, torch.from_numpy(gallery_key_G).to(device)
+    place_G = torch.arange(len(gallery_GD), device=device)
+    ranks = [torch.empty(0, dtype=torch.int64)]
+    for start in range(0, len(query_QD), chunk):
+        rows = slice(start, start + chunk)
+        score_qG = torch.from_numpy(query_QD[rows]).to(device) @ gallery_DG
+        right_qG = torch.from_numpy(query_key_Q[rows]).to(device)[:, None] == key_G
+        best_q1 = score_qG.masked_fill(~right_qG, -torch.inf).amax(dim=1, keepdim=True)
+        tied_qG = score_qG == best_q1
+        first_q1 = torch.where(right_qG & tied_qG, place_G, len(place_G)).amin(dim=1, keepdim=True)
+        ahead_qG = (score_qG > best_q1) | (tied_qG & (place_G < first_q1))
+        ranks.append(1 + ahead_qG.sum(dim=1).cpu())
+    return torch.cat(ranks).numpy()
 
 
 def _check(query_QD: npt.NDArray[np.float32], gallery_GD: npt.NDArray[np.float32]) -> None:

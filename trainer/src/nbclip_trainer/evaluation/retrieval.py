@@ -7,6 +7,7 @@ relevance in place of gallery indices.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,3 +68,14 @@ def chance_figures(
     expected_Q = (harmonic_Q + others_Q * (candidates_Q - harmonic_Q)) / np.maximum(candidates_Q, 1)
     figures = {f"P@{k}": density_Q * np.minimum(candidates_Q, k) / k for k in ks}
     return {**figures, "mAP": np.where(relevant_Q > 0, expected_Q, np.nan)}
+
+
+def missed_by_chance(
+    candidates_Q: npt.NDArray[np.int64], relevant_Q: npt.NDArray[np.integer[Any] | np.floating[Any]], k: int
+) -> Float64:
+    """Probability that none of the first k of a random order is relevant: Π_{j<k} (N - R - j) / (N - j), elementwise."""
+    missed = np.ones(len(candidates_Q))
+    for drawn in range(k):
+        left = np.maximum(candidates_Q - drawn, 0)
+        missed *= np.where(left > 0, np.maximum(left - relevant_Q, 0) / np.maximum(left, 1), 1)
+    return missed

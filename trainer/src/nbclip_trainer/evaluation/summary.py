@@ -1,4 +1,6 @@
-"""Figures per query to the numbers of a table: macro means with bootstrap intervals, and paired differences of two runs.
+"""Figures per query to the numbers of a table: macro means, and medians of ranks, with bootstrap intervals.
+
+Paired differences of two runs are summarised in the same way.
 
 Shape legend: M metrics, Q queries.
 """
@@ -7,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from nbclip_trainer.evaluation.bootstrap import Interval, intervals
+from nbclip_trainer.evaluation.bootstrap import Interval, intervals, median_interval
 from nbclip_trainer.evaluation.labelled import codes
+from nbclip_trainer.evaluation.pairs import MEDIAN_RANK
 from nbclip_trainer.runs.results import KEYS, Figure, ScoringProtocol
 
 _SUBSETS = ("caption_source", "source")
@@ -52,17 +56,17 @@ def _figures(key: tuple[str, str, str, str], chosen: pl.DataFrame, protocol: Sco
     metrics = chosen["metric"].unique(maintain_order=True).to_list()
     value_MQ = chosen["value"].to_numpy().reshape(len(metrics), -1)
     first = chosen.head(value_MQ.shape[1])
-    stratum_Q = codes(first["stratum"].to_list())
-    found = intervals(
-        value_MQ,
-        first["case"].to_numpy(),
-        stratum_Q,
-        resamples=protocol.resamples,
-        level=protocol.level,
-        seed=protocol.seed,
-    )
+    case_Q, stratum_Q = first["case"].to_numpy(), codes(first["stratum"].to_list())
+    resampling: dict[str, Any] = {"resamples": protocol.resamples, "level": protocol.level, "seed": protocol.seed}
+    found = intervals(value_MQ, case_Q, stratum_Q, **resampling)
     return [
-        _figure(key, metric, interval, value_Q, stratum_Q)
+        _figure(
+            key,
+            metric,
+            median_interval(value_Q, case_Q, **resampling) if metric == MEDIAN_RANK else interval,
+            value_Q,
+            stratum_Q,
+        )
         for metric, interval, value_Q in zip(metrics, found, value_MQ, strict=True)
     ]
 

@@ -15,11 +15,12 @@ from typing import Any
 import polars as pl
 from nbclip.errors import InvalidInput
 
+from nbclip_trainer.evaluation.pairs import MEDIAN_RANK
 from nbclip_trainer.evaluation.summary import differences, summarise
 from nbclip_trainer.experiments.arms import CLASS_KS, CLASS_TASKS, CUI_KS, PAIRS, TABLES, Arm, TableName
 from nbclip_trainer.experiments.plan import Plan
 from nbclip_trainer.runs.folder import read_facts
-from nbclip_trainer.runs.results import KEYS, Figure, Scored, ScoringProtocol, check_comparable, read_scored
+from nbclip_trainer.runs.results import KEYS, PAIR_TASK, Figure, Scored, ScoringProtocol, check_comparable, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 
 CUI_METRIC = "cui_coverage"
@@ -32,6 +33,9 @@ COLUMNS: tuple[Column, ...] = (
     *((task, f"P@{k}") for task in CLASS_TASKS for k in CLASS_KS),
 )
 """In the order of `Arm.paper`."""
+PAIR_METRICS = ("Recall@1", "Recall@5", "Recall@10", MEDIAN_RANK)
+PAIR_COLUMNS = tuple((direction, metric) for direction in ("image→caption", "caption→image") for metric in PAIR_METRICS)
+"""Direction and metric. The paper has no such figures."""
 
 
 class Verdict(StrEnum):
@@ -52,10 +56,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ArmRow:
-    """A row: the paper's figures, and ours by column; `alarms` are what the trainings complained of."""
+    """A row: the paper's figures, and ours by column; `alarms` are what the trainings complained of.
+
+    `recalls` are each seed's values by `PAIR_COLUMNS`, None where there is none.
+    """
 
     arm: Arm
     entries: tuple[Entry, ...]
+    recalls: tuple[tuple[float | None, ...], ...]
     alarms: tuple[str, ...]
     diagnostics: dict[str, float]
 
@@ -86,13 +94,14 @@ class ArmPair:
 
 @dataclass(frozen=True, slots=True)
 class ReproducedTable:
-    """All that is printed. `floors` are raw pixels and chance by column, None where there is none."""
+    """All that is printed. `floors` are raw pixels and chance by column, None where there is none; `recall_floor` is chance."""
 
     name: TableName
     plan: Plan
     protocol: ScoringProtocol
     rows: tuple[ArmRow, ...]
     floors: dict[str, tuple[float | None, ...]]
+    recall_floor: tuple[float | None, ...]
     pairs: tuple[ArmPair, ...]
     facts: dict[str, Any]
 
@@ -118,6 +127,7 @@ def read_table(name: TableName, plan: Plan) -> ReproducedTable:
         protocol=protocol,
         rows=tuple(_row(arm, plan, scored[arm], queries[arm], protocol) for arm in arms),
         floors={ranker: _values(first, ranker) for ranker in ("raw pixels", "chance")},
+        recall_floor=_recalls(first, "chance"),
         pairs=tuple(_pair(pair, scored, queries, protocol) for pair in PAIRS[name]),
         facts=facts,
     )
@@ -157,7 +167,8 @@ def _row(arm: Arm, plan: Plan, runs: Sequence[Scored], queries: pl.DataFrame, pr
         for place, column in enumerate(COLUMNS)
     ]
     records = [list(read_metrics(plan.run_dir(arm, seed))) for seed in plan.seeds]
-    return ArmRow(arm, tuple(entries), tuple(_alarms(plan, records)), _diagnostics(records))
+    recalls = tuple(_recalls(run, "model") for run in runs)
+    return ArmRow(arm, tuple(entries), recalls, tuple(_alarms(plan, records)), _diagnostics(records))
 
 
 def _pair(
@@ -182,6 +193,15 @@ def _values(run: Scored, ranker: str) -> tuple[float | None, ...]:
         if (figure.ranker, figure.direction, figure.subset) == (ranker, "image→image", "all")
     }
     return tuple(figures.get(column) for column in COLUMNS)
+
+
+def _recalls(run: Scored, ranker: str) -> tuple[float | None, ...]:
+    figures = {
+        (figure.direction, figure.metric): figure.value
+        for figure in run.evaluation.figures
+        if (figure.ranker, figure.task, figure.subset) == (ranker, PAIR_TASK, "all")
+    }
+    return tuple(figures.get(column) for column in PAIR_COLUMNS)
 
 
 def _by_column(figures: Sequence[Figure]) -> dict[Column, Figure]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nbclip_trainer.evaluation.pairs import MEDIAN_RANK
 from nbclip_trainer.experiments.arms import CAPTIONS, TableName
-from nbclip_trainer.experiments.judgement import COLUMNS, Entry, Order, ReproducedTable, Verdict, read_table
+from nbclip_trainer.experiments.judgement import COLUMNS, PAIR_COLUMNS, Entry, Order, ReproducedTable, Verdict, read_table
 from nbclip_trainer.experiments.plan import Plan
 from nbclip_trainer.experiments.plot import draw_orders
 from nbclip_trainer.runs.durable import replacing
@@ -25,6 +27,10 @@ _DIAGNOSTICS = {
     "target_entropy": "target entropy",
     "logit_scale": "logit scale",
 }
+PAIR_NOTE = (
+    "Recall@K in per cent, and the median rank, over the captions of the scored split; equal captions are right for each other. "
+    "The paper has no such figures."
+)
 
 
 def write_table(name: TableName, plan: Plan) -> Path:
@@ -58,6 +64,12 @@ def markdown(table: ReproducedTable) -> str:
             notes(table),
             "",
             f"![Our differences with 95 % intervals, beside the paper's]({table.name}.png)",
+            "",
+            "### Retrieval of pairs",
+            "",
+            *_lines(pair_header(), pair_rows(table)),
+            "",
+            PAIR_NOTE,
             "",
             "### Which of the paper's orders hold",
             "",
@@ -99,6 +111,20 @@ def figure_rows(table: ReproducedTable) -> Iterator[tuple[list[str], list[str]]]
         )
     for name, values in table.floors.items():
         yield [], [name, *("–" if value is None else f"{100 * value:.1f}" for value in values)]
+
+
+def pair_header() -> list[str]:
+    """Of the table of Recall@K and median ranks."""
+    return ["", *(f"{direction} {metric}" for direction, metric in PAIR_COLUMNS)]
+
+
+def pair_rows(table: ReproducedTable) -> list[list[str]]:
+    """For each arm its mean over seeds, `mean (lowest–highest seed)`; then chance."""
+    rows = [(row.arm.title, row.recalls) for row in table.rows]
+    return [
+        [name, *(_recall(metric, values) for (_, metric), values in zip(PAIR_COLUMNS, zip(*recalls, strict=True), strict=True))]
+        for name, recalls in [*rows, ("chance", (table.recall_floor,))]
+    ]
 
 
 def order_rows(table: ReproducedTable) -> list[list[str]]:
@@ -165,6 +191,15 @@ def _entry(entry: Entry) -> str:
     return f"{100 * entry.figure.value:.1f}{spread}"
 
 
+def _recall(metric: str, values: Sequence[float | None]) -> str:
+    """Per cent of a recall, a rank as it is."""
+    factor = 1 if metric == MEDIAN_RANK else 100
+    seeds = [factor * value for value in values if value is not None]
+    if not seeds:
+        return "–"
+    return f"{fmean(seeds):.1f}{f' ({min(seeds):.1f}–{max(seeds):.1f})' if len(seeds) > 1 else ''}"
+
+
 def _order(order: Order) -> str:
     return f"{_MARKS[order.verdict]} {_signed(order.difference)} / {order.paper:+.1f}".replace("-", "−")
 
@@ -196,6 +231,9 @@ def _html(table: ReproducedTable) -> str:
         "figure_rows": [[cell.replace("**", "") for cell in row] for pair in figure_rows(table) for row in pair if row],
         "notes": notes(table),
         "plot": Markup(draw_orders(table, None, "svg")),  # noqa: S704  # nosec B704
+        "pair_header": pair_header(),
+        "pair_rows": pair_rows(table),
+        "pair_note": PAIR_NOTE,
         "order_header": ["", *columns(), "holds", "open", "opposite"],
         "order_rows": order_rows(table),
         "verdict_note": verdict_note(table),

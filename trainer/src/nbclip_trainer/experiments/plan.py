@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from nbclip.errors import InvalidInput, NotFound
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.experiments.arms import Arm, Preset, arm_config
+from nbclip_trainer.parallel.world import World
 from nbclip_trainer.runs.checkpoint import has_checkpoint
 from nbclip_trainer.runs.results import ScoringProtocol, read_scored
 from nbclip_trainer.training import loop
@@ -78,7 +80,7 @@ def run_all(
         config = plan.config(arm, seed)
         if not loop.train(config, run_dir, resume=True, stop=stop, console=console).finished or stop.is_set():
             return False
-        evaluate_run(run_dir, checkpoint=config.checkpoint.select, protocol=protocol, ontology=ontology, device=device)
+        evaluate_run(run_dir, checkpoint=config.selected, protocol=protocol, ontology=ontology, world=World(torch.device(device)))
     return True
 
 

@@ -47,4 +47,4 @@ def below_projections(model: nn.Module, image_B3HW: Tensor, token_BL: Tensor) ->
     """What both towers compute before their projections, [B, …] both, in the mode that the model is in."""
     towers: Any = model
     with unprojected(model.visual), unprojected_text(model):
-        return towers.encode_image(image_B3HW), towers.encode_text(token_BL)
+        return towers.encode_image(image_B3HW, normalize=False), towers.encode_text(token_BL, normalize=False)

@@ -20,7 +20,10 @@ from nbclip_trainer.runs.tracking import read_metrics
 
 Key = tuple[str, str, str, str, str]
 """ranker, direction, task, subset, metric."""
-_NOT_SETTINGS = ("service", "log", "checkpoint", "device", "description")
+_NOT_SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(("service", "log", "device", "description"), True),
+    "checkpoint": {"every", "keep"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def compare(run_dirs: Sequence[Path], baseline: Path | None = None) -> Compariso
 
 def differing_settings(runs: Sequence[ComparedRun]) -> list[tuple[str, list[Any]]]:
     """Dotted key and each run's value, for the settings that are not the same in all runs."""
-    trees = [dict(flattened(run.config.model_dump(mode="json", exclude=set(_NOT_SETTINGS)))) for run in runs]
+    trees = [dict(flattened(run.config.model_dump(mode="json", exclude=_NOT_SETTINGS))) for run in runs]
     keys = sorted({key for tree in trees for key in tree})
     rows = [(key, [tree.get(key) for tree in trees]) for key in keys]
     return [(key, values) for key, values in rows if any(value != values[0] for value in values)]

@@ -72,6 +72,9 @@ class _Panel:
 
 _PANELS = (
     _Panel("valid", "loss", "Validation loss", "Losses of different kinds have different floors: compare shapes, not heights."),
+    _Panel("valid", "recall", "Validation recall", "Mean of Recall@1, 5 and 10 from image to caption and back."),
+    _Panel("valid", "precision_at_10", "Validation P@10", "Image→image, mean over classes and kinds of classes."),
+    _Panel("valid", "cui_coverage_at_10", "Validation CUI coverage@10", "Image→image, over images with CUIs."),
     _Panel(
         "diagnostics",
         "cosine_spread",

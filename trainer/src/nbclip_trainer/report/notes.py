@@ -9,6 +9,7 @@ from nbclip_trainer.config.tree import config_hash
 from nbclip_trainer.evaluation.bootstrap import FEWEST_CASES
 from nbclip_trainer.report.compared import Comparison
 from nbclip_trainer.report.figure_tables import TASK_NAMES, caption_sources
+from nbclip_trainer.runs.selection import early_end
 
 _NAMED_AT_MOST = 10
 
@@ -22,9 +23,14 @@ def honest_notes(comparison: Comparison) -> list[str]:
         *_on_knowledge(comparison),
         *_on_seeds(comparison),
         *_on_length(comparison),
+        *_on_averages(comparison),
+        *_on_early_ends(comparison),
+        *_on_checkpoints(comparison),
         *_on_captions(comparison),
         *_on_intervals(comparison),
+        *_on_pairs(comparison),
         *_on_queries(comparison),
+        *_on_linked(comparison),
         *_on_ontology(comparison),
     ]
 
@@ -99,6 +105,29 @@ def _on_length(comparison: Comparison) -> Iterator[str]:
         yield "The runs differ in length: " + ", ".join(f"{name} {count} steps" for name, count in steps.items()) + "."
 
 
+def _on_averages(comparison: Comparison) -> Iterator[str]:
+    averaged = [run.name for run in comparison.runs if run.scored.evaluation.averaged]
+    if averaged:
+        others = "" if len(averaged) == len(comparison.runs) else "; the others by their last weights"
+        yield f"{', '.join(averaged)}: scored by an average of the weights over the steps{others}."
+
+
+def _on_early_ends(comparison: Comparison) -> Iterator[str]:
+    for run in comparison.runs:
+        validations, planned = [record for record in run.records if record["kind"] == "valid"], run.facts.get("steps", 0)
+        if validations and (done := validations[-1]["step"]) < planned:
+            config = run.config
+            why = early_end(validations, config.checkpoint.best_by, config.validation, planned // config.epochs)
+            yield from [f"{run.name} ended early, after step {done} of {planned}: {why}."] if why else []
+
+
+def _on_checkpoints(comparison: Comparison) -> Iterator[str]:
+    rules = {(run.scored.evaluation.checkpoint, run.scored.evaluation.best_by) for run in comparison.runs}
+    if len(rules) > 1:
+        chosen = ", ".join(f"{run.name} {run.scored.evaluation.chosen}" for run in comparison.runs)
+        yield f"The checkpoints were chosen by different rules, which favours the run that was chosen by what is shown: {chosen}."
+
+
 def _on_captions(comparison: Comparison) -> Iterator[str]:
     sources = caption_sources(comparison.baseline)
     made = sum(count for name, count in sources if name != "real")
@@ -119,6 +148,16 @@ def _on_intervals(comparison: Comparison) -> Iterator[str]:
     )
 
 
+def _on_pairs(comparison: Comparison) -> Iterator[str]:
+    evaluation = comparison.baseline.scored.evaluation
+    equal = evaluation.class_pictures - evaluation.distinct_captions
+    if evaluation.distinct_captions and equal:
+        yield (
+            f"Of the {evaluation.class_pictures:,} captions scored {equal:,} are equal to another one. Recall@K counts each "
+            "equal caption as right, and chance knows it; where few captions are distinct, Recall@K is easy."
+        )
+
+
 def _on_queries(comparison: Comparison) -> Iterator[str]:
     evaluation, figures = comparison.baseline.scored.evaluation, comparison.baseline.figures
     for task, name in TASK_NAMES.items():
@@ -131,9 +170,20 @@ def _on_queries(comparison: Comparison) -> Iterator[str]:
         )
 
 
+def _on_linked(comparison: Comparison) -> Iterator[str]:
+    linked = comparison.baseline.scored.evaluation.linked
+    if linked is not None:
+        yield (
+            f"Figures by linked CUIs are scored on {linked.pictures:,} images whose concepts {linked.linker} found in their "
+            "captions. They are not gold, and a run whose targets come from the same linker was trained toward them."
+        )
+
+
 def _on_ontology(comparison: Comparison) -> Iterator[str]:
     evaluation = comparison.baseline.scored.evaluation
-    if evaluation.cui_pictures and not evaluation.ontology:
+    if not evaluation.cui_pictures and evaluation.linked is None:
+        return
+    if not evaluation.ontology:
         yield "cui_onto@K, which counts is_a relatives as matches, was left out: the evaluation was given no ontology."
-    elif evaluation.cui_pictures:
+    else:
         yield f"The is_a relations of cui_onto@K come from {evaluation.ontology}."

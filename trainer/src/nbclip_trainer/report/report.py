@@ -15,20 +15,22 @@ from nbclip_trainer.report.compared import Comparison, compare, differing_settin
 from nbclip_trainer.report.curves import draw_curves
 from nbclip_trainer.report.figure_tables import (
     TASK_NAMES,
-    calibrations,
     class_tables,
     cui_tables,
     excludes_zero,
     middle_k,
-    standings,
+    pair_tables,
     subset_tables,
-    tallies,
 )
 from nbclip_trainer.report.gallery import Answered, class_gallery, cui_gallery
 from nbclip_trainer.report.notes import alarms, honest_notes
+from nbclip_trainer.report.standings import calibrations, standings, tallies
 from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.results import CUI_TASK, LINKED_TASK
 
 _LARGEST_NUMBER_OF_RUNS = 6
+_LARGEST_IN_FULL = 10
+"""From here on a figure is no share and has one digit behind the point."""
 
 
 def write_report(
@@ -98,8 +100,10 @@ def _context(comparison: Comparison, seed: int) -> dict[str, Any]:
         "settings": differing_settings(comparison.runs),
         "curves": [(curve, Markup(curve.svg)) for curve in draw_curves(comparison.runs)],  # noqa: S704  # nosec B704
         "alarms": alarms(comparison),
+        "pair_tables": pair_tables(comparison),
         "class_tables": class_tables(comparison),
-        "cui_tables": cui_tables(comparison),
+        "cui_tables": cui_tables(comparison, CUI_TASK),
+        "linked_tables": cui_tables(comparison, LINKED_TASK),
         "subset_tables": subset_tables(comparison),
         "calibrations": calibrations(comparison.runs),
         "galleries": [("By modality and organ", pictures), ("By shared concepts", concepts)],
@@ -126,8 +130,11 @@ def _credits(answered: Sequence[Answered]) -> list[tuple[str, list[str]]]:
 
 
 def _figure(value: float | None, digits: int = 3) -> str:
-    """`.411`, as tables of shares are set; `–` for no value."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+    """`.411`, as tables of shares are set, and `52.5` of what is no share; `–` for no value."""
+    if value is None:
+        return "–"
+    shown = f"{value:.{digits if abs(value) < _LARGEST_IN_FULL else 1}f}"
+    return shown.replace("0.", ".", 1) if abs(value) < 1 else shown
 
 
 def _signed(value: float | None) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from nbclip_trainer.runs.durable import remove_unfinished, replacing, sha256
+from nbclip_trainer.runs.selection import Validation, merit
+from nbclip_trainer.runs.settings import BestBy
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class Checkpoint:
     Attributes:
         step: optimizer steps done.
         tensors: on the CPU, named `<part>.<name>`.
-        state: JSON: `valid_loss` (None between epochs) and whatever else the writer wants back.
+        state: JSON: `validations`, the figures of each validation so far with their `step`, and whatever else the writer wants
+            back. Runs of 0.1.0 have the `valid_loss` of the step in its place.
     """
 
     step: int
@@ -44,8 +46,8 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def save_checkpoint(run_dir: Path, checkpoint: Checkpoint, *, keep: int) -> None:
-    """Writes a checkpoint, then removes all but the `keep` newest and the best."""
+def save_checkpoint(run_dir: Path, checkpoint: Checkpoint, *, keep: int, best_by: BestBy = "loss") -> None:
+    """Writes a checkpoint, then removes all but the `keep` newest and the best by a figure of the validations."""
     folder = run_dir / "checkpoints"
     folder.mkdir(exist_ok=True)
     record = folder / f"step-{checkpoint.step:08d}.json"
@@ -54,19 +56,19 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint, *, keep: int) -> None
         digest = sha256(path)
     with replacing(record) as path:
         path.write_text(json.dumps({"step": checkpoint.step, "sha256": digest, **checkpoint.state}), encoding="utf-8")
-    _prune(folder, keep)
+    _prune(folder, keep, best_by)
 
 
-def load_checkpoint(run_dir: Path, which: Literal["last", "best"] = "last") -> Checkpoint:
-    """The newest checkpoint, or the one with the lowest validation loss; a damaged one is passed over with a warning.
+def load_checkpoint(run_dir: Path, which: Literal["last", "best"] = "last", best_by: BestBy = "loss") -> Checkpoint:
+    """The newest checkpoint, or the best by a figure of the validations; a damaged one is passed over with a warning.
 
     Raises:
-        NotFound: the run has no checkpoint, or for `best` none with a validation loss.
+        NotFound: the run has no checkpoint, or for `best` none whose validation has the figure.
         BrokenArtefact: none is whole.
     """
-    records = list(_in_order(run_dir / "checkpoints", which))
+    records = list(_in_order(run_dir / "checkpoints", which, best_by))
     if not records:
-        wanted = "checkpoint" if which == "last" else "checkpoint with a validation loss"
+        wanted = "checkpoint" if which == "last" else f"checkpoint with a validation {best_by}"
         raise NotFound(f"{run_dir}: no {wanted}", hint="check whether the run finished its first epoch")
     for record in records:
         try:
@@ -92,26 +94,28 @@ def _read(record: Path) -> Checkpoint:
         raise BrokenArtefact(f"{record}: damaged: {error}") from error
 
 
-def _in_order(folder: Path, which: Literal["last", "best"]) -> Iterator[Path]:
-    """Records, the wanted one first; for `best`, those without a validation loss left out."""
+def _in_order(folder: Path, which: Literal["last", "best"], best_by: BestBy) -> Iterator[Path]:
+    """Records, the wanted one first; for `best`, those without the figure left out, and of equal ones the earliest first."""
     newest_first = sorted(folder.glob("step-*.json"), reverse=True)
     if which == "last":
         yield from newest_first
     else:
-        scored = ((_valid_loss(record), record) for record in newest_first)
-        yield from (record for loss, record in sorted(pair for pair in scored if pair[0] is not None))
+        merits = ((merit(_validation(record), best_by), record) for record in newest_first)
+        yield from (record for _, record in sorted((-value, record) for value, record in merits if value is not None))
 
 
-def _valid_loss(record: Path) -> float | None:
+def _validation(record: Path) -> Validation:
+    """The figures of the validation at the checkpoint's own step."""
     try:
-        loss = json.loads(record.read_text(encoding="utf-8")).get("valid_loss")
-    except (OSError, ValueError):
-        return None
-    return float(loss) if loss is not None and math.isfinite(loss) else None
+        state = json.loads(record.read_text(encoding="utf-8"))
+        of_step = [one for one in state.get("validations", ()) if one["step"] == state["step"]]
+        return of_step[-1] if of_step else {"loss": state.get("valid_loss")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
-def _prune(folder: Path, keep: int) -> None:
-    kept = {*list(_in_order(folder, "last"))[:keep], *list(_in_order(folder, "best"))[:1]}
+def _prune(folder: Path, keep: int, best_by: BestBy) -> None:
+    kept = {*list(_in_order(folder, "last", best_by))[:keep], *list(_in_order(folder, "best", best_by))[:1]}
     for record in folder.glob("step-*.json"):
         if record not in kept:
             record.unlink()

@@ -2,7 +2,8 @@
 
 metrics.json      `Evaluation`: how it was scored, on what, and every figure with its interval
 queries.parquet   one row a query and metric, for paired comparison of runs; columns below
-features.npz      `image` and `caption` in the joint space and `backbone` before the projection, float32, rows as in images
+features.npz      `image` and `caption` in the joint space, `backbone` and `caption_backbone` before the projections, float32,
+                  rows as in pictures; without `caption_backbone` where the text tower projects nothing
 pictures.parquet  id, file, caption, labels, CUIs, licence of each image, and its place in the class and the CUI task
 """
 
@@ -21,10 +22,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nbclip_trainer.runs.durable import replacing
 from nbclip_trainer.runs.folder import no_run
 
-Direction = Literal["image→image", "caption→image", "image→caption", "text→image", "image→text"]
+Direction = Literal["image→image", "caption→caption", "caption→image", "image→caption", "text→image", "image→text", "image→class"]
 Ranker = Literal["model", "backbone", "raw pixels", "chance"]
 Float32 = npt.NDArray[np.float32]
 
+CUI_TASK, LINKED_TASK = "cui", "cui_linked"
+"""CUI@K by gold CUIs alone, and by those that a linker found in the captions alone."""
+PAIR_TASK = "pair"
+"""The task of finding an image's own caption, and a caption's own image."""
+ENSEMBLE = "ensemble accuracy"
+"""Zero-shot accuracy by prompt ensembles, beside that by one text a class."""
+PROMPTS = (
+    "{}",
+    "{}.",
+    "a medical image: {}",
+    "a radiology image of the {}",
+    "this is an image of the {}",
+    "an example of {}",
+    "{} of a patient",
+)
+"""Templates of a prompt ensemble; `{}` stands for the class."""
 KEYS = ("ranker", "direction", "task", "metric", "query")
 QUERY_COLUMNS = (*KEYS, "stratum", "case", "caption_source", "source", "value")
 """`stratum` is the query's class, over which figures are macro averages; `case` what it is resampled with."""
@@ -40,10 +57,12 @@ class Record(BaseModel):
 class ScoringProtocol(Record):
     """How a run is scored. Runs are compared under equal protocols only."""
 
-    class_split: str = Field("retrieval", description="images of P@K and mAP")
+    class_split: str = Field("retrieval", description="images of P@K, mAP and Recall@K")
     cui_splits: tuple[str, ...] = Field(("retrieval",), description="images of CUI@K; not the train split")
     class_ks: tuple[int, ...] = Field((5, 10, 30), min_length=1, description="K of P@K")
     cui_ks: tuple[int, ...] = Field((5, 10, 50), min_length=1, description="K of CUI@K")
+    recall_ks: tuple[int, ...] = Field((1, 5, 10), min_length=1, description="K of Recall@K")
+    prompts: tuple[str, ...] = Field(PROMPTS, min_length=1, description="templates of the prompt ensembles")
     minimum_class_size: int = Field(30, ge=2, description="smaller classes are distractors, never queries")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples behind each interval")
     level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
@@ -54,7 +73,8 @@ class Figure(Record):
     """One number of the table; null where no query has one, `low` and `high` also where too few cases stand behind it.
 
     `subset` is `all`, or the queries of one `caption_source=…` or `source=…`. `unanswered` queries have no relevant candidate
-    and don't count. `classes` is over how many classes the mean is taken, 1 where it is plainly over queries.
+    and don't count. `classes` is over how many classes the mean is taken, 1 where it is plainly over queries. `median rank` is
+    a median, every other metric a mean.
     """
 
     ranker: str
@@ -85,22 +105,52 @@ class ClassCount(Record):
     unlabelled: int
 
 
+class LinkedLabels(Record):
+    """CUIs of captions that a linker found, which are no gold ones: what the task `cui_linked` is scored by."""
+
+    linker: str
+    service: str
+    pictures: int
+    without_concepts: int = Field(description="images left out because the linker found nothing in their captions")
+
+
+class ProbeRecord(Record):
+    """How a linear probe was trained: from how many images of which split, with which C, and why tasks were skipped."""
+
+    split: str
+    pictures: int
+    strengths: dict[str, float] = Field(description="C of each task and ranker")
+    skipped: dict[str, str] = Field(description="reasons by task")
+
+
 class Evaluation(Record):
-    """The whole of metrics.json."""
+    """The whole of metrics.json. Fields with defaults are later than 0.1.0."""
 
     format: Literal[1] = 1
     run: str
     run_folder: str = Field("..", description="the run's folder, relative to that of the evaluation")
     settings: tuple[str, ...] = Field((), description="`a.b=c` of how the data were read, over the run's settings")
     checkpoint: str
+    step: int | None = Field(None, description="steps that the checkpoint had behind it")
+    best_by: str | None = Field(None, description="figure of the validation by which it is the best")
     protocol: ScoringProtocol
     data: tuple[DataFile, ...]
     class_pictures: int
+    distinct_captions: int = Field(0, description="different captions of these images; equal ones are right for each other")
     cui_pictures: int
     without_cuis: int = Field(description="images of the CUI splits left out because they have no CUIs")
     classes: dict[str, ClassCount]
+    linked: LinkedLabels | None = Field(None, description="what cui_linked was scored by; null: it was not asked for")
+    probe: ProbeRecord | None = Field(None, description="the linear probe; null: it was not asked for")
     ontology: str = Field(description="where is_a came from; empty: cui_onto was left out")
+    averaged: bool = Field(False, description="scored with the average of the weights (optim.ema_decay), not with the last ones")
     figures: tuple[Figure, ...]
+
+    @property
+    def chosen(self) -> str:
+        """The checkpoint in words, such as `best by recall, step 120`."""
+        rule = self.checkpoint if self.best_by is None else f"{self.checkpoint} by {self.best_by}"
+        return rule if self.step is None else f"{rule}, step {self.step}"
 
     @property
     def asked(self) -> str:
@@ -112,7 +162,7 @@ class Evaluation(Record):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """An evaluation as it lies on disk; `features` has `image`, `caption` and `backbone`."""
+    """An evaluation as it lies on disk; `features` are those of features.npz."""
 
     evaluation: Evaluation
     queries: pl.DataFrame
@@ -170,7 +220,7 @@ def read_scored(given: Path) -> Scored:
         raise NotFound(f"{given}: not evaluated", hint=f"nbclip evaluate {given}")
     try:
         with np.load(folder / "features.npz", allow_pickle=False) as file:
-            features = {name: file[name] for name in ("image", "caption", "backbone")}
+            features = {name: file[name] for name in {"image", "caption", "backbone", *file.files}}
         return Scored(
             Evaluation.model_validate_json((folder / "metrics.json").read_bytes()),
             pl.read_parquet(folder / "queries.parquet"),
@@ -188,8 +238,10 @@ def check_comparable(first: Scored, second: Scored) -> None:
         InvalidInput: another protocol, other data, or other queries.
     """
     ours, theirs = first.evaluation, second.evaluation
+    same_queries = len({one.queries.filter(pl.col("ranker") == "model").height for one in (first, second)}) == 1
     same_data = {file.sha256 for file in ours.data} == {file.sha256 for file in theirs.data}
-    if ours.protocol != theirs.protocol or not same_data or first.queries.height != second.queries.height:
+    linkers = [one.linked and one.linked.linker for one in (ours, theirs)]
+    if ours.protocol != theirs.protocol or not same_data or not same_queries or linkers[0] != linkers[1]:
         raise InvalidInput(
             f"{ours.run} ({ours.asked}) and {theirs.run} ({theirs.asked}) were evaluated on different data or by different "
             "protocols",

@@ -19,11 +19,14 @@ from safetensors.torch import save_file
 from nbclip_trainer.config.tree import TrainConfig, to_yaml
 from nbclip_trainer.runs.folder import read_facts
 from nbclip_trainer.runs.quarantine import read_quarantine
-from nbclip_trainer.runs.results import Figure, Scored, read_scored
+from nbclip_trainer.runs.results import ENSEMBLE, LINKED_TASK, Figure, Scored, read_scored
 from nbclip_trainer.trained.loading import load_run
 
 CARD = "README.md"
-_SHOWN = ("P@5", "P@10", "P@30", "mAP", "cui_coverage@10", "cui_precision@10", "accuracy")
+_SHOWN = (
+    *("Recall@1", "Recall@5", "Recall@10", "median rank"),
+    *("P@5", "P@10", "P@30", "mAP", "cui_coverage@10", "cui_precision@10", "accuracy", ENSEMBLE, "macro-F1", "AUC"),
+)
 
 
 def export_run(run_dir: Path, out: Path, checkpoint: Literal["last", "best"] = "last") -> Path:
@@ -77,6 +80,7 @@ def model_card(run_dir: Path, config: TrainConfig) -> str:
         leaks=[leak.partition(":")[0] for leak in facts.get("leaks", ())],
         versions=facts["versions"],
         git=facts["git"],
+        task_names={LINKED_TASK: "CUIs by the linker, not gold"},
         evaluation=scored and scored.evaluation,
         figures=[] if scored is None else _shown_figures(scored),
         licences="" if scored is None else _licences(scored),

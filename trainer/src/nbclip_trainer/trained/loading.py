@@ -21,12 +21,13 @@ Preprocess = Callable[[Image.Image], Tensor]
 
 
 class LoadedRun(NamedTuple):
-    """The model of a run, in eval mode, and its settings."""
+    """The model of a run after some step, in eval mode, and the run's settings."""
 
     model: nn.Module
     tokenizer: Tokenizer
     preprocess: Preprocess
     config: TrainConfig
+    step: int
 
 
 def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, device: str = "cpu") -> LoadedRun:
@@ -34,7 +35,7 @@ def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, dev
 
     Args:
         run_dir: a folder that `nbclip train` wrote.
-        checkpoint: the newest sound checkpoint, or the one with the lowest validation loss.
+        checkpoint: the newest sound checkpoint, or the best by the run's `checkpoint.best_by`.
         device: where the model goes.
 
     Raises:
@@ -42,8 +43,8 @@ def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, dev
         BrokenArtefact: no checkpoint is whole.
     """
     config = read_config(run_dir)
-    saved = load_checkpoint(run_dir, checkpoint)
+    saved = load_checkpoint(run_dir, checkpoint, config.checkpoint.best_by)
     parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=False)
     parts.model.load_state_dict({**part(saved.tensors, "model"), **part(saved.tensors, "average")})
     transform = image_transform_v2(parts.preprocess, is_train=False)
-    return LoadedRun(merge(parts.model).to(device).eval(), parts.tokenizer, transform, config)
+    return LoadedRun(merge(parts.model).to(device).eval(), parts.tokenizer, transform, config, saved.step)

@@ -164,7 +164,7 @@ def _key(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World)
         digest.update(_identity(file).encode())
     for name, tensor in _below_projections(parts):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

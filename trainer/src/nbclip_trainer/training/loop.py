@@ -23,28 +23,31 @@ from nbclip_trainer.runs.boards import check_boards
 from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
 from nbclip_trainer.runs.folder import check_same_data, locked, read_facts, write_facts
 from nbclip_trainer.runs.quarantine import Quarantined, append_quarantine, read_quarantine, write_quarantine
+from nbclip_trainer.runs.selection import Validation, early_end
 from nbclip_trainer.runs.tracking import Tracker
 from nbclip_trainer.training.diagnostics import alarms, diagnose
 from nbclip_trainer.training.display import Display
 from nbclip_trainer.training.inputs import Inputs, Intake
 from nbclip_trainer.training.session import Session, build_session, capture, restore
-from nbclip_trainer.training.step import StepResult, train_step, validation_loss
+from nbclip_trainer.training.step import StepResult, train_step
+from nbclip_trainer.training.validation import check_best_by, shown_figures, validate
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: steps done, of how many, and the last validation loss (None without one)."""
+    """How a run ended: steps done, of how many, the last validation loss (None without one), and why it ended early, if so."""
 
     steps: int
     planned: int
     valid_loss: float | None
+    early_end: str = ""
 
     @property
     def finished(self) -> bool:
-        """Whether all planned steps are done."""
-        return self.steps == self.planned
+        """Whether all planned steps are done, or no more are to be taken."""
+        return self.steps == self.planned or bool(self.early_end)
 
 
 def train(
@@ -80,12 +83,13 @@ def train(
         resumed = checkpoint is not None
         session = build_session(config, world=world, resumed=resumed, snapshot=pinned, quarantined=held)
         try:
+            check_best_by(session)
             if world.leads:
                 _write_down(session, run_dir, resumed=resumed)
             if checkpoint is not None:
                 restore(session, checkpoint)
             with _recorders(session, run_dir, checkpoint.step if checkpoint else 0, console) as recorders:
-                return _Run(session, run_dir, *recorders, checkpoint.step if checkpoint else 0).go(stop or threading.Event())
+                return _Run(session, run_dir, *recorders, checkpoint).go(stop or threading.Event())
         finally:
             session.source.close()
 
@@ -141,23 +145,36 @@ def _announcement(session: Session, first_step: int) -> str:
 class _Run:
     """A run under way: how many steps are done, and which of them are saved. Only rank 0 has a tracker."""
 
-    def __init__(self, session: Session, run_dir: Path, tracker: Tracker | None, display: Display, first_step: int) -> None:
+    def __init__(
+        self, session: Session, run_dir: Path, tracker: Tracker | None, display: Display, checkpoint: Checkpoint | None
+    ) -> None:
         self._session, self._run_dir, self._tracker, self._display = session, run_dir, tracker, display
-        self._first = self._done = self._saved = first_step
-        self._valid_loss: float | None = None
+        self._first = self._done = self._saved = checkpoint.step if checkpoint else 0
+        self._validations: list[Validation] = list(checkpoint.state.get("validations", ())) if checkpoint else []
+        self._early_end = self._judged()
         self._warned: set[str] = set()
 
     def go(self, stop: threading.Event) -> Outcome:
         steps = self._session.plan.steps
         with Intake(self._session, self._first, self._keep) as intake:
-            while self._done < steps:
+            while self._done < steps and not self._early_end:
                 started = time.perf_counter()
                 inputs = self._agreed_inputs(intake, stop)
                 if inputs is None:
                     break
                 self._take(inputs, started)
         self._save()
-        return Outcome(self._done, steps, self._valid_loss)
+        if self._early_end:
+            self._display.line(f"ended early, after step {self._done} of {steps}: {self._early_end}")
+        valid_loss = self._validations[-1]["loss"] if self._validations else None
+        return Outcome(self._done, steps, valid_loss, self._early_end)
+
+    def _judged(self) -> str:
+        """Why no further step is taken, if so; the same on all ranks, since validations are."""
+        config, plan = self._session.config, self._session.plan
+        if self._done == plan.steps:
+            return ""
+        return early_end(self._validations, config.checkpoint.best_by, config.validation, plan.steps_per_epoch)
 
     def _agreed_inputs(self, intake: Intake, stop: threading.Event) -> Inputs | None:
         """The next step's inputs; None where a rank was told to stop."""
@@ -181,9 +198,16 @@ class _Run:
         if self._tracker is not None:
             figures = {**result.figures, **waits, "samples_per_second": len(batch.rows) / seconds}
             self._record(batch, figures, result, self._tracker)
-        if self._done % self._session.plan.steps_per_epoch == 0:
-            self._end_epoch(batch.epoch + 1)
-        elif self._session.config.checkpoint.every and self._done % self._session.config.checkpoint.every == 0:
+        self._follow_up(batch.epoch + 1)
+
+    def _follow_up(self, epoch: int) -> None:
+        """What is due after the step just done."""
+        config, plan = self._session.config, self._session.plan
+        between = (config.validation.every, config.checkpoint.every)
+        validation_due, checkpoint_due = (every is not None and self._done % every == 0 for every in between)
+        if validation_due or self._done % plan.steps_per_epoch == 0:
+            self._validate(epoch)
+        elif checkpoint_due:
             self._save()
 
     def _record(self, batch: PlannedBatch, figures: dict[str, float], result: StepResult, tracker: Tracker) -> None:
@@ -206,24 +230,25 @@ class _Run:
                 self._warned.add(kind)
                 _log.warning("step %d: %s", self._done, alarm)
 
-    def _end_epoch(self, epoch: int) -> None:
+    def _validate(self, epoch: int) -> None:
         session, shown = self._session, ""
         found: dict[int, str] = {}
-        self._valid_loss = None
         if session.valid is not None:
             with session.averaged():
-                self._valid_loss, found = validation_loss(session, session.valid)
-            shown = f"validation loss {self._valid_loss:.4f}"
+                figures, found = validate(session, session.valid)
+            self._validations.append({"step": self._done, **figures})
+            self._early_end = self._judged()
+            shown = shown_figures(figures)
             if self._tracker is not None:
-                self._tracker.log("valid", self._done, {"epoch": epoch, "loss": self._valid_loss})
+                self._tracker.log("valid", self._done, {"epoch": epoch, **figures})
         self._display.line(f"epoch {epoch}/{session.config.epochs}  step {self._done}  {shown}")
-        self._save(self._valid_loss)
+        self._save()
         if session.valid is not None and on_any_rank(bool(found), session.world):
             self._keep(session.valid.quarantine.add(found, self._done))
 
-    def _save(self, valid_loss: float | None = None) -> None:
+    def _save(self) -> None:
         if self._done > self._saved:
             if self._session.world.leads:
-                checkpoint = capture(self._session, self._done, valid_loss)
-                save_checkpoint(self._run_dir, checkpoint, keep=self._session.config.checkpoint.keep)
+                checkpoint, settings = capture(self._session, self._done, self._validations), self._session.config.checkpoint
+                save_checkpoint(self._run_dir, checkpoint, keep=settings.keep, best_by=settings.best_by)
             self._saved = self._done

@@ -32,6 +32,7 @@ from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.runs.quarantine import Quarantined
+from nbclip_trainer.runs.selection import Validation
 from nbclip_trainer.targets.rows import caption_keys
 from nbclip_trainer.targets.source import Answer, TargetSource
 from nbclip_trainer.training.features import cached
@@ -135,6 +136,8 @@ def build_session(
         source, coverage = open_source(config, snapshot, train, whole, world)
         undo.callback(source.close)
         parts = _model(config, world, resumed=resumed)
+        if world.leads and config.towers_repeat and config.data.features is None:
+            _log.warning("both towers are locked and nothing is augmented: data.features=FOLDER computes their features once")
         train_pairs = _pairs(train, parts, config, world, quarantined)
         valid_pairs = None if valid is None else _pairs(valid, parts, config, world, quarantined)
         data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
@@ -153,7 +156,7 @@ def build_session(
     return Session(config, world, parts, network, optimizer, train_pairs, valid_pairs, plan, source, scaler, average, facts)
 
 
-def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint:
+def capture(session: Session, step: int, validations: Sequence[Validation]) -> Checkpoint:
     """The run after `step` steps; all that the next step depends on."""
     model = session.parts.model
     state = {f"model.{name}": tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -165,7 +168,7 @@ def capture(session: Session, step: int, valid_loss: float | None) -> Checkpoint
         {**state, **optimizer, **average, "random.torch": torch.get_rng_state(), **_cuda_state()},
         {
             "epoch": step / session.plan.steps_per_epoch,
-            "valid_loss": valid_loss,
+            "validations": [dict(one) for one in validations],
             "snapshot": session.facts["targets"].get("snapshot"),
             "config_sha256": config_hash(session.config),
             "random": {"python": random.getstate(), "numpy": [numpy_kind, np.asarray(numpy_keys).tolist(), *numpy_rest]},

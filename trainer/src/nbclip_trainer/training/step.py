@@ -1,4 +1,4 @@
-"""One optimizer step, and the validation loss.
+"""One optimizer step.
 
 Shape legend: N pairs of a global batch, R of this rank's, D embedding dimensions.
 """
@@ -12,7 +12,6 @@ from typing import cast
 import torch
 from nbclip.losses import Cosines, cosines, starting_bias
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.data.seeds import mixed
@@ -22,13 +21,12 @@ from nbclip_trainer.models.building import has_own_bias
 from nbclip_trainer.models.locking import set_to_train
 from nbclip_trainer.optimisation.optimizer import hold_logit_scale
 from nbclip_trainer.optimisation.schedule import learning_rate_factor, set_learning_rates
-from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks, sum_over_ranks
+from nbclip_trainer.parallel.collectives import average_gradients, gathered, mean_over_ranks
 from nbclip_trainer.parallel.world import World, autocast
 from nbclip_trainer.targets.rows import Targets, target_rows
 from nbclip_trainer.targets.source import Answer
 from nbclip_trainer.training.gradient_cache import Features, encode
-from nbclip_trainer.training.inputs import plain_batches
-from nbclip_trainer.training.session import Pairs, Session
+from nbclip_trainer.training.session import Session
 
 _LOWEST_LOSS_SCALE = 1.0
 """Gradients that overflow in fp16 even below this are wrong, not large."""
@@ -67,7 +65,7 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     features = _encode(session, batch, images)
     image_RD, text_RD = features.image.float(), features.text.float()
     cosine = cosines(image_RD, text_RD, *_all_features(image_RD, text_RD, world))
-    scale, bias = _scale_and_bias(model)
+    scale, bias = scale_and_bias(model)
     if bias is not None and batch.step == 0 and not has_own_bias(model):
         with torch.no_grad():
             bias.fill_(mean_over_ranks([starting_bias(cosine, scale, targets.own).item()], world)[0])
@@ -87,47 +85,7 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     return StepResult(figures, cosine, scale.detach(), targets)
 
 
-@torch.no_grad()
-def validation_loss(session: Session, pairs: Pairs) -> tuple[float, dict[int, str]]:
-    """Mean InfoNCE over full batches in file order (one smaller batch if there is no full one), at the model's own scale.
-
-    Always InfoNCE, so that runs with other losses compare. Ranks take turns at the batches; all get the mean.
-
-    Returns:
-        The loss, and the rows whose images this rank found to be bad, with the reason.
-    """
-    model, world = session.parts.model, session.world
-    model.eval()
-    size = min(session.config.batch_size, len(pairs.dataset))
-    batches = [range(start, start + size) for start in range(0, len(pairs.dataset) - size + 1, size)]
-    own = range(world.rank, len(batches), world.ranks)
-    losses = [0.0] * len(batches)
-    found: dict[int, str] = {}
-    for number, (rows, images) in zip(own, plain_batches(pairs, [batches[number] for number in own], found), strict=True):
-        image_ND, text_ND = _forward(session, images, pairs.tokens[rows])
-        cosine, (scale, _) = cosines(image_ND, text_ND), _scale_and_bias(model)
-        own_N = torch.arange(len(rows), device=world.device)
-        both = (functional.cross_entropy(scale * cosine_NN, own_N) for cosine_NN in (cosine.image_text, cosine.text_image))
-        losses[number] = sum(loss.item() for loss in both) / 2
-    return sum(sum_over_ranks(losses, world)) / len(losses), found
-
-
-def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:
-    """This rank's features. What the towers draw follows from seed, step, rank and chunk, so that it can be drawn again."""
-    config, world = session.config, session.world
-    tokens = session.train.tokens[world.own(batch.rows)]
-
-    def forward(chunk: slice) -> tuple[Tensor, Tensor]:
-        seed = mixed(config.seed, batch.step, world.rank, chunk.start)
-        torch.default_generator.manual_seed(seed)
-        if world.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        return _forward(session, images[chunk], tokens[chunk])
-
-    return encode(forward, len(tokens), config.device.chunk_size)
-
-
-def _forward(session: Session, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def forward(session: Session, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """L2-normalised image and text features, in whatever precision the towers compute."""
     device = session.world.device
     layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
@@ -138,17 +96,32 @@ def _forward(session: Session, images: Tensor, tokens: Tensor) -> tuple[Tensor, 
     return out["image_features"], out["text_features"]
 
 
+def scale_and_bias(model: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """s and b, as open_clip's models hold them."""
+    return model.get_parameter("logit_scale").exp().float(), cast(Tensor | None, getattr(model, "logit_bias", None))
+
+
+def _encode(session: Session, batch: PlannedBatch, images: Tensor) -> Features:
+    """This rank's features. What the towers draw follows from seed, step, rank and chunk, so that it can be drawn again."""
+    config, world = session.config, session.world
+    tokens = session.train.tokens[world.own(batch.rows)]
+
+    def of_chunk(chunk: slice) -> tuple[Tensor, Tensor]:
+        seed = mixed(config.seed, batch.step, world.rank, chunk.start)
+        torch.default_generator.manual_seed(seed)
+        if world.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        return forward(session, images[chunk], tokens[chunk])
+
+    return encode(of_chunk, len(tokens), config.device.chunk_size)
+
+
 def _all_features(image_RD: Tensor, text_RD: Tensor, world: World) -> tuple[Tensor, Tensor]:
     """Image and text features of the global batch, in one message."""
     if world.ranks == 1:
         return image_RD, text_RD
     image_CD, text_CD = gathered(torch.stack([image_RD, text_RD], dim=1), world).unbind(dim=1)
     return image_CD, text_CD
-
-
-def _scale_and_bias(model: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """s and b, as open_clip's models hold them."""
-    return model.get_parameter("logit_scale").exp().float(), cast(Tensor | None, getattr(model, "logit_bias", None))
 
 
 def _apply_gradients(session: Session, batch: PlannedBatch) -> dict[str, float]:
