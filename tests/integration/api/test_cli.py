@@ -99,6 +99,14 @@ def test_bad_rows_of_a_release_are_named_by_file_and_line_and_end_with_1_unless_
     assert command(*arguments, "--max-bad", 1)[0] == 0
 
 
+def test_a_release_that_is_cut_off_makes_no_vocabulary(tmp_path, rrf, command):
+    with (rrf / "MRCONSO.RRF").open("a") as file:
+        file.write("C0000009|ENG|too sh")
+    code, _, err = command("vocabulary", "build", rrf, "--data", tmp_path / "fresh", "--max-bad", 9)
+    assert (code, "MRCONSO.RRF is damaged or cut off: it ends within line 5: " in err) == (2, True)
+    assert not (tmp_path / "fresh" / "vocabulary").exists()
+
+
 def test_filters_of_a_build_leave_concepts_out(tmp_path, rrf, command):
     arguments = ("vocabulary", "build", rrf, "--data", tmp_path / "fresh")
     code, _, err = command(*arguments, "--semantic-type", "T999")
@@ -171,6 +179,31 @@ def test_cuis_that_the_vocabulary_lacks_are_counted_and_named_by_file_and_line(f
         f"C9999999 at {more}:2, C9999998 at {more}:4"
     )
     assert command("ingest", more, "--data", folder, "--relink", "--replace")[2] == ""
+
+
+@pytest.mark.parametrize(("name", "empty", "none"), [("more.ndjson", "[]", "null"), ("more.csv", '"[]"', "")])
+def test_an_empty_list_of_cuis_is_no_concept_and_counted(folder, tmp_path, command, name, empty, none):
+    more = tmp_path / name
+    if name.endswith("csv"):
+        more.write_text(f"image_id,caption,cuis\nx,Pneumonia.,{empty}\ny,Pneumonia.,{none}\n")
+    else:
+        lines = (f'{{"image_id": "{x}", "caption": "Pneumonia.", "cuis": {cuis}}}\n' for x, cuis in (("x", empty), ("y", none)))
+        more.write_text("".join(lines))
+    code, out, err = command("ingest", more, "--data", folder)
+    assert (code, out.split(",")[0]) == (0, "2 created")
+    assert err.startswith(
+        "note: images given an empty list of CUIs: 1, stored without a concept; their captions are not linked\n"
+    )
+    code, out, err = command("ingest", more, "--data", folder, "--relink", "--replace")
+    assert (code, err, out.split(" read")[0]) == (0, "", "1 replaced, 1 unchanged, of 2 rows")
+
+
+@pytest.mark.parametrize("part", [("--split", "trainn"), ("--dataset", "no"), ("--split", "train", "--dataset", "no")])
+def test_a_part_that_no_image_has_is_refused_with_the_splits_there_are(folder, command, part):
+    code, _, err = command("snapshot", "publish", "--data", folder, *part)
+    assert code == 2
+    assert f"{part[0][2:]} {part[1]!r}" in err
+    assert "hint: its 3 images have the splits train, valid; rows set dataset and split" in err
 
 
 def test_columns_and_formats_can_be_named(tmp_path, folder, command):

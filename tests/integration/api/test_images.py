@@ -57,7 +57,12 @@ def test_an_image_with_cuis_needs_no_caption(client):
     assert client.get("/images/bare").json()["caption"] == ""
 
 
-@pytest.mark.parametrize("item", [{}, {"cuis": None}, {"split": "train"}, {"caption": None, "cuis": ["C0032227"]}])
+NO_CAPTION = [{"caption": text} for text in ("", " ", "nan", "N/A")]
+
+
+@pytest.mark.parametrize(
+    "item", [*NO_CAPTION, {"caption": "", "cuis": None}, {}, {"cuis": None}, {"split": "train"}, {"caption": None, "cuis": []}]
+)
 def test_an_image_with_neither_is_refused(client, problem, item):
     refused = problem(post(client, {"image_id": "x", **item}), 422, "invalid-input")
     assert refused["errors"][0]["where"].startswith("body.items.0")

@@ -246,6 +246,11 @@ def ingest(
         note(
             unknown_line(report), "build the vocabulary from the release that they come from, without filters that leave them out"
         )
+    if report.without_cuis:
+        note(
+            f"images given an empty list of CUIs: {report.without_cuis}, stored without a concept; their captions are not linked",
+            "leave the list out or make it null where the caption shall be linked; --relink links all",
+        )
     rejected = report.counts.get("rejected", 0)
     mend = "fix them, or --replace what is stored," if rejected else "fix them"
     tolerated = report.bad_rows if report.bad_rows <= max_bad_row_share * report.rows else 0

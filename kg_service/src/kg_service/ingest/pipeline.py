@@ -49,6 +49,7 @@ class IngestReport:
         kinds: bad rows by what is wrong with them.
         unknown_cuis: CUIs given that the vocabulary lacks, each counted once.
         first_unknown_cuis: the first of them, and in which row each was met first.
+        without_cuis: images given an empty list of CUIs: they have no concept, and their captions are not linked.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class IngestReport:
     kinds: Mapping[str, int] = field(default_factory=dict)
     unknown_cuis: int = 0
     first_unknown_cuis: tuple[tuple[str, Row], ...] = ()
+    without_cuis: int = 0
 
     @property
     def rows(self) -> int:
@@ -154,7 +156,7 @@ class _Tally:
 
     def __init__(self, path: Path, source: Rows, vocabulary: ConceptSource, before: IngestReport | None) -> None:
         self._path, self._source = path, source
-        self._unknown = UnknownCuis(vocabulary)
+        self._unknown, self._without_cuis = UnknownCuis(vocabulary), 0
         self._started = time.monotonic() - (before.seconds if before else 0)
         self._counts: Counter[Outcome] = Counter(before.counts if before else {})
         self._bad_rows = before.bad_rows if before else 0
@@ -162,10 +164,11 @@ class _Tally:
         self._problems: list[BadRow] = [*(before.problems if before else ())]
 
     def note_cuis(self, rows: Iterable[Row | BadRow]) -> None:
-        """Counts unknown CUIs, also in rows that an earlier call has stored: of these `before` has the first only."""
+        """Counts unknown and no CUIs, also in rows that an earlier call has stored: of these `before` has the first only."""
         for row in rows:
             if isinstance(row, Row):
                 self._unknown.add(row)
+                self._without_cuis += row.item.cuis == []
 
     def add(self, rows: Sequence[Row], outcomes: Sequence[ItemOutcome], bad_rows: Sequence[BadRow]) -> list[BadRow]:
         """Counts a transaction; returns its bad rows and rejected images."""
@@ -189,6 +192,7 @@ class _Tally:
             kinds=dict(self._kinds),
             unknown_cuis=len(self._unknown),
             first_unknown_cuis=tuple(self._unknown.first),
+            without_cuis=self._without_cuis,
         )
 
 

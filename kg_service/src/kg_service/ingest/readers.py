@@ -37,8 +37,8 @@ class ReadOptions:
         split: of rows that name none.
         relink: link the captions of all rows, also of those that bring CUIs.
         separator: of a table, by name or as it is; default: by the header.
-        bulk: as the service reads what is sent to it: rows without a caption are taken too, as images without a concept, and
-            objects with a key that looks misspelt are not, as nobody would see a warning.
+        bulk: as the service reads what is sent to it: rows without a caption are taken too, as images without a concept, which
+            they were in 0.1.0; objects with a key that looks misspelt are bad rows, as nobody would see a warning.
     """
 
     format: Format | None = None
@@ -130,7 +130,9 @@ def reason(error: ValidationError) -> str:
 
 
 def _item(row: FileRow, cuis: list[str] | None, options: ReadOptions) -> Row | BadRow:
-    problem = problem_of(row, ("caption",) if cuis is None and not options.bulk else ())
+    if options.bulk and cuis is None and not row.values.get("caption"):
+        cuis = []
+    problem = problem_of(row, ("caption",) if cuis is None else ())
     if problem:
         return bad_row(row, problem)
     values = row.values

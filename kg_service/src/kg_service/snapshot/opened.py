@@ -122,7 +122,8 @@ class Snapshot:
         if variant not in self.base.segment.vectors:
             held = ", ".join(sorted("/".join(each) for each in self.base.segment.vectors))
             hint = f"it holds {held}{self._way_to(representation)}"
-            raise InvalidInput(f"the snapshot has no variant {'/'.join(variant)}", hint=hint)
+            lacking = f"variant {'/'.join(variant)}" if representation in names else f"representation {representation}"
+            raise InvalidInput(f"the snapshot has no {lacking}", hint=hint)
         return variant
 
     def _way_to(self, representation: str) -> str:

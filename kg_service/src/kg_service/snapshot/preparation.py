@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidInput, NBClipError, NotFound
 from threadpoolctl import threadpool_limits
 
 from kg_service.graph.store import Graph, GraphStore
@@ -85,7 +85,10 @@ def prepared(
     """
     on_stage("reading the graph", 0)
     graph = store.read_graph(dataset=dataset, split=split)
-    _refuse_empty(graph, dataset, split)
+    if not graph.image_ids:
+        raise _no_image(store, dataset, split)
+    if not len(graph.attribute_indices):
+        raise Conflict("no image has a concept", hint="see what the linker finds: kg-service link 'a caption'")
     if hierarchy is not None:
         warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
     with new_folder(folder) as scratch:
@@ -164,15 +167,17 @@ def _is_whole(folder: Path, held: str) -> bool:
     return True
 
 
-def _refuse_empty(graph: Graph, dataset: str | None, split: str | None) -> None:
+def _no_image(store: GraphStore, dataset: str | None, split: str | None) -> NBClipError:
+    """The error of a graph that is empty, or has no image of this part."""
     chosen = " and ".join(f"{name} {value!r}" for name, value in (("dataset", dataset), ("split", split)) if value)
     hint = "ingest captions first: kg-service ingest FILE"
-    if not graph.image_ids and chosen:
-        raise InvalidInput(f"the graph holds no image of {chosen}", hint=hint)
-    if not graph.image_ids:
-        raise Conflict("the graph holds no image", hint=hint)
-    if not len(graph.attribute_indices):
-        raise Conflict("no image has a concept", hint="see what the linker finds: kg-service link 'a caption'")
+    if not chosen:
+        return Conflict("the graph holds no image", hint=hint)
+    if images := store.counts().images:
+        splits = ", ".join(store.splits())
+        hint = f"its {images} images have the splits {splits}" if splits else f"none of its {images} images has a split"
+        hint += "; rows set dataset and split, or the options --dataset and --split of ingest"
+    return InvalidInput(f"the graph holds no image of {chosen}", hint=hint)
 
 
 def _write_graph(folder: Path, graph: Graph) -> None:

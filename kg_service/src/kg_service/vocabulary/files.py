@@ -34,6 +34,8 @@ _MOST_UNPACKED = 8 << 20
 _ATOMS = "MRCONSO"
 _FILE = re.compile(r"(mr[a-z]+\.rrf)(\.[a-c][a-z]|\.\d{2,3})?(\.gz)?|release\.dat", re.IGNORECASE)
 _ARCHIVES = {".nlm", ".zip"}
+_INSTALLER = "mmsys.zip"
+AGAIN = "copy or download the file again"
 UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OSError)
 """What a damaged file or archive raises, as it is listed or unpacked."""
 
@@ -58,6 +60,11 @@ class Part:
     def is_gzipped(self) -> bool:
         """Whether it has to be unpacked."""
         return self.name.casefold().endswith(".gz")
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for messages."""
+        return f"{self.member} in {self.path}" if self.member else str(self.path)
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -173,7 +180,7 @@ def _in_archives(given: Path) -> _Found:
     """Of the archives in the folders nearest to the given one."""
     for depth in range(_DEPTH):
         archives = sorted(path for path in given.glob("*/" * depth + "*") if path.suffix.casefold() in _ARCHIVES)
-        if found := _with_atoms(given, _members(path for path in archives if zipfile.is_zipfile(path))):
+        if found := _with_atoms(given, _members(path for path in archives if path.name != _INSTALLER)):
             return found
     return {}
 
@@ -196,7 +203,7 @@ def _members(archives: Iterable[Path]) -> dict[PurePosixPath, dict[str, Part]]:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
         except UNREADABLE as error:
-            raise InvalidInput(f"{path} can't be read: {error}", hint="copy or download the file again") from error
+            raise InvalidInput(f"{path} can't be read, it may be cut off: {error}", hint=f"{AGAIN}, or move it away") from error
         for member in members:
             place = PurePosixPath(member.filename)
             if not _FILE.fullmatch(place.name):
@@ -245,8 +252,8 @@ def _way_out(given: Path, stem: str) -> str:
             "Put all of them there, whole, or unzip them and give META"
         )
     packages = next((name for name in (*names, given.name) if name.endswith(".zip")), "")
-    if packages == "mmsys.zip":
-        return "mmsys.zip is the installer, without data: give the folder with the -meta.nlm archives, or META"
+    if packages == _INSTALLER:
+        return f"{_INSTALLER} is the installer, without data: give the folder with the -meta.nlm archives, or META"
     if packages:
         return f"unzip {packages}, and give the folder with META or with the -meta.nlm archives"
     return _HINT

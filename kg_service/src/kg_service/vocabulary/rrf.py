@@ -19,7 +19,7 @@ import pyarrow as pa
 from nbclip.errors import InvalidInput
 from pyarrow import csv
 
-from kg_service.vocabulary.files import MAX_COMPRESSION, UNREADABLE, Part
+from kg_service.vocabulary.files import AGAIN, MAX_COMPRESSION, UNREADABLE, Part
 from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.threads import map_in_order
 
@@ -88,11 +88,17 @@ def read_rrf(
     Several parts are one file: their lines are counted on, and a row may begin in one and end in the next.
 
     Raises:
-        InvalidInput: the file can't be read or unpacked.
+        InvalidInput: the file can't be read or unpacked, or ends, or a part of it ends, within a row that is not whole.
     """
     line, name = 1, parts[0].name if len(parts) == 1 else f"{layout.stem}.RRF"
-    for count, reasons, rows in map_in_order(partial(_read_block, layout, keep, select), _line_blocks(parts, progress)):
+    ends: dict[int, Part] = {}
+    for count, reasons, rows in map_in_order(partial(_read_block, layout, keep, select), _line_blocks(parts, progress, ends)):
         for row, reason in reasons:
+            if part := ends.get(line + row):
+                raise InvalidInput(
+                    f"{part.place} is damaged or cut off: it ends within line {line + row}: {reason}",
+                    hint=AGAIN if len(parts) == 1 else f"{AGAIN}, and the parts that follow it",
+                )
             bad_rows.add(name, line + row, reason)
         line += count
         if rows is not None:
@@ -110,17 +116,21 @@ def _read_block(
     return len(rows), reasons, select(_parse(block, layout, keep)) if block else None
 
 
-def _line_blocks(parts: tuple[Part, ...], progress: OnBytes | None) -> Iterator[bytes]:
-    """Whole lines, about 8 MiB at a time, each ending in one newline."""
-    carry = b""
-    for chunk in unpacked(parts, progress):
-        head, newline, tail = chunk.rpartition(b"\n")
-        if newline:
-            block = b"".join((carry, head, newline))
-            yield block.replace(b"\r\n", b"\n") if b"\r" in block else block
-            carry = b""
-        # What is over the limit makes a bad row in any case: its length need not be kept.
-        carry = (carry + tail)[: _MAX_LINE_BYTES + 1]
+def _line_blocks(parts: tuple[Part, ...], progress: OnBytes | None, ends: dict[int, Part]) -> Iterator[bytes]:
+    """Whole lines, about 8 MiB at a time, each ending in one newline; `ends` is told within which line, from 1, a part ends."""
+    carry, lines = b"", 0
+    for part in parts:
+        for chunk in unpacked((part,), progress):
+            head, newline, tail = chunk.rpartition(b"\n")
+            if newline:
+                block = b"".join((carry, head, newline))
+                lines += block.count(b"\n")
+                yield block.replace(b"\r\n", b"\n") if b"\r" in block else block
+                carry = b""
+            # What is over the limit makes a bad row in any case: its length need not be kept.
+            carry = (carry + tail)[: _MAX_LINE_BYTES + 1]
+        if carry:
+            ends[lines + 1] = part
     if carry:
         yield carry.removesuffix(b"\r") + b"\n"
 
@@ -135,8 +145,7 @@ def unpacked(parts: tuple[Part, ...], progress: OnBytes | None = None) -> Iterat
         try:
             yield from _unpacked(part, progress)
         except UNREADABLE as error:
-            place = part.path if not part.member else f"{part.member} in {part.path}"
-            raise InvalidInput(f"{place} can't be read: {error}", hint="copy or download the file again") from error
+            raise InvalidInput(f"{part.place} can't be read: {error}", hint=AGAIN) from error
 
 
 def _unpacked(part: Part, progress: OnBytes | None) -> Iterator[bytes]:

@@ -84,8 +84,8 @@ def matched(companion: Companion, ids: Collection[str], otherwise: str) -> dict[
     Raises:
         InvalidInput: the companion has no id, or the two have none in common.
     """
-    if not companion.cuis:
-        raise InvalidInput(f"{companion.path}: no row with an image id", hint="is this the right file?")
+    if not any(companion.cuis.values()):
+        raise _without_cuis(companion)
     own = {image_id: image_id for image_id in companion.cuis}
     found = {image_id: own[image_id] for image_id in ids if image_id in own}
     if not found and ids:
@@ -102,6 +102,17 @@ def matched(companion: Companion, ids: Collection[str], otherwise: str) -> dict[
     _warn_of(companion, [each for each in own if each not in used], "of its ids are not in the data")
     _warn_of(companion, [each for each, there in found.items() if not companion.cuis[there]], "images have no CUI in it")
     return {image_id: companion.cuis[there] for image_id, there in found.items()}
+
+
+def _without_cuis(companion: Companion) -> InvalidInput:
+    """The error of a companion file in which no row has an id and a CUI; names its first bad row."""
+    bad = next((row for row in companion.bad if row.problem != _NO_ID), None)
+    what = "no CUI in it" if companion.cuis or bad else "no row with an image id"
+    first = f"; line {bad.number}: {bad.problem}" if bad else ""
+    return InvalidInput(
+        f"{companion.path}: {what}{first}",
+        hint="its rows are ID, CUI, CUI…; a CUI is like C0024109, and not a name",
+    )
 
 
 def stem_of(image_id: str) -> str:

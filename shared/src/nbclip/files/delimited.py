@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from nbclip.errors import InvalidInput
-from nbclip.files.layout import Layout, Picker, extra_names, misspelt
+from nbclip.files.layout import Layout, Picker, extra_names, misspelt, nearest
 from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line
 from nbclip.files.notes import warn_of_doubled, warn_of_misspelt
 from nbclip.files.rows import Row, row_of
@@ -18,6 +18,7 @@ SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|"}
 _SPELT = {"\\t": "\t", "pipe": "|"}
 _SAID = re.compile(r'"?sep=([,;|\t])"?', re.IGNORECASE)
 _MAX_RECORD_LINES = 1_000
+_NAMES_FIRST = "the first line must name the columns"
 _OTHER_NUMBER = "wrong number of fields: {} where the header has {}"
 
 
@@ -165,7 +166,7 @@ def _fits(header: list[str], layout: Layout) -> bool:
 
 
 def _no_header(file: str, problem: str, layout: Layout) -> InvalidInput:
-    hint = f"the first line names the columns; of ID, tab and caption say {layout.spelling.format.format(name='roco')}"
+    hint = f"{_NAMES_FIRST}; of ID, tab and caption say {layout.spelling.format.format(name='roco')}"
     return InvalidInput(f"{file}: no header: {problem}", hint=AS_UTF_8 if problem.startswith(NOT_UTF_8) else hint)
 
 
@@ -178,8 +179,7 @@ def _refused(place: str, header: list[str], line: str, separator: str, layout: L
         hint = f"its columns are separated by {name_of(fitting[0])}, not {name_of(separator)}: {told}"
         return layout.refuse(place, layout.required, header, hint)
     if len(header) == 1:
-        return layout.refuse(
-            place, layout.required, header, f"the first line names the columns, separated by {', '.join(SEPARATORS)}; {headless}"
-        )
+        return layout.refuse(place, layout.required, header, f"{_NAMES_FIRST}, separated by {', '.join(SEPARATORS)}; {headless}")
     lacking = layout.refuse(place, layout.lacking(layout.recipes(header, place)), header)
-    return InvalidInput(lacking.message, hint=f"{lacking.hint}; {headless}" if separator == "\t" else lacking.hint)
+    hint = lacking.hint if any(nearest(name, header) for name in layout.required) else f"{_NAMES_FIRST}; {lacking.hint}"
+    return InvalidInput(lacking.message, hint=f"{hint}; {headless}" if separator == "\t" else hint)

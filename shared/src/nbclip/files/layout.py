@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from math import isnan
 from typing import Any, Generic, Literal, TypeVar
 
 from nbclip.errors import InvalidInput
+from nbclip.schemas.base import has_text
 
 Format = Literal["csv", "tsv", "roco", "ndjson", "parquet", "webdataset"]
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -28,9 +28,6 @@ LABEL_FIELDS = ("group", "modality", "organ", "modality_organ")
 """Fields that say of which case an image is, and of which classes."""
 COMPOSED = ("caption", "cuis")
 """Fields that may be made of several columns."""
-MISSING = frozenset({"nan", "none", "null", "na", "n/a", "<na>"})
-"""What other programs write where there is no text."""
-_LONGEST_MISSING = max(map(len, MISSING))
 _ALIKE = 0.8
 """How alike a column and a field are (`difflib`), 0 to 1, where one is taken for a misspelt other."""
 
@@ -98,9 +95,10 @@ class Layout:
         return [name for name in self.required if name not in found]
 
     def refuse(self, place: str, lacking: Sequence[str], names: Sequence[str], told: str = "") -> InvalidInput:
-        """The error of a file that has no column for a required field."""
+        """The error of a file that has no column for a required field; `names` may be within others (`image.path`)."""
         wanted = " or ".join(ALIASES[lacking[0]])
         like = next(iter(nearest(lacking[0], names)), "COLUMN")
+        like = next((name for name in names if name.startswith(f"{like}.") and not name.endswith(".bytes")), like)
         return InvalidInput(
             f"{place}: no column {wanted} among: {', '.join(names) or 'nothing':.200}",
             hint=told or f"say which it is: {self.spelling.column.format(field=lacking[0], column=like)}",
@@ -191,15 +189,3 @@ def _joined(values: Sequence[Any]) -> Any:
     if all(isinstance(value, str | list) for value in present):
         return [item for value in present for item in (value if isinstance(value, list) else [value])]
     return next(value for value in present if not isinstance(value, str))
-
-
-def has_text(value: object) -> bool:
-    """Whether a value is one at all: neither empty nor what stands for nothing (`MISSING`)."""
-    if isinstance(value, str):
-        return bool(text := value.strip()) and not (len(text) <= _LONGEST_MISSING and text.casefold() in MISSING)
-    return value is not None and not is_nan(value)
-
-
-def is_nan(value: object) -> bool:
-    """Whether a value is not a number: how pandas writes that there is none."""
-    return isinstance(value, float) and isnan(value)

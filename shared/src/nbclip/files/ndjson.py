@@ -106,7 +106,7 @@ def object_of(content: str | bytes) -> dict[str, Any] | str:
         value = from_json(content)
     except ValueError as error:
         return f"not JSON: {error}"
-    return value if isinstance(value, dict) else f'not an object, such as {{"caption": "…"}}: {str(content)[:40]}'
+    return value if isinstance(value, dict) else f'not an object, such as {{"caption":"…"}}: {str(content)[:40]}'
 
 
 def _parsed(file: str, lines: Iterable[Line]) -> Iterator[tuple[int, dict[str, Any] | str]]:

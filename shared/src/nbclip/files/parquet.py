@@ -47,7 +47,7 @@ def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) 
     names, types = file.schema_arrow.names, _types(file.schema_arrow)
     recipes = layout.recipes([*names, *(name for name in types if name not in names)], str(path))
     if layout.lacking(recipes):
-        raise layout.refuse(str(path), layout.lacking(recipes), names)
+        raise layout.refuse(str(path), layout.lacking(recipes), list(types))
     warn_of_doubled(str(path), names)
     warn_of_misspelt(str(path), misspelt(names, recipes, layout.fields))
     extras = [name for name in extra_names(names, recipes) if _is_plain(types[name])] if layout.extras else []
@@ -125,7 +125,7 @@ def _check_types(path: Path, recipes: Mapping[str, Recipe], types: Mapping[str, 
         fits = field in _LISTS if is_list else _is_text(kind) if field == "caption" else _is_plain(kind)
         if not fits:
             hint = "a pair has one caption: explode the list" if is_list else "name a column of texts"
-            within = [other for other in types if other.startswith(f"{name}.")]
+            within = [other for other in types if other.startswith(f"{name}.") and _is_plain(types[other])]
             raise InvalidInput(
                 f"{path}: column {name} is {kind!s:.80}, not text", hint=f"{hint}, such as {within[0]}" if within else hint
             )

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nbclip.errors import InvalidId
-from nbclip.files.layout import ALIASES, LABEL_FIELDS, has_text, is_nan
+from nbclip.files.layout import ALIASES, LABEL_FIELDS
 from nbclip.ids import check_cui, check_image_id
-from nbclip.schemas.base import MAX_CAPTION_CHARACTERS
+from nbclip.schemas.base import MAX_CAPTION_CHARACTERS, has_text, is_nan
 
 MAX_BAD_ROW_SHARE = 0.05
 """Greatest share of rows that both programs leave out by default: three or four reports in a hundred have neither findings nor
@@ -17,6 +17,8 @@ impression."""
 Values = dict[str, Any]
 _MAY_BE_MISSING = ("caption", *LABEL_FIELDS)
 _CUI_SEPARATORS = re.compile(r"""[\s;|,\[\]'"]+""")
+_EMPTY_LIST = re.compile(r"\s*\[\s*\]\s*")
+"""As pandas writes one into a table."""
 _KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number", bytes: "bytes"}
 
 
@@ -86,13 +88,14 @@ def as_text(value: Any) -> str | None:
 
 
 def cuis_of(value: Any) -> list[str] | None:
-    """CUIs of a text or list; None for a text without any, which says nothing.
+    """CUIs of a text or list; none of an empty list: no concept. None for a text without any, which says nothing.
 
     Raises:
         InvalidId: one is none.
     """
     if isinstance(value, str):
-        return [check_cui(cui) for cui in split_cuis(value)] or None if has_text(value) else None
+        found = [check_cui(cui) for cui in split_cuis(value)] if has_text(value) else []
+        return found or ([] if _EMPTY_LIST.fullmatch(value) else None)
     if isinstance(value, list):
         return [check_cui(cui) for each in value for cui in split_cuis(str(each))]
     return [check_cui(str(value))] if has_text(value) else None

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from nbclip.ids import Cui, ImageId
-from nbclip.schemas.base import MAX_CAPTION_CHARACTERS, MAX_ITEMS, NEXT_CURSOR, WITHOUT_NUL, Answer, Request
+from nbclip.schemas.base import MAX_CAPTION_CHARACTERS, MAX_ITEMS, NEXT_CURSOR, WITHOUT_NUL, Answer, Request, has_text
 from nbclip.schemas.linking import Assertion
 
 Outcome = Literal["created", "unchanged", "replaced", "rejected"]
@@ -18,14 +18,20 @@ class ImageItem(Request):
 
     image_id: ImageId
     caption: str = Field("", max_length=MAX_CAPTION_CHARACTERS, pattern=WITHOUT_NUL)
-    cuis: list[Cui] | None = Field(None, max_length=1_000)
+    cuis: list[Cui] | None = Field(
+        None,
+        max_length=1_000,
+        description="null: those that are linked in the caption; an empty list: no concept, and the caption is not linked",
+    )
     dataset: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
     split: str | None = Field(None, max_length=200, pattern=WITHOUT_NUL)
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.cuis is None and "caption" not in self.model_fields_set:
-            raise ValueError("neither a caption nor cuis")
+        if self.cuis is None and not has_text(self.caption):
+            raise ValueError(
+                "neither a caption nor cuis" if "caption" not in self.model_fields_set else "empty caption, and no cuis"
+            )
         return self
 
 

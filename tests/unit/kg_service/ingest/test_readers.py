@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from kg_service.ingest.readers import ReadOptions, Row, read_items
 from kg_service.vocabulary.model import BadRow
 from nbclip.errors import InvalidInput
-from nbclip.files.layout import has_text
 from nbclip.files.lines import MAX_LINE_BYTES
 from nbclip.files.reading import Rows
+from nbclip.schemas.base import has_text
 from nbclip.schemas.images import ImageItem
 from support.counts import often
 
@@ -294,7 +294,7 @@ def test_a_row_that_brings_cuis_needs_no_caption(read):
     assert good == [(1, ImageItem(image_id="a", caption="", cuis=["C0000001"]))]
     assert bad == ["a.ndjson:2: empty caption: image b"]
     assert len(read("a.ndjson", content, relink=True)[1]) == 2
-    assert [item.caption for _, item in read("a.ndjson", content, bulk=True)[0]] == ["", ""]
+    assert [(item.caption, item.cuis) for _, item in read("a.ndjson", content, bulk=True)[0]] == [("", ["C0000001"]), ("", [])]
 
 
 def test_a_misspelt_key_is_refused_where_nobody_would_see_a_warning(read):

@@ -85,6 +85,10 @@ def test_a_missing_last_part_is_told_by_mrfiles(plain, tmp_path, build):
     (folder / "MRFILES.RRF").write_text("".join(["MRDEF.RRF|x|A|1|7|1|\n", "damaged\n", *rows]))
     assert build(folder)[0].other_sizes == ()
     (folder / "MRCONSO.RRF.ac.gz").unlink()
+    with pytest.raises(InvalidInput, match=r"MRCONSO\.RRF\.ab\.gz is damaged or cut off.*and the parts that follow it"):
+        build(folder)
+    whole_rows, _, _ = gzip.decompress((folder / "MRCONSO.RRF.ab.gz").read_bytes()).rpartition(b"\n")
+    (folder / "MRCONSO.RRF.ab.gz").write_bytes(gzip.compress(whole_rows + b"\n"))
     (line,) = build(folder)[0].other_sizes
     assert line.startswith("MRCONSO.RRF has ")
     assert line.endswith(f"MRFILES says {stated['MRCONSO']}")
@@ -114,6 +118,44 @@ def test_one_archive_can_be_given_itself(plain, tmp_path, build):
     packed(tmp_path / "umls-2025AB-metathesaurus-full.zip", sorted(folder.iterdir()))
     _, vocabulary = build(tmp_path / "umls-2025AB-metathesaurus-full.zip")
     assert arrays_of(vocabulary) == expected
+
+
+@pytest.mark.parametrize("name", ["2025AB-2-meta.nlm", "2025AB-2-META.NLM", "more.zip"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_an_archive_that_is_cut_off_is_refused_beside_whole_ones(plain, tmp_path, build, name, share):
+    files = sorted(plain[0].iterdir())
+    full = tmp_path / "full"
+    full.mkdir()
+    packed(full / "2025AB-1-meta.nlm", files)
+    packed(full / name, [], "2025AB/META")
+    with zipfile.ZipFile(full / name, "a") as out:
+        out.writestr("2025AB/META/MRDEF.RRF", "x" * 2_000)
+    build(full)
+    content = (full / name).read_bytes()
+    (full / name).write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InvalidInput, match=rf"{name} can't be read, it may be cut off.*or move it away"):
+        build(full)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("cut", ["whole", "ab", "ac"])
+def test_a_file_or_part_that_ends_within_a_row_is_cut_off(plain, tmp_path, build, stem, cut):
+    folder = plain[0] if cut == "whole" else in_parts(plain[0], tmp_path / "parts", ending="")
+    path = folder / f"{stem}.RRF{'' if cut == 'whole' else f'.{cut}'}"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:2], lines[0][:7]]) if cut == "whole" else path.read_bytes()[:-33])
+    message = rf"{path.name} is damaged or cut off: it ends within line \d+: .*download the file again"
+    with pytest.raises(InvalidInput, match=message):
+        build(folder)
+
+
+def test_a_last_row_without_a_line_end_is_whole(plain, build):
+    folder, expected = plain
+    for stem in STEMS:
+        path = folder / f"{stem}.RRF"
+        path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    report, vocabulary = build(folder)
+    assert (arrays_of(vocabulary), report.bad_row_count) == (expected, 0)
 
 
 def test_a_part_in_an_archive_that_is_not_there_is_missing(plain, tmp_path, build):
@@ -162,7 +204,10 @@ def test_where_there_is_no_mrconso_the_hint_goes_by_what_there_is(tmp_path, buil
     folder = tmp_path / "given"
     folder.mkdir()
     for name in names:
-        (folder / name).write_bytes(b"")
+        if name.endswith((".nlm", "full.zip")):
+            packed(folder / name, [])
+        else:
+            (folder / name).write_bytes(b"")
     with pytest.raises(InvalidInput, match=rf"no MRCONSO\.RRF or MRCONSO\.RRF\.gz in {folder}.*{hint}"):
         build(folder)
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kg_service.vocabulary.semantic_groups import group_types
 from kg_service.vocabulary.semantic_types import semantic_types_of
 from nbclip.errors import InvalidInput
 
@@ -41,6 +42,8 @@ def meant(*texts):
         ("T047 Disease or Syndrome", ["T047"]),
         ("T047: Disease or Syndrome", ["T047"]),
         ("DISO", ["T033", "T047", "T184"]),
+        ("disorders", ["T033", "T047", "T184"]),
+        ("Anatomy, Procedures", ["T023", "T060"]),
         ("proc,T023", ["T060", "T023"]),
         ("T047,T047", ["T047"]),
         ("", []),
@@ -55,13 +58,16 @@ def test_tuis_names_and_groups_however_they_are_separated(text, tuis):
 @pytest.mark.parametrize(
     ("text", "named", "near"),
     [
-        ("T999", "T999", "there are T023"),
-        ("T121", "T121", "there are T023"),
+        ("T999", "T999", "there are ANAT, DISO, PROC, and 5 types: semantic_types in its manifest.json"),
+        ("T121", "T121", "there are ANAT"),
         ("T047,T999", "T999", "there are"),
+        ("T048", "T048", "the nearest is T047 Disease or Syndrome; there are ANAT"),
+        ("disorder", "disorder", "the nearest is DISO"),
+        ("T047 and T033", "and", "write T047,T033"),
         ("Disease or Syndrom", "Disease or Syndrom", "the nearest is T047 Disease or Syndrome"),
-        ("T033 Diagnostik Procedure T047", "Diagnostik Procedure", "the nearest is T060 Diagnostic Procedure"),
+        ("T033 Diagnostik Procedure T047", "Diagnostik Procedure", "the nearest are T060 Diagnostic Procedure, PROC;"),
         ("DISOS", "DISOS", "the nearest is DISO"),
-        ("CHEM", "CHEM", "there are ANAT, DISO, PROC, Body Part, Organ, or Organ Component, Diagnostic Procedure"),
+        ("CHEM", "CHEM", "there are ANAT, DISO, PROC, and 5 types"),
         ("47", "47", "there are"),
     ],
 )
@@ -71,6 +77,21 @@ def test_what_is_none_is_named_with_the_nearest(text, named, near):
     assert f"no concept of the vocabulary has the semantic type '{named}'" in refused.value.message
     assert near in refused.value.hint
     assert refused.value.hint.startswith("KG_SEMANTIC_TYPES: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["-T047", "!T047", "T047,-T033", "DISO ~T033", "T033-T047", "T047 - T033", "T047+", "\u2212T047"]
+)
+def test_signs_that_may_mean_something_else_are_refused(text):
+    with pytest.raises(InvalidInput, match="is no part of a semantic type, in") as refused:
+        meant(text)
+    assert refused.value.hint == "KG_SEMANTIC_TYPES: write T047,T033; none can be excluded"
+
+
+def test_groups_are_called_as_the_umls_calls_them():
+    names = {tui: "" for tuis in group_types().values() for tui in tuis}
+    for group, spelt in (("CHEM", "Chemicals & Drugs"), ("CHEM", "chemicals and drugs"), ("LIVB", "Living Beings")):
+        assert semantic_types_of([spelt], names, "") == group_types()[group]
 
 
 @given(st.lists(st.sampled_from([*NAMES, *NAMES.values()]), min_size=1), st.sampled_from([",", ", ", ";", " ", "\n", " | "]))

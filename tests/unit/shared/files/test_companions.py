@@ -96,6 +96,22 @@ def test_a_companion_of_other_data_is_refused_with_ids_of_both(companion):
         matched(companion(f"a\t{A}\nb\t{B}\nc\t{C}\n"), ["X_1", "X_2"], "linked")
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("ID,CUI\nX_1,pneumonia\nX_2,lung;heart\n", "; line 2: not a CUI: 'pneumonia'"),
+        ("X_1\tpleural effusion\n,C\n", "; line 1: not a CUI: 'pleural'"),
+        ("X_1\nX_2\n", ""),
+        ("X_1\nX_2\tc0000001\n", "; line 2: not a CUI: 'c0000001'"),
+    ],
+)
+def test_a_companion_without_a_cui_is_refused(companion, text, first):
+    with pytest.raises(InvalidInput) as refused:
+        matched(companion(text), ["X_1"], "and are linked")
+    assert refused.value.message.endswith(f"cuis.txt: no CUI in it{first}")
+    assert "not a name" in refused.value.hint
+
+
 def test_ids_that_endings_alone_tell_apart_are_refused(companion):
     with pytest.raises(InvalidInput, match="several ids are X_1 without their endings"):
         matched(companion(f"X_1.jpg\t{A}\nX_1.png\t{B}\n"), ["X_1"], "linked")

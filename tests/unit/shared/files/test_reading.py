@@ -18,10 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbclip.errors import InvalidInput
-from nbclip.files.layout import Layout, has_text
+from nbclip.files.layout import Layout
 from nbclip.files.lines import MAX_LINE_BYTES
+from nbclip.files.ndjson import object_of
 from nbclip.files.reading import Rows
 from nbclip.files.rows import kind_of, problem_of
+from nbclip.schemas.base import has_text
 from support.counts import often
 
 FIELDS = ("image_id", "caption", "cuis", "split")
@@ -153,7 +155,7 @@ def test_objects_may_differ_in_their_keys(write):
     ]
     rows = list(Rows([write("a.ndjson", "\n".join(map(json.dumps, lines)))], layout()))
     assert [row.values for row in rows] == [
-        {"image_id": "a", "caption": "x", "split": "train", "cuis": None},
+        {"image_id": "a", "caption": "x", "split": "train", "cuis": []},
         {"image_id": "b", "caption": "y", "cuis": ["C0000001", "C0000002"]},
         {"image_id": "c"},
     ]
@@ -231,7 +233,7 @@ def test_a_header_that_cannot_be_read_says_why(write):
         pairs(write("a.csv", b"id,l\xe9gende\na,b\n"))
     with pytest.raises(InvalidInput) as refused:
         pairs(write("a.csv", "id:caption\na:b\n"))
-    assert "the first line names the columns, separated by comma, tab, semicolon, bar" in refused.value.hint
+    assert "the first line must name the columns, separated by comma, tab, semicolon, bar" in refused.value.hint
 
 
 FOREIGN = {
@@ -420,7 +422,7 @@ def test_parquet_as_the_hub_has_it_is_read_group_by_group(write):
 @pytest.mark.parametrize(
     ("column", "kind", "hint"),
     [
-        ("image", "struct", "such as image.bytes"),
+        ("image", "struct", "such as image.path"),
         ("cui", "list", "explode"),
         ("number", "int64", "texts"),
         ("raw", "binary", "texts"),
@@ -433,6 +435,58 @@ def test_a_column_of_parquet_that_is_no_text_is_no_caption(write, column, kind, 
     with pytest.raises(InvalidInput, match=f"column {column} is .*{kind}") as refused:
         pairs(path, columns={"caption": column})
     assert hint in refused.value.hint
+
+
+def test_ids_within_a_structure_are_told_by_the_column_that_works(write):
+    row = {"image": {"bytes": b"x", "path": "a.png"}, "caption": "one"}
+    path = write("a.parquet", "")
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    texts = write("a.ndjson", json.dumps(row | {"image": {"bytes": None, "path": "a.png"}}) + "\n")
+    for each in (path, texts):
+        with pytest.raises(InvalidInput) as refused:
+            pairs(each)
+        assert "--column image_id=image.path" in refused.value.hint
+        assert pairs(each, columns={"image_id": "image.path"}) == ([(1, "a.png", "one")], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("img1,Chest X-ray\nimg2,Normal\n", True),
+        ("img1;Chest X-ray;more\n", True),
+        ("ID_of_image,report\na,b\n", True),
+        ("name,caption\na,b\n", False),
+    ],
+)
+def test_a_table_that_may_have_no_header_is_told_that_it_needs_one(write, text, told):
+    with pytest.raises(InvalidInput, match="no column image_id or id among") as refused:
+        pairs(write("a.csv", text))
+    assert ("the first line must name the columns" in refused.value.hint) == told
+    assert "--column image_id=" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "cuis"),
+    [("[]", []), (" [ ] ", []), ("", None), ("nan", None), ("['C0000001']", ["C0000001"]), ("[C0000001]", ["C0000001"])],
+)
+def test_an_empty_list_of_cuis_is_not_the_same_as_none(write, text, cuis):
+    table = write("a.csv", f'id,caption,cuis\na,x,"{text}"\n')
+    objects = write("a.ndjson", json.dumps({"id": "a", "caption": "x", "cuis": cuis}) + "\n")
+    for path in (table, objects):
+        assert [row.values["cuis"] for row in Rows([path], layout())] == [cuis]
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [
+        (object_of("7"), 'not an object, such as {"caption":"…"}'),
+        ("not UTF-8: byte 0xe9 at byte 7", "not UTF-8"),
+        ("wrong number of fields: 3 where the header has 2", "wrong number of fields"),
+        ("caption of 20001 characters, over 20000", "caption of N characters, over N"),
+    ],
+)
+def test_kinds_of_problems_leave_out_what_is_particular_alone(problem, kind):
+    assert kind_of(problem) == kind
 
 
 def test_a_text_of_parquet_that_is_not_utf_8_is_a_bad_row(write):

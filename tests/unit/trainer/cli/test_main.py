@@ -14,6 +14,7 @@ from nbclip_trainer.cli.main import main
 from nbclip_trainer.config.reading import preset_names
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.data import indexing
+from PIL import Image
 
 
 @pytest.fixture
@@ -126,6 +127,42 @@ def test_validate_counts_splits_or_shows_the_first_bad_rows(nbclip, write_pairs)
     assert "and 1 more" in err
 
 
+def test_validate_goes_on_within_the_limits_of_a_run_and_names_what_is_left_out(nbclip, write_pairs):
+    path = write_pairs()
+    (path.parent / "3.png").write_bytes(b"x")
+    path.write_text(path.read_text().replace("\n", "\nnone,0.png,nan,train\n", 1))
+    limits = ("data.max_bad_row_share=0.1", "data.max_bad_share=0.05")
+    code, out, err = nbclip("validate", "--data", path, *sets(limits))
+    assert (code, out.strip()) == (0, "33 pairs, 31 good, 2 left out: 23 train, 8 valid")
+    assert f"1 of 33 rows can't be used, and a run leaves them out, up to data.max_bad_row_share=0.1:\n  {path}:2: " in err
+    assert f"1 of 32 images can't be decoded, and a run leaves them out, up to data.max_bad_share=0.05:\n  {path}:6: " in err
+    for limit, what in (("data.max_bad_row_share=0.03", "1 of 33 rows"), ("data.max_bad_share=0.04", "1 of 32 images")):
+        code, _, err = nbclip("validate", "--data", path, *sets((*limits, limit)))
+        assert (code, f"{what} can't be" in err, f"more than {limit}" in err) == (2, True, True)
+
+
+def test_validate_says_of_frames_before_it_refuses(nbclip, write_pairs):
+    path = write_pairs()
+    pages = Image.new("L", (8, 8)), Image.new("L", (8, 8), 9)
+    pages[0].save(path.parent / "2.png", "TIFF", save_all=True, append_images=pages[1:])
+    for row in range(3, 9):
+        (path.parent / f"{row}.png").write_bytes(b"x")
+    code, out, err = nbclip("validate", "--data", path)
+    assert (code, "6 of 32 images" in err) == (2, True)
+    assert f"files of several images, of which the first is taken: 1, at {path}:4 (2)" in out
+
+
+@pytest.mark.parametrize("split", ["train_split=trainn", "valid_split=validd"])
+def test_validate_refuses_splits_that_are_not_there(nbclip, write_pairs, split):
+    code, _, err = nbclip("validate", "--data", write_pairs(), "--set", f"data.{split}")
+    assert (code, f"no row of split {split.partition('=')[2]!r}" in err, "splits there are: train, valid" in err) == (
+        2,
+        True,
+        True,
+    )
+    assert nbclip("validate", "--data", write_pairs(), "--set", f"data.{split.partition('=')[0]}=null")[0] == 0
+
+
 def test_validate_tells_of_cut_captions_and_refuses_leaks(nbclip, write_pairs):
     path = write_pairs()
     lines = path.read_text().splitlines()
@@ -159,7 +196,7 @@ def test_labels_that_nobody_would_find_are_told_before_training(nbclip, write_pa
     if column is not None:
         frame = pl.read_csv(path).with_columns(split=pl.col("split").replace("valid", "retrieval"))
         frame.with_columns(pl.lit("C0000001").alias(column)).write_csv(path)
-    code, _, err = nbclip("validate", "--data", path)
+    code, _, err = nbclip("validate", "--data", path, "--set", "data.valid_split=null")
     assert code == 0
     assert f"warning: {said}" in " ".join(err.split()) if said else "can be scored" not in err
 
@@ -274,7 +311,7 @@ def test_an_index_is_made_once_and_is_data_like_others(nbclip, small, write_pair
     assert "24 pairs, 1 left out" in err
     assert read_config(tmp_path / "run").data.files == (tmp_path / "index",)
     code, _, err = nbclip("validate", "--data", "index", "--preset", "tiny-clip", *sets(settings))
-    assert (code, "1 of 32 images can't be decoded" in err) == (2, True)
+    assert (code, "1 of 32 images can't be decoded" in err) == (0, True)
     code, _, err = nbclip("train", "-p", "tiny-clip", "--data", "index", "--run", tmp_path / "other")
     assert code == 2
     assert "tokens of nbclip-tiny, 16 a caption, and this model reads 24" in err

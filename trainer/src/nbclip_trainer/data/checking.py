@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -99,6 +100,19 @@ def look_over(files: Sequence[str], look: Callable[[Picture], T], settings: Data
 def reasons(dataset: Dataset, bad: Mapping[int, str]) -> list[str]:
     """`file:line: reason` of bad images by row."""
     return [f"{dataset.place(row)}: {reason}" for row, reason in bad.items()]
+
+
+def too_many(dataset: Dataset, bad: Collection[int], settings: DataSettings) -> bool:
+    """Whether a run would stop: more of a split, or with `data.train_split=null` of all, are bad than `data.max_bad_share`."""
+    if settings.train_split is None:
+        return len(bad) > settings.max_bad_share * len(dataset)
+    sizes = dataset.splits()
+    return any(count > settings.max_bad_share * sizes[split] for split, count in bad_of_splits(dataset, bad).items())
+
+
+def bad_of_splits(dataset: Dataset, bad: Collection[int]) -> Counter[str | None]:
+    """How many of these rows each split has."""
+    return Counter(dataset.values("split", sorted(bad)))
 
 
 def note_on_frames(dataset: Dataset, frames: Mapping[int, int]) -> str:

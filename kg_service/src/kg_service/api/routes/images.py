@@ -45,8 +45,10 @@ ImageIdPath = Annotated[str, Path(description="may contain slashes", examples=["
 def put_images(wiring: WiringOf, body: JsonBody) -> Response:
     """Stores images in one transaction. Given `cuis` are used as they are, otherwise the caption is linked.
 
-    An image with `cuis` needs no caption. `unknown_cuis` counts those given that the vocabulary lacks: they are stored, without
-    a name and without ancestors. In Neo4j what is too large for one transaction takes several.
+    An image with `cuis` needs no caption. An empty list says that it has no concept; null, or none, that its caption is to be
+    linked. A caption that is empty, or `nan`, `null` and the like, is none. `unknown_cuis` counts those given that the
+    vocabulary lacks: they are stored, without a name and without ancestors. In Neo4j what is too large for one transaction
+    takes several.
 
     The same id with the same content is `unchanged`. With other content it is `rejected`, or `replaced` if `on_conflict` is
     `replace`.
