@@ -42,10 +42,8 @@ def averaging(model: nn.Module, world: World, pairs: Example) -> nn.Module:
     encoder = Encoder(model)
     if world.ranks == 1:
         return encoder
-    # Statistics of batches are of the global batch, and so the same everywhere: DDP would send them before each step.
-    buffers = [name for name, _ in encoder.named_buffers()]
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(encoder, buffers)  # type: ignore[no-untyped-call]
-    averaged = DistributedDataParallel(encoder, gradient_as_bucket_view=True)
+    # Statistics of batches are of the global batch, and so the same everywhere: they need not be sent before each step.
+    averaged = DistributedDataParallel(encoder, gradient_as_bucket_view=True, broadcast_buffers=False)
     # After the first backward pass DDP changes its buckets, and with them the order in which three ranks add. If that were a
     # step of the run, a resumed one would not be bit for bit the same.
     with plain(encoder):
