@@ -18,6 +18,8 @@ PRIVATE = {
     "kg_service/linking/scispacy/knowledge": {"scikit-learn"},
 }
 """Where attributes that begin with `_` are taken from what others made, and whose they are."""
+NAMED = {"_replace", "_asdict", "_exit"}
+"""Attributes of named tuples and of `os` that are public in spite of their names."""
 
 
 def normalised(name):
@@ -72,7 +74,7 @@ def test_what_tests_import_is_declared_by_what_they_test_or_by_their_groups():
 def private_names(tree):
     """Attributes that begin with one underscore, but for this object's, named tuples' and spaCy's own."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr) and node.attr not in {"_replace", "_asdict", "_exit"}:
+        if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr) and node.attr not in NAMED:
             if not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}):
                 yield node.attr
         elif isinstance(node, ast.ImportFrom):
