@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from nbclip.flushing import sync
+
 from kg_service.jobs.model import CANCELLED, ORDER, IngestOrder, Job, Received
 from kg_service.jobs.spool import all_jobs, keeping, read_job
-from kg_service.storage.flushing import sync
 from kg_service.storage.replacement import install
 from kg_service.storage.scratch import new_folder
 from kg_service.storage.writing import unwritten

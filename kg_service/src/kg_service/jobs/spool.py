@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nbclip.errors import BrokenArtefact, Conflict, NBClipError, NotFound
+from nbclip.flushing import sync
 from pydantic import ValidationError
 
 from kg_service.jobs.model import CANCELLED, ORDER, PROGRESS, UNDONE, Job, Kind, Progress, Received
-from kg_service.storage.flushing import sync
 from kg_service.storage.replacement import remove_folder
 
 _ID_DIGITS = 64

@@ -1,18 +1,10 @@
-"""What is acknowledged is on the disk: content of files and folders, and folders that are made."""
+"""Folders that are there after a power cut too."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-
-def sync(path: Path) -> None:
-    """Flushes a file's or folder's content to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+from nbclip.flushing import sync
 
 
 def make_folder(folder: Path) -> None:

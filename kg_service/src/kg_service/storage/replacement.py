@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nbclip.flushing import sync
+
 from kg_service.storage.exchange import exchange
-from kg_service.storage.flushing import sync
 from kg_service.storage.scratch import CONTENT, FORMER, new_file, new_folder
 from kg_service.storage.writing import writing
 

@@ -305,6 +305,19 @@ def test_what_was_half_done_of_other_files_is_done_anew(table, tmp_path):
     assert list(opened(made(path, tmp_path / "index")).ids) == read_dataset([path]).ids
 
 
+def test_what_was_half_done_for_another_context_is_done_anew(table, tmp_path):
+    path = table()
+
+    def stopped(stage, share):
+        if stage == "looking at images":
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        made(path, tmp_path / "index", check="headers", told=stopped)
+    other = MODEL.model_copy(update={"context_length": 5})
+    assert opened(made(path, tmp_path / "index", check="headers", model=other), check="headers").tokens()[:].shape == (23, 5)
+
+
 def test_a_folder_that_is_there_or_is_being_made_is_refused(table, tmp_path):
     path, refused = table(), []
     (tmp_path / "there").mkdir()

@@ -15,6 +15,7 @@ from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.training import features as lane
 from nbclip_trainer.training.loop import train
 from support.ranks import run_ranks
+from support.towers import write_bert, write_open_clip
 from support.waiting import StopAfter
 
 LOCKED = ("model.image.unlocked=0", "model.text.unlocked=0", "augmentation.kind=none", "optim.lr=1e-2")
@@ -90,6 +91,19 @@ def test_an_image_that_changed_is_computed_again(small, write_pairs, tmp_path, c
     shutil.copy(data.parent / "1.png", data.parent / "0.png")
     train(config, tmp_path / "again")
     assert len(computed) == done + 1, "validation's have not changed"
+
+
+def test_captions_that_are_cut_elsewhere_are_computed_again(small, tmp_path, computed):
+    """A text tower of Hugging Face's has the same weights whatever is read of a caption."""
+    text = {"hf_model_name": str(write_bert(tmp_path / "bert")), "hf_tokenizer_name": str(tmp_path / "bert"), "context_length": 6}
+    vision = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
+    write_open_clip(tmp_path / "model", {"embed_dim": 12, "vision_cfg": vision, "text_cfg": text})
+    model = ("model.architecture=null", f"model.name='local-dir:{tmp_path / 'model'}'", "epochs=1")
+    settings = small(*LOCKED, *model, f"data.features={tmp_path / 'features'}")
+    train(load_config("tiny-clip", settings), tmp_path / "run")
+    done = len(computed)
+    train(load_config("tiny-clip", [*settings, "model.context_length=4"]), tmp_path / "cut")
+    assert len(computed) == 2 * done
 
 
 def test_a_bad_image_is_left_out_as_on_the_long_way(small, write_pairs, tmp_path, computed):

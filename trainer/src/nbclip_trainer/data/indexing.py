@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import numpy as np
 from nbclip.errors import Conflict
 from nbclip.files.folders import roco_parts
 from nbclip.files.reading import Rows
+from nbclip.flushing import sync
 
 from nbclip_trainer.data.checking import findings, looked_at
 from nbclip_trainer.data.dataset import layout_of, refuse_empty, rows_of_files
@@ -176,14 +176,6 @@ def _settle(work: Path, folder: Path) -> None:
     for name in (_BEGUN, _LOCK):
         (work / name).unlink()
     for path in (*work.rglob("*"), work):
-        _flush(path)
+        sync(path)
     work.rename(folder)
-    _flush(folder.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder.parent)

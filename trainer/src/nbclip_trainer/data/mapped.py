@@ -157,7 +157,7 @@ def mapped(path: Path) -> npt.NDArray[Any]:
     return array
 
 
-def new_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
+def new_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap[Any, Any]:
     """An array of zeros in a new file, mapped for writing."""
     return np.lib.format.open_memmap(path, "w+", dtype, shape)
 

@@ -92,7 +92,7 @@ def in_cache(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings
             unfinished = folder / f"{name}.unfinished"
             pixels = new_array(unfinished, (len(dataset), *preprocess.input_size), np.uint8)
             new = _fill(pixels, dataset, preprocess, settings)
-            pixels.flush()  # type: ignore[attr-defined]
+            pixels.flush()
             unfinished.replace(path)
             unfinished.write_text(json.dumps([list(new.bad.items()), list(new.frames.items())]), encoding="utf-8")
             unfinished.replace(found)

@@ -5,6 +5,7 @@ Shape legend: N captions, L tokens of the context.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -94,7 +95,7 @@ def tokenized(tokenizer: Tokenizer, captions: Sequence[str]) -> tuple[Tensor, Cu
 def encoding_of(settings: ModelSettings) -> Encoding:
     """How an index has captions for a model; raises InvalidInput as `tokenizer_of`."""
     tokenizer_of(settings)
-    return Encoding(settings.name, settings.model_dump_json(include={"name", "architecture"}), partial(_encoded, settings))
+    return Encoding(settings.name, json.dumps(settings.reading()), partial(_encoded, settings))
 
 
 def _encoded(settings: ModelSettings, captions: Sequence[str]) -> EncodedTexts:

@@ -158,6 +158,10 @@ class ModelSettings(Strict):
     image: TowerSettings = TowerSettings()
     text: TowerSettings = TowerSettings()
 
+    def reading(self) -> dict[str, Any]:
+        """What decides which tokens the text tower reads of a caption."""
+        return self.model_dump(mode="json", include={"name", "architecture", "context_length"})
+
     def towers(self) -> tuple[tuple[Literal["image"], TowerSettings], tuple[Literal["text"], TowerSettings]]:
         """Both towers by name."""
         return ("image", self.image), ("text", self.text)

@@ -35,6 +35,7 @@ from nbclip_trainer.models.heads import below_projections
 from nbclip_trainer.models.stages import SCALARS, towers_of
 from nbclip_trainer.parallel.collectives import from_all, from_first
 from nbclip_trainer.parallel.world import World, autocast, tower_dtype
+from nbclip_trainer.runs.durable import replacing
 from nbclip_trainer.training.sight import Seen, look
 
 _log = logging.getLogger(__name__)
@@ -126,7 +127,8 @@ def _finish(scratch: Path, rows: int, shapes: _Shapes, bad: Mapping[int, str], s
             file.truncate(4 * rows * int(np.prod(shape)))
             os.fsync(file.fileno())
     found = {"shapes": shapes, "bad": bad, "frames": seen.frames, "cut": asdict(seen.cut)}
-    (scratch / "found.json").write_text(json.dumps(found), encoding="utf-8")
+    with replacing(scratch / "found.json") as path:
+        path.write_text(json.dumps(found), encoding="utf-8")
 
 
 def _opened(entry: Path, rows: int) -> Seen:
@@ -153,7 +155,7 @@ def _key(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World)
     given = {
         "format": 1,
         "version": version("nbclip-trainer"),
-        "model": config.model.model_dump(mode="json", include={"name", "architecture"}),
+        "model": config.model.reading(),
         "preprocess": asdict(parts.preprocess),
         "precision": str(tower_dtype(world, config.device)),
         "images": [config.data.pictures, config.data.max_pixels, config.data.draft],
