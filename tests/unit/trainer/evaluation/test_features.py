@@ -9,9 +9,8 @@ from nbclip_trainer.evaluation.features import (
     encode_images,
     encode_texts,
     raw_pixels,
-    unprojected,
-    unprojected_text,
 )
+from nbclip_trainer.models.projections import unprojected, unprojected_text
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
@@ -50,28 +49,6 @@ def test_projected_features_are_the_models_own(model_and_width, files):
         expected = model.encode_image(pixels, normalize=True).numpy()
     np.testing.assert_allclose(found.projected, expected, atol=2e-6)
     assert found.projected.dtype == np.float32
-
-
-def test_features_before_the_projection_project_to_the_models_own(model_and_width, files):
-    model, width = model_and_width
-    model.eval()
-    pixels = torch.stack([PREPROCESS(Image.open(file)) for file in files])
-    with torch.inference_mode():
-        expected = model.visual(pixels)
-        with unprojected(model.visual) as project:
-            before = model.visual(pixels)
-            after = project(before)
-        assert before.shape == (5, width)
-        torch.testing.assert_close(after, expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(model.visual(pixels), expected)
-
-
-def test_the_tower_is_put_back_whatever_happens(model_and_width):
-    model, _ = model_and_width
-    names = dict(model.named_parameters()).keys()
-    with pytest.raises(KeyError), unprojected(model.visual):
-        raise KeyError
-    assert dict(model.named_parameters()).keys() == names
 
 
 class HuggingFaceLike(torch.nn.Module):
