@@ -1,4 +1,5 @@
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -117,6 +118,17 @@ def test_a_cache_has_the_images_of_memory_and_outlives_their_files(write_pairs, 
     assert again.bad == memory.bad
     assert len(next(again.images.plain([[1, 2]])).pixels) == 2
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").glob("*.npy")} == before
+
+
+def test_an_image_that_changed_is_not_taken_from_the_cache(write_pairs, load, tmp_path):
+    path = write_pairs()
+    dataset, cached = read_dataset([path]), ("data.pictures=cache", f"data.cache={tmp_path / 'cache'}")
+    before = next(load(dataset, *cached).images.plain([[0, 1]])).pixels
+    shutil.copy(path.parent / "1.png", path.parent / "0.png")
+    after = next(load(dataset, *cached).images.plain([[0, 1]])).pixels
+    assert not torch.equal(before[0], after[0])
+    assert torch.equal(after[0], before[1])
+    assert torch.equal(after[1], before[1])
 
 
 def test_another_size_or_other_pairs_have_another_cache(write_pairs, load, tmp_path):

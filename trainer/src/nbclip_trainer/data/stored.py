@@ -82,22 +82,51 @@ def in_memory(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSetting
 
 
 def in_cache(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings, folder: Path) -> tuple[Kept, Findings]:
-    """All images from a cache, which the first process that asks for them fills while others wait."""
+    """All images from a cache, which the first process that asks for them fills while others wait.
+
+    It is filled anew where an image has changed; images that are gone since are in it still.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     made_of = [dataset.digest(), asdict(preprocess), settings.max_pixels, settings.draft]
     name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     path, found = folder / f"{name}.npy", folder / f"{name}.json"
     with _locked(folder / f"{name}.lock"):
-        if not found.is_file():
+        files = _files_digest(dataset)
+        if not found.is_file() or files not in (None, json.loads(found.read_text(encoding="utf-8"))[0]):
             unfinished = folder / f"{name}.unfinished"
             pixels = new_array(unfinished, (len(dataset), *preprocess.input_size), np.uint8)
             new = _fill(pixels, dataset, preprocess, settings)
             pixels.flush()
             unfinished.replace(path)
-            unfinished.write_text(json.dumps([list(new.bad.items()), list(new.frames.items())]), encoding="utf-8")
+            unfinished.write_text(json.dumps([files, list(new.bad.items()), list(new.frames.items())]), encoding="utf-8")
             unfinished.replace(found)
-    bad, frames = json.loads(found.read_text(encoding="utf-8"))
+    _, bad, frames = json.loads(found.read_text(encoding="utf-8"))
     return Kept(mapped(path)), Findings(dict(bad), dict(frames))
+
+
+def identity(file: Path) -> str | None:
+    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time.
+
+    None where there is none.
+    """
+    container, _, place = str(file).partition("#")
+    for path in (file, Path(container)):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        return f"{place if path != file else ''} {status.st_size} {status.st_mtime_ns}"
+    return None
+
+
+def _files_digest(dataset: Dataset) -> str | None:
+    """SHA-256 of the identities of all images, hexadecimal; None where one is gone."""
+    digest = hashlib.sha256()
+    for file in dataset.labels("file"):
+        if (found := identity(Path(file))) is None:
+            return None
+        digest.update(f"{found}\n".encode())
+    return digest.hexdigest()
 
 
 def _fill(pixels: Pixels, dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings) -> Findings:

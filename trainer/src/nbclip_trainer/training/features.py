@@ -29,6 +29,7 @@ from torch import Tensor
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.features import FeaturesOfImages
+from nbclip_trainer.data.stored import identity
 from nbclip_trainer.models.building import ModelParts
 from nbclip_trainer.models.captions import Cut
 from nbclip_trainer.models.heads import below_projections
@@ -163,7 +164,7 @@ def _key(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World)
     }
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
     for file in dataset.labels("file"):
-        digest.update(_identity(Path(file)).encode())
+        digest.update(f"{identity(Path(file)) or 'missing'}\n".encode())
     for name, tensor in _below_projections(parts):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -174,15 +175,3 @@ def _below_projections(parts: ModelParts) -> Iterator[tuple[str, Tensor]]:
     """The towers' weights and statistics."""
     above = {*SCALARS, *(name for tower in towers_of(parts.model) for name in tower.projection)}
     return ((name, tensor) for name, tensor in parts.model.state_dict().items() if name not in above)
-
-
-def _identity(file: Path) -> str:
-    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time."""
-    container, _, place = str(file).partition("#")
-    for path in (file, Path(container)):
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        return f"{place if path != file else ''} {status.st_size} {status.st_mtime_ns}\n"
-    return "missing\n"
