@@ -114,7 +114,7 @@ import sys, time
 from nbclip_trainer.cli.main import main
 from nbclip_trainer.runs import durable
 
-flush = durable._flush
+flush = durable.sync
 
 
 def slow(path):
@@ -123,7 +123,7 @@ def slow(path):
     flush(path)
 
 
-durable._flush = slow
+durable.sync = slow
 main()
 """
 
