@@ -45,6 +45,34 @@ def test_presets_are_listed_and_shown_in_full(nbclip, tmp_path):
     assert nbclip("presets", tmp_path / "mine.yaml")[1] == out
 
 
+def test_targets_are_inspected_in_tables_and_as_json(nbclip, metadata, tmp_path):
+    noise = "{knowledge: noise, noise: per_image}"
+    given = ["--data", metadata, "--set", "batch_size=16", "--source", "labels={knowledge: labels}", "--source", f"noise={noise}"]
+    code, out, _ = nbclip("targets", "inspect", *given, "--json", tmp_path / "targets.json")
+    assert code == 0
+    assert all(word in out for word in ("purity: modality_organ", "even: .", "labels", "change of mass", "3 batches of 16"))
+    found = json.loads((tmp_path / "targets.json").read_text())
+    assert [one["name"] for one in found["sources"]] == ["labels", "noise"]
+    assert 0 < found["changes"][0]["change"]["value"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("none.safetensors", "none.safetensors: no image vectors of a snapshot"),
+        ("a=none.safetensors", "none.safetensors: no image vectors of a snapshot"),
+        ("={knowledge: dk}", "is no file and no settings with a name"),
+        ("a=[1, 2]", "is no file and no settings with a name"),
+        ("a={knowledge: umls}", "targets.knowledge='umls'"),
+        ("a={knowledge: dk}", "no URL is given"),
+    ],
+)
+def test_a_source_that_is_none_is_refused_in_a_line(nbclip, metadata, source, complaint):
+    code, _, err = nbclip("targets", "inspect", "--data", metadata, "--set", "batch_size=16", "--source", source)
+    assert code == 2
+    assert complaint in " ".join(err.split())
+
+
 def test_a_run_prints_its_folder_and_progress_apart(nbclip, small, tmp_path):
     code, out, err = nbclip("train", "--preset", "tiny-clip", "--run", tmp_path / "run", *sets(small()))
     assert code == 0

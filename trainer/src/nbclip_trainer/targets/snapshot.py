@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,17 @@ class SnapshotSource:
 
     def _take(self, rows_C: npt.NDArray[np.int64]) -> VectorBatch:
         return take_vectors(self._sparse, self._dense, self._columns, rows_C, self._metadata)
+
+
+def settings_of_file(path: Path) -> dict[str, Any]:
+    """The settings of `targets` that take a file for what it is; raises InvalidInput where it has no vectors of a snapshot."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = dict(file.metadata() or {})
+        own = {"knowledge": found["knowledge"], "representation": found["representation"]}
+    except (OSError, SafetensorError, KeyError) as error:
+        raise InvalidInput(f"{path}: no image vectors of a snapshot: {error}", hint=_HINT) from error
+    return {"mode": "snapshot", "file": str(path), **own}
 
 
 def _refuse_other(path: Path, found: dict[str, str], targets: TargetSettings) -> None:
