@@ -30,6 +30,8 @@ KINDS = {
     "chunks, averaged": ("tiny-clip", ("device.chunk_size=3", "optim.ema_decay=0.5")),
     "views": ("tiny-clip", ("augmentation.kind=affine", "augmentation.views=2")),
     "views, disk": ("tiny-clip", ("augmentation.kind=affine", "augmentation.views=1", "data.pictures=disk", "data.workers=0")),
+    "dropout": ("tiny-clip", ("model.image.dropout=0.5", "model.text.dropout=0.25")),
+    "dropout, chunks": ("tiny-clip", ("model.image.dropout=0.3", "device.chunk_size=3")),
     "views, crops": ("tiny-clip", ("augmentation.kind=open_clip", "augmentation.views=3")),
 }
 VIEWS = ("augmentation.kind=affine", "augmentation.views=2")
@@ -192,6 +194,27 @@ def test_views_of_pretrained_towers_are_shared_by_runs_of_all_seeds(small, tmp_p
     assert sum(computed) == 32
     train(load_config("tiny-clip", [*settings, "augmentation.degrees=20"]), tmp_path / "turned")
     assert sum(computed) == 32 + 24, "validation's are not changed"
+
+
+def test_projections_that_start_at_components_do_so_on_all_ranks_and_not_again_on_resume(small, tmp_path):
+    settings = small(*LOCKED, "model.image.start=pca", "model.text.start=pca", f"data.features={tmp_path / 'features'}")
+    config = load_config("tiny-clip", settings)
+    session = build_session(config)
+    for feature_NE, weight_ED in (
+        (session.train.images.features[0], session.parts.model.visual.attnpool.c_proj.weight.T),
+        (session.train.tokens[:], session.parts.model.text_projection),
+    ):
+        variance = feature_NE.T.cov()
+        torch.testing.assert_close(weight_ED.T @ weight_ED, torch.eye(weight_ED.shape[1]), atol=1e-4, rtol=0)
+        held = weight_ED.T @ variance @ weight_ED
+        torch.testing.assert_close(held.diag(), torch.linalg.eigvalsh(variance).flip(0)[: len(held)], atol=1e-4, rtol=1e-3)
+    train(config, tmp_path / "straight")
+    run_ranks(trained, config, tmp_path / "two")
+    agree(tmp_path / "two", tmp_path / "straight")
+    train(config, tmp_path / "resumed", stop=StopAfter(2))
+    train(config, tmp_path / "resumed", resume=True)
+    first, second = (load_checkpoint(tmp_path / name).tensors for name in ("straight", "resumed"))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 @pytest.mark.parametrize(
