@@ -13,7 +13,7 @@ import pytest
 from nbclip_trainer.cli.main import main
 from nbclip_trainer.config.reading import preset_names
 from nbclip_trainer.config.saved import read_config
-from nbclip_trainer.data import indexing
+from nbclip_trainer.data import indexing, stored
 from PIL import Image
 
 
@@ -343,6 +343,43 @@ def test_an_index_is_made_once_and_is_data_like_others(nbclip, small, write_pair
     code, _, err = nbclip("train", "-p", "tiny-clip", "--data", "index", "--run", tmp_path / "other")
     assert code == 2
     assert "tokens of nbclip-tiny, 16 a caption, and this model reads 24" in err
+
+
+def test_an_index_fills_the_cache_that_a_run_takes_its_images_from(nbclip, small, write_pairs, tmp_path, monkeypatch):
+    path, cache = write_pairs(), tmp_path / "decoded"
+    (path.parent / "3.png").write_bytes(b"no image")
+    overrides = small("data.max_bad_share=0.1", "data.check=none", data=path)
+    settings = [override for override in overrides if not override.startswith(("data.files", "data.pictures"))]
+    made = ("index", "--data", path, "--preset", "tiny-clip", *sets(settings), "--out", tmp_path / "index", "--cache", cache)
+    code, out, _ = nbclip(*made)
+    assert code == 0
+    assert out.splitlines()[1:] == [
+        f"{cache}: images of train; 1 can't be decoded, and are left out",
+        f"{cache}: images of valid",
+    ]
+    filled = {file.name: file.stat().st_mtime_ns for file in cache.iterdir() if file.suffix != ".lock"}
+    assert len(filled) == 4
+
+    def decodes(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(stored, "look_over", decodes)
+    taken = (*settings, "data.pictures=cache", f"data.cache={cache}")
+    code, _, err = nbclip("train", "-p", "tiny-clip", "--data", tmp_path / "index", "--run", tmp_path / "run", *sets(taken))
+    assert (code, "24 pairs, 1 left out" in err) == (0, True)
+    assert filled == {file.name: file.stat().st_mtime_ns for file in cache.iterdir() if file.suffix != ".lock"}
+
+
+def test_a_cache_that_is_stopped_leaves_a_whole_index(nbclip, write_pairs, tmp_path, monkeypatch):
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stored, "look_over", stop)
+    made = ("--data", write_pairs(), "--preset", "tiny-clip", "--out", tmp_path / "index", "--cache", tmp_path / "decoded")
+    code, _, err = nbclip("index", *made)
+    assert (code, err.strip().startswith("stopped; the index is whole")) == (130, True)
+    assert (tmp_path / "index" / "index.json").is_file()
 
 
 def test_an_index_that_is_stopped_goes_on_with_the_same_command(nbclip, write_pairs, tmp_path, monkeypatch):
