@@ -7,13 +7,17 @@ import pytest
 import torch
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput
 from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.data.augmentation import augment, draws
+from nbclip_trainer.data.seeds import mixed
 from nbclip_trainer.evaluation.evaluate import evaluate_run
+from nbclip_trainer.models.projections import unprojected
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.quarantine import read_quarantine
 from nbclip_trainer.runs.results import ScoringProtocol
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.training import features as lane
 from nbclip_trainer.training.loop import train
+from nbclip_trainer.training.session import build_session
 from support.ranks import run_ranks
 from support.towers import write_bert, write_open_clip
 from support.waiting import StopAfter
@@ -24,15 +28,19 @@ KINDS = {
     "bias": ("tiny-nbclip", ("targets.knowledge=noise", "targets.noise=per_image", "loss.name=sigmoid_soft")),
     "disk": ("tiny-clip", ("data.pictures=disk", "data.workers=0")),
     "chunks, averaged": ("tiny-clip", ("device.chunk_size=3", "optim.ema_decay=0.5")),
+    "views": ("tiny-clip", ("augmentation.kind=affine", "augmentation.views=2")),
+    "views, disk": ("tiny-clip", ("augmentation.kind=affine", "augmentation.views=1", "data.pictures=disk", "data.workers=0")),
+    "views, crops": ("tiny-clip", ("augmentation.kind=open_clip", "augmentation.views=3")),
 }
+VIEWS = ("augmentation.kind=affine", "augmentation.views=2")
 
 
 @pytest.fixture
 def computed(monkeypatch):
     """The batches of pairs whose features were computed."""
     calls = []
-    whole = lane.below_projections
-    monkeypatch.setattr(lane, "below_projections", lambda *given: calls.append(len(given[1])) or whole(*given))
+    whole = lane.text_below_projection
+    monkeypatch.setattr(lane, "text_below_projection", lambda *given: calls.append(len(given[1])) or whole(*given))
     return calls
 
 
@@ -65,8 +73,9 @@ def test_losses_and_weights_are_those_of_the_long_way(small, tmp_path, kind, com
     assert moved[0][2] != pytest.approx(moved[-2][2], rel=1e-3), "weights that never moved would agree too"
 
 
-def test_another_run_computes_nothing_and_a_stopped_one_goes_on_bit_for_bit(small, tmp_path, computed):
-    settings = small(*LOCKED, f"data.features={tmp_path / 'features'}")
+@pytest.mark.parametrize("more", [(), VIEWS])
+def test_another_run_computes_nothing_and_a_stopped_one_goes_on_bit_for_bit(small, tmp_path, computed, more):
+    settings = small(*LOCKED, *more, f"data.features={tmp_path / 'features'}")
     config = load_config("tiny-clip", settings)
     train(config, tmp_path / "straight")
     done = len(computed)
@@ -106,10 +115,11 @@ def test_captions_that_are_cut_elsewhere_are_computed_again(small, tmp_path, com
     assert len(computed) == 2 * done
 
 
-def test_a_bad_image_is_left_out_as_on_the_long_way(small, write_pairs, tmp_path, computed):
+@pytest.mark.parametrize("more", [(), VIEWS])
+def test_a_bad_image_is_left_out_as_on_the_long_way(small, write_pairs, tmp_path, computed, more):
     data = write_pairs()
     (data.parent / "23.png").write_bytes(b"no image")
-    settings = small(*LOCKED, "data.max_bad_share=0.1", data=data)
+    settings = small(*LOCKED, *more, "data.max_bad_share=0.1", data=data)
     train(load_config("tiny-clip", settings), tmp_path / "long")
     for run in ("cached", "from the cache"):
         train(load_config("tiny-clip", [*settings, f"data.features={tmp_path / 'features'}"]), tmp_path / run)
@@ -121,8 +131,9 @@ def trained(world, config, folder):
     return train(config, folder, world=world).valid_loss
 
 
-def test_two_ranks_share_the_work_and_train_the_same(small, tmp_path):
-    settings = small(*LOCKED)
+@pytest.mark.parametrize("more", [(), VIEWS])
+def test_two_ranks_share_the_work_and_train_the_same(small, tmp_path, more):
+    settings = small(*LOCKED, *more)
     config = load_config("tiny-clip", [*settings, f"data.features={tmp_path / 'features'}"])
     first, second = run_ranks(trained, config, tmp_path / "two")
     assert first == second
@@ -141,13 +152,56 @@ def test_it_is_evaluated_like_any_other(small, metadata, tmp_path):
         np.testing.assert_allclose(cached[name], features, atol=1e-5)
 
 
+def test_views_are_those_of_all_seeds_and_each_epoch_draws_among_them(small, tmp_path, computed):
+    """By the images themselves, changed as `augment` changes them with draws of view and row, and the tower as it is called."""
+    settings = small(*LOCKED, *VIEWS, "epochs=40", f"data.features={tmp_path / 'features'}")
+    sessions = [build_session(load_config("tiny-clip", [*settings, f"seed={seed}"])) for seed in (1, 2)]
+    first, second = sessions
+    plain = build_session(load_config("tiny-clip", small(*LOCKED, "seed=1", "epochs=40")))
+    features = first.train.images.features
+    assert features.shape[:2] == (3, 24)
+    assert second.train.images.features.shape == features.shape
+    [pixels] = (batch.pixels for batch in plain.train.images.plain([range(24)]))
+    mean, std = (torch.tensor(colours)[:, None, None] for colours in (plain.parts.preprocess.mean, plain.parts.preprocess.std))
+    for view in range(3):
+        shown = pixels
+        if view:
+            drawn = torch.cat([draws(1, mixed(view, row)) for row in range(24)], dim=1)
+            shown = (augment(pixels * std + mean, first.config.augmentation, drawn) - mean) / std
+        with torch.no_grad(), unprojected(first.parts.model.visual):
+            wanted = first.parts.model.eval().visual(shown)
+        torch.testing.assert_close(features[view], wanted, atol=1e-5, rtol=1e-4)
+    seen = [np.full((40, 24), -1) for _ in sessions]
+    for session, views in zip(sessions, seen, strict=True):
+        held = session.train.images.features
+        for batch, decoded in zip(session.plan.batches(), session.train.images.training(session.plan.batches()), strict=True):
+            for row, found in zip(batch.rows, decoded.pixels, strict=True):
+                [views[batch.epoch, row]] = [view for view in range(3) if torch.equal(held[view, row], found)]
+    assert (seen[0] != seen[1]).mean() == pytest.approx(2 / 3, abs=0.1)
+    counts = np.apply_along_axis(np.bincount, 0, seen[0], minlength=3)
+    assert counts.sum(axis=1) / 960 == pytest.approx(1 / 3, abs=0.1)
+    assert counts.min() > 0, "each image is seen in each view"
+
+
+def test_views_of_pretrained_towers_are_shared_by_runs_of_all_seeds(small, tmp_path, computed):
+    settings = small(*LOCKED, *VIEWS, "epochs=1")
+    train(load_config("tiny-clip", settings), tmp_path / "pretrained")
+    settings = [*settings, f"model.pretrained={tmp_path / 'pretrained'}", f"data.features={tmp_path / 'features'}"]
+    for seed in (1, 2):
+        train(load_config("tiny-clip", [*settings, f"seed={seed}"]), tmp_path / f"run {seed}")
+    assert sum(computed) == 32
+    train(load_config("tiny-clip", [*settings, "augmentation.degrees=20"]), tmp_path / "turned")
+    assert sum(computed) == 32 + 24, "validation's are not changed"
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ("model.image.unlocked=1", "set model.image.unlocked=0, not 1"),
         ("model.text.unlocked=null", "set model.text.unlocked=0, not None"),
         ("model.image.lora={}", "which adapters change: leave out model.image.lora"),
-        ("augmentation.kind=affine", "set augmentation.kind=none, not affine"),
+        ("augmentation.kind=affine", "set augmentation.views=2, or augmentation.kind=none"),
+        ("augmentation.views=2", "needs augmentation.kind=affine or open_clip, not none"),
     ],
 )
 def test_what_changes_from_epoch_to_epoch_is_refused(small, tmp_path, changed, message):

@@ -5,7 +5,7 @@ Shape legend: B pairs of a batch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +43,14 @@ class Heads(nn.Module):
 
 
 @torch.no_grad()
-def below_projections(model: nn.Module, image_B3HW: Tensor, token_BL: Tensor) -> tuple[Tensor, Tensor]:
-    """What both towers compute before their projections, [B, …] both, in the mode that the model is in."""
-    towers: Any = model
-    with unprojected(model.visual), unprojected_text(model):
-        return towers.encode_image(image_B3HW, normalize=False), towers.encode_text(token_BL, normalize=False)
+def image_below_projection(model: Any, image_B3HW: Tensor) -> Tensor:
+    """What the image tower computes before its projection, [B, …], in the mode that the model is in."""
+    with unprojected(model.visual):
+        return cast(Tensor, model.encode_image(image_B3HW, normalize=False))
+
+
+@torch.no_grad()
+def text_below_projection(model: Any, token_BL: Tensor) -> Tensor:
+    """The same of the text tower."""
+    with unprojected_text(model):
+        return cast(Tensor, model.encode_text(token_BL, normalize=False))

@@ -147,8 +147,8 @@ def build_session(
         undo.callback(source.close)
         parts = _model(config, world, kept, resumed=resumed)
         if world.leads and config.towers_repeat and config.data.features is None:
-            _log.warning("both towers are locked and nothing is augmented: data.features=FOLDER computes their features once")
-        train_pairs = _pairs(train, parts, config, world, quarantined)
+            _log.warning("both towers are locked and see the same views again: data.features=FOLDER computes their features once")
+        train_pairs = _pairs(train, parts, config, world, quarantined, config.augmentation.views or 0)
         valid_pairs = None if valid is None else _pairs(valid, parts, config, world, quarantined)
         data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
         _check_same_everywhere(data_facts, world)
@@ -193,7 +193,7 @@ def _encoder(network: nn.Module, pairs: Example, world: World) -> tuple[nn.Modul
 def _zeros(pairs: Pairs, parts: ModelParts, device: torch.device) -> Example:
     """Two pairs of nothing, in the shapes that the network takes."""
     images = pairs.images
-    size = images.features.shape[1:] if isinstance(images, FeaturesOfImages) else parts.preprocess.input_size
+    size = images.features.shape[2:] if isinstance(images, FeaturesOfImages) else parts.preprocess.input_size
     tokens = torch.zeros_like(pairs.tokens[:2], device=device)
     return torch.zeros(2, *size, device=device), tokens if tokens.is_floating_point() else tokens.long()
 
@@ -205,9 +205,11 @@ def _read(config: TrainConfig) -> Dataset:
     return dataset
 
 
-def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World, known: Sequence[Quarantined]) -> Pairs:
+def _pairs(
+    dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World, known: Sequence[Quarantined], views: int = 0
+) -> Pairs:
     features = config.data.features
-    seen = look(dataset, parts, config) if features is None else cached(dataset, parts, config, features, world)
+    seen = look(dataset, parts, config) if features is None else cached(dataset, parts, config, features, world, views)
     quarantine = Quarantine(dataset, config.data.max_bad_share, world, known)
     quarantine.add(seen.bad, 0)
     for note in filter(None, (note_on_frames(dataset, seen.frames), str(seen.cut))):
