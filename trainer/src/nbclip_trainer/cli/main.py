@@ -15,6 +15,7 @@ from nbclip.errors import NBClipError, os_reason
 from rich.logging import RichHandler
 
 from nbclip_trainer.cli.console import complain, err, rank
+from nbclip_trainer.cli.experiment import experiment
 from nbclip_trainer.cli.index import index
 from nbclip_trainer.cli.prepare import presets, validate
 from nbclip_trainer.cli.reproduce import reproduce
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for step in (train, evaluate, report, export):
     app.command(rich_help_panel=_WALK)(step)
-for other in (presets, validate, index, reproduce):
+for other in (presets, validate, index, experiment, reproduce):
     app.command(rich_help_panel=_ALSO)(other)
 
 
