@@ -130,10 +130,11 @@ def _apply_gradients(session: Session, batch: PlannedBatch, loss: Tensor) -> dic
     optimizer.found_inf = (session.failed | overflowed).float()  # type: ignore[attr-defined]
     optimizer.step()
     scaler.update()
-    hold_logit_scale(model)
+    hold_logit_scale(model, session.config.model.logit_scale_max)
     if session.average is not None:
         session.average.update(batch.step + 1)
-    return {"gradient_norm": norm, **({"loss_scale": scaler.scale(torch.ones_like(norm))} if scaler.is_enabled() else {})}
+    figures = {"gradient_norm": norm, "logit_scale": model.get_parameter("logit_scale").detach().exp()}
+    return {**figures, **({"loss_scale": scaler.scale(torch.ones_like(norm))} if scaler.is_enabled() else {})}
 
 
 def _scheduled(session: Session, batch: PlannedBatch) -> dict[str, float]:
