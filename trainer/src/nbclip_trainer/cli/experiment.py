@@ -100,7 +100,8 @@ def _snapshots(layout: Layout, client: Service | None, say: Any) -> dict[str, st
         return {}
     if client is None:
         raise InvalidInput(
-            f"snapshots of a service are needed ({', '.join(needed)}), and no URL is given", hint="--service http://127.0.0.1:8080"
+            f"snapshots of a service are needed ({', '.join(needed)}), and no URL is given",
+            hint="--service http://127.0.0.1:8080",
         )
     config = layout.config(layout.reported()[0], {}, {})
     return publish_all(

@@ -40,7 +40,8 @@ def with_values(frame: pl.DataFrame, where: Where, key: str) -> pl.Expr:
                 f"{key}.{column}={missing[0]!r}: no row has this value",
                 hint=f"values of {column}: {', '.join(there[:_NAMED]) or 'none'}{rest}",
             )
-    return pl.all_horizontal(pl.lit(True), *(pl.col(column).is_in(list(values)).fill_null(False) for column, values in where.items()))
+    chosen = (pl.col(column).is_in(list(values)).fill_null(value=False) for column, values in where.items())
+    return pl.all_horizontal(pl.lit(value=True), *chosen)
 
 
 def kept(dataset: AnyDataset, settings: DataSettings, *, known: Dataset | None = None) -> AnyDataset:
@@ -58,7 +59,9 @@ def kept(dataset: AnyDataset, settings: DataSettings, *, known: Dataset | None =
         return dataset
     key = "where" if settings.where else "exclude"
     if not isinstance(dataset, FrameDataset):
-        raise InvalidInput(f"data.{key} chooses rows of files, and the data are an index", hint="make an index of these rows alone")
+        raise InvalidInput(
+            f"data.{key} chooses rows of files, and the data are an index", hint="make an index of these rows alone"
+        )
     whole = known.frame if isinstance(known, FrameDataset) else dataset.frame
     wanted = with_values(whole, settings.where, "data.where")
     # A row is left out for one column alone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -113,7 +114,8 @@ def _value(run_dir: Path, by: BestBy) -> float:
         raise NotFound(f"{run_dir}: never validated", hint="choose needs data.valid_split")
     best = records[-1]
     if config.selected == "best":
-        best = max(records, key=lambda record: -float("inf") if (value := merit(record, config.checkpoint.best_by)) is None else value)
+        merits = [merit(record, config.checkpoint.best_by) for record in records]
+        best = records[max(range(len(records)), key=lambda row: -math.inf if (found := merits[row]) is None else found)]
     value = merit(best, by)
     if value is None:
         raise InvalidInput(

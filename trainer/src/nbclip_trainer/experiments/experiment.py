@@ -81,9 +81,7 @@ def edges_of_labels(
     return label_edges(link(list(train.captions)), {column: list(train.labels(column)) for column in columns})
 
 
-def _run(
-    layout: Layout, runs: Sequence[Run], chosen: Chosen, snapshots: Snapshots, means: Means, what: str
-) -> list[Failure]:
+def _run(layout: Layout, runs: Sequence[Run], chosen: Chosen, snapshots: Snapshots, means: Means, what: str) -> list[Failure]:
     """The first run of each kind of towers goes alone, since the others take their features from it."""
     jobs = [_job(layout, run, layout.config(run, chosen, snapshots)) for run in runs]
     for job in jobs:
@@ -136,7 +134,9 @@ def _check_rankers(grid: Grid, configs: dict[str, TrainConfig]) -> None:
 
 def _check_labels(grid: Grid, dataset: Dataset, train: str | None, valid: str | None) -> None:
     """The labels that a choice and a recipe need."""
-    needed = _LABELS_OF.get(grid.choose.by, ()) if grid.choose and any(len(grid.candidates(arm)) > 1 for arm in grid.trained) else ()
+    needed = (
+        _LABELS_OF.get(grid.choose.by, ()) if grid.choose and any(len(grid.candidates(arm)) > 1 for arm in grid.trained) else ()
+    )
     if needed and (valid is None or not {*needed} & {*dataset.filled(valid)}):
         raise InvalidInput(
             f"choose.by={grid.choose and grid.choose.by}: split {valid!r} has no value in {', '.join(needed)}",

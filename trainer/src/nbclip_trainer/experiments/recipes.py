@@ -106,9 +106,7 @@ def label_edges(concepts: Sequence[Iterable[str]], labels: Mapping[str, Sequence
     """
     names = sorted({(column, name) for column, values in labels.items() for name in values if name is not None})
     number = {place: f"C{_FIRST_CLASS + row:07d}" for row, place in enumerate(names)}
-    found = [
-        (concept, number[column, name]) for column, values in labels.items() for concept, name in _typical(concepts, values)
-    ]
+    found = [(concept, number[column, name]) for column, values in labels.items() for concept, name in _typical(concepts, values)]
     if not found:
         raise InvalidInput(
             f"is_a.labels={list(labels)}: no concept of {_FEWEST_IMAGES} labelled training images is typical of a class",

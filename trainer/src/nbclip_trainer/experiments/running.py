@@ -120,9 +120,7 @@ class _Worker:
     def do(self, job: Job, stop: threading.Event) -> str:
         """Why a job failed; empty where it did not."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                1, mp_context=self._context, initializer=begin, initargs=(self._stop, *self._given)
-            )
+            self._pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=begin, initargs=(self._stop, *self._given))
         try:
             future = self._pool.submit(do, job)
             while not future.done():

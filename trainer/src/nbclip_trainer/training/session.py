@@ -19,7 +19,6 @@ from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.checking import note_on_frames
 from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset
 from nbclip_trainer.data.features import FeaturesOfImages
-from nbclip_trainer.data.filtering import kept
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_between_splits
