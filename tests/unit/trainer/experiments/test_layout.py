@@ -84,7 +84,7 @@ def test_features_are_kept_for_locked_towers_alone(tmp_path):
 
 def test_a_wrong_setting_is_told_with_its_arm(tmp_path):
     arms = {**TREE["arms"], "dk": {**TREE["arms"]["dk"], "set": ["targets.knwoledge=dk"]}}
-    with pytest.raises(InvalidInput, match="arms.dk: unknown key 'targets.knwoledge'"):
+    with pytest.raises(InvalidInput, match=r"arms.dk: unknown key 'targets.knwoledge'"):
         layout(tmp_path, arms=arms).config(Run("dk", 1), {}, {})
 
 

@@ -74,7 +74,7 @@ def test_a_publication_that_fails_loses_none_before_it(tmp_path):
 @pytest.mark.parametrize("text", ["{", '["plain"]', '{"plain": "1"}'])
 def test_ids_that_are_damaged_are_named(tmp_path, text):
     (tmp_path / "snapshots.json").write_text(text)
-    with pytest.raises(BrokenArtefact, match="snapshots.json"):
+    with pytest.raises(BrokenArtefact, match=r"snapshots.json"):
         publish(Service(), tmp_path)
 
 

@@ -44,7 +44,7 @@ def with_values(frame: pl.DataFrame, where: Where, key: str) -> pl.Expr:
     return pl.all_horizontal(pl.lit(value=True), *chosen)
 
 
-def kept(dataset: AnyDataset, settings: DataSettings, *, known: Dataset | None = None) -> AnyDataset:
+def narrowed(dataset: AnyDataset, settings: DataSettings, *, known: Dataset | None = None) -> AnyDataset:
     """The rows of a split that `data.where` and `data.exclude` leave.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,6 @@ _BATCH = 128
 PIXELS = "raw pixels"
 Encoded = dict[str, npt.NDArray[np.float32]]
 """Features row by row: `image` and `caption`, `backbone` and `caption_backbone` of towers that project, and raw pixels."""
-Encode = Callable[[LoadedRun, Sequence[Path], Sequence[str] | None, int, World], Encoded]
-"""As `encode_pairs`."""
 
 
 def encode_pairs(

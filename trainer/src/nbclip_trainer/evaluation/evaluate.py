@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
-from nbclip_trainer.evaluation.encoding import PIXELS, Encode, Encoded, encode_pairs
+from nbclip_trainer.evaluation.encoding import PIXELS, Encoded, encode_pairs
 from nbclip_trainer.evaluation.features import encode_texts
 from nbclip_trainer.evaluation.labelled import ScoredImages, read_images
 from nbclip_trainer.evaluation.linking import LinkedCuis
@@ -47,7 +47,6 @@ def evaluate_run(
     overrides: Sequence[str] = (),
     out: Path | None = None,
     world: World | None = None,
-    encode: Encode = encode_pairs,
     say: Callable[[str], None] = lambda stage: None,
 ) -> Path:
     """Evaluates a run and writes `evaluation/` into its folder, or another one beside it (`results` tells what lies there).
@@ -65,7 +64,6 @@ def evaluate_run(
         overrides: `a.b=c` of how the data are read, over the run's settings; only with `out`.
         out: a new folder, for an evaluation that is not to be the run's own.
         world: this rank's place: ranks share the encoding, rank 0 scores and writes. None: one process, on the CPU.
-        encode: how pictures and captions become features.
         say: told each stage as it begins.
 
     Returns:
@@ -89,7 +87,7 @@ def evaluate_run(
     for line in left_out(images, protocol):
         say(line)
     say(f"encoding {images.frame.height} images")
-    encoded = encode(loaded, images.files, images.frame["caption"].to_list(), config.data.max_pixels, world)
+    encoded = encode_pairs(loaded, images.files, images.frame["caption"].to_list(), config.data.max_pixels, world)
     lesson = _lesson(loaded, images, protocol, world, say) if with_probe else None
     if not world.leads:
         return folder / "metrics.json"

@@ -11,7 +11,7 @@ from nbclip.errors import InvalidInput
 
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import Dataset
-from nbclip_trainer.data.filtering import kept, with_values
+from nbclip_trainer.data.filtering import narrowed, with_values
 from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.experiments.choosing import choose
@@ -49,9 +49,9 @@ def check(layout: Layout) -> None:
     _check_rankers(layout.grid, {run.arm: config for run, config in configs.items()})
     for data in {config.data.model_dump_json(): config.data for config in configs.values()}.values():
         dataset = open_dataset(data)
-        kept(dataset.of_split(data.train_split), data)
+        narrowed(dataset.of_split(data.train_split), data)
         if data.valid_split is not None:
-            kept(dataset.of_split(data.valid_split), data, known=dataset)
+            narrowed(dataset.of_split(data.valid_split), data, known=dataset)
         _check_labels(layout.grid, dataset, data.train_split, data.valid_split)
         for name, pictures in layout.grid.sets.items():
             frame = dataset.of_split(pictures.split).frame_of([pictures.split])
@@ -77,7 +77,7 @@ def edges_of_labels(
     config: TrainConfig, columns: Sequence[str], link: Callable[[Sequence[str]], Sequence[frozenset[str]]]
 ) -> Edges:
     """is_a from the concepts of the training captions to the classes of some columns (`label_edges`)."""
-    train = kept(open_dataset(config.data).of_split(config.data.train_split), config.data)
+    train = narrowed(open_dataset(config.data).of_split(config.data.train_split), config.data)
     return label_edges(link(list(train.captions)), {column: list(train.labels(column)) for column in columns})
 
 
@@ -134,13 +134,13 @@ def _check_rankers(grid: Grid, configs: dict[str, TrainConfig]) -> None:
 
 def _check_labels(grid: Grid, dataset: Dataset, train: str | None, valid: str | None) -> None:
     """The labels that a choice and a recipe need."""
-    needed = (
-        _LABELS_OF.get(grid.choose.by, ()) if grid.choose and any(len(grid.candidates(arm)) > 1 for arm in grid.trained) else ()
-    )
-    if needed and (valid is None or not {*needed} & {*dataset.filled(valid)}):
+    by = "" if grid.choose is None or all(len(grid.candidates(arm)) == 1 for arm in grid.trained) else grid.choose.by
+    if by and valid is None:
+        raise InvalidInput(f"choose.by={by}: data.valid_split is null", hint="name a split of the data")
+    needed = _LABELS_OF.get(by, ())
+    if needed and not {*needed} & {*dataset.filled(valid or "")}:
         raise InvalidInput(
-            f"choose.by={grid.choose and grid.choose.by}: split {valid!r} has no value in {', '.join(needed)}",
-            hint="choose.by: recall needs no labels",
+            f"choose.by={by}: split {valid!r} has no value in {', '.join(needed)}", hint="choose.by: recall needs no labels"
         )
     for name, (recipe, _) in needed_snapshots(grid).items():
         columns = recipe.is_a.labels if isinstance(recipe.is_a, LabelledIsA) else ()

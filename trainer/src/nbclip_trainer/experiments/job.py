@@ -23,7 +23,6 @@ from nbclip_trainer.config.saved import check_same_shape
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.experiments.choosing import is_trained, mark_trained
-from nbclip_trainer.experiments.encoding import encoded_once
 from nbclip_trainer.parallel.world import alone
 from nbclip_trainer.runs.checkpoint import has_checkpoint
 from nbclip_trainer.runs.results import ScoringProtocol
@@ -95,7 +94,7 @@ def do(job: Job) -> str:
         except NBClipError as error:
             print(f"error: {error}", file=log)
             return error.message
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
             traceback.print_exc(file=log)
             return f"{type(error).__name__}: {error}"
     return ""
@@ -122,7 +121,6 @@ def _evaluate(job: Job, folder: Path, log: TextIO) -> None:
         protocol=job.evaluations[folder],
         out=folder,
         world=alone(job.config.device),
-        encode=encoded_once(job.config.data.features),
         say=lambda stage: print(stage, file=log, flush=True),
     )
 

@@ -24,14 +24,13 @@ Preprocess = Callable[[Image.Image], Tensor]
 
 
 class LoadedRun(NamedTuple):
-    """The model of a run after some step, in eval mode, and the run's settings; `parts` is the same model as it was built."""
+    """The model of a run after some step, in eval mode, and the run's settings."""
 
     model: nn.Module
     tokenizer: Tokenizer
     preprocess: Preprocess
     config: TrainConfig
     step: int
-    parts: ModelParts
 
 
 def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, device: str = "cpu") -> LoadedRun:
@@ -48,7 +47,7 @@ def load_run(run_dir: Path, checkpoint: Literal["last", "best"] = "last", *, dev
     """
     parts, config, step = load_parts(run_dir, checkpoint)
     transform = image_transform_v2(parts.preprocess, is_train=False)
-    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, transform, config, step, parts)
+    return LoadedRun(parts.model.to(device).eval(), parts.tokenizer, transform, config, step)
 
 
 def load_parts(run_dir: Path, checkpoint: Literal["last", "best"] = "last") -> tuple[ModelParts, TrainConfig, int]:
