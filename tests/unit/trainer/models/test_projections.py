@@ -4,6 +4,7 @@ import torch
 from nbclip.errors import InvalidInput
 from nbclip_trainer.models.heads import Heads, image_below_projection, text_below_projection
 from nbclip_trainer.models.projections import unprojected, unprojected_text
+from nbclip_trainer.models.settings import ModelSettings
 from nbclip_trainer.models.stages import towers_of
 
 TEXT = {"context_length": 8, "vocab_size": 99, "width": 16, "heads": 2, "layers": 1}
@@ -73,7 +74,7 @@ def test_heads_on_what_the_towers_computed_are_the_model(model_and_width):
     assert not any(features.requires_grad for features in given)
     for bias in (None, torch.nn.Parameter(torch.tensor(0.5))):
         model.logit_bias = bias
-        whole, heads = model(pixels, tokens), Heads(model)(*given)
+        whole, heads = model(pixels, tokens), Heads(model, ModelSettings())(*given)
         assert whole.keys() == heads.keys()
         for name, value in whole.items():
             torch.testing.assert_close(heads[name], value, atol=1e-6, rtol=1e-5)

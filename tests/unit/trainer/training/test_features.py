@@ -13,11 +13,12 @@ from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.models.projections import unprojected
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.quarantine import read_quarantine
-from nbclip_trainer.runs.results import ScoringProtocol
+from nbclip_trainer.runs.results import ScoringProtocol, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.training import features as lane
 from nbclip_trainer.training.loop import train
 from nbclip_trainer.training.session import build_session
+from open_clip.modified_resnet import ModifiedResNet
 from support.ranks import run_ranks
 from support.towers import write_bert, write_open_clip
 from support.waiting import StopAfter
@@ -30,6 +31,8 @@ KINDS = {
     "chunks, averaged": ("tiny-clip", ("device.chunk_size=3", "optim.ema_decay=0.5")),
     "views": ("tiny-clip", ("augmentation.kind=affine", "augmentation.views=2")),
     "views, disk": ("tiny-clip", ("augmentation.kind=affine", "augmentation.views=1", "data.pictures=disk", "data.workers=0")),
+    "dropout": ("tiny-clip", ("model.image.dropout=0.5", "model.text.dropout=0.25")),
+    "dropout, chunks": ("tiny-clip", ("model.image.dropout=0.3", "device.chunk_size=3")),
     "views, crops": ("tiny-clip", ("augmentation.kind=open_clip", "augmentation.views=3")),
 }
 VIEWS = ("augmentation.kind=affine", "augmentation.views=2")
@@ -141,15 +144,50 @@ def test_two_ranks_share_the_work_and_train_the_same(small, tmp_path, more):
     agree(tmp_path / "two", tmp_path / "long")
 
 
-def test_it_is_evaluated_like_any_other(small, metadata, tmp_path):
+def test_it_is_evaluated_like_any_other(small, metadata, tmp_path, monkeypatch):
     settings = small(*LOCKED, data=metadata)
     protocol = ScoringProtocol(minimum_class_size=4, resamples=100)
-    for run, more in (("long", []), ("cached", [f"data.features={tmp_path / 'features'}"])):
+    with_it = f"data.features={tmp_path / 'features'}"
+    runs = {"long": [], "cached": [with_it], "again": [with_it], "other head": [with_it, "optim.lr=1e-3"]}
+    for run, more in runs.items():
         train(load_config("tiny-clip", [*settings, *more]), tmp_path / run)
+        if run == "again":
+            monkeypatch.setattr(ModifiedResNet, "forward", None)
+        if run == "other head":
+            monkeypatch.undo()
         evaluate_run(tmp_path / run, protocol=protocol)
-    long, cached = (np.load(tmp_path / run / "evaluation/features.npz") for run in ("long", "cached"))
-    for name, features in long.items():
-        np.testing.assert_allclose(cached[name], features, atol=1e-5)
+    long, *cached = (read_scored(tmp_path / run) for run in runs)
+    for scored in cached[:2]:
+        for name, features in long.features.items():
+            np.testing.assert_allclose(scored.features[name], features, atol=1e-5)
+        # Of close cosines, rounding may change the order.
+        assert scored.queries.select("query", "metric").equals(long.queries.select("query", "metric"))
+    assert cached[0].queries.equals(cached[1].queries)
+    other = cached[2].features
+    np.testing.assert_allclose(other["backbone"], long.features["backbone"], atol=1e-5)
+    assert np.abs(other["image"] - long.features["image"]).max() > 1e-3
+    assert len(list((tmp_path / "features/scored").glob("*.npy"))) == 3, "images, captions and pixels, each once"
+
+
+def test_what_is_scored_is_kept_by_its_content(small, metadata, tmp_path):
+    folder = shutil.copytree(metadata.parent, tmp_path / "own")
+    settings = small(*LOCKED, f"data.features={tmp_path / 'features'}", "epochs=1", data=folder / metadata.name)
+    train(load_config("tiny-clip", settings), tmp_path / "run")
+    protocol = ScoringProtocol(minimum_class_size=4, resamples=100)
+    evaluate_run(tmp_path / "run", protocol=protocol)
+    before = read_scored(tmp_path / "run").features["image"]
+    files = sorted(folder.glob("*.png"))
+    for file in files[1:]:
+        shutil.copy(files[0], file)
+    evaluate_run(tmp_path / "run", protocol=protocol)
+    after = read_scored(tmp_path / "run").features["image"]
+    assert np.abs(after - after[0]).max() < 1e-5
+    assert np.abs(before - before[0]).max() > 1e-3
+    # In another place, without the folder, it is computed as ever.
+    shutil.rmtree(tmp_path / "features")
+    evaluate_run(tmp_path / "run", protocol=protocol)
+    np.testing.assert_allclose(read_scored(tmp_path / "run").features["image"], after, atol=1e-6)
+    assert not (tmp_path / "features").exists()
 
 
 def test_views_are_those_of_all_seeds_and_each_epoch_draws_among_them(small, tmp_path, computed):
@@ -192,6 +230,27 @@ def test_views_of_pretrained_towers_are_shared_by_runs_of_all_seeds(small, tmp_p
     assert sum(computed) == 32
     train(load_config("tiny-clip", [*settings, "augmentation.degrees=20"]), tmp_path / "turned")
     assert sum(computed) == 32 + 24, "validation's are not changed"
+
+
+def test_projections_that_start_at_components_do_so_on_all_ranks_and_not_again_on_resume(small, tmp_path):
+    settings = small(*LOCKED, "model.image.start=pca", "model.text.start=pca", f"data.features={tmp_path / 'features'}")
+    config = load_config("tiny-clip", settings)
+    session = build_session(config)
+    for feature_NE, weight_ED in (
+        (session.train.images.features[0], session.parts.model.visual.attnpool.c_proj.weight.T),
+        (session.train.tokens[:], session.parts.model.text_projection),
+    ):
+        variance = feature_NE.T.cov()
+        torch.testing.assert_close(weight_ED.T @ weight_ED, torch.eye(weight_ED.shape[1]), atol=1e-4, rtol=0)
+        held = weight_ED.T @ variance @ weight_ED
+        torch.testing.assert_close(held.diag(), torch.linalg.eigvalsh(variance).flip(0)[: len(held)], atol=1e-4, rtol=1e-3)
+    train(config, tmp_path / "straight")
+    run_ranks(trained, config, tmp_path / "two")
+    agree(tmp_path / "two", tmp_path / "straight")
+    train(config, tmp_path / "resumed", stop=StopAfter(2))
+    train(config, tmp_path / "resumed", resume=True)
+    first, second = (load_checkpoint(tmp_path / name).tensors for name in ("straight", "resumed"))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 @pytest.mark.parametrize(

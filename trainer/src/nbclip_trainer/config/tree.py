@@ -90,6 +90,11 @@ class TrainConfig(Strict):
     def _check_features(self) -> None:
         """What is computed once is needed again."""
         if self.data.features is None:
+            for name, tower in self.model.towers():
+                if tower.start == "pca":
+                    raise ValueError(f"model.{name}.start=pca takes what locked towers compute: set data.features=FOLDER")
+                if tower.dropout and self.device.compile:
+                    raise ValueError(f"model.{name}.dropout={tower.dropout:g} can't be compiled: set device.compile=false")
             return
         for name, tower in self.model.towers():
             if tower.unlocked != 0:

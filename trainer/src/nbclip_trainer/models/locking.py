@@ -44,6 +44,16 @@ def set_to_train(model: nn.Module, settings: ModelSettings) -> None:
                 module.train()
 
 
+def unchanging(model: nn.Module, settings: ModelSettings) -> frozenset[str]:
+    """The names in the model's state dict of what no step changes: locked weights, and the statistics of what is locked."""
+    locked = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    towers = {name for name, chosen in settings.towers() if chosen.is_locked}
+    for path, module in model.named_modules():
+        if tower_of(path) in towers and not _trains_whole(module):
+            locked |= {f"{path}.{name}" for name, _ in module.named_buffers(recurse=False)}
+    return frozenset(locked & model.state_dict().keys())
+
+
 def trained_share(model: nn.Module) -> dict[str, int]:
     """How many numbers of the model train, and how many it has."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]

@@ -108,6 +108,14 @@ class TowerSettings(Strict):
     )
     projection: bool = Field(True, description="train the projection into the joint space, also of a locked tower")
     lora: LoraSettings | None = Field(None, description="lock the tower and train low-rank adapters; needs the extra lora")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of what the tower computes that is dropped before its projection while it trains"
+    )
+    start: Literal["weights", "pca"] = Field(
+        "weights",
+        description="where the projection starts: pca, at the principal components of what the locked tower computes of the "
+        "training pairs (data.features), instead of random or loaded weights",
+    )
 
     @model_validator(mode="after")
     def _adapters_alone(self) -> Self:

@@ -9,7 +9,6 @@ The key is a digest of all that the features follow from: the towers' weights, h
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -36,7 +35,7 @@ from nbclip_trainer.models.heads import image_below_projection, text_below_proje
 from nbclip_trainer.models.stages import SCALARS, towers_of
 from nbclip_trainer.parallel.collectives import from_all, from_first
 from nbclip_trainer.parallel.world import World, autocast, tower_dtype
-from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.durable import in_turn, replacing
 from nbclip_trainer.training.sight import Seen, look
 
 _log = logging.getLogger(__name__)
@@ -75,11 +74,10 @@ def _turn(folder: Path, key: str) -> Iterator[None]:
     """Waits while another run computes the same features."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / f".{key}.lock").open("w")
+        (folder / f".{key}.lock").touch()
     except OSError as error:
         raise InvalidInput(f"data.features={str(folder)!r}: {error.strerror}", hint="name a folder to write to") from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with in_turn(folder / f".{key}.lock"):
         yield
 
 

@@ -59,7 +59,8 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
         Figures of the global batch; cosines and targets of this rank's rows.
     """
     model, world, scaler = session.parts.model, session.world, session.scaler
-    set_to_train(model, session.config.model)
+    if not model.training:
+        set_to_train(model, session.config.model)
     factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
     set_learning_rates(session.optimizer, factor)
     targets = _targets(session, batch, answer)
@@ -120,7 +121,8 @@ def _apply_gradients(session: Session, batch: PlannedBatch, loss: Tensor) -> dic
     """Clips and steps. With fp16 a step whose gradients overflowed is left out and the next one's loss scaled less."""
     model, optimizer, scaler = session.parts.model, session.optimizer, session.scaler
     scaler.unscale_(optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), session.config.optim.clip_norm or math.inf)
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(trained, session.config.optim.clip_norm or math.inf)
     overflowed = ~norm.isfinite()
     # `get_scale` would wait for the device.
     loss_scale = scaler.scale(torch.ones_like(norm))
