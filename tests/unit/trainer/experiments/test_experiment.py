@@ -1,22 +1,27 @@
 """A grid of tiny models in processes of their own, from the choice to the scored runs."""
 
+import fcntl
 import json
+import multiprocessing
 import os
 import signal
 import threading
 
 import pytest
 import yaml
-from nbclip.errors import Conflict, InvalidInput, NotFound
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.experiments import running
 from nbclip_trainer.experiments.choosing import read_choice
 from nbclip_trainer.experiments.experiment import Means, check, edges_of_labels, run_experiment
 from nbclip_trainer.experiments.grid import Grid
+from nbclip_trainer.experiments.job import do
 from nbclip_trainer.experiments.layout import Layout, Run
 from nbclip_trainer.experiments.running import Progress, failed
 from nbclip_trainer.runs.results import read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 from support.knowledge_service import NEW, OLD
+from support.waiting import eventually
 
 IDS = {"moved kg_seed=1": OLD, "moved kg_seed=2": NEW, "moved kg_seed=9": OLD}
 TREE = {
@@ -43,6 +48,26 @@ def layout(service, small, metadata, tmp_path):
         return Layout(Grid.model_validate({**TREE, **changes}), tmp_path / folder, tuple(overrides))
 
     return made
+
+
+@pytest.fixture
+def here_alone(monkeypatch):
+    """Workers that are no processes: to start one takes seconds."""
+
+    class Worker:
+        def __init__(self, device, threads):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def do(self, job, stop):
+            return do(job)
+
+    monkeypatch.setattr(running, "_Worker", Worker)
 
 
 def means(workers=1, stop=None, said=None):
@@ -82,7 +107,7 @@ def valid_recall(run_dir):
     return max(record["recall"] for record in read_metrics(run_dir) if record["kind"] == "valid")
 
 
-def test_a_run_that_fails_is_named_with_its_log_and_stops_no_other(layout):
+def test_a_run_that_fails_is_named_with_its_log_and_stops_no_other(layout, here_alone):
     here = layout(choose=None)
     failures = run_experiment(here, {**IDS, "moved kg_seed=1": "e" * 64}, means())
     assert [failure.job.run_dir.name for failure in failures] == ["moved-kg1-seed1"]
@@ -95,7 +120,7 @@ def test_a_run_that_fails_is_named_with_its_log_and_stops_no_other(layout):
     assert str(failures[0].job.log) in error.hint
 
 
-def test_a_stop_begins_nothing_and_the_same_call_goes_on(layout):
+def test_a_stop_begins_nothing_and_the_same_call_goes_on(layout, here_alone):
     here, stop = layout(choose=None), threading.Event()
     stop.set()
     assert run_experiment(here, IDS, means(stop=stop)) == []
@@ -107,8 +132,6 @@ def test_a_process_that_is_killed_fails_its_run_alone(layout):
     here, killed = layout("epochs=300", choose=None), []
 
     def kill():
-        import multiprocessing
-
         while not (here.run_dir(Run("clip", 1)) / "metrics.jsonl").exists():
             pass
         for child in multiprocessing.active_children():
@@ -127,12 +150,33 @@ def test_a_process_that_is_killed_fails_its_run_alone(layout):
     ]
 
 
-def test_features_of_locked_towers_are_computed_once_for_trainings_and_evaluations(layout):
+def test_a_command_that_is_killed_leaves_no_run_behind_that_holds_its_lock(layout):
+    here = layout("epochs=300", choose=None)
+    lock = here.run_dir(Run("clip", 1)) / ".lock"
+    command = multiprocessing.get_context("fork").Process(target=lambda: run_experiment(here, IDS, means()))
+    command.start()
+    eventually(lambda: (lock.parent / "metrics.jsonl").exists(), 60)
+    assert not is_free(lock)
+    command.kill()
+    command.join()
+    eventually(lambda: is_free(lock), 10)
+
+
+def is_free(lock):
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def test_features_of_locked_towers_are_computed_once_for_trainings_and_evaluations(layout, here_alone):
     locked = ["model.image.unlocked=0", "model.text.unlocked=0", "augmentation.kind=none", "model.logit_scale=10"]
     arms = {"clip": TREE["arms"]["clip"], "frozen": {"title": "frozen", "ranker": "backbone", "reads": "clip"}}
     here = layout(*locked, arms=arms, choose=None)
     check(here)
-    assert run_experiment(here, {}, means(2)) == []
+    assert run_experiment(here, {}, means()) == []
     entries = [path for path in (here.folder / "features").iterdir() if (path / "found.json").is_file()]
     assert len(entries) == 2, "of train and valid"
     assert len(list((here.folder / "features/scored").glob("*.npy"))) == 6, "images, captions and pixels of both sets"
@@ -169,7 +213,7 @@ def test_labels_that_a_choice_needs_are_asked_for_first(layout, write_pairs):
         check(unlabelled)
 
 
-def test_a_folder_of_other_runs_is_refused_before_the_first(layout):
+def test_a_folder_of_other_runs_is_refused_before_the_first(layout, here_alone):
     assert run_experiment(layout(choose=None), IDS, means()) == []
     with pytest.raises(Conflict, match="epochs: 1 -> 2"):
         run_experiment(layout("epochs=2", choose=None), IDS, means())
@@ -201,7 +245,5 @@ def test_choice_and_grid_are_read_back_as_they_were_written(layout):
     assert Grid.model_validate(yaml.safe_load((here.folder / "grid.yaml").read_text())) == here.grid
     assert read_choice(here.folder) is None
     (here.folder / "choice.json").write_text(json.dumps({"by": "recall"}))
-    from nbclip.errors import BrokenArtefact
-
     with pytest.raises(BrokenArtefact, match=r"choice.json"):
         read_choice(here.folder)
