@@ -66,11 +66,13 @@ def run_experiment(layout: Layout, snapshots: Snapshots, means: Means) -> list[F
         The runs that failed. Where `means.stop` was set, some are missing.
     """
     failures = _run(layout, layout.tried(), {}, snapshots, means, "choice")
+    if means.stop.is_set():
+        return failures
     record = choose(layout)
     chosen = {} if record is None else record.settings
     free = {run.arm for run in layout.tried()}
     reported = [run for run in layout.reported() if run.arm in chosen or run.arm not in free]
-    return failures if means.stop.is_set() else [*failures, *_run(layout, reported, chosen, snapshots, means, "runs")]
+    return [*failures, *_run(layout, reported, chosen, snapshots, means, "runs")]
 
 
 def edges_of_labels(
