@@ -333,6 +333,7 @@ def test_an_index_that_is_stopped_goes_on_with_the_same_command(nbclip, write_pa
 GRID = """
 preset: nbclip-tiny
 seeds: [1]
+sets: {valid: {split: valid}}
 arms:
   clip: {title: CLIP}
   dk: {title: DK, snapshot: own, set: [targets.knowledge=dk, loss.name=sm]}
