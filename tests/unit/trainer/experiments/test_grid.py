@@ -83,6 +83,7 @@ MISTAKES = [
     ({"sets": {"own": {"splt": "x"}}}, "unknown key 'sets.own.splt', did you mean 'split'"),
     ({"choose": {"by": "loos"}}, r"choose.by='loos': should be .*recall"),
     ({"preset": None}, "preset is missing"),
+    ({"arms": {"clip": {"titel": "CLIP"}}}, "unknown key 'arms.clip.titel', did you mean 'title'"),
     ({"seeds": [1, 1]}, r"seeds: \[1, 1\] are not distinct"),
     ({"kg_seeds": [-1]}, r"kg_seeds: \[-1\] are not distinct whole numbers"),
     ({"choose": {"seeds": [2, 101]}}, r"choose.seeds=\[2\]: these are reported"),

@@ -15,6 +15,7 @@ from nbclip.errors import NBClipError, os_reason
 from rich.logging import RichHandler
 
 from nbclip_trainer.cli.console import complain, err, rank
+from nbclip_trainer.cli.experiment import experiment
 from nbclip_trainer.cli.index import index
 from nbclip_trainer.cli.prepare import presets, validate
 from nbclip_trainer.cli.score import evaluate, export, report
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for step in (train, evaluate, report, export):
     app.command(rich_help_panel=_WALK)(step)
-for other in (presets, validate, index):
+for other in (presets, validate, index, experiment):
     app.command(rich_help_panel=_ALSO)(other)
 app.add_typer(targets, name="targets", rich_help_panel=_ALSO)
 

@@ -84,8 +84,8 @@ def _text(given: str) -> str:
 
 
 def _explained(error: ValidationError) -> str:
-    """The first mistake: key, value and what could stand there."""
-    first = error.errors()[0]
+    """The first mistake: key, value and what could stand there; a misspelt key rather than the one that it should be."""
+    first = next((one for one in error.errors() if one["type"] == "extra_forbidden"), error.errors()[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
