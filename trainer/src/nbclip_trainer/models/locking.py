@@ -15,7 +15,7 @@ from nbclip_trainer.models.stages import TowerName, tower_named, tower_of
 
 
 def lock(model: nn.Module, settings: ModelSettings) -> None:
-    """Takes the gradient from what `model.image` and `model.text` lock.
+    """Takes the gradient from what `model.image` and `model.text` lock, and from a logit scale that is fixed.
 
     Raises:
         InvalidInput: a tower has no such blocks.
@@ -23,6 +23,8 @@ def lock(model: nn.Module, settings: ModelSettings) -> None:
     for name, chosen in settings.towers():
         if chosen.is_locked or not chosen.projection:
             _lock_tower(model, name, chosen)
+    if not settings.logit_scale_trains:
+        model.get_parameter("logit_scale").requires_grad_(False)
 
 
 def set_to_train(model: nn.Module, settings: ModelSettings) -> None:

@@ -163,8 +163,25 @@ class ModelSettings(Strict):
         le=100,
         description="initial exp(logit_scale); null: the weights' own, which SigLIP's keep with their bias",
     )
+    logit_scale_trains: bool = Field(True, description="false: exp(logit_scale) stays what it is at the start")
+    logit_scale_max: float | None = Field(
+        None, ge=1, description="highest exp(logit_scale) while it trains; null: 100, CLIP's, and none beside a bias, as SigLIP's"
+    )
     image: TowerSettings = TowerSettings()
     text: TowerSettings = TowerSettings()
+
+    @model_validator(mode="after")
+    def _scale_fits(self) -> Self:
+        highest = self.logit_scale_max
+        if highest is None:
+            return self
+        if not self.logit_scale_trains:
+            raise ValueError(f"logit_scale_max={highest:g} bounds a scale that trains, and logit_scale_trains is false")
+        if self.logit_scale is not None and self.logit_scale > highest:
+            raise ValueError(
+                f"logit_scale={self.logit_scale:g} starts above logit_scale_max={highest:g}: set model.logit_scale too"
+            )
+        return self
 
     def reading(self) -> dict[str, Any]:
         """What decides which tokens the text tower reads of a caption."""
