@@ -124,3 +124,17 @@ def test_the_hash_sees_what_shapes_the_weights_and_not_where_things_lie():
         assert config_hash(load_config("tiny-clip", [free])) == plain
     for shaping in ("seed=1", "optim.lr=1", "augmentation.shift=0", "epochs=11", "data.train_split=valid"):
         assert config_hash(load_config("tiny-clip", [shaping])) != plain
+
+
+def test_small_trains_heads_on_features_computed_once_and_small_unlocked_more():
+    """The three that share cached features agree in all that these, and a fair comparison, depend on."""
+    small, clip, nbclip, unlocked = (load_config(f"small{name}") for name in ("", "-clip", "-nbclip", "-unlocked"))
+    for config in (small, clip, nbclip):
+        assert config.towers_repeat
+        assert config.data.features is not None
+        assert config.model_dump(exclude={"description", "targets", "loss"}) == small.model_dump(
+            exclude={"description", "targets", "loss"}
+        )
+    assert (unlocked.data.features, unlocked.augmentation.views) == (None, None)
+    assert [tower.unlocked for _, tower in unlocked.model.towers()] == [2, 2]
+    assert unlocked.model.architecture == small.model.architecture
