@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +62,15 @@ def experiment(
     layout = Layout(read_grid(grid), folder, overrides)
     if not only_page:
         _run(layout, service, key_file, jobs, device)
-    out().print(str(folder), soft_wrap=True)
+    _show_page(layout)
+
+
+def _show_page(layout: Layout) -> None:
+    """Writes the page, and prints where it lies."""
+    from nbclip_trainer.experiments.gathering import write_page
+
+    _, page = write_page(layout, f"nbclip {shlex.join(sys.argv[1:])}")
+    out().print(page, soft_wrap=True)
 
 
 def _run(layout: Layout, service: str | None, key_file: Path | None, jobs: int, device: str) -> None:
