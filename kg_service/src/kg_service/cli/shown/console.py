@@ -112,6 +112,8 @@ def build_table(report: BuildReport, folder: Path) -> Table:
     table.add_row("release", "unknown; --release names it" if report.release == UNKNOWN else report.release)
     for what in ("concepts", "names", "is_a"):
         table.add_row(what, str(getattr(report, what)))
+    for name, edges in report.relations.items():
+        table.add_row(Text(name), str(edges))
     for filtered_by, concepts in report.left_out.items():
         table.add_row(f"left out by {filtered_by}", str(concepts))
     table.add_row("is_a cut from cycles", str(len(report.cut_edges)))
