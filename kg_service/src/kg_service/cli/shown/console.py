@@ -123,9 +123,10 @@ def build_table(report: BuildReport, folder: Path) -> Table:
 
 def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
     """A table of several graphs' counts."""
-    table = Table("graph", "images", "concepts", "attributes", "is_a")
+    kinds = dict.fromkeys(kind for of in counts.values() for kind in of.by_kind())
+    table = Table("graph", *map(Text, kinds))
     for name, of in counts.items():
-        table.add_row(Text(name), *map(str, (of.images, of.concepts, of.attributes, of.is_a)))
+        table.add_row(Text(name), *(str(of.by_kind().get(kind, 0)) for kind in kinds))
     return table
 
 

@@ -10,4 +10,9 @@ RETURN [state.graph_id, state.revision,
   CASE WHEN COUNT { ()-[:IS_A]->() } = COUNT { (:Concept)-[:IS_A]->() }
         AND COUNT { ()-[:IS_A]->() } = COUNT { ()-[:IS_A]->(:Concept) }
     THEN COUNT { (:Concept)-[:IS_A]->() } ELSE COUNT { (:Concept)-[:IS_A]->(:Concept) } END,
+  COLLECT {
+    MATCH (subject:Concept)-[edge:!IS_A]->(target:Concept) WHERE edge.key = subject.cui + " " + type(edge) + " " + target.cui
+    WITH type(edge) AS relation, count(*) AS edges
+    RETURN [relation, edges]
+  },
   [key IN keys(state) WHERE key STARTS WITH "mirror_" | state[key]]]
