@@ -64,8 +64,10 @@ def assert_same(store, other):
     assert everything(store) == everything(other)
     assert store.counts() == other.counts()
     graph, other_graph = store.read_graph(), other.read_graph()
-    for name in {*graph.__slots__} - {"revision"}:
+    for name in {*graph.__slots__} - {"revision", "relations"}:
         np.testing.assert_array_equal(getattr(graph, name), getattr(other_graph, name))
+    one, two = ({name: edges.tolist() for name, edges in each.relations.items()} for each in (graph, other_graph))
+    assert one == two
 
 
 def test_a_copy_there_and_back_is_the_same_graph(store, new_embedded):

@@ -200,7 +200,7 @@ class GraphStore(Protocol):
         """The whole graph, or the part that one dataset or split has, as arrays."""
 
     def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
-        """The images that were added since a graph was read, with their own concepts and no edges between these; it reads no others.
+        """The images added since a graph was read, with their own concepts and no edges between these; it reads no others.
 
         None if images were replaced or deleted since, or if `since` is not a former state of this store: the whole
         graph says what changed.

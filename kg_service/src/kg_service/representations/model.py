@@ -150,9 +150,19 @@ class Method(Generic[MethodSettings]):
     stored: bool = True
 
 
+LATER = {"later": True}
+"""Metadata of a parameter that cards may lack: those of former versions, and of graphs of which it does not speak."""
+
+
+def later(parameters: type[Any]) -> tuple[str, ...]:
+    """The parameters that cards may lack."""
+    return tuple(each.name for each in fields(parameters) if each.metadata.get("later"))
+
+
 def of_card(parameters: type[MethodParameters], card: Card) -> MethodParameters:
-    """The parameters that a model card names; raises KeyError where it lacks one."""
-    return parameters(**{field.name: card[field.name] for field in fields(parameters)})
+    """The parameters that a model card names; raises KeyError where it lacks one that all cards have."""
+    named = [each.name for each in fields(parameters) if each.name in card or not each.metadata.get("later")]
+    return parameters(**{name: card[name] for name in named})
 
 
 def other_version(why: str) -> OtherVersion:
