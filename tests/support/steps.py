@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import torch
 from nbclip.codec import TargetMatrix
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.optimisation.optimizer import build_optimizer
+from nbclip_trainer.parallel.averaging import averaging
 from nbclip_trainer.training.session import build_session
 from nbclip_trainer.training.step import train_step
 from PIL import Image
@@ -75,14 +77,15 @@ def overrides(csv_path, *more):
     ]
 
 
-def steps(world, csv_path, cases):
-    """The first `Step` of each case (a list of overrides), all from the same weights."""
+def steps(world, csv_path, cases, double=False):
+    """The first `Step` of each case (a list of overrides), all from the same weights; computed in float64 if `double`."""
     found, sessions = [], {}
     for case in cases:
         config = load_config("tiny-nbclip", overrides(csv_path, *case))
         kind = (config.model, config.device, config.loss.has_bias)
         if kind not in sessions:
             session = build_session(config, world=world)
+            session = _doubled(session) if double else session
             sessions[kind] = session, _copied(session.parts.model)
         session, weights = sessions[kind]
         session.parts.model.load_state_dict(weights)
@@ -93,9 +96,18 @@ def steps(world, csv_path, cases):
     return found
 
 
+def _doubled(session):
+    """With a copy of the model, since DDP keeps the dtypes that it began with."""
+    model = copy.deepcopy(session.parts.model).double()
+    images = torch.zeros(2, *session.parts.preprocess.input_size, dtype=torch.float64)
+    encoder = averaging(model, session.world, (images, session.train.tokens[:2].long()))
+    return replace(session, parts=session.parts._replace(model=model), network=model, encoder=encoder)
+
+
 def _step(session):
     model, batch = session.parts.model, next(session.plan.batches())
     images = next(session.train.images.training([session.world.share(batch)])).pixels
+    images = images.to(model.logit_scale.dtype)
     result = train_step(session, batch, images, _matrix(session, batch))
     gradients = {
         name: parameter.grad.numpy().copy() for name, parameter in model.named_parameters() if parameter.grad is not None

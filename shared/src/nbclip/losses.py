@@ -37,14 +37,14 @@ from torch.nn import functional
 
 @dataclass(frozen=True, slots=True)
 class Cosines:
-    """Cosines of a rank's images with all texts, and of its texts with all images: float32, [R, C] both."""
+    """Cosines of a rank's images with all texts, and of its texts with all images: float32 or float64, [R, C] both."""
 
     image_text: Tensor
     text_image: Tensor
 
 
 def cosines(image_RD: Tensor, text_RD: Tensor, image_CD: Tensor | None = None, text_CD: Tensor | None = None) -> Cosines:
-    """All cosines that a rank's loss needs, in float32 whatever the towers computed in.
+    """All cosines that a rank's loss needs, in float32 unless the towers computed in float64.
 
     Args:
         image_RD: L2-normalised features of this rank's images.
@@ -55,7 +55,12 @@ def cosines(image_RD: Tensor, text_RD: Tensor, image_CD: Tensor | None = None, t
     image_CD = image_RD if image_CD is None else image_CD
     text_CD = text_RD if text_CD is None else text_CD
     with torch.autocast(image_RD.device.type, enabled=False):
-        return Cosines(image_RD.float() @ text_CD.float().T, text_RD.float() @ image_CD.float().T)
+        return Cosines(widened(image_RD) @ widened(text_CD).T, widened(text_RD) @ widened(image_CD).T)
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is that."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def diagonal(cosine_RC: Tensor, own_R: Tensor | None = None) -> Tensor:

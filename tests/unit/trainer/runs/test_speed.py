@@ -54,3 +54,10 @@ def test_records_of_0_1_0_have_a_speed_without_operations():
 def test_a_first_step_alone_counts_and_no_step_has_no_speed():
     assert speed_of([COLD]).samples_per_second == 1.0
     assert speed_of([]) is None
+
+
+@pytest.mark.parametrize(
+    ("tflops", "shown"), [(0.0204, "20.4 GFLOP/s"), (0.9996, "999.6 GFLOP/s"), (1.0, "1 TFLOP/s"), (1234.0, "1234 TFLOP/s")]
+)
+def test_operations_below_a_teraflop_a_second_are_shown_in_gigaflops(tflops, shown):
+    assert speed_of([{**STEPS[0], "tflops": tflops}]).operations == shown

@@ -39,6 +39,10 @@ class InFiles:
     least: int | None
     is_ready: ClassVar[bool] = False
 
+    def __len__(self) -> int:
+        """See `images.Stored`."""
+        return len(self.dataset)
+
     def image(self, row: int) -> Image.Image:
         """See `images.Stored`."""
         return open_shown(self.dataset.file(row), self.max_pixels, self.least)
@@ -54,6 +58,10 @@ class Kept:
 
     pixels: Pixels
     is_ready: ClassVar[bool] = True
+
+    def __len__(self) -> int:
+        """See `images.Stored`."""
+        return len(self.pixels)
 
     def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:
         # A mapped array would travel as a copy of all its file.

@@ -36,7 +36,8 @@ class Speed:
         """Operations a second, and their share of the peak where that is known."""
         if self.tflops is None:
             return ""
-        return f"{self.tflops:.3g} TFLOP/s" + ("" if self.mfu is None else f" (MFU {self.mfu:.0%})")
+        rate = f"{self.tflops:.4g} TFLOP/s" if self.tflops >= 1 else f"{1000 * self.tflops:.4g} GFLOP/s"
+        return rate + ("" if self.mfu is None else f" (MFU {self.mfu:.0%})")
 
     @property
     def memory(self) -> str:

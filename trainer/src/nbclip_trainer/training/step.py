@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from nbclip.losses import Cosines, cosines, starting_bias
+from nbclip.losses import Cosines, cosines, starting_bias, widened
 from torch import Tensor, nn
 
 from nbclip_trainer.data.planner import PlannedBatch
@@ -59,14 +59,15 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
         Figures of the global batch; cosines and targets of this rank's rows.
     """
     model, world, scaler = session.parts.model, session.world, session.scaler
-    set_to_train(model, session.config.model)
+    if not model.training:
+        set_to_train(model, session.config.model)
     factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
     set_learning_rates(session.optimizer, factor)
     targets = _targets(session, batch, answer)
     features = _encode(session, batch, images)
-    image_RD, text_RD = features.image.float(), features.text.float()
+    image_RD, text_RD = widened(features.image), widened(features.text)
     cosine = cosines(image_RD, text_RD, *_all_features(image_RD, text_RD, world))
-    scale, bias = features.scalars[0].float(), next(iter(features.scalars[1:]), None)
+    scale, bias = widened(features.scalars[0]), next(iter(features.scalars[1:]), None)
     if bias is not None and batch.step == 0 and not has_own_bias(model):
         with torch.no_grad():
             bias.copy_(mean_over_ranks(starting_bias(cosine, scale, targets.own).double(), world))
@@ -120,7 +121,8 @@ def _apply_gradients(session: Session, batch: PlannedBatch, loss: Tensor) -> dic
     """Clips and steps. With fp16 a step whose gradients overflowed is left out and the next one's loss scaled less."""
     model, optimizer, scaler = session.parts.model, session.optimizer, session.scaler
     scaler.unscale_(optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), session.config.optim.clip_norm or math.inf)
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(trained, session.config.optim.clip_norm or math.inf)
     overflowed = ~norm.isfinite()
     # `get_scale` would wait for the device.
     loss_scale = scaler.scale(torch.ones_like(norm))
@@ -130,10 +132,11 @@ def _apply_gradients(session: Session, batch: PlannedBatch, loss: Tensor) -> dic
     optimizer.found_inf = (session.failed | overflowed).float()  # type: ignore[attr-defined]
     optimizer.step()
     scaler.update()
-    hold_logit_scale(model)
+    hold_logit_scale(model, session.config.model.logit_scale_max)
     if session.average is not None:
         session.average.update(batch.step + 1)
-    return {"gradient_norm": norm, **({"loss_scale": scaler.scale(torch.ones_like(norm))} if scaler.is_enabled() else {})}
+    figures = {"gradient_norm": norm, "logit_scale": model.get_parameter("logit_scale").detach().exp()}
+    return {**figures, **({"loss_scale": scaler.scale(torch.ones_like(norm))} if scaler.is_enabled() else {})}
 
 
 def _scheduled(session: Session, batch: PlannedBatch) -> dict[str, float]:

@@ -135,6 +135,13 @@ def part_text(manifest: Manifest) -> str:
     return " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
 
 
+def is_a_text(manifest: Manifest) -> str:
+    """Where a snapshot's is_a come from, if not from the graph; else empty."""
+    if manifest.is_a is None:
+        return ""
+    return " (of an own file)" if manifest.is_a.kind == "own" else f" (shuffled by seed {manifest.is_a.seed})"
+
+
 def append_lines(counts: AppendCounts, manifest: Manifest) -> Iterator[str]:
     """Lines on what an append added and what it left out."""
     from kg_service.snapshot.manifest import publish_command
