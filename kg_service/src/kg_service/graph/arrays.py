@@ -91,8 +91,8 @@ def _around(about_M: Bools, child_E: Int64s, parent_E: Int64s, related: Mapping[
 
 def _renumbered(edges_2E: Int64s, kept_E: Bools, new_M: Int64s) -> npt.NDArray[np.int32]:
     """The edges that are kept, by the new positions of their ends, each once, sorted; int32, [E, 2]."""
-    pairs = _distinct_pairs(*new_M[edges_2E[:, kept_E]], len(new_M))
-    return np.stack(pairs, axis=1).astype(np.int32)
+    first_E, second_E = new_M[edges_2E[:, kept_E]]
+    return np.stack(_distinct_pairs(first_E, second_E, len(new_M)), axis=1).astype(np.int32)
 
 
 def _distinct_pairs(first: Int64s, second: Int64s, width: int) -> tuple[Int64s, Int64s]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nbclip.schemas.snapshots import AppendCounts
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from kg_service.vocabulary.format import UNKNOWN
@@ -124,7 +124,7 @@ def build_table(report: BuildReport, folder: Path) -> Table:
 def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
     """A table of several graphs' counts."""
     kinds = dict.fromkeys(kind for of in counts.values() for kind in of.by_kind())
-    table = Table("graph", *map(Text, kinds))
+    table = Table("graph", *(Column(Text(kind)) for kind in kinds))
     for name, of in counts.items():
         table.add_row(Text(name), *(str(of.by_kind().get(kind, 0)) for kind in kinds))
     return table

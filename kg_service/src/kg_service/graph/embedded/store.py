@@ -121,7 +121,7 @@ class EmbeddedStore:
         with self._database.reading() as connection:
             numbers = [connection.execute(f"SELECT count(*) FROM {kind}").fetchone()[0] for kind in kinds]
             relations = connection.execute("SELECT relation, count(*) FROM relation GROUP BY relation ORDER BY relation")
-            return GraphCounts(*numbers, relations=dict(relations))
+            return replace(GraphCounts(*numbers), relations=dict(relations))
 
     def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
         """As `GraphStore.read_graph`."""
@@ -145,7 +145,8 @@ class EmbeddedStore:
     def batches(self) -> Iterator[GraphBatch]:
         """As `GraphStore.batches`."""
         with self._database.reading() as connection:
-            concepts, edges = _concept_nodes(connection), [*_is_a_edges(connection), *_relation_edges(connection)]
+            concepts = _concept_nodes(connection)
+            edges: list[IsAEdge | RelationEdge] = [*_is_a_edges(connection), *_relation_edges(connection)]
         for start in range(0, len(concepts), _PAGE):
             yield GraphBatch(concepts=concepts[start : start + _PAGE])
         for start in range(0, len(edges), _PAGE):

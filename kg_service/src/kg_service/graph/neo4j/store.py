@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nbclip.errors import InvalidInput, Unavailable
@@ -229,7 +229,8 @@ class _Reader:
         if answer is None:
             raise self.removed()
         graph_id, revision, *counts, relations, signatures = answer
-        return Head(graph_id, revision, GraphCounts(*counts, relations=dict(sorted(relations))), frozenset(signatures))
+        counted = replace(GraphCounts(*counts), relations=dict(sorted(relations)))
+        return Head(graph_id, revision, counted, frozenset(signatures))
 
     def image_ids(self) -> set[str]:
         return set(self.ask("image_ids"))

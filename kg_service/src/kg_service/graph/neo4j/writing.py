@@ -56,7 +56,8 @@ class Written:
         """Notes what a transaction wrote, and the graph that it left."""
         self.last = left
         self.concepts.update((concept.cui, concept) for concept in batch.concepts)
-        self.edges.update((ends(edge), edge) for edge in (*batch.is_a, *batch.relations))
+        edges: list[IsAEdge | RelationEdge] = [*batch.is_a, *batch.relations]
+        self.edges.update((ends(edge), edge) for edge in edges)
 
     def missing(self, batch: GraphBatch, turn: Turn) -> GraphBatch:
         """What of a batch, images aside, has yet to be written to this graph."""

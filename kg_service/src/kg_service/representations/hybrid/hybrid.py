@@ -135,8 +135,14 @@ class Hybrid:
     def _relation_weights(
         self, attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array, relations: Edges
     ) -> sparse.csr_array:
-        steps = {"decay": self.relation_decay, "max_distance": self.max_distance, "hub_share": self.hub_share}
-        return relation_weights(attribute_NM, parent_MM, relations, **steps)
+        return relation_weights(
+            attribute_NM,
+            parent_MM,
+            relations,
+            decay=self.relation_decay,
+            max_distance=self.max_distance,
+            hub_share=self.hub_share,
+        )
 
     def _ancestor_weights(self, attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array) -> sparse.csr_array:
         """.5^dist · IC over ancestors within `max_distance` that are no hubs; float64 CSR, [M, M]."""
