@@ -2,6 +2,11 @@
 // The server keeps counts of edges by their type and the label of one end. Where these are all the same, every edge of the type
 // is this graph's; else they are counted one by one.
 MATCH (state:GraphState {name: "graph"})
+CALL () {
+  MATCH (subject:Concept)-[edge:!IS_A]->(target:Concept) WHERE edge.key = subject.cui + " " + type(edge) + " " + target.cui
+  WITH type(edge) AS relation, count(*) AS edges
+  RETURN collect([relation, edges]) AS relations
+}
 RETURN [state.graph_id, state.revision,
   COUNT { (:Image) }, COUNT { (:Concept) },
   CASE WHEN COUNT { ()-[:HAS_ATTRIBUTE]->() } = COUNT { (:Image)-[:HAS_ATTRIBUTE]->() }
@@ -10,9 +15,5 @@ RETURN [state.graph_id, state.revision,
   CASE WHEN COUNT { ()-[:IS_A]->() } = COUNT { (:Concept)-[:IS_A]->() }
         AND COUNT { ()-[:IS_A]->() } = COUNT { ()-[:IS_A]->(:Concept) }
     THEN COUNT { (:Concept)-[:IS_A]->() } ELSE COUNT { (:Concept)-[:IS_A]->(:Concept) } END,
-  COLLECT {
-    MATCH (subject:Concept)-[edge:!IS_A]->(target:Concept) WHERE edge.key = subject.cui + " " + type(edge) + " " + target.cui
-    WITH type(edge) AS relation, count(*) AS edges
-    RETURN [relation, edges]
-  },
+  relations,
   [key IN keys(state) WHERE key STARTS WITH "mirror_" | state[key]]]
