@@ -136,7 +136,7 @@ class Method(Generic[MethodSettings]):
         parameters: the dataclass of what `representation` gives; a model card has each of its fields.
         restore: the fitted representation from its card, the M CUIs of the graph and its tables.
         extra: what of this distribution has to be installed to fit it; to serve it nothing has.
-        packages: that the extra brings and whose versions decide the bytes, beside those of numpy and scipy.
+        packages: whose versions decide the bytes, beside those of numpy and scipy; the extra brings them, if there is one.
         stored: whether an append stores the vectors of its images; or else they are made when they are first asked for.
     """
 
@@ -150,19 +150,20 @@ class Method(Generic[MethodSettings]):
     stored: bool = True
 
 
-LATER = {"later": True}
-"""Metadata of a parameter that cards may lack: those of former versions, and of graphs of which it does not speak."""
+def added_later(before: bool | int | float | str) -> dict[str, Any]:
+    """The metadata of a parameter that model cards may lack, such as those of earlier versions; `before`: what it is then."""
+    return {"before": before}
 
 
 def later(parameters: type[Any]) -> tuple[str, ...]:
-    """The parameters that cards may lack."""
-    return tuple(each.name for each in fields(parameters) if each.metadata.get("later"))
+    """The parameters that model cards may lack."""
+    return tuple(each.name for each in fields(parameters) if "before" in each.metadata)
 
 
 def of_card(parameters: type[MethodParameters], card: Card) -> MethodParameters:
-    """The parameters that a model card names; raises KeyError where it lacks one that all cards have."""
-    named = [each.name for each in fields(parameters) if each.name in card or not each.metadata.get("later")]
-    return parameters(**{name: card[name] for name in named})
+    """The parameters that a model card names; raises KeyError where it lacks one that every version had."""
+    known = {field.name: field.metadata["before"] for field in fields(parameters) if "before" in field.metadata} | card
+    return parameters(**{field.name: known[field.name] for field in fields(parameters)})
 
 
 def other_version(why: str) -> OtherVersion:

@@ -125,6 +125,11 @@ class AppendCounts(Answer):
     concepts_left_out: int = Field(description="concepts of new images that the base lacks")
     replaced: int = Field(description="images whose caption or concepts changed in the graph; they keep their vector")
     deleted: int = Field(description="images in the snapshot that the graph no longer has")
+    by_concepts: list[str] = Field(
+        [],
+        description="representations whose published images have learned vectors of their own; appended ones have them of their "
+        "concepts, until a new publication learns theirs",
+    )
     elsewhere: int = Field(
         0, description="images of the graph in datasets or splits other than the snapshot's; counted if nothing was appended"
     )

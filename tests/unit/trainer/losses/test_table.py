@@ -83,6 +83,14 @@ def test_squared_error_of_cosines_has_its_identity_twin():
     torch.testing.assert_close(loss, (image @ text.T - wanted).square().mean())
 
 
+def test_goals_of_pairs_are_the_similarities_or_which_pairs_are_positive():
+    below = SIMILARITY.clone().index_fill_(1, torch.tensor([2]), -0.5)
+    targets = Targets(ROWS, below, OWN, torch.ones(3, dtype=torch.bool))
+    assert torch.equal(chosen("sigmoid_soft").goals(targets), below.clamp(min=0))
+    wanted = torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 1]])
+    assert torch.equal(chosen("sigmoid_fff threshold=0.5").goals(targets), wanted)
+
+
 def test_semantic_matching_logs_the_divergence():
     batch = given()
     parts = chosen("sm").compute(batch)

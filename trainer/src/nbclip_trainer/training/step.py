@@ -70,7 +70,8 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     scale, bias = widened(features.scalars[0]), next(iter(features.scalars[1:]), None)
     if bias is not None and batch.step == 0 and not has_own_bias(model):
         with torch.no_grad():
-            bias.copy_(mean_over_ranks(starting_bias(cosine, scale, targets.own).double(), world))
+            pairs = torch.stack([cosine.image_text.mean(), session.config.loss.goals(targets).mean()])
+            bias.copy_(starting_bias(scale, *mean_over_ranks(pairs.double(), world)))
             model.get_parameter("logit_bias").copy_(bias)
     losses = session.config.loss.compute(LossInput(cosine, scale, bias, targets))
     means = mean_over_ranks(torch.stack([value.double() for value in losses.values()]), world)

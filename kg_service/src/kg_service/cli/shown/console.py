@@ -153,6 +153,8 @@ def append_lines(counts: AppendCounts, manifest: Manifest) -> Iterator[str]:
         yield f"{counts.elsewhere} images of the graph are not{part}: set it in the rows, or with the options of ingest"
     if counts.concepts_left_out:
         yield f"{counts.concepts_left_out} concepts of new images left out: no published image has them or a descendant of theirs"
+    if counts.by_concepts:
+        yield f"{', '.join(counts.by_concepts)}: appended images have their concepts' vectors, published ones their nodes'"
     if counts.replaced or counts.deleted:
         again = publish_command(dataset=manifest.dataset, split=manifest.split)
         yield f"{counts.replaced} replaced, {counts.deleted} deleted since; to pick them up: {again}"

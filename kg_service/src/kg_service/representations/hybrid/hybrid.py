@@ -40,7 +40,6 @@ from kg_service.representations.hybrid.embedding import Embedded, embed_images
 from kg_service.representations.hybrid.redundancy import overlaps
 from kg_service.representations.hybrid.relations import Edges, relation_weights
 from kg_service.representations.model import (
-    LATER,
     Card,
     Contributions,
     ImageVectors,
@@ -48,6 +47,7 @@ from kg_service.representations.model import (
     Positions,
     Tables,
     Variants,
+    added_later,
     later,
     of_card,
 )
@@ -81,12 +81,12 @@ class Hybrid:
     ] = 1.0
     relations: Annotated[
         str, Field(description="typed relations to spread along, separated by commas; empty: all that the graph has")
-    ] = field(default="", metadata=LATER)
+    ] = field(default="", metadata=added_later(""))
     relation_weight: Annotated[
         float, Field(ge=0, le=100, description="weight of what a concept's typed relations lead to; 0: none")
-    ] = field(default=4.0, metadata=LATER)
+    ] = field(default=4.0, metadata=added_later(4.0))
     relation_decay: Annotated[float, Field(gt=0, le=1, description="weight of one step along typed relations")] = field(
-        default=0.8, metadata=LATER
+        default=0.8, metadata=added_later(0.8)
     )
 
     def fit(self, graph: Graph) -> FittedHybrid:
