@@ -15,7 +15,7 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot.publication import publish
 from nbclip.errors import Conflict
 from nbclip.ids import caption_sha256
-from support.graphs import nasty_graph
+from support.graphs import RELATIONS, nasty_graph
 
 CUI = "C0000001"
 
@@ -52,6 +52,7 @@ def everything(store):
         sorted(concept for part in whole for concept in map(plain, part.concepts)),
         sorted(edge for part in whole for edge in map(plain, part.is_a)),
         [node for part in whole for node in part.images],
+        sorted(edge for part in whole for edge in map(plain, part.relations)),
     )
 
 
@@ -63,8 +64,10 @@ def assert_same(store, other):
     assert everything(store) == everything(other)
     assert store.counts() == other.counts()
     graph, other_graph = store.read_graph(), other.read_graph()
-    for name in {*graph.__slots__} - {"revision"}:
+    for name in {*graph.__slots__} - {"revision", "relations"}:
         np.testing.assert_array_equal(getattr(graph, name), getattr(other_graph, name))
+    one, two = ({name: edges.tolist() for name, edges in each.relations.items()} for each in (graph, other_graph))
+    assert one == two
 
 
 def test_a_copy_there_and_back_is_the_same_graph(store, new_embedded):
@@ -160,13 +163,14 @@ def test_parquet_holds_the_graph(store, tmp_path):
     seen = []
     assert export_parquet(store, tmp_path / "out", on_images=seen.append) == store.counts()
     assert seen[-1] == 15
-    concepts, is_a, images = everything(store)
+    concepts, is_a, images, relations = everything(store)
     assert table(tmp_path, "images") == [
         (node.image_id, node.caption, caption_sha256(node.caption), node.dataset, node.split, node.ingested_at) for node in images
     ]
     assert table(tmp_path, "attributes") == [(node.image_id, *plain(edge)) for node in images for edge in node.attributes]
     assert sorted((cui, name, tuple(types), source) for cui, name, types, source in table(tmp_path, "concepts")) == concepts
     assert sorted(table(tmp_path, "is_a")) == is_a
+    assert sorted(table(tmp_path, "relations")) == relations == sorted(map(plain, RELATIONS))
 
 
 def table(folder, name):

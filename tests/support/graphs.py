@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge
+from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge, RelationEdge
 
 TEXTS = [
     "plain",
@@ -31,10 +31,17 @@ CONCEPTS = [
 ]
 IS_A = [IsAEdge("C0000001", "C0000003", "MSH"), IsAEdge("a CUI / of one's own", "C0000001"), IsAEdge("C0000002", "C0000003", "'")]
 
+RELATIONS = [
+    RelationEdge("C0000001", "has_finding_site", "C0000003", "NCI"),
+    RelationEdge("C0000001", "part_of", "C0000001"),
+    RelationEdge("C0000001", "part_of", "C0000002"),
+    RelationEdge("a CUI / of one's own", "`]->() DETACH DELETE (n) //", "C0000002", "it's"),
+]
+
 
 def nasty_graph() -> GraphBatch:
     """Every text in every place that holds free text, empty beside missing, all assertions, images without attributes."""
-    return GraphBatch([_image(*numbered) for numbered in enumerate(TEXTS)], CONCEPTS, IS_A)
+    return GraphBatch([_image(*numbered) for numbered in enumerate(TEXTS)], CONCEPTS, IS_A, RELATIONS)
 
 
 def _image(number: int, text: str) -> ImageNode:

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     store_user: str = Field("neo4j", description="user name for a Neo4j server; empty if it has no logins")
     store_password: SecretStr = Field(SecretStr(""), description="password for a Neo4j server")
     vocabulary: Path | None = Field(None, description="compiled vocabulary; default: vocabulary/ in the data folder")
+    relations: List = Field(
+        (), description="relations that `vocabulary build` reads beside is_a, by their RELA, such as `has_finding_site,part_of`"
+    )
     show_names: bool = Field(True, description="answer with the vocabulary's names; false: CUIs only, for licensed sources")
 
     linker: str = Field("dictionary", description="linker that finds concepts in captions")

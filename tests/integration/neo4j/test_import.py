@@ -84,8 +84,10 @@ def opened(server, mirror):
 
 
 def assert_same(graph, other):
-    for name in {*graph.__slots__} - {"revision"}:
+    for name in {*graph.__slots__} - {"revision", "relations"}:
         np.testing.assert_array_equal(getattr(graph, name), getattr(other, name))
+    one, two = ({name: edges.tolist() for name, edges in each.relations.items()} for each in (graph, other))
+    assert one == two
 
 
 def known(nodes):

@@ -87,7 +87,7 @@ def _graph(wiring: Wiring) -> str:
         counts = store.counts()
     if not counts.images:
         raise NotFound("no image in the graph", hint=_INGEST)
-    return f"{counts.images} images, {counts.concepts} concepts, {counts.attributes} attributes, {counts.is_a} is_a"
+    return ", ".join(f"{number} {kind}" for kind, number in counts.by_kind().items())
 
 
 def _open_graph(settings: Settings) -> GraphStore:

@@ -134,7 +134,10 @@ def build(
     is_a: Annotated[
         Literal["rela", "rel", "both"], typer.Option(help="Rows of MRREL that count as is_a. rela: RELA=isa; rel: PAR, CHD.")
     ] = "both",
-    part_of: Annotated[bool, typer.Option("--part-of", help="Read part_of as is_a too (a lung is part of a thorax).")] = False,
+    part_of: Annotated[bool, typer.Option("--part-of", help="Deprecated, use --relation part_of: read part_of as is_a.")] = False,
+    relation: Annotated[
+        list[str] | None, typer.Option(help="Relations to have beside is_a, by their RELA; default: KG_RELATIONS, or none.")
+    ] = None,
     release: Annotated[str, typer.Option(help="Name of the release; default: the name in its files.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the content, recorded in the manifest.")] = "",
     max_bad: Annotated[int, typer.Option(min=0, help="Number of bad rows to tolerate.")] = 0,
@@ -142,10 +145,13 @@ def build(
     """Compile a vocabulary from RRF files, with the name index that linking uses.
 
     Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
-    it was ingested with. A different vocabulary, or the same one with `--part-of`, needs a new data folder.
+    it was ingested with. A different vocabulary, or the same one with other relations, needs a new data folder.
 
-    Values of `--source`, `--language`, `--semantic-type` and `--suppress` are repeated or separated by commas, in any case; one
-    that nothing in the release has is an error.
+    `--relation has_finding_site` keeps Pneumonia has_finding_site Lung as a typed edge; rows of the inverse RELA give the same
+    edges.
+
+    Values of `--source`, `--language`, `--semantic-type`, `--suppress` and `--relation` are repeated or separated by commas, in
+    any case; one that nothing in the release has is an error.
 
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
     """
@@ -160,10 +166,13 @@ def build(
         "sources": listed(source, "--source"),
         "semantic_types": listed(semantic_type, "--semantic-type"),
         "languages": listed(language, "--language"),
+        "relations": listed(relation, "--relation") or settings.relations,
     }
     chosen = {name: values for name, values in given.items() if values}
     if suppress:
         chosen["suppress"] = listed(suppress)
+    if part_of:
+        note("--part-of takes part_of for is_a and will go", "--relation part_of makes it an edge of its own")
     is_a_from = (*(("rela", "rel") if is_a == "both" else (is_a,)), *(("part_of",) if part_of else ()))
     filters = VocabularyFilters(is_a=is_a_from, **chosen)
     with progress_bar() as progress:

@@ -5,7 +5,7 @@ Shape legend: N images, M concepts, A attributes, E is_a edges.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 
 import numpy as np
@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from kg_service.graph.store import Graph
 from kg_service.storage.csr import pointers
+from kg_service.vocabulary.model import TRANSITIVE
 
 Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 def assemble_graph(
@@ -23,6 +25,7 @@ def assemble_graph(
     attribute_A2: Int64s,
     is_a_E2: Int64s,
     linkers: Iterable[str],
+    relations: Mapping[str, Int64s] | None = None,
 ) -> Graph:
     """The same arrays, whatever the order of the rows and the values of the keys.
 
@@ -32,6 +35,7 @@ def assemble_graph(
         attribute_A2: image key and concept key of each present attribute of the selected images, int64, [A, 2].
         is_a_E2: child key and parent key of each edge, int64, [E, 2].
         linkers: the linkers that made the attributes.
+        relations: by relation, subject key and target key of each typed edge, int64, [E, 2].
     """
     images = sorted(images, key=itemgetter(1))
     concepts = sorted(concepts, key=itemgetter(1))
@@ -39,19 +43,23 @@ def assemble_graph(
     concept_keys = [concept[0] for concept in concepts]
     column_A = _positions(concept_keys, attribute_A2[:, 1])
     child_E, parent_E = _positions(concept_keys, is_a_E2).T
-    kept_M = _with_ancestors(column_A, child_E, parent_E, len(concepts))
+    related = {name: _positions(concept_keys, edges_E2).T for name, edges_E2 in sorted((relations or {}).items())}
+    about_M = _reached(np.bincount(column_A, minlength=len(concepts)) > 0, child_E, parent_E)
+    kept_M = about_M | _around(about_M, child_E, parent_E, related)
     new_M = np.cumsum(kept_M) - 1
-    kept_E = kept_M[child_E]
     row_A, column_A = _distinct_pairs(row_A, new_M[column_A], len(concepts))
-    is_a = _distinct_pairs(new_M[child_E[kept_E]], new_M[parent_E[kept_E]], len(concepts))
+    held = {
+        name: _renumbered(edges, (kept_M if name in TRANSITIVE else about_M)[edges[0]], new_M) for name, edges in related.items()
+    }
     return Graph(
         image_ids=tuple(image[1] for image in images),
         caption_sha256=tuple(image[2] for image in images),
         cuis=tuple(concepts[position][1] for position in np.flatnonzero(kept_M)),
         attribute_indptr=pointers(np.bincount(row_A, minlength=len(images))),
         attribute_indices=column_A.astype(np.int32),
-        is_a=np.stack(is_a, axis=1).astype(np.int32),
+        is_a=_renumbered(np.stack([child_E, parent_E]), kept_M[child_E], new_M),
         linkers=tuple(sorted(linkers)),
+        relations={name: edges_E2 for name, edges_E2 in held.items() if len(edges_E2)},
     )
 
 
@@ -62,15 +70,29 @@ def _positions(keys: Sequence[int], wanted: Int64s) -> Int64s:
     return order[np.searchsorted(key_array, wanted, sorter=order)] if len(keys) else wanted
 
 
-def _with_ancestors(column_A: Int64s, child_E: Int64s, parent_E: Int64s, concepts: int) -> npt.NDArray[np.bool_]:
-    """True for the concepts in `column_A` and everything above them over is_a; bool, [M]."""
-    kept_M = np.zeros(concepts, bool)
-    kept_M[column_A] = True
+def _reached(start_M: Bools, from_E: Int64s, to_E: Int64s) -> Bools:
+    """True for the concepts of `start_M` and everything that edges lead to from there; bool, [M]."""
+    kept_M = start_M.copy()
     while True:
-        new_E = parent_E[kept_M[child_E] & ~kept_M[parent_E]]
+        new_E = to_E[kept_M[from_E] & ~kept_M[to_E]]
         if not len(new_E):
             return kept_M
         kept_M[new_E] = True
+
+
+def _around(about_M: Bools, child_E: Int64s, parent_E: Int64s, related: Mapping[str, Int64s]) -> Bools:
+    """What relations lead to from the concepts of `about_M`, and all above that; bool, [M]."""
+    found_M = np.zeros_like(about_M)
+    for subject_E, target_E in related.values():
+        found_M[target_E[about_M[subject_E]]] = True
+    up = [np.stack([child_E, parent_E]), *(edges for name, edges in related.items() if name in TRANSITIVE)]
+    return _reached(found_M, *np.concatenate(up, axis=1))
+
+
+def _renumbered(edges_2E: Int64s, kept_E: Bools, new_M: Int64s) -> npt.NDArray[np.int32]:
+    """The edges that are kept, by the new positions of their ends, each once, sorted; int32, [E, 2]."""
+    first_E, second_E = new_M[edges_2E[:, kept_E]]
+    return np.stack(_distinct_pairs(first_E, second_E, len(new_M)), axis=1).astype(np.int32)
 
 
 def _distinct_pairs(first: Int64s, second: Int64s, width: int) -> tuple[Int64s, Int64s]:

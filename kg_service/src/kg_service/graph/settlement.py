@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import TypeVar
 
 from nbclip.errors import InvalidInput
 from nbclip.schemas.images import Outcome
 
-from kg_service.graph.store import ConceptNode, GraphBatch, ImageNode, ImageOutcome, IsAEdge, OnConflict
+from kg_service.graph.store import ConceptNode, GraphBatch, ImageNode, ImageOutcome, IsAEdge, OnConflict, RelationEdge
+
+ConceptEdge = TypeVar("ConceptEdge", IsAEdge, RelationEdge)
 
 _place = attrgetter("start", "end", "cui")
 _CONTENT = ("caption", "dataset", "split", "attributes")
@@ -65,10 +68,23 @@ def image_batch(images: Sequence[ImageNode]) -> GraphBatch:
     return GraphBatch(images, [ConceptNode(cui, "") for cui in sorted(named)])
 
 
+def edge_batch(edges: Sequence[IsAEdge | RelationEdge]) -> GraphBatch:
+    """Edges between concepts that were written before, without their names."""
+    is_a = [edge for edge in edges if isinstance(edge, IsAEdge)]
+    relations = [edge for edge in edges if isinstance(edge, RelationEdge)]
+    return GraphBatch((), [ConceptNode(cui, "") for cui in sorted(_ends_of(is_a, relations))], is_a, relations)
+
+
+def _ends_of(is_a: Iterable[IsAEdge], relations: Iterable[RelationEdge]) -> set[str]:
+    return {cui for edge in is_a for cui in (edge.child, edge.parent)} | {
+        cui for edge in relations for cui in (edge.subject, edge.target)
+    }
+
+
 def require_concepts(batch: GraphBatch) -> None:
     """Raises InvalidInput if an edge of the batch names a concept that is not among its `concepts`."""
     named = {edge.cui for image in batch.images for edge in image.attributes}
-    named.update(cui for edge in batch.is_a for cui in (edge.child, edge.parent))
+    named |= _ends_of(batch.is_a, batch.relations)
     missing = sorted(named - {concept.cui for concept in batch.concepts})
     if missing:
         raise InvalidInput(
@@ -87,14 +103,19 @@ def changed_concepts(concepts: Iterable[ConceptNode], stored: Iterable[ConceptNo
     return [concept for cui, concept in sorted(settled.items()) if known.get(cui) != concept]
 
 
-def changed_is_a(edges: Iterable[IsAEdge], stored: Iterable[IsAEdge]) -> list[IsAEdge]:
-    """Edges to be written, by child and parent, each pair once. The last source that is named wins."""
-    known = {(edge.child, edge.parent): edge for edge in stored}
+def changed_edges(edges: Iterable[ConceptEdge], stored: Iterable[ConceptEdge]) -> list[ConceptEdge]:
+    """Edges to be written, by their ends and relation, each once. The last source that is named wins."""
+    known = {ends(edge): edge for edge in stored}
     settled = dict(known)
-    for edge in sorted(edges, key=attrgetter("child", "parent", "source")):
-        if edge.source or (edge.child, edge.parent) not in settled:
-            settled[edge.child, edge.parent] = edge
-    return [edge for pair, edge in sorted(settled.items()) if known.get(pair) != edge]
+    for edge in sorted(edges, key=lambda edge: (ends(edge), edge.source)):
+        if edge.source or ends(edge) not in settled:
+            settled[ends(edge)] = edge
+    return [edge for place, edge in sorted(settled.items()) if known.get(place) != edge]
+
+
+def ends(edge: IsAEdge | RelationEdge) -> tuple[str, ...]:
+    """What an edge between concepts is named by: all but its source."""
+    return (edge.child, edge.parent) if isinstance(edge, IsAEdge) else (edge.subject, edge.relation, edge.target)
 
 
 def _outcome(image: ImageNode, known: ImageNode | None, on_conflict: OnConflict) -> tuple[Outcome, str]:

@@ -1,12 +1,13 @@
 """The knowledge graph and the protocol of its stores.
 
-Nodes: images, concepts. Edges: `has_attribute` (image to concept, from its caption) and `is_a` (concept to concept).
+Nodes: images, concepts. Edges: `has_attribute` (image to concept, from its caption), `is_a` and typed relations (concept to
+concept), such as `has_finding_site`.
 The embedded store (SQLite) is the default; every store passes the one congruence suite in `tests/contract`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -65,6 +66,16 @@ class IsAEdge:
 
 
 @dataclass(frozen=True, slots=True)
+class RelationEdge:
+    """`subject` `relation` `target`, by `source` (SAB): Pneumonia has_finding_site Lung. `relation` is a RELA of the UMLS."""
+
+    subject: str
+    relation: str
+    target: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GraphBatch:
     """What one call writes.
 
@@ -74,6 +85,7 @@ class GraphBatch:
     images: Sequence[ImageNode] = ()
     concepts: Sequence[ConceptNode] = ()
     is_a: Sequence[IsAEdge] = ()
+    relations: Sequence[RelationEdge] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +106,18 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True)
 class GraphCounts:
-    """Nodes and edges of the whole graph; attributes of every assertion."""
+    """Nodes and edges of the whole graph; attributes of every assertion; typed edges by relation."""
 
     images: int
     concepts: int
     attributes: int
     is_a: int
+    relations: Mapping[str, int] = field(default_factory=dict)
+
+    def by_kind(self) -> dict[str, int]:
+        """All numbers in one: images, concepts, attributes, is_a, and each relation by its name."""
+        kinds = {"images": self.images, "concepts": self.concepts, "attributes": self.attributes, "is_a": self.is_a}
+        return kinds | {name: number for name, number in self.relations.items() if name not in kinds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +138,15 @@ class Graph:
     Attributes:
         image_ids: N image ids, sorted.
         caption_sha256: N digests (`nbclip.ids.caption_sha256`).
-        cuis: M CUIs, sorted: every concept of the selected images' present attributes, and all their ancestors.
+        cuis: M CUIs, sorted: every concept of the selected images' present attributes, all their ancestors, what a relation of
+            one of these leads to, and all above that by is_a and by transitive relations (`TRANSITIVE`).
         attribute_indptr: int64, [N + 1]: row pointers of the image-to-concept matrix (CSR).
         attribute_indices: int32, [nnz]: concept positions in `cuis`, ascending and distinct within a row; present
             attributes only.
         is_a: int32, [E, 2]: child and parent positions in `cuis`, distinct, sorted.
         linkers: names of the linkers that made the edges, sorted.
+        relations: by relation, in alphabetical order: int32, [E, 2]: subject and target positions in `cuis`, distinct, sorted;
+            of what only a relation led to, the transitive ones alone.
         revision: the state of the store, or of the local copy, that it was read from; None if it was read from none.
     """
 
@@ -136,6 +157,7 @@ class Graph:
     attribute_indices: npt.NDArray[np.int32]
     is_a: npt.NDArray[np.int32]
     linkers: tuple[str, ...]
+    relations: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict)
     revision: Revision | None = None
 
 
@@ -178,14 +200,14 @@ class GraphStore(Protocol):
         """The whole graph, or the part that one dataset or split has, as arrays."""
 
     def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
-        """The images that were added since a graph was read, with their own concepts, without is_a; it reads no others.
+        """The images added since a graph was read, with their own concepts and no edges between these; it reads no others.
 
         None if images were replaced or deleted since, or if `since` is not a former state of this store: the whole
         graph says what changed.
         """
 
     def batches(self) -> Iterator[GraphBatch]:
-        """The whole graph as batches that any store's `write` takes: concepts and is_a first, then images by id.
+        """The whole graph as batches that any store's `write` takes: concepts, is_a and relations first, then images by id.
 
         What is written meanwhile may be among them or not.
         """

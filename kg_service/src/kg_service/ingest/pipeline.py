@@ -15,11 +15,20 @@ from nbclip.files.reading import Rows
 from nbclip.files.rows import kind_of
 from nbclip.schemas.images import ImageItem, ItemOutcome, Outcome
 
-from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, GraphStore, ImageNode, IsAEdge, OnConflict
+from kg_service.graph.store import (
+    AttributeEdge,
+    ConceptNode,
+    GraphBatch,
+    GraphStore,
+    ImageNode,
+    IsAEdge,
+    OnConflict,
+    RelationEdge,
+)
 from kg_service.ingest.readers import ReadOptions, Row, read_items
 from kg_service.ingest.unknown import UnknownCuis
 from kg_service.linking.model import LinkedCaption, Linker
-from kg_service.vocabulary.model import BadRow, Concept, Edge
+from kg_service.vocabulary.model import BadRow, Surroundings
 
 FIRST_PROBLEMS = 20
 
@@ -30,8 +39,8 @@ class ConceptSource(Protocol):
     def __contains__(self, cui: object) -> bool:
         """Whether the concept is known."""
 
-    def is_a_closure(self, cuis: Iterable[str]) -> tuple[list[Concept], list[Edge]]:
-        """Known concepts with every ancestor, and all is_a edges among them."""
+    def surroundings(self, cuis: Iterable[str]) -> Surroundings:
+        """Known concepts with every ancestor and what their relations lead to, and the edges among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,7 @@ class IngestReport:
 
 
 def link_batch(items: Sequence[ImageItem], linker: Linker, vocabulary: ConceptSource) -> GraphBatch:
-    """The part of the graph that items make: images with attributes, their concepts, all ancestors and is_a among them.
+    """The part of the graph that items make: images, their concepts and what stands around these in the vocabulary.
 
     An item's own CUIs are used as they are, else its caption is linked. A CUI that the vocabulary lacks stays, without name.
     """
@@ -85,10 +94,12 @@ def link_batch(items: Sequence[ImageItem], linker: Linker, vocabulary: ConceptSo
         _image(item, _linked_edges(next(linked), linker.name) if item.cuis is None else _given_edges(item)) for item in items
     ]
     cuis = {edge.cui for image in images for edge in image.attributes}
-    concepts, is_a = vocabulary.is_a_closure(cui for cui in cuis if cui in vocabulary)
-    nodes = [ConceptNode(concept.cui, concept.name, concept.semantic_types, concept.source) for concept in concepts]
+    around = vocabulary.surroundings(cui for cui in cuis if cui in vocabulary)
+    nodes = [ConceptNode(concept.cui, concept.name, concept.semantic_types, concept.source) for concept in around.concepts]
     nodes += [ConceptNode(cui, "") for cui in sorted(cuis) if cui not in vocabulary]
-    return GraphBatch(images, nodes, [IsAEdge(edge.child, edge.parent, edge.source) for edge in is_a])
+    is_a = [IsAEdge(edge.child, edge.parent, edge.source) for edge in around.is_a]
+    relations = [RelationEdge(edge.subject, edge.relation, edge.target, edge.source) for edge in around.relations]
+    return GraphBatch(images, nodes, is_a, relations)
 
 
 def ingest_items(

@@ -151,8 +151,13 @@ class Method(Generic[MethodSettings]):
 
 
 def added_later(before: bool | int | float | str) -> dict[str, Any]:
-    """The metadata of a parameter that model cards of earlier versions lack; `before`: what it was then."""
+    """The metadata of a parameter that model cards may lack, such as those of earlier versions; `before`: what it is then."""
     return {"before": before}
+
+
+def later(parameters: type[Any]) -> tuple[str, ...]:
+    """The parameters that model cards may lack."""
+    return tuple(each.name for each in fields(parameters) if "before" in each.metadata)
 
 
 def of_card(parameters: type[MethodParameters], card: Card) -> MethodParameters:

@@ -25,9 +25,12 @@ def attribute_matrix(graph: Graph) -> sparse.csr_array:
 
 def is_a_matrix(graph: Graph) -> sparse.csr_array:
     """1.0 at [child, parent]; CSR, [M, M]."""
-    concepts = len(graph.cuis)
-    child, parent = graph.is_a[:, 0], graph.is_a[:, 1]
-    return sparse.csr_array((np.ones(len(child)), (child, parent)), shape=(concepts, concepts))
+    return edge_matrix(graph.is_a, len(graph.cuis))
+
+
+def edge_matrix(pairs_E2: npt.NDArray[np.int32], concepts: int) -> sparse.csr_array:
+    """1.0 at [first, second] of each edge; CSR, [M, M]."""
+    return sparse.csr_array((np.ones(len(pairs_E2)), (pairs_E2[:, 0], pairs_E2[:, 1])), shape=(concepts, concepts))
 
 
 def information(images: int, frequency_M: Int64s) -> Float64s:

@@ -15,13 +15,20 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 from nbclip.schemas.concepts import ConceptRef
-from nbclip.schemas.explanations import CommonAncestor, Contribution, ContributionKind, ExplainedImage, ExplainResponse
+from nbclip.schemas.explanations import (
+    CommonAncestor,
+    ConceptRelation,
+    Contribution,
+    ContributionKind,
+    ExplainedImage,
+    ExplainResponse,
+)
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.representations.model import Contributions, Positions, other_version
 from kg_service.similarity.kernel import similarity
 from kg_service.similarity.rows import Rows, has_knowledge
-from kg_service.snapshot.ancestry import nearest_common_ancestors
+from kg_service.snapshot.ancestry import led_to, nearest_common_ancestors, steps_up
 from kg_service.snapshot.answer import unknown_images
 from kg_service.snapshot.manifest import IsAOrigin
 from kg_service.snapshot.opened import Snapshot
@@ -74,6 +81,7 @@ def explain(
         other=ExplainedImage(image_id=other_id, concepts=name(right)),
         shared=name(np.intersect1d(left, right)),
         nearest_common_ancestors=list(_ancestors(snapshot, left, right, name)),
+        relations=list(_relations(snapshot, left, right, name)),
         parts=parts,
         contributions=contributions,
         snapshot=snapshot.id,
@@ -167,3 +175,14 @@ def _ancestors(snapshot: Snapshot, left: Positions, right: Positions, name: Nami
         if each.left_steps or each.right_steps:
             (concept,) = name([each.concept])
             yield CommonAncestor(cui=concept.cui, name=concept.name, steps=each.left_steps, other_steps=each.right_steps)
+
+
+def _relations(snapshot: Snapshot, left: Positions, right: Positions, name: Naming) -> Iterator[ConceptRelation]:
+    """Typed edges that lead from either image to where both lead."""
+    above = [steps_up(snapshot.is_a, side.tolist()) for side in (left, right)]
+    met = set.intersection(*(led_to(snapshot.is_a, snapshot.relations, side) for side in above))
+    for concept in sorted(above[0].keys() | above[1].keys()):
+        for relation, target in snapshot.relations(concept):
+            if target in met:
+                subject, other = name([concept, target])
+                yield ConceptRelation(subject=subject, relation=relation, target=other)

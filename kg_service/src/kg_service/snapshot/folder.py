@@ -13,6 +13,7 @@ from nbclip.errors import BrokenArtefact, Gone, NotFound
 from nbclip.ids import check_snapshot_id, is_snapshot_id
 
 from kg_service.errors import MissingPart
+from kg_service.snapshot.ancestry import RELATION_ARRAYS
 from kg_service.snapshot.aside import was_served
 from kg_service.snapshot.damage import Damage
 from kg_service.snapshot.manifest import PUBLISH, Manifest, decoded, republish, stands_on
@@ -195,7 +196,8 @@ class SnapshotFolder:
     def _base(self, wanted: str) -> Base:
         manifest, folder = self._verify_own(wanted), self.path / wanted
         graph = open_snapshot_arrays(folder, manifest.files, "graph.")
-        return Base(folder, manifest, load_segment(folder, manifest), {name: graph[name] for name in ("cuis", "is_a")})
+        held = {name: graph[name] for name in ("cuis", "is_a", *RELATION_ARRAYS) if name in graph}
+        return Base(folder, manifest, load_segment(folder, manifest), held)
 
     def _segment(self, wanted: str) -> Segment:
         """The images in a snapshot's own files, checked."""

@@ -2,7 +2,7 @@
 
 manifest.json                          `Manifest`, as JSON without white space, keys sorted
 images.<array>.npy                     ids, the table that finds their rows (`lookup.py`), caption keys
-graph.<array>.npy                      CUIs, has_attribute (CSR), is_a
+graph.<array>.npy                      CUIs, has_attribute (CSR), is_a; typed relations where there are any (`ancestry.py`)
 <representation>.<knowledge>.x.<part>  image vectors
 <representation>.<knowledge>.t.<table> frozen tables, for captions that are not in the snapshot
 
@@ -75,6 +75,7 @@ class Manifest(_OnDisk):
         concepts: how many, ancestors included.
         attributes: edges from images to concepts.
         is_a_edges: edges among the concepts.
+        relation_edges: typed edges among them, by relation.
         variants: model cards by `<representation>/<knowledge>`.
         versions: of the packages that decide the bytes.
         files: all but the manifest.
@@ -92,6 +93,7 @@ class Manifest(_OnDisk):
     concepts: int
     attributes: int
     is_a_edges: int
+    relation_edges: dict[str, int] = {}
     variants: dict[str, Card]
     versions: dict[str, str]
     files: list[FileRecord]
@@ -101,8 +103,8 @@ class Manifest(_OnDisk):
 
 def encoded(manifest: Manifest) -> bytes:
     """The bytes of a new `manifest.json`."""
-    # These are left out where they are None, so that the same graph has the id that it had before there were such fields.
-    left_out = {name for name in ("appended", "is_a") if getattr(manifest, name) is None}
+    # What is empty is left out, so that the same graph has the id that it had before there were such fields.
+    left_out = {name for name in ("appended", "is_a", "relation_edges") if not getattr(manifest, name)}
     return json.dumps(manifest.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.representations.methods import METHODS
 from kg_service.representations.model import FittedRepresentation, ImageVectors
-from kg_service.snapshot.ancestry import IsA, index_is_a
+from kg_service.snapshot.ancestry import IsA, index_is_a, relations_of
 from kg_service.snapshot.manifest import Manifest
 from kg_service.snapshot.segment import Segment, Variant, open_snapshot_arrays
 from kg_service.storage.arrays import Arrays
@@ -29,7 +29,7 @@ class Base:
         folder: where its files are.
         manifest: of the publication.
         segment: its images.
-        graph: `cuis` and `is_a`.
+        graph: `cuis`, `is_a`, and typed relations where there are any.
     """
 
     folder: Path
@@ -153,6 +153,10 @@ class Snapshot:
     def is_a(self) -> IsA:
         """The hierarchy over `cuis`."""
         return self.base.is_a
+
+    def relations(self, concept: int) -> Iterator[tuple[str, int]]:
+        """Relation and target of each typed edge that leaves a concept."""
+        return relations_of(self.base.graph, concept)
 
     def cui(self, concept: int) -> str:
         """The CUI at a position, without making `cuis`."""

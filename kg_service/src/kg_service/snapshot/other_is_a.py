@@ -76,7 +76,7 @@ def other_is_a_of(folder: Path, manifest: Manifest) -> OtherIsA | None:
 
 
 def _with_own(graph: Graph, edges: Sequence[tuple[str, str]]) -> Graph:
-    """The graph's images with their concepts, and what stands above these by the edges."""
+    """The graph's images with their concepts, and what stands above these by the edges; no typed relations."""
     own = {graph.cuis[concept] for concept in np.unique(graph.attribute_indices).tolist()}
     if edges and own.isdisjoint(child for child, _ in edges):
         raise InvalidInput(

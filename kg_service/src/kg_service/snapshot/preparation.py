@@ -21,6 +21,7 @@ from kg_service.representations.from_cards import method_of
 from kg_service.representations.from_settings import with_control
 from kg_service.representations.model import Card, FittedRepresentation, Representation
 from kg_service.representations.weights import attribute_matrix
+from kg_service.snapshot.ancestry import relation_arrays
 from kg_service.snapshot.aside import note_served, set_aside
 from kg_service.snapshot.folder import SnapshotFolder
 from kg_service.snapshot.manifest import Manifest, encoded, id_of
@@ -142,6 +143,7 @@ def _write(
             concepts=len(graph.cuis),
             attributes=len(graph.attribute_indices),
             is_a_edges=len(graph.is_a),
+            relation_edges={name: len(edges) for name, edges in graph.relations.items()},
             variants=cards,
             versions={name: version_of(name) for name in _versioned(cards)},
             files=describe_files(scratch),
@@ -204,7 +206,7 @@ def _write_graph(folder: Path, graph: Graph) -> None:
         "graph.attribute_indices": graph.attribute_indices,
         "graph.is_a": graph.is_a,
     }
-    save_arrays(folder, arrays)
+    save_arrays(folder, arrays | {f"graph.{name}": array for name, array in relation_arrays(graph.relations).items()})
 
 
 def _fit(graph: Graph, representations: Mapping[str, Representation], on_stage: OnStage) -> dict[Variant, FittedRepresentation]:

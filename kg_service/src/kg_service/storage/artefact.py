@@ -89,8 +89,10 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def open_artefact(folder: Path, kind: str, version: int, *, hint: str, verify: bool = False) -> Artefact:
+def open_artefact(folder: Path, kind: str, version: int, *others: int, hint: str, verify: bool = False) -> Artefact:
     """The artefact in `folder`, after a check of its files' sizes; with `verify` of their SHA-256 too.
+
+    `others` are versions of its format that can be read beside `version`.
 
     An artefact that is replaced while it is opened is opened again, so that parts of two never mix.
 
@@ -103,7 +105,7 @@ def open_artefact(folder: Path, kind: str, version: int, *, hint: str, verify: b
     while True:
         before = _identity(folder)
         try:
-            opened = _open(folder, kind, version, hint, verify)
+            opened = _open(folder, kind, (version, *others), hint, verify)
         except (NBClipError, OSError):
             if _identity(folder) == before:
                 raise
@@ -128,7 +130,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return state.st_dev, state.st_ino
 
 
-def _open(folder: Path, kind: str, version: int, hint: str, verify: bool) -> Artefact:
+def _open(folder: Path, kind: str, versions: tuple[int, ...], hint: str, verify: bool) -> Artefact:
     path = folder / MANIFEST
     if not path.is_file():
         raise NotFound(f"no {kind}: {path} is missing", hint=hint)
@@ -139,8 +141,8 @@ def _open(folder: Path, kind: str, version: int, hint: str, verify: bool) -> Art
         files = [FileRecord(str(file["name"]), int(file["bytes"]), str(file["sha256"])) for file in manifest["files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenArtefact(f"{path} is damaged", hint=hint) from error
-    if (kind_found, version_found) != (kind, version):
-        raise BrokenArtefact(f"{folder} holds {kind_found} format {version_found}, not {kind} format {version}", hint=hint)
+    if kind_found != kind or version_found not in versions:
+        raise BrokenArtefact(f"{folder} holds {kind_found} format {version_found}, not {kind} format {versions[0]}", hint=hint)
     check_files(folder, files, hint=hint, digests=verify)
     return Artefact(folder, manifest, hashlib.sha256(content).hexdigest(), open_arrays(folder, [file.name for file in files]))
 

@@ -19,11 +19,13 @@ from kg_service.storage.artefact import write_manifest, writing_artefact
 from kg_service.storage.strings import StringsWriter
 from kg_service.vocabulary.about import release_name, stated_rows
 from kg_service.vocabulary.atoms import AtomFiles, Names, Precedence, names_of, precedence_of
+from kg_service.vocabulary.edges import write_is_a, write_relations
 from kg_service.vocabulary.files import Part, ReleaseFiles, find_release
-from kg_service.vocabulary.format import FORMAT, KIND, UNKNOWN, cui_text
-from kg_service.vocabulary.hierarchy import adjacency, cycle_edges
+from kg_service.vocabulary.format import FORMAT, KIND, UNKNOWN, WITHOUT_RELATIONS
+from kg_service.vocabulary.hierarchy import adjacency
 from kg_service.vocabulary.model import BuildReport, Edge, VocabularyFilters
-from kg_service.vocabulary.pairs import pack, recoded, unpack
+from kg_service.vocabulary.pairs import pack, unpack
+from kg_service.vocabulary.relations import Relations, inverses_of
 from kg_service.vocabulary.release import Release, read_release
 from kg_service.vocabulary.rrf import BadRows, OnBytes
 from kg_service.vocabulary.threads import map_in_order
@@ -62,7 +64,7 @@ def build_vocabulary(
     bad_rows, files = BadRows(max_bad_rows), find_release(rrf_dir)
     with writing_artefact(out_dir) as folder:
         with AtomFiles(folder.parent) as atoms:
-            release_read = Release(atoms)
+            release_read = Release(atoms, relations=Relations(inverses_of(files)))
             parts, filters = read_release(release_read, files, filters, bad_rows, progress)
             compiled, cut_edges = _compile(release_read, folder, filters, progress)
         left_out = release_read.census.left_out(filters, compiled["counts"]["concepts"])
@@ -70,11 +72,11 @@ def build_vocabulary(
             raise InvalidInput(f"no concept of {rrf_dir} passes the filters", hint=_first_problem(bad_rows, left_out))
         manifest = {
             "kind": KIND,
-            "format": FORMAT,
+            "format": FORMAT if filters.relations else WITHOUT_RELATIONS,
             "release": release or release_name(files) or UNKNOWN,
             "licence": licence or UNKNOWN,
             "inputs": [asdict(file) for file in map_in_order(Part.describe, parts)],
-            "filters": asdict(filters),
+            "filters": {name: value for name, value in asdict(filters).items() if value or name != "relations"},
             "left_out": left_out,
             **compiled,
         }
@@ -89,6 +91,7 @@ def build_vocabulary(
         cut_edges=cut_edges,
         other_sizes=tuple(_other_sizes(files, bad_rows)),
         left_out=left_out,
+        relations=manifest.get("relations", {}),
     )
 
 
@@ -116,10 +119,10 @@ def _compile(
     cuis, names, words = _write_names(release, precedence, folder, filters, progress)
     index = _index_of(cuis)
     type_names = _write_types(release, folder, index, len(cuis))
-    edge_sources, edges, cut_edges = _write_is_a(release, folder, cuis, index)
+    edge_sources, edges, cut_edges = write_is_a(release, folder, cuis, index)
     counts = {"concepts": len(cuis), "names": names, "is_a": edges, "words": words, "cut_edges": len(cut_edges)}
     lists = {"sources": sources, "term_types": term_types, "semantic_types": type_names, "edge_sources": edge_sources}
-    return {"counts": counts, **lists}, cut_edges
+    return {"counts": counts, **lists, **write_relations(release.relations, folder, index, len(cuis))}, cut_edges
 
 
 def _write_names(
@@ -193,44 +196,3 @@ def _index_of(cuis: Int32s) -> Int32s:
     index = np.full(10**7, -1, np.int32)
     index[cuis] = np.arange(len(cuis), dtype=np.int32)
     return index
-
-
-def _write_is_a(release: Release, folder: Path, cuis: Int32s, index: Int32s) -> tuple[list[str], int, tuple[Edge, ...]]:
-    """Writes is_a by child and by parent without its cycles; returns the values of `source`, the edge count, and what was cut."""
-    child, parent, code, sources = recoded(*release.is_a.rows(), release.is_a_sabs)
-    known = (index[child] >= 0) & (index[parent] >= 0)
-    child, parent, code = index[child[known]], index[parent[known]], code[known]
-    first = np.flatnonzero((np.diff(child, prepend=-1) != 0) | (np.diff(parent, prepend=-1) != 0))
-    edge_sources, source = _joined(sources, code, first)
-    child, parent = child[first], parent[first]
-    cut = cycle_edges(child, parent, len(cuis))
-    cut_edges = tuple(Edge(cui_text(cuis[child[e]]), cui_text(cuis[parent[e]]), edge_sources[source[e]]) for e in cut)
-    child, parent, source = (np.delete(array, cut) for array in (child, parent, source))
-    parents_of, _ = adjacency(child, len(cuis))
-    children_of, by_parent = adjacency(parent, len(cuis))
-    arrays: dict[str, npt.NDArray[Any]] = {"parents_of": parents_of, "parents": parent, "edge_source": source}
-    arrays |= {"children_of": children_of, "children": child[by_parent]}
-    save_arrays(folder, arrays)
-    lines = (f"{edge.child}\t{edge.parent}\t{edge.source}\n" for edge in cut_edges)
-    (folder / "cut_edges.tsv").write_text("child\tparent\tsource\n" + "".join(lines), encoding="utf-8")
-    return edge_sources, len(child), cut_edges
-
-
-def _joined(
-    values: list[str], code: npt.NDArray[np.int32], first: npt.NDArray[np.int64]
-) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """The values of each group of codes, joined by commas: distinct texts, sorted, and each group's position among them."""
-    sizes = np.diff(first, append=len(code))
-    texts = {(single,): values[single] for single in np.unique(code[first[sizes == 1]]).tolist()}
-    several = np.flatnonzero(sizes > 1)
-    groups = [tuple(code[start : start + size].tolist()) for start, size in zip(first[several], sizes[several], strict=True)]
-    texts |= {group: ",".join(values[one] for one in group) for group in set(groups)}
-    order = sorted(texts, key=texts.__getitem__)
-    position = {group: i for i, group in enumerate(order)}
-    of_single = np.zeros(len(values), np.int32)
-    for group in order:
-        if len(group) == 1:
-            of_single[group[0]] = position[group]
-    found = of_single[code[first]] if len(first) else np.zeros(0, np.int32)
-    found[several] = [position[group] for group in groups]
-    return [texts[group] for group in order], found

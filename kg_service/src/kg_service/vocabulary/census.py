@@ -34,6 +34,11 @@ class Values:
         folded = {value.casefold() for value in wanted}
         return np.asarray(np.array([value.casefold() in folded for value in values], np.bool_)[encoded.indices.to_numpy()])
 
+    @property
+    def met(self) -> frozenset[str]:
+        """All values that were noted."""
+        return frozenset(self._met)
+
     def spelt(self, wanted: Collection[str], what: str, also: Collection[str] = ()) -> tuple[str, ...]:
         """`wanted` as the column spells it, each once, in order; as it is if no row was read.
 
@@ -67,6 +72,7 @@ class Census:
 
     Attributes:
         languages, suppress, sources: values of LAT, and of SUPPRESS and SAB, of MRREL too.
+        relations: values of RELA; noted where relations are asked for.
         left: by CUI number, whether the concept has a named atom, one in these languages, one of those that is not suppressed,
             one of those that is of these sources, [10^7] each.
     """
@@ -74,6 +80,7 @@ class Census:
     languages: Values = field(default_factory=Values)
     suppress: Values = field(default_factory=Values)
     sources: Values = field(default_factory=Values)
+    relations: Values = field(default_factory=Values)
     left: tuple[Bools, ...] = field(default_factory=lambda: tuple(_nobody() for _ in range(_STAGES)))
 
     def choose(self, filters: VocabularyFilters, atoms: pa.Table, cui: npt.NDArray[np.int32], named: Bools) -> Bools:
@@ -97,18 +104,21 @@ class Census:
         wanted = self.sources.among(sabs, filters.sources)
         return wanted if filters.sources else np.ones(len(sabs), np.bool_)
 
-    def as_met(self, filters: VocabularyFilters, types: Mapping[str, str]) -> VocabularyFilters:
+    def as_met(self, filters: VocabularyFilters, types: Mapping[str, str], inverses: Mapping[str, str]) -> VocabularyFilters:
         """The filters in the release's own words, semantic types as TUIs; once all of it is read.
 
         Args:
             filters: as they were given.
             types: the TUIs that there are, and what each is called; none: MRSTY has no good row, which is told elsewhere.
+            inverses: of each RELA: a relation whose inverse was met is there too.
 
         Raises:
             InvalidInput: nothing has one of the values.
         """
+        inverse = {inverses[value] for value in map(str.casefold, self.relations.met) if value in inverses}
         return replace(
             filters,
+            relations=self.relations.spelt(filters.relations, "relation", inverse - {*map(str.casefold, self.relations.met)}),
             languages=self.languages.spelt(filters.languages, "language"),
             suppress=self.suppress.spelt(filters.suppress, "SUPPRESS value", _SUPPRESS_OF_THE_UMLS),
             sources=self.sources.spelt(filters.sources, "source"),

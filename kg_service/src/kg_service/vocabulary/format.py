@@ -12,6 +12,8 @@ children_of      int64 [N + 1]  row pointers into `children` (int32 [E], ascendi
 word_offsets, word_data         lower-case words of all names, sorted
 word_names       int64 [W + 1]  row pointers into `postings`
 postings         int32 [P]      positions of the names that have the word
+relations_of     int64 [N + 1]  row pointers into `relation` (uint16 [R], positions in the manifest's `relations`, ascending in a
+                                row), `relation_target` (int32 [R], ascending in a relation) and `relation_source` (int32 [R])
 cut_edges.tsv                   is_a edges left out because they closed a cycle
 """
 
@@ -20,7 +22,9 @@ from __future__ import annotations
 from nbclip.ids import check_cui
 
 KIND = "vocabulary"
-FORMAT = 2
+FORMAT = 3
+WITHOUT_RELATIONS = 2
+"""What is built without relations has this format and the same bytes as before there were any."""
 UNKNOWN = "unknown"
 """The release or licence that nobody named."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 IsASource = Literal["rela", "rel", "part_of"]
+TRANSITIVE = ("part_of", "regional_part_of", "constitutional_part_of", "anatomic_structure_is_physical_part_of")
+"""Relations that are followed from part to whole to whole, as is_a is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class VocabularyFilters:
         semantic_types: TUIs, names or groups (`semantic_types_of`); a concept stays if it has one of them; empty: all.
         is_a: where is_a comes from: `rela` is RELA isa / inverse_isa, `rel` is REL PAR / CHD of rows without a RELA;
             `part_of` takes RELA part_of / has_part, and FMA's finer ones, for a step up too: a lung is part of the thorax.
+        relations: RELA names of relations to have beside is_a, as typed edges: CUI2 RELA CUI1.
     """
 
     languages: tuple[str, ...] = ("ENG",)
@@ -27,6 +30,7 @@ class VocabularyFilters:
     sources: tuple[str, ...] = ()
     semantic_types: tuple[str, ...] = ()
     is_a: tuple[IsASource, ...] = ("rela", "rel")
+    relations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,25 @@ class Edge:
     child: str
     parent: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A typed edge: `subject` `relation` `target`, such as Pneumonia has_finding_site Lung; `source` as `Edge` has it."""
+
+    subject: str
+    relation: str
+    target: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands around concepts (`Vocabulary.surroundings`): concepts by CUI, and the edges among them."""
+
+    concepts: list[Concept]
+    is_a: list[Edge]
+    relations: list[Relation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +129,7 @@ class BuildReport:
         cut_edges: is_a edges left out because they closed a cycle.
         other_sizes: files that have another number of rows than the release says of them, a line on each.
         left_out: concepts that each filter left out of those that the ones before it had kept.
+        relations: typed edges kept, by relation.
     """
 
     release: str
@@ -117,3 +141,4 @@ class BuildReport:
     cut_edges: tuple[Edge, ...]
     other_sizes: tuple[str, ...]
     left_out: dict[str, int]
+    relations: dict[str, int] = field(default_factory=dict)

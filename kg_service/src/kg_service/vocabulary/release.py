@@ -16,6 +16,7 @@ from kg_service.vocabulary.codes import Codes, Int32s
 from kg_service.vocabulary.files import Part, ReleaseFiles
 from kg_service.vocabulary.model import VocabularyFilters
 from kg_service.vocabulary.pairs import Distinct, pack, unpack
+from kg_service.vocabulary.relations import IS_A, Relations
 from kg_service.vocabulary.rrf import (
     MRCONSO,
     MRRANK,
@@ -44,6 +45,7 @@ class Release:
         is_a: rows of child and parent (CUI numbers, of unknown concepts too), and code of the SAB.
         is_a_sabs: of these rows.
         ranks: MRRANK's rank of each SAB and TTY.
+        relations: the relations beside is_a that the filters ask for.
     """
 
     atoms: AtomFiles
@@ -56,6 +58,7 @@ class Release:
     is_a: Distinct = field(default_factory=Distinct)
     is_a_sabs: Codes = field(default_factory=partial(Codes, "SAB"))
     ranks: dict[tuple[str, str], int] = field(default_factory=dict)
+    relations: Relations = field(default_factory=Relations)
 
     def called(self, tui: Int32s, name: Int32s) -> dict[str, str]:
         """What each TUI of rows of `types` is called; the first name in alphabetical order if there are several."""
@@ -83,10 +86,11 @@ def read_release(
     Raises:
         InvalidInput: a file is missing or unreadable, or nothing has a value that the filters name.
     """
+    release.relations.ask(filters.relations)
     steps: list[tuple[Layout, str, Select, _Take]] = [
         (MRCONSO, "CUI LAT TS STT ISPREF SAB TTY STR SUPPRESS", partial(_select_atoms, filters, release.census), _take_atoms),
         (MRSTY, "CUI TUI STY", lambda rows: rows, _take_types),
-        (MRREL, "CUI1 REL CUI2 RELA SAB SUPPRESS", partial(_select_is_a, filters, release.census), _take_is_a),
+        (MRREL, "CUI1 REL CUI2 RELA SAB SUPPRESS", partial(_select_edges, filters, release), _take_edges),
     ]
     found = [files.find(layout.stem) for layout, *_ in steps]
     if not filters.sources and (ranks := files.look_for(MRRANK.stem)):
@@ -95,7 +99,9 @@ def read_release(
     for parts, (layout, columns, select, take) in zip(found, steps, strict=True):
         for rows in read_rrf(parts, layout, tuple(columns.split()), bad_rows, progress, select):
             take(release, rows)
-    return [part for parts in found for part in parts], release.census.as_met(filters, release.called(*release.types.rows()[1:]))
+    filters = release.census.as_met(filters, release.called(*release.types.rows()[1:]), release.relations.inverses)
+    release.relations.spelling.update((name.casefold(), name) for name in filters.relations)
+    return [part for parts in found for part in parts], filters
 
 
 def _select_atoms(filters: VocabularyFilters, census: Census, rows: pa.Table) -> pa.Table:
@@ -116,24 +122,43 @@ def _take_types(release: Release, rows: pa.Table) -> None:
     release.types.add(cui_numbers(rows["CUI"]), release.tuis.encode(rows["TUI"]), release.type_names.encode(rows["STY"]))
 
 
-def _select_is_a(filters: VocabularyFilters, census: Census, rows: pa.Table) -> pa.Table:
-    """Rows that say is_a, with `down`: whether CUI2 is the child; and `said by`: the SAB, marked where it says part_of.
+def _select_edges(filters: VocabularyFilters, release: Release, rows: pa.Table) -> pa.Table:
+    """Rows between two concepts that say is_a or one of the relations, with what the two functions below add.
+
+    With `is_a`, whether they say that, and with `relation` and `backwards`, what `Relations.said` says of them.
+    """
+    census = release.census
+    kept = ~census.suppress.among(rows["SUPPRESS"], filters.suppress) & census.of_sources(filters, rows["SAB"])
+    kept &= pc.not_equal(rows["CUI1"], rows["CUI2"]).to_numpy()
+    rows = _with_is_a(filters, rows)
+    chosen = rows["is_a"].to_numpy()
+    if release.relations:
+        census.relations.among(rows["RELA"], ())
+        relation, backwards = release.relations.said(rows["RELA"])
+        chosen = chosen | (relation >= 0)
+        rows = rows.append_column("relation", pa.array(relation)).append_column("backwards", pa.array(backwards))
+    return rows.filter(pa.array(chosen & kept))
+
+
+def _with_is_a(filters: VocabularyFilters, rows: pa.Table) -> pa.Table:
+    """Adds `is_a`; `down`: whether CUI2 is the child; and `said by`: the SAB, marked where it says part_of.
 
     Rows are read from right to left: REL and RELA say what CUI2 is to CUI1.
     """
     rela, plain = rows["RELA"], pc.equal(rows["RELA"], "")
-    by_rela = _one_of(rela, ("isa", "inverse_isa") if "rela" in filters.is_a else ())
+    by_rela = _one_of(rela, IS_A if "rela" in filters.is_a else ())
     by_rel = pc.and_(plain, _one_of(rows["REL"], ("PAR", "CHD") if "rel" in filters.is_a else ()))
     by_part = _one_of(rela, (*_PART_OF, *_HAS_PART) if "part_of" in filters.is_a else ())
-    chosen = pc.or_(pc.or_(by_rela, by_rel), by_part)
-    chosen = pc.and_(chosen, pc.not_equal(rows["CUI1"], rows["CUI2"])).to_numpy()
-    kept = ~census.suppress.among(rows["SUPPRESS"], filters.suppress) & census.of_sources(filters, rows["SAB"])
     down = pc.or_(_one_of(rela, ("isa", *_PART_OF)), pc.and_(plain, pc.equal(rows["REL"], "CHD")))
     said_by = pc.binary_join_element_wise(rows["SAB"], pc.if_else(by_part, ":part_of", ""), "")
-    return rows.append_column("down", down).append_column("said by", said_by).filter(pa.array(chosen & kept))
+    is_a = pc.or_(pc.or_(by_rela, by_rel), by_part)
+    return rows.append_column("is_a", is_a).append_column("down", down).append_column("said by", said_by)
 
 
-def _take_is_a(release: Release, rows: pa.Table) -> None:
+def _take_edges(release: Release, rows: pa.Table) -> None:
+    if release.relations:
+        release.relations.take(rows.filter(pc.greater_equal(rows["relation"], 0)))
+    rows = rows.filter(rows["is_a"])
     one, two, down = cui_numbers(rows["CUI1"]), cui_numbers(rows["CUI2"]), rows["down"].to_numpy()
     release.is_a.add(np.where(down, two, one), np.where(down, one, two), release.is_a_sabs.encode(rows["said by"]))
 

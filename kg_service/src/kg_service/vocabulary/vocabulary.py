@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,18 @@ from nbclip.errors import BrokenArtefact, NotFound
 
 from kg_service.storage.artefact import Artefact, open_artefact
 from kg_service.storage.strings import Strings
-from kg_service.vocabulary.format import CODE_MASK, FORMAT, KIND, RANK_SHIFT, SOURCE_SHIFT, cui_number, cui_text
-from kg_service.vocabulary.model import Ancestor, Concept, Edge, Name
+from kg_service.vocabulary.format import (
+    CODE_MASK,
+    FORMAT,
+    KIND,
+    RANK_SHIFT,
+    SOURCE_SHIFT,
+    WITHOUT_RELATIONS,
+    cui_number,
+    cui_text,
+)
+from kg_service.vocabulary.model import TRANSITIVE, Ancestor, Concept, Edge, Name, Relation, Surroundings
+from kg_service.vocabulary.relation_index import RelationIndex, reached
 from kg_service.vocabulary.search import WordIndex
 
 _HINT = "build one: kg-service vocabulary build RRF_DIR"
@@ -31,7 +41,7 @@ def open_vocabulary(directory: Path, *, verify: bool = False) -> Vocabulary:
         BrokenArtefact: it is damaged or of another format.
     """
     # All is opened here: a vocabulary built anew in this folder later must not mix with this one.
-    artefact = open_artefact(directory, KIND, FORMAT, hint=_HINT, verify=verify)
+    artefact = open_artefact(directory, KIND, FORMAT, WITHOUT_RELATIONS, hint=_HINT, verify=verify)
     try:
         return Vocabulary(artefact)
     except KeyError as error:
@@ -54,8 +64,14 @@ class Vocabulary:
         self._tuis = tuple(self.semantic_type_names)
         self._edge_sources: list[str] = manifest["edge_sources"]
         self._arrays: dict[str, npt.NDArray[Any]] = {name: artefact.array(name) for name in _ARRAYS.split()}
+        self._relations = RelationIndex(artefact)
         self._names = _strings(artefact, "name")
         self._words = WordIndex(_strings(artefact, "word"), artefact.array("word_names"), artefact.array("postings"))
+
+    @property
+    def relations(self) -> Mapping[str, int]:
+        """The relations that it was built with beside is_a, in alphabetical order, and how many edges each has."""
+        return self._relations.counts
 
     @property
     def release(self) -> str:
@@ -171,20 +187,34 @@ class Vocabulary:
         return [Ancestor(self.cui(node), steps) for node, steps in distance.items() if steps]
 
     def is_a_closure(self, cuis: Iterable[str]) -> tuple[list[Concept], list[Edge]]:
-        """The concepts with every ancestor, and all is_a edges among them; both ordered by CUI.
+        """The concepts with every ancestor, and all is_a edges among them; both ordered by CUI."""
+        nodes = sorted(reached({self.index(cui) for cui in cuis}, self._parents))
+        return [self.concept(self.cui(node)) for node in nodes], [edge for node in nodes for edge in self._edges(node)]
 
-        What the graph needs of the vocabulary for these concepts.
+    def surroundings(self, cuis: Iterable[str]) -> Surroundings:
+        """What the graph needs of the vocabulary for these concepts.
+
+        Which concepts: these and their ancestors by is_a; those that a typed edge of one of them leads to; and, above the latter,
+        all that is_a and transitive relations (`TRANSITIVE`) lead to. Which edges: all is_a among them; all typed edges of the
+        given concepts and their ancestors; of the others the transitive ones. What several calls give adds up to what one gives.
         """
-        pending = sorted({self.index(cui) for cui in cuis})
-        parents: dict[int, list[int]] = {}
-        while pending:
-            node = pending.pop()
-            if node not in parents:
-                parents[node] = self._row("parents_of", "parents", node)
-                pending.extend(parents[node])
-        concepts = [self.concept(self.cui(node)) for node in sorted(parents)]
-        edges = [edge for node in sorted(parents) for edge in self._edges(node)]
-        return concepts, edges
+        about = reached({self.index(cui) for cui in cuis}, self._parents)
+        targets = {target for node in about for target in self._relations.targets(node, self.relations)}
+        above = reached(targets, lambda node: [*self._parents(node), *self._relations.targets(node, TRANSITIVE)])
+        nodes = sorted(about | above)
+        return Surroundings(
+            concepts=[self.concept(self.cui(node)) for node in nodes],
+            is_a=[edge for node in nodes for edge in self._edges(node)],
+            relations=[
+                Relation(self.cui(node), relation, self.cui(target), source)
+                for node in nodes
+                for relation, target, source in self._relations.edges(node)
+                if node in about or relation in TRANSITIVE
+            ],
+        )
+
+    def _parents(self, index: int) -> list[int]:
+        return self._row("parents_of", "parents", index)
 
     def _edges(self, child: int) -> Iterator[Edge]:
         sources = self._row("parents_of", "edge_source", child)

@@ -43,12 +43,21 @@ class CommonAncestor(ConceptRef):
     other_steps: int = Field(description="the same, from the nearest concept of other_id")
 
 
+class ConceptRelation(Answer):
+    """A typed edge of the graph: Pneumonia has_finding_site Lung."""
+
+    subject: ConceptRef
+    relation: str = Field(description="RELA of the UMLS")
+    target: ConceptRef
+
+
 class Contribution(Answer):
     """A part of the similarity, by its source."""
 
     kind: ContributionKind = Field(
-        description="concept: both images have it; ancestor: it stands above a concept of one or of both; cooccurrence, learned: "
-        "a concept of one and one of the other, by their vectors; rest: the smaller parts; unexplained: what no concept brings"
+        description="concept: both images have it; ancestor: it is above a concept of one or of both, or a relation leads there; "
+        "cooccurrence, learned: a concept of one and one of the other, by their vectors; rest: the smaller parts; "
+        "unexplained: what no concept brings"
     )
     share: float = Field(description="the shares of all rows add up to the similarity")
     concept: ConceptRef | None = Field(None, description="where the images meet; null for a pair")
@@ -65,6 +74,10 @@ class ExplainResponse(Answer):
     other: ExplainedImage
     shared: list[ConceptRef] = Field(description="concepts that both images have")
     nearest_common_ancestors: list[CommonAncestor] = Field(description="over is_a, whether or not the representation uses it")
+    relations: list[ConceptRelation] = Field(
+        [],
+        description="typed edges of the images' concepts, or of those above them, that lead to where both images' concepts lead",
+    )
     parts: dict[ContributionKind, float] = Field(description="the shares of all contributions by kind, including those in `rest`")
     contributions: list[Contribution] = Field(description="largest first; `rest` and `unexplained` last")
     snapshot: SnapshotId

@@ -6,7 +6,7 @@ C0000001 pneumonia ─is_a─ C0000003 lung disease ─is_a─ C0000005 disease 
 import pytest
 from kg_service.graph.embedded.store import open_embedded
 from kg_service.linking.model import LinkedCaption, Mention
-from kg_service.vocabulary.model import Concept, Edge
+from kg_service.vocabulary.model import Concept, Edge, Surroundings
 
 NAMES = {
     "C0000001": "pneumonia",
@@ -37,14 +37,14 @@ class DictVocabulary:
     def __contains__(self, cui):
         return cui in NAMES
 
-    def is_a_closure(self, cuis):
+    def surroundings(self, cuis):
         pending, found = list(cuis), set()
         while pending:
             cui = pending.pop()
             found.add(cui)
             pending += PARENTS[cui]
         concepts = [Concept(cui, NAMES[cui], ("T047",), "MSH") for cui in sorted(found)]
-        return concepts, [Edge(cui, parent, "MSH") for cui in sorted(found) for parent in PARENTS[cui]]
+        return Surroundings(concepts, [Edge(cui, parent, "MSH") for cui in sorted(found) for parent in PARENTS[cui]], [])
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from kg_service.snapshot import SnapshotFolder, answer_targets, explain
 from kg_service.snapshot.publication import publish
 from nbclip.errors import InvalidInput, UnknownImages
 from nbclip.schemas.targets import TargetsRequest
-from support.small_graphs import GraphOnly, random_graphs
+from support.small_graphs import GraphOnly, graph_of, random_graphs
 
 PNEUMONIA, EFFUSION, LUNG_DISEASE, FRACTURE, DISEASE = (f"C000000{number}" for number in range(1, 6))
 SPARSE = Hybrid(smoothing=0, hub_share=1.0, redundancy=0, ancestor_weight=3, shrinkage=4)
@@ -225,3 +225,25 @@ def test_a_snapshot_of_another_version_is_refused_with_the_way_out(published, fi
     snapshot.manifest.variants["hybrid/dk_ek"]["smoothing"] = 0.0
     with pytest.raises(OtherVersion, match=r"another version: .* adds up to .*snapshot publish"):
         ask(snapshot, "a", "b")
+
+
+def test_relations_by_which_two_images_meet_are_named(published):
+    # 0 pneumonia is_a 1 lung disease has_finding_site 2 lung part_of 3 thorax; 4 rib fracture has_finding_site 3
+    graph = replace(
+        graph_of([[0], [4], [5]], [(0, 1)], count=6),
+        relations={
+            "has_finding_site": np.array([(1, 2), (4, 3)], np.int32),
+            "part_of": np.array([(2, 3)], np.int32),
+        },
+    )
+    snapshot = published(graph, hybrid=replace(SPARSE, relation_weight=2.0), transe=TransE(dimension=8, epochs=1))
+    answer = ask(snapshot, "i0", "i1")
+    assert [(each.subject.cui, each.relation, each.target.cui) for each in answer.relations] == [
+        ("C0000004", "has_finding_site", "C0000003")
+    ]
+    assert answer.similarity > 0
+    assert [part.concept.cui for part in answer.contributions] == ["C0000003"]
+    assert answer.similarity == pytest.approx(sum(answer.parts.values()), abs=1e-6)
+    assert ask(snapshot, "i0", "i2").relations == []
+    assert snapshot.manifest.relation_edges == {"has_finding_site": 2, "part_of": 1}
+    assert ask(snapshot, "i0", "i1", knowledge="dk").similarity == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -128,7 +127,7 @@ def _counts(request: Request, wiring: Wiring) -> dict[str, int]:
     """Counts of the graph; empty while the store does not answer, since targets don't need it."""
     try:
         with request.app.state.graph_places.take():
-            return asdict(wiring.store.counts())
+            return wiring.store.counts().by_kind()
     except (Busy, Unavailable):
         return {}
 

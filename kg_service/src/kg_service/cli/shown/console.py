@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nbclip.schemas.snapshots import AppendCounts
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from kg_service.vocabulary.format import UNKNOWN
@@ -112,6 +112,8 @@ def build_table(report: BuildReport, folder: Path) -> Table:
     table.add_row("release", "unknown; --release names it" if report.release == UNKNOWN else report.release)
     for what in ("concepts", "names", "is_a"):
         table.add_row(what, str(getattr(report, what)))
+    for name, edges in report.relations.items():
+        table.add_row(Text(name), str(edges))
     for filtered_by, concepts in report.left_out.items():
         table.add_row(f"left out by {filtered_by}", str(concepts))
     table.add_row("is_a cut from cycles", str(len(report.cut_edges)))
@@ -121,9 +123,10 @@ def build_table(report: BuildReport, folder: Path) -> Table:
 
 def counts_table(counts: Mapping[str, GraphCounts]) -> Table:
     """A table of several graphs' counts."""
-    table = Table("graph", "images", "concepts", "attributes", "is_a")
+    kinds = dict.fromkeys(kind for of in counts.values() for kind in of.by_kind())
+    table = Table("graph", *(Column(Text(kind)) for kind in kinds))
     for name, of in counts.items():
-        table.add_row(Text(name), *map(str, (of.images, of.concepts, of.attributes, of.is_a)))
+        table.add_row(Text(name), *(str(of.by_kind().get(kind, 0)) for kind in kinds))
     return table
 
 

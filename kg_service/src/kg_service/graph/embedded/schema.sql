@@ -18,6 +18,14 @@ CREATE TABLE IF NOT EXISTS is_a (
   PRIMARY KEY (child, parent)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS relation (
+  subject INTEGER NOT NULL REFERENCES concept,
+  relation TEXT NOT NULL, -- RELA
+  target INTEGER NOT NULL REFERENCES concept,
+  source TEXT NOT NULL,
+  PRIMARY KEY (subject, relation, target)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS image (
   image_key INTEGER PRIMARY KEY,
   image_id TEXT NOT NULL UNIQUE,
@@ -73,6 +81,6 @@ CREATE TABLE IF NOT EXISTS attribute (
 ) STRICT, WITHOUT ROWID;
 
 PRAGMA application_id = 1312967495;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 COMMIT;

@@ -15,8 +15,8 @@ from nbclip.errors import BrokenArtefact, InvalidInput, NBClipError, Unavailable
 from kg_service.errors import UnusablePath
 
 APPLICATION_ID = int.from_bytes(b"NBKG", "big")
-SCHEMA_VERSION = 3
-_FORMER_VERSIONS = (1, 2)
+SCHEMA_VERSION = 4
+_FORMER_VERSIONS = (1, 2, 3)
 """Files of these get what they lack when they are opened, and keep what they have."""
 _WRITER_CACHE_KIB = 65_536
 _SCHEMA = files("kg_service.graph.embedded").joinpath("schema.sql")

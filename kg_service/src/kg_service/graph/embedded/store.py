@@ -18,7 +18,7 @@ from nbclip.ids import caption_sha256
 
 from kg_service.graph.arrays import Int64s, assemble_graph
 from kg_service.graph.embedded.sqlite import Database
-from kg_service.graph.settlement import canonical, image_batch, require_concepts, settle
+from kg_service.graph.settlement import canonical, edge_batch, image_batch, require_concepts, settle
 from kg_service.graph.store import (
     Access,
     AttributeEdge,
@@ -29,6 +29,7 @@ from kg_service.graph.store import (
     ImageNode,
     IsAEdge,
     OnConflict,
+    RelationEdge,
     Revision,
     StoreKind,
     WriteReport,
@@ -66,6 +67,7 @@ class EmbeddedStore:
         with self._database.writing() as connection:
             concept_keys = _upsert_concepts(connection, batch.concepts)
             _upsert_is_a(connection, batch.is_a, concept_keys)
+            _upsert_relations(connection, batch.relations, concept_keys)
             known = _nodes(connection, f"image_id IN {_GIVEN}", [_json(image.image_id for image in batch.images)])
             settlement = settle(batch.images, {node.image_id: canonical(node) for node in known}, on_conflict)
             removed = _delete(connection, [node.image_id for node in known if node.image_id in settlement.changed])
@@ -117,7 +119,9 @@ class EmbeddedStore:
         """As `GraphStore.counts`."""
         kinds = ("image", "concept", "attribute", "is_a")
         with self._database.reading() as connection:
-            return GraphCounts(*(connection.execute(f"SELECT count(*) FROM {kind}").fetchone()[0] for kind in kinds))
+            numbers = [connection.execute(f"SELECT count(*) FROM {kind}").fetchone()[0] for kind in kinds]
+            relations = connection.execute("SELECT relation, count(*) FROM relation GROUP BY relation ORDER BY relation")
+            return replace(GraphCounts(*numbers), relations=dict(relations))
 
     def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
         """As `GraphStore.read_graph`."""
@@ -125,7 +129,7 @@ class EmbeddedStore:
             images, attribute_A3 = _rows_above(connection, 0, dataset, split)
             concepts = connection.execute("SELECT concept_key, cui FROM concept")
             is_a_E2 = _integers(connection.execute("SELECT child, parent FROM is_a"), 2)
-            return _graph(connection, images, attribute_A3, concepts, is_a_E2)
+            return _graph(connection, images, attribute_A3, concepts, is_a_E2, _relation_keys(connection))
 
     def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
         """As `GraphStore.read_new`."""
@@ -141,13 +145,12 @@ class EmbeddedStore:
     def batches(self) -> Iterator[GraphBatch]:
         """As `GraphStore.batches`."""
         with self._database.reading() as connection:
-            concepts, is_a = _concept_nodes(connection), _is_a_edges(connection)
+            concepts = _concept_nodes(connection)
+            edges: list[IsAEdge | RelationEdge] = [*_is_a_edges(connection), *_relation_edges(connection)]
         for start in range(0, len(concepts), _PAGE):
             yield GraphBatch(concepts=concepts[start : start + _PAGE])
-        for start in range(0, len(is_a), _PAGE):
-            part = is_a[start : start + _PAGE]
-            ends = {cui for edge in part for cui in (edge.child, edge.parent)}
-            yield GraphBatch(concepts=[ConceptNode(cui, "") for cui in sorted(ends)], is_a=part)
+        for start in range(0, len(edges), _PAGE):
+            yield edge_batch(edges[start : start + _PAGE])
         after = ""
         while page := self.images(after=after, limit=_PAGE):
             yield image_batch(page)
@@ -184,6 +187,25 @@ def _is_a_edges(connection: sqlite3.Connection) -> list[IsAEdge]:
     return [IsAEdge(*row) for row in rows]
 
 
+def _relation_edges(connection: sqlite3.Connection) -> list[RelationEdge]:
+    rows = connection.execute(
+        """
+        SELECT subject.cui, relation, target.cui, relation.source
+        FROM relation JOIN concept AS subject ON subject = subject.concept_key
+                      JOIN concept AS target ON target = target.concept_key
+        ORDER BY 1, 2, 3
+        """
+    )
+    return [RelationEdge(*row) for row in rows]
+
+
+def _relation_keys(connection: sqlite3.Connection) -> dict[str, Int64s]:
+    """Subject key and target key of each edge, int64, [E, 2], by relation."""
+    names = [name for (name,) in connection.execute("SELECT DISTINCT relation FROM relation")]
+    wanted = "SELECT subject, target FROM relation WHERE relation = ?"
+    return {name: _integers(connection.execute(wanted, [name]), 2) for name in names}
+
+
 def _upsert_concepts(connection: sqlite3.Connection, concepts: Sequence[ConceptNode]) -> dict[str, int]:
     """Keys by CUI. The last name wins, but a concept of unknown name never takes a known one away."""
     rows = {(concept.cui, concept.name, " ".join(concept.semantic_types), concept.source) for concept in concepts}
@@ -207,6 +229,16 @@ def _upsert_is_a(connection: sqlite3.Connection, edges: Sequence[IsAEdge], conce
         ON CONFLICT DO UPDATE SET source = excluded.source WHERE excluded.source NOT IN ('', source)
         """,
         sorted((concept_keys[edge.child], concept_keys[edge.parent], edge.source) for edge in edges),
+    )
+
+
+def _upsert_relations(connection: sqlite3.Connection, edges: Sequence[RelationEdge], concept_keys: Mapping[str, int]) -> None:
+    connection.executemany(
+        """
+        INSERT INTO relation (subject, relation, target, source) VALUES (?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET source = excluded.source WHERE excluded.source NOT IN ('', source)
+        """,
+        sorted((concept_keys[edge.subject], edge.relation, concept_keys[edge.target], edge.source) for edge in edges),
     )
 
 
@@ -336,11 +368,12 @@ def _graph(
     attribute_A3: Int64s,
     concepts: Iterable[tuple[int, str]],
     is_a_E2: Int64s,
+    relations: Mapping[str, Int64s] | None = None,
 ) -> Graph:
     """As `assemble_graph`, with the state that the connection sees."""
     linkers = _linkers(connection, np.unique(attribute_A3[:, 2]).tolist())
     number, token = connection.execute("SELECT number, token FROM revision ORDER BY number DESC LIMIT 1").fetchone()
-    graph = assemble_graph(images, concepts, attribute_A3[:, :2], is_a_E2, linkers)
+    graph = assemble_graph(images, concepts, attribute_A3[:, :2], is_a_E2, linkers, relations)
     return replace(graph, revision=Revision(number, token))
 
 

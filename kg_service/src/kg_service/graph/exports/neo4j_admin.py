@@ -17,7 +17,7 @@ from nbclip.ids import caption_sha256
 from pyarrow.csv import CSVWriter, WriteOptions
 
 from kg_service.graph.exports.tables import OnImages, Table, write_tables
-from kg_service.graph.neo4j.rows import attribute_key
+from kg_service.graph.neo4j.rows import attribute_key, relation_key
 from kg_service.graph.neo4j.schema import SCHEMA_VERSION
 from kg_service.graph.store import GraphBatch, GraphCounts, GraphStore
 
@@ -38,7 +38,7 @@ shift
 cd "$(dirname "$0")"
 exec "$admin" database import full \
   --nodes=Image=images.csv --nodes=Concept=concepts.csv --nodes=GraphState=state.csv \
-  --relationships=HAS_ATTRIBUTE=has_attribute.csv --relationships=IS_A=is_a.csv \
+  --relationships=HAS_ATTRIBUTE=has_attribute.csv --relationships=IS_A=is_a.csv --relationships=relations.csv \
   --array-delimiter=U+001F --multiline-fields=true --multiline-fields-format=v1 \
   --bad-tolerance=0 --report-file="${TMPDIR:-/tmp}/import.report" "$@" neo4j
 """
@@ -95,6 +95,11 @@ def _is_a_rows(batch: GraphBatch) -> Iterator[tuple[Any, ...]]:
         yield edge.child, edge.parent, f"{edge.child} {edge.parent}", edge.source
 
 
+def _relation_rows(batch: GraphBatch) -> Iterator[tuple[Any, ...]]:
+    for edge in batch.relations:
+        yield edge.subject, edge.relation, edge.target, relation_key(edge), edge.source
+
+
 def _table(rows: Callable[[GraphBatch], Iterator[tuple[Any, ...]]], header: str) -> Table:
     """A table whose columns are named as the importer has them: with their types, and `ID(…)` for what names a node."""
     types = {"long": pa.int64(), "double": pa.float64()}
@@ -109,6 +114,7 @@ _TABLES = {
         ":START_ID(Image) :END_ID(Concept) key text start:long end:long score:double rule assertion linker",
     ),
     "is_a.csv": _table(_is_a_rows, ":START_ID(Concept) :END_ID(Concept) key source"),
+    "relations.csv": _table(_relation_rows, ":START_ID(Concept) :TYPE :END_ID(Concept) key source"),
 }
 
 

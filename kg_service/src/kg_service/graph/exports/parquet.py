@@ -1,4 +1,4 @@
-"""A graph as Parquet files, for analysis: images, attributes, concepts, is_a; a row group for each batch of the store."""
+"""A graph as Parquet files, for analysis: images, attributes, concepts, is_a, relations; a row group a batch of the store."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _TYPES = {"start": pa.int64(), "end": pa.int64(), "score": pa.float64(), "semant
 _NULLABLE = ("dataset", "split")
 _CONCEPT = ("cui", "name", "semantic_types", "source")
 _IS_A = ("child", "parent", "source")
+_RELATION = ("subject", "relation", "target", "source")
 _ATTRIBUTE = ("cui", "text", "start", "end", "score", "rule", "assertion", "linker")
 _attribute = attrgetter(*_ATTRIBUTE)
 
@@ -46,6 +47,7 @@ _TABLES = {
     "attributes.parquet": _table(("image_id", *_ATTRIBUTE), _attribute_rows),
     "concepts.parquet": _table(_CONCEPT, lambda batch: map(attrgetter(*_CONCEPT), batch.concepts)),
     "is_a.parquet": _table(_IS_A, lambda batch: map(attrgetter(*_IS_A), batch.is_a)),
+    "relations.parquet": _table(_RELATION, lambda batch: map(attrgetter(*_RELATION), batch.relations)),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -109,6 +110,7 @@ def _added(counts: GraphCounts, batch: GraphBatch) -> GraphCounts:
         concepts=counts.concepts + len(batch.concepts),
         attributes=counts.attributes + sum(len(image.attributes) for image in batch.images),
         is_a=counts.is_a + len(batch.is_a),
+        relations=dict(sorted((Counter(counts.relations) + Counter(edge.relation for edge in batch.relations)).items())),
     )
 
 

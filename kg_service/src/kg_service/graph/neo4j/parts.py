@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
-from kg_service.graph.store import ConceptNode, GraphBatch, ImageNode, IsAEdge
+from kg_service.graph.store import ConceptNode, GraphBatch, ImageNode, IsAEdge, RelationEdge
 
 Value = TypeVar("Value")
-Element: TypeAlias = ConceptNode | IsAEdge | ImageNode
+Element: TypeAlias = ConceptNode | IsAEdge | RelationEdge | ImageNode
 
 MOST_WRITTEN = 20_000
 """Nodes and edges of one transaction: an edge takes 3.6 KB of the server's memory until it is committed."""
@@ -17,19 +17,21 @@ MOST_READ = 50_000
 
 
 def elements(batch: GraphBatch) -> list[Element]:
-    """All of a batch, in an order in which it can be written: concepts, is_a, images."""
-    return [*batch.concepts, *batch.is_a, *batch.images]
+    """All of a batch, in an order in which it can be written: concepts, is_a, relations, images."""
+    return [*batch.concepts, *batch.is_a, *batch.relations, *batch.images]
 
 
 def batch_of(part: Sequence[Element], whole: GraphBatch) -> GraphBatch:
     """Successive elements of `whole` as a batch, with the concepts that its edges name."""
     images = [each for each in part if isinstance(each, ImageNode)]
     is_a = [each for each in part if isinstance(each, IsAEdge)]
+    relations = [each for each in part if isinstance(each, RelationEdge)]
     named = {edge.cui for image in images for edge in image.attributes}
     named.update(cui for edge in is_a for cui in (edge.child, edge.parent))
+    named.update(cui for edge in relations for cui in (edge.subject, edge.target))
     own = [each for each in part if isinstance(each, ConceptNode)]
     named.difference_update(concept.cui for concept in own)
-    return GraphBatch(images, [*own, *(concept for concept in whole.concepts if concept.cui in named)], is_a)
+    return GraphBatch(images, [*own, *(concept for concept in whole.concepts if concept.cui in named)], is_a, relations)
 
 
 def weight(element: Element) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nbclip.ids import caption_sha256
 
-from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge
+from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge, RelationEdge
 
 _PAGE = 5_000
 
@@ -48,6 +48,16 @@ def child_rows(edges: Iterable[IsAEdge]) -> list[list[Any]]:
     return [[child, [[edge.parent, edge.source] for edge in group]] for child, group in by_child]
 
 
+def relation_key(edge: RelationEdge) -> str:
+    """What names a typed edge: its ends and type. Edges of other programs have no such key."""
+    return f"{edge.subject} {edge.relation} {edge.target}"
+
+
+def relation_rows(edges: Iterable[RelationEdge]) -> list[list[Any]]:
+    """Rows of `create_relations` and `update_relations`."""
+    return [[edge.subject, edge.relation, edge.target, relation_key(edge), edge.source] for edge in edges]
+
+
 def image_of(row: Sequence[Any]) -> ImageNode:
     """The image of a row of `images` or `image_page`."""
     image_id, caption, dataset, split, ingested_at, edges = row
@@ -57,19 +67,25 @@ def image_of(row: Sequence[Any]) -> ImageNode:
 
 def concepts_of(rows: Iterable[Sequence[Any]]) -> list[ConceptNode]:
     """The concepts of rows of `concepts`."""
-    return [ConceptNode(cui, name, tuple(types), source) for cui, name, types, source, _ in rows]
+    return [ConceptNode(cui, name, tuple(types), source) for cui, name, types, source, *_ in rows]
 
 
 def is_a_of(rows: Iterable[Sequence[Any]]) -> list[IsAEdge]:
     """The is_a edges that leave the concepts of rows of `concepts`."""
-    return [IsAEdge(cui, parent, source) for cui, *_, parents in rows for parent, source in parents]
+    return [IsAEdge(cui, parent, source) for cui, *_, parents, _ in rows for parent, source in parents]
+
+
+def relations_of(rows: Iterable[Sequence[Any]]) -> list[RelationEdge]:
+    """The typed edges that leave the concepts of rows of `concepts`."""
+    return [RelationEdge(cui, relation, target, source) for cui, *_, edges in rows for relation, target, source in edges]
 
 
 def concept_batch(rows: Sequence[Sequence[Any]]) -> GraphBatch:
-    """Concepts with the is_a that leave them; parents without their names, which come with rows of their own."""
-    concepts, is_a = concepts_of(rows), is_a_of(rows)
-    parents = {edge.parent for edge in is_a}.difference(concept.cui for concept in concepts)
-    return GraphBatch(concepts=[*concepts, *(ConceptNode(cui, "") for cui in sorted(parents))], is_a=is_a)
+    """Concepts with the edges that leave them; other ends without their names, which come with rows of their own."""
+    concepts, is_a, relations = concepts_of(rows), is_a_of(rows), relations_of(rows)
+    others = {edge.parent for edge in is_a} | {edge.target for edge in relations}
+    others.difference_update(concept.cui for concept in concepts)
+    return GraphBatch((), [*concepts, *(ConceptNode(cui, "") for cui in sorted(others))], is_a, relations)
 
 
 def pages(values: Iterable[Any]) -> Iterator[list[Any]]:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nbclip.errors import InvalidInput, Unavailable
@@ -99,7 +99,7 @@ class Neo4jStore:
     def _write_at_once(self, batch: GraphBatch, on_conflict: OnConflict) -> tuple[ImageOutcome, ...]:
         async def work(transaction: Transaction) -> tuple[Turn, tuple[ImageOutcome, ...]]:
             turn = await self._next_revision(transaction)
-            concepts, is_a = await write_concepts(transaction, *self._written.missing(batch, turn), turn.revision)
+            concepts, is_a = await write_concepts(transaction, self._written.missing(batch, turn), turn.revision)
             outcomes = await write_images(transaction, batch, on_conflict, turn.revision)
             return Turn(turn.graph_id, turn.revision, turn.concepts + concepts, turn.is_a + is_a), outcomes
 
@@ -228,8 +228,9 @@ class _Reader:
         answer = self.ask("head")
         if answer is None:
             raise self.removed()
-        graph_id, revision, *counts, signatures = answer
-        return Head(graph_id, revision, GraphCounts(*counts), frozenset(signatures))
+        graph_id, revision, *counts, relations, signatures = answer
+        counted = replace(GraphCounts(*counts), relations=dict(sorted(relations)))
+        return Head(graph_id, revision, counted, frozenset(signatures))
 
     def image_ids(self) -> set[str]:
         return set(self.ask("image_ids"))

@@ -10,9 +10,20 @@ from nbclip.errors import Unavailable
 
 from kg_service.graph.neo4j.bolt import Transaction
 from kg_service.graph.neo4j.parts import Element
-from kg_service.graph.neo4j.rows import child_rows, concept_rows, concepts_of, image_of, image_rows, is_a_of, is_a_rows, pages
-from kg_service.graph.settlement import canonical, changed_concepts, changed_is_a, settle
-from kg_service.graph.store import ConceptNode, GraphBatch, ImageOutcome, IsAEdge, OnConflict
+from kg_service.graph.neo4j.rows import (
+    child_rows,
+    concept_rows,
+    concepts_of,
+    image_of,
+    image_rows,
+    is_a_of,
+    is_a_rows,
+    pages,
+    relation_rows,
+    relations_of,
+)
+from kg_service.graph.settlement import canonical, changed_concepts, changed_edges, ends, settle
+from kg_service.graph.store import ConceptNode, GraphBatch, ImageOutcome, IsAEdge, OnConflict, RelationEdge
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +38,40 @@ class Turn:
 
 @dataclass(slots=True)
 class Written:
-    """Concepts and is_a that this process has written to a graph: ancestors come again with every batch."""
+    """Concepts and the edges between them that this process has written to a graph: ancestors come again with every batch."""
 
     last: Turn | None = None
     concepts: dict[str, ConceptNode] = field(default_factory=dict)
-    is_a: dict[tuple[str, str], IsAEdge] = field(default_factory=dict)
+    edges: dict[tuple[str, ...], IsAEdge | RelationEdge] = field(default_factory=dict)
 
     def __contains__(self, element: Element) -> bool:
         match element:
             case ConceptNode():
                 return self.concepts.get(element.cui) == element
-            case IsAEdge():
-                return self.is_a.get((element.child, element.parent)) == element
+            case IsAEdge() | RelationEdge():
+                return self.edges.get(ends(element)) == element
         return False
 
     def add(self, batch: GraphBatch, left: Turn) -> None:
         """Notes what a transaction wrote, and the graph that it left."""
         self.last = left
         self.concepts.update((concept.cui, concept) for concept in batch.concepts)
-        self.is_a.update(((edge.child, edge.parent), edge) for edge in batch.is_a)
+        edges: list[IsAEdge | RelationEdge] = [*batch.is_a, *batch.relations]
+        self.edges.update((ends(edge), edge) for edge in edges)
 
-    def missing(self, batch: GraphBatch, turn: Turn) -> tuple[list[ConceptNode], list[IsAEdge]]:
-        """What of a batch has yet to be written to this graph."""
+    def missing(self, batch: GraphBatch, turn: Turn) -> GraphBatch:
+        """What of a batch, images aside, has yet to be written to this graph."""
         if not self._holds(turn):
             self.forget()
-        return [each for each in batch.concepts if each not in self], [each for each in batch.is_a if each not in self]
+        parts = (batch.concepts, batch.is_a, batch.relations)
+        concepts, is_a, relations = ([each for each in part if each not in self] for part in parts)
+        return GraphBatch((), concepts, is_a, relations)  # type: ignore[arg-type]
 
     def forget(self) -> None:
         """Nothing is known to be written any more."""
         self.last = None
         self.concepts.clear()
-        self.is_a.clear()
+        self.edges.clear()
 
     def _holds(self, turn: Turn) -> bool:
         """No program removes concepts or is_a: where there are fewer, somebody did by hand, or restored a backup."""
@@ -70,30 +84,45 @@ class Written:
         )
 
 
-async def write_concepts(
-    transaction: Transaction, concepts: Sequence[ConceptNode], is_a: Sequence[IsAEdge], revision: int
-) -> tuple[int, int]:
-    """Writes what differs from what is stored, is_a after all concepts; how many of each are new."""
-    cuis = sorted({concept.cui for concept in concepts} | {edge.child for edge in is_a})
+async def write_concepts(transaction: Transaction, batch: GraphBatch, revision: int) -> tuple[int, int]:
+    """Writes what differs from what is stored, edges after all concepts; how many concepts and is_a are new."""
+    cuis = sorted(
+        {concept.cui for concept in batch.concepts}
+        | {edge.child for edge in batch.is_a}
+        | {edge.subject for edge in batch.relations}
+    )
     stored = [row for page in pages(cuis) for row in await transaction.run("concepts", cuis=page)]
     known = {row[0] for row in stored}
-    changed = changed_concepts(concepts, concepts_of(stored))
+    changed = changed_concepts(batch.concepts, concepts_of(stored))
     new = [concept for concept in changed if concept.cui not in known]
     await _run_in_pages(transaction, "create_concepts", revision, concepts=concept_rows(new))
     old = [concept for concept in changed if concept.cui in known]
     await _run_in_pages(transaction, "update_concepts", revision, concepts=concept_rows(old))
-    return len(new), await _write_is_a(transaction, is_a, is_a_of(stored), revision)
+    await _write_relations(transaction, batch.relations, relations_of(stored), revision)
+    return len(new), await _write_is_a(transaction, batch.is_a, is_a_of(stored), revision)
 
 
 async def _write_is_a(transaction: Transaction, is_a: Sequence[IsAEdge], stored: Sequence[IsAEdge], revision: int) -> int:
-    known = {(edge.child, edge.parent) for edge in stored}
-    changed = changed_is_a(is_a, stored)
-    new = [edge for edge in changed if (edge.child, edge.parent) not in known]
+    known = set(map(ends, stored))
+    changed = changed_edges(is_a, stored)
+    new = [edge for edge in changed if ends(edge) not in known]
     if sum(await _run_in_pages(transaction, "create_is_a", revision, children=child_rows(new))) != len(new):
         raise _concepts_removed()
-    old = [edge for edge in changed if (edge.child, edge.parent) in known]
+    old = [edge for edge in changed if ends(edge) in known]
     await _run_in_pages(transaction, "update_is_a", revision, edges=is_a_rows(old))
     return len(new)
+
+
+async def _write_relations(
+    transaction: Transaction, relations: Sequence[RelationEdge], stored: Sequence[RelationEdge], revision: int
+) -> None:
+    known = set(map(ends, stored))
+    changed = changed_edges(relations, stored)
+    new = [edge for edge in changed if ends(edge) not in known]
+    if sum(await _run_in_pages(transaction, "create_relations", revision, edges=relation_rows(new))) != len(new):
+        raise _concepts_removed()
+    old = [edge for edge in changed if ends(edge) in known]
+    await _run_in_pages(transaction, "update_relations", revision, edges=relation_rows(old))
 
 
 async def write_images(

@@ -16,10 +16,17 @@ def ancestor_content(attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array
 
     0 for a hub: a concept that stands, with its descendants, in more than `hub_share` of the images.
     """
-    images = attribute_NM.shape[0]
-    frequency_M = subtree_frequency(attribute_NM, parent_MM)
+    return content(attribute_NM.shape[0], subtree_frequency(attribute_NM, parent_MM), hub_share)
+
+
+def content(images: int, frequency_M: npt.NDArray[np.int64], hub_share: float) -> Float64s:
+    """Information content by how many images have each concept, as a share of the rarest one's; 0 for a hub; [0, 1], [M].
+
+    A concept that no image leads to counts as the rarest one.
+    """
     content_M = information(images, frequency_M)
-    content_M /= max(content_M.max(initial=0.0), np.finfo(float).tiny)
+    content_M /= max(content_M.max(initial=0.0, where=frequency_M > 0), np.finfo(float).tiny)
+    np.minimum(content_M, 1.0, out=content_M)
     content_M[frequency_M > hub_share * images] = 0.0
     return content_M
 

@@ -4,6 +4,8 @@
     E[c,a]  = idf_c / ln(N+1)                                  a = c
             = 4 · 10/(df_c+10) · .5^dist(c,a) · IC(a)          ancestors, dist ≤ 6: they speak for the rarest concepts most;
                                                                dropped where a with its descendants stands in > 10 % of the images
+    + 4 · .8^steps(c,a) · IC_r(a)                      where typed relations lead from c to a (`relations.py`), if the graph has
+                                                               any: has_finding_site, part_of
     IC(a)   = ln((N+1)/(df_subtree_a+.5)) / max                document frequency including descendants
     W[c,:]  = df_c/(df_c+10) · (U_64 √S_64)[c,:]               PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ
     J[c,b]  = images with both / images with either            left out below .5
@@ -21,11 +23,12 @@ has L and the right one R, T where they meet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from nbclip.errors import InvalidInput
 from pydantic import Field
 from scipy import sparse
 
@@ -35,13 +38,26 @@ from kg_service.representations.hybrid.ancestors import ancestor_content, nearne
 from kg_service.representations.hybrid.cooccurrence import cooccurrence_vectors
 from kg_service.representations.hybrid.embedding import Embedded, embed_images
 from kg_service.representations.hybrid.redundancy import overlaps
-from kg_service.representations.model import Card, Contributions, ImageVectors, Method, Positions, Tables, Variants, of_card
+from kg_service.representations.hybrid.relations import Edges, relation_weights
+from kg_service.representations.model import (
+    Card,
+    Contributions,
+    ImageVectors,
+    Method,
+    Positions,
+    Tables,
+    Variants,
+    added_later,
+    later,
+    of_card,
+)
 from kg_service.representations.weights import (
     attribute_matrix,
     inverse_document_frequency,
     is_a_matrix,
     known_attributes,
 )
+from kg_service.vocabulary.nearest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,15 @@ class Hybrid:
     redundancy: Annotated[
         float, Field(ge=0, le=100, description="how far concepts of the same images share their weight; 0: not at all")
     ] = 1.0
+    relations: Annotated[
+        str, Field(description="typed relations to spread along, separated by commas; empty: all that the graph has")
+    ] = field(default="", metadata=added_later(""))
+    relation_weight: Annotated[
+        float, Field(ge=0, le=100, description="weight of what a concept's typed relations lead to; 0: none")
+    ] = field(default=4.0, metadata=added_later(4.0))
+    relation_decay: Annotated[float, Field(gt=0, le=1, description="weight of one step along typed relations")] = field(
+        default=0.8, metadata=added_later(0.8)
+    )
 
     def fit(self, graph: Graph) -> FittedHybrid:
         """Freezes idf, the spread E and the co-occurrence vectors W on a graph."""
@@ -75,6 +100,8 @@ class Hybrid:
         if self.ancestors:
             rarity_MM = sparse.diags_array(self.ancestor_weight * (1 - trust_M), format="csr")
             spread_MM = spread_MM + rarity_MM @ self._ancestor_weights(attribute_NM, is_a_matrix(graph))
+            if chosen := self._relations(graph):
+                spread_MM = spread_MM + self.relation_weight * self._relation_weights(attribute_NM, is_a_matrix(graph), chosen)
         dimension = self.smoothing_dimension if self.smoothing > 0 else 0
         return FittedHybrid(
             parameters=self,
@@ -84,12 +111,38 @@ class Hybrid:
             cooccurrence=(cooccurrence_vectors(attribute_NM, dimension) * trust_M[:, None]).astype(np.float32),
             overlap=overlaps(attribute_NM) if self.redundancy > 0 else sparse.csr_array((concepts, concepts), dtype=np.float32),
             images=images,
+            related=bool(graph.relations),
         )
 
     def variants(self, graph: Graph) -> Variants:
         """`dk` leaves the ancestors out, `dk_ek` has them."""
         with_ancestors = replace(self, ancestors=True).fit(graph)
         return {"dk": with_ancestors.without_ancestors(), "dk_ek": with_ancestors}
+
+    def _relations(self, graph: Graph) -> Edges:
+        """The typed edges to spread along.
+
+        Raises:
+            InvalidInput: the graph has no edge of a relation that is named.
+        """
+        named = [name.strip() for name in self.relations.split(",") if name.strip()]
+        for name in named:
+            if name not in graph.relations:
+                hint = nearest(name, {each: each for each in graph.relations}, list(graph.relations))
+                raise InvalidInput(f"the graph has no relation {name!r:.80}", hint=f"KG_HYBRID_RELATIONS: {hint}")
+        return {name: graph.relations[name] for name in named or graph.relations} if self.relation_weight else {}
+
+    def _relation_weights(
+        self, attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array, relations: Edges
+    ) -> sparse.csr_array:
+        return relation_weights(
+            attribute_NM,
+            parent_MM,
+            relations,
+            decay=self.relation_decay,
+            max_distance=self.max_distance,
+            hub_share=self.hub_share,
+        )
 
     def _ancestor_weights(self, attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array) -> sparse.csr_array:
         """.5^dist · IC over ancestors within `max_distance` that are no hubs; float64 CSR, [M, M]."""
@@ -112,6 +165,7 @@ class FittedHybrid:
         cooccurrence: W, float32, [M, d].
         overlap: J, float32 CSR, [M, M].
         images: N of the graph.
+        related: whether the graph had typed relations; without them the card does not speak of any.
     """
 
     parameters: Hybrid
@@ -121,6 +175,7 @@ class FittedHybrid:
     cooccurrence: npt.NDArray[np.float32]
     overlap: sparse.csr_array
     images: int
+    related: bool = False
 
     def embed(self, image_ids: Sequence[str], cuis: Sequence[Sequence[str]]) -> ImageVectors:
         """Unit vectors x = [x1, √smoothing·x2]; x1 sparse over the M concepts, x2 dense; zero rows without a known CUI."""
@@ -161,6 +216,8 @@ class FittedHybrid:
 
     def _account(self) -> str:
         above = ", concepts that stand above theirs" if self.parameters.ancestors else " (is_a is left out)"
+        if self.related and self.parameters.ancestors and self.parameters.relation_weight:
+            above += " or that their relations lead to"
         beside = ", and pairs of their concepts that occur together" if self.parameters.smoothing > 0 else ""
         return f"Concepts that both images have{above}{beside}."
 
@@ -200,9 +257,10 @@ class FittedHybrid:
 
     def card(self) -> Card:
         """Method, parameters and what the tables come from."""
+        left_out = () if self.related else later(Hybrid)
         return {
             "method": "hybrid",
-            **asdict(self.parameters),
+            **{name: value for name, value in asdict(self.parameters).items() if name not in left_out},
             "images": self.images,
             "concepts": len(self.cuis),
             "inductive": "new captions, by their concepts; concepts that no image had are left out",
@@ -219,6 +277,7 @@ def restore_hybrid(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedH
         cooccurrence=tables["cooccurrence"],
         overlap=_whole("overlap", tables, len(cuis)),
         images=int(card["images"]),
+        related="relation_weight" in card,
     )
 
 

@@ -65,12 +65,21 @@ class Learned:
     loss: float
 
 
+def relation_count(graph: Graph) -> int:
+    """R: has_attribute, is_a, and each typed relation of the graph, in its order."""
+    return 2 + len(graph.relations)
+
+
 def triples_of(graph: Graph, *, is_a: bool) -> Int64s:
-    """(head, relation, tail); concepts are entities 0 to M - 1, images M to M + N - 1; int64, [T, 3]."""
+    """(head, relation, tail); concepts are entities 0 to M - 1, images M to M + N - 1; int64, [T, 3].
+
+    With `is_a` the typed relations are among them too.
+    """
     rows = np.repeat(np.arange(len(graph.image_ids)), np.diff(graph.attribute_indptr)) + len(graph.cuis)
     attributes_T3 = np.stack([rows, np.full(len(rows), HAS_ATTRIBUTE), graph.attribute_indices], axis=1)
     is_a_T3 = np.insert(graph.is_a if is_a else graph.is_a[:0], 1, IS_A, axis=1)
-    triples_T3: Int64s = np.concatenate([attributes_T3, is_a_T3]).astype(np.int64)
+    typed = [np.insert(edges_E2, 1, IS_A + place, axis=1) for place, edges_E2 in enumerate(graph.relations.values(), 1) if is_a]
+    triples_T3: Int64s = np.concatenate([attributes_T3, is_a_T3, *typed]).astype(np.int64)
     return triples_T3
 
 

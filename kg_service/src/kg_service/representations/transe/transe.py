@@ -3,9 +3,9 @@
     d(h, r, t) = ‖h + r - t‖              L1 or L2, learned as `learning.py` has it
     x          = l2(Σ_c idf_c (e_c - r_has_attribute)), an image from its concepts; or its own node's vector
 
-Relations: `has_attribute` (image to concept), and `is_a` (concept to concept) in `dk_ek`. Bordes et al., NeurIPS 2013; Bernoulli
-sampling: Wang et al., AAAI 2014; unit length on comparison and the paper's settings: OpenKE's TransE example, which Wei, Kurtz
-and Cloppet (WACV 2025) start from.
+Relations: `has_attribute` (image to concept), and in `dk_ek` `is_a` and each typed relation of the graph (concept to concept).
+Bordes et al., NeurIPS 2013; Bernoulli sampling: Wang et al., AAAI 2014; unit length on comparison and the paper's settings:
+OpenKE's TransE example, which Wei, Kurtz and Cloppet (WACV 2025) start from.
 
 Shape legend: N images, M concepts, E entities (concepts, then images), d dimensions.
 """
@@ -25,7 +25,7 @@ from kg_service.graph.store import Graph
 from kg_service.representations.contributions import of_pairs, pair_shares
 from kg_service.representations.model import Card, Contributions, ImageVectors, Method, Positions, Tables, Variants, of_card
 from kg_service.representations.transe.descent import Floats
-from kg_service.representations.transe.learning import HAS_ATTRIBUTE, Learning, Norm, train, triples_of
+from kg_service.representations.transe.learning import HAS_ATTRIBUTE, Learning, Norm, relation_count, train, triples_of
 from kg_service.representations.weights import inverse_document_frequency, known_attributes, unit_rows
 
 _INDUCTIVE = "new captions, by their concepts"
@@ -44,7 +44,7 @@ class TransE(Learning):
     """Parameters; the defaults are the preset `fast`.
 
     Attributes:
-        ancestors: learn is_a too (`dk_ek`) or not (`dk`).
+        ancestors: learn is_a and typed relations too (`dk_ek`) or not (`dk`).
         images: `mean`: all images are made of their concepts; `own`: images of the graph have the vectors of their nodes.
     """
 
@@ -55,7 +55,7 @@ class TransE(Learning):
         """Learns the vectors of a graph."""
         concepts, images = len(graph.cuis), len(graph.image_ids)
         triples_T3 = triples_of(graph, is_a=self.ancestors)
-        learned = train(triples_T3, concepts + images, 2, self)
+        learned = train(triples_T3, concepts + images, relation_count(graph) if self.ancestors else 2, self)
         entity_Ed = unit_rows(learned.entity).astype(np.float32)
         concept_Md = entity_Ed[:concepts] - unit_rows(learned.relation)[HAS_ATTRIBUTE]
         frequency_M = np.bincount(graph.attribute_indices, minlength=concepts)

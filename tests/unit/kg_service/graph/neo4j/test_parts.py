@@ -7,11 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kg_service.graph.neo4j.parts import batch_of, cut, elements, weight
 from kg_service.graph.settlement import require_concepts
-from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge
+from kg_service.graph.store import AttributeEdge, ConceptNode, GraphBatch, ImageNode, IsAEdge, RelationEdge
 
 CUIS = [f"C{number:07}" for number in range(6)]
 IMAGES = [ImageNode(str(number), "", tuple(AttributeEdge(cui) for cui in CUIS[:number])) for number in range(6)]
-BATCH = GraphBatch(IMAGES, [ConceptNode(cui, f"name of {cui}") for cui in CUIS], [IsAEdge(CUIS[0], cui) for cui in CUIS[1:]])
+BATCH = GraphBatch(
+    IMAGES,
+    [ConceptNode(cui, f"name of {cui}") for cui in CUIS],
+    [IsAEdge(CUIS[0], cui) for cui in CUIS[1:]],
+    [RelationEdge(CUIS[5], "part_of", cui) for cui in CUIS[:5]],
+)
 
 
 @given(st.lists(st.integers(0, 9)), st.integers(1, 20))
@@ -31,6 +36,7 @@ def test_every_part_of_a_batch_can_be_written_by_itself_in_order(most):
         require_concepts(part)
     assert [node for part in parts for node in part.images] == IMAGES
     assert [edge for part in parts for edge in part.is_a] == BATCH.is_a
+    assert [edge for part in parts for edge in part.relations] == BATCH.relations
     assert {concept for part in parts for concept in part.concepts} == {*BATCH.concepts}
     assert (len(parts) == 1) == (most == 1_000)
 

@@ -20,6 +20,7 @@ from kg_service.representations.transe.transe import TransESettings
 from kg_service.representations.weights import unit_rows
 from kg_service.similarity.kernel import similarity
 from kg_service.similarity.rows import has_knowledge
+from support.small_graphs import graph_of
 
 CUIS = [["C0000001"], ["C0000001", "C0000002"], ["C0000003"], ["C0000004"], []]
 IDS = ["a", "b", "c", "d", "e"]
@@ -227,3 +228,17 @@ def test_what_is_set_is_set_over_the_preset():
 def test_the_presets_are_those_of_the_literature():
     assert (PAPER.dimension, PAPER.margin, PAPER.negatives, PAPER.sampling, PAPER.epochs) == (512, 5.0, 25, "bernoulli", 6_000)
     assert {"fast": TransE(), "paper": PAPER} == PRESETS
+
+
+def test_each_typed_relation_has_a_vector_of_its_own():
+    edges = {"has_finding_site": np.array([(0, 1)], np.int32), "part_of": np.array([(1, 2), (1, 3)], np.int32)}
+    typed = replace(graph_of([[0], [1]], [(0, 2)], count=4), relations=edges)
+    assert triples_of(typed, is_a=True).tolist() == [
+        *([4, HAS_ATTRIBUTE, 0], [5, HAS_ATTRIBUTE, 1], [0, IS_A, 2]),
+        *([0, 2, 1], [1, 3, 2], [1, 3, 3]),
+    ]
+    plain = replace(typed, relations={})
+    assert triples_of(typed, is_a=False).tolist() == triples_of(plain, is_a=False).tolist()
+    with_them, without = SMALL.variants(typed), SMALL.variants(plain)
+    assert (with_them["dk_ek"].triples, without["dk_ek"].triples) == (6, 3)
+    assert np.array_equal(with_them["dk"].concept, without["dk"].concept)
