@@ -109,6 +109,7 @@ def test_csv_for_neo4j_comes_with_the_commands_that_import_it(data, tmp_path, co
         "images.csv",
         "import.sh",
         "is_a.csv",
+        "relations.csv",
         "state.csv",
     ]
 

@@ -126,7 +126,7 @@ def test_new_images_are_appended_and_a_pinned_snapshot_stays(service):
     assert made.status_code == 201
     body = made.json()
     assert (body["current"], body["manifest"]["images"], body["manifest"]["appended"]["base"]) == (True, 10, old)
-    left = {"concepts_left_out": 0, "replaced": 1, "deleted": 1, "elsewhere": 0}
+    left = {"concepts_left_out": 0, "replaced": 1, "deleted": 1, "elsewhere": 0, "by_concepts": []}
     assert body["append"] == {"appended": 2, "without_vector": 1, **left}
     ids = ["effusion", "later", "unheard of", "fracture"]
     asked = {"image_ids": ids, "output": "similarity"}

@@ -31,7 +31,7 @@ def imported(source, make_own_neo4j, tmp_path):
     own = make_own_neo4j(tmp_path / "server")
     own.start()
     own.stop()
-    assert re.search(r"20 nodes\s+33 relationships", import_offline(own, folder, tmp_path))
+    assert re.search(r"20 nodes\s+37 relationships", import_offline(own, folder, tmp_path))
     own.start()
     return own.server
 
