@@ -296,7 +296,7 @@ def test_help_and_presets_do_not_wait_for_torch(arguments, said):
 def test_help_lists_the_walk_first_and_in_its_order(nbclip):
     _, out, _ = nbclip("--help")
     commands = [line.split()[1] for line in out.splitlines() if line.startswith("│ ") and line[2].islower()]
-    assert commands == ["train", "evaluate", "report", "export", "presets", "validate", "index", "reproduce"]
+    assert commands == ["train", "evaluate", "report", "export", "presets", "validate", "index", "experiment"]
 
 
 def test_the_version_is_that_of_the_distribution(nbclip):
@@ -393,3 +393,42 @@ def test_an_index_that_is_stopped_goes_on_with_the_same_command(nbclip, write_pa
         code, _, err = nbclip(*made)
     assert (code, err.strip()) == (130, "stopped; the same command continues")
     assert nbclip(*made)[0] == 0
+
+
+GRID = """
+preset: nbclip-tiny
+seeds: [1]
+sets: {valid: {split: valid}}
+arms:
+  clip: {title: CLIP}
+  dk: {title: DK, snapshot: own, set: [targets.knowledge=dk, loss.name=sm]}
+snapshots: {own: {}}
+"""
+
+
+def test_shipped_grids_are_listed(nbclip):
+    code, out, _ = nbclip("experiment", "--list")
+    assert code == 0
+    assert "tables" in out
+    assert "The paper's two tables" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        (None, "no grid given", "--list"),
+        (GRID, "snapshots of a service are needed (own), and no URL is given", "--service"),
+        (
+            GRID.replace("title: CLIP", "titel: CLIP"),
+            "unknown key 'arms.clip.titel', did you mean 'title'?",
+            "docs/experiments.md",
+        ),
+        (GRID.replace("=dk,", "=kd,"), "arms.dk: targets.knowledge='kd'", "nbclip presets"),
+    ],
+)
+def test_an_experiment_that_can_not_be_made_is_refused_in_a_line_before_the_first_run(nbclip, small, tmp_path, text, says, hint):
+    (tmp_path / "grid.yaml").write_text(text or "")
+    given = [] if text is None else [tmp_path / "grid.yaml"]
+    code, _, err = nbclip("experiment", *given, "--out", tmp_path / "out", *sets(small()))
+    assert (code, says in err, hint in err) == (2, True, True)
+    assert not list(tmp_path.glob("out/*/*"))

@@ -15,9 +15,9 @@ from nbclip.errors import NBClipError, os_reason
 from rich.logging import RichHandler
 
 from nbclip_trainer.cli.console import complain, err, rank
+from nbclip_trainer.cli.experiment import experiment
 from nbclip_trainer.cli.index import index
 from nbclip_trainer.cli.prepare import presets, validate
-from nbclip_trainer.cli.reproduce import reproduce
 from nbclip_trainer.cli.score import evaluate, export, report
 from nbclip_trainer.cli.targets import targets
 from nbclip_trainer.cli.train import train
@@ -36,7 +36,7 @@ app = typer.Typer(
 )
 for step in (train, evaluate, report, export):
     app.command(rich_help_panel=_WALK)(step)
-for other in (presets, validate, index, reproduce):
+for other in (presets, validate, index, experiment):
     app.command(rich_help_panel=_ALSO)(other)
 app.add_typer(targets, name="targets", rich_help_panel=_ALSO)
 

@@ -32,7 +32,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
 
 def config_of(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
     """A config from plain mappings, as YAML or JSON gives them, with overrides laid over them; raises InvalidInput."""
-    whole = _laid_over(tree, _override_tree(overrides))
+    whole = laid_over(tree, _override_tree(overrides))
     try:
         return TrainConfig.model_validate(whole)
     except ValidationError as error:
@@ -54,7 +54,7 @@ def _preset_tree(preset: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InvalidInput(f"preset {preset}: not a mapping", hint="write `key: value` lines")
     base = tree.pop("extends", None)
-    return tree if base is None else _laid_over(_preset_tree(_beside(base, preset), (*seen, preset)), tree)
+    return tree if base is None else laid_over(_preset_tree(_beside(base, preset), (*seen, preset)), tree)
 
 
 def _preset_text(preset: str) -> str:
@@ -79,7 +79,7 @@ def _override_tree(overrides: Sequence[str]) -> dict[str, Any]:
     """`a.b=c` strings as one tree, later ones over earlier ones."""
     tree: dict[str, Any] = {}
     for override in overrides:
-        tree = _laid_over(tree, _one_override(override))
+        tree = laid_over(tree, _one_override(override))
     return tree
 
 
@@ -98,13 +98,13 @@ def _one_override(override: str) -> dict[str, Any]:
     return value  # type: ignore[no-any-return]
 
 
-def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid over `base`, mapping by mapping; another loss inherits no parameters."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
         if isinstance(below, dict) and isinstance(value, dict) and not (key == "loss" and _another(below, value)):
-            merged[key] = _laid_over(below, value)
+            merged[key] = laid_over(below, value)
         else:
             merged[key] = value
     return merged

@@ -55,6 +55,12 @@ class DataSettings(Strict):
     )
     train_split: str | None = Field("train", description="split to train on; null: all pairs")
     valid_split: str | None = Field("valid", description="split to validate on; null: none")
+    where: dict[str, tuple[str, ...]] = Field(
+        {}, description="train and validate on rows that have one of these values in each column, such as source: [MedPix]"
+    )
+    exclude: dict[str, tuple[str, ...]] = Field(
+        {}, description="train and validate on no row that has one of these values; neither changes what is scored"
+    )
     pictures: Literal["memory", "disk", "cache"] = Field(
         "disk",
         description="where images are kept: disk, decoded at each use; memory or cache, decoded once, in the model's size",

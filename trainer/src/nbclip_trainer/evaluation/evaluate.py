@@ -134,7 +134,7 @@ def _queries(
 
 
 def _read(files: Sequence[Path], config: TrainConfig, protocol: ScoringProtocol) -> ScoredImages:
-    images = read_images(files, protocol.class_split, protocol.cui_splits, reading=config.data)
+    images = read_images(files, protocol.class_split, protocol.cui_splits, reading=config.data, where=protocol.where)
     _refuse_too_few(images, protocol)
     return images
 

@@ -14,6 +14,7 @@ import polars as pl
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import FrameDataset
+from nbclip_trainer.data.filtering import Where, with_values
 from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.settings import DataSettings
@@ -81,7 +82,12 @@ class ScoredImages:
 
 
 def read_images(
-    data: Sequence[Path], class_split: str, cui_splits: Sequence[str], *, reading: DataSettings | None = None
+    data: Sequence[Path],
+    class_split: str,
+    cui_splits: Sequence[str],
+    *,
+    reading: DataSettings | None = None,
+    where: Where | None = None,
 ) -> ScoredImages:
     """Reads the images of the splits; those of a CUI split that have no CUIs and no class task are left out.
 
@@ -90,9 +96,10 @@ def read_images(
         class_split: the split of P@K.
         cui_splits: the splits of CUI@K.
         reading: how they are read.
+        where: only those with one of these values in each column.
 
     Raises:
-        InvalidInput: the class split is missing or empty.
+        InvalidInput: the class split is missing or empty, or no image has such a value.
     """
     dataset = open_dataset((reading or DataSettings()).model_copy(update={"files": tuple(data)}))
     dataset.warn_of_bad_rows()
@@ -101,6 +108,7 @@ def read_images(
         found = ", ".join(sorted(filter(None, dataset.splits()))) or "none"
         raise InvalidInput(f"no row of split {class_split!r} in {_names(data)}", hint=f"splits there are: {found}")
     whole = dataset.frame_of({class_split, *cui_splits})
+    whole = whole.filter(with_values(whole, where or {}, "where"))
     return scored_images(whole, splits == class_split, splits.is_in(list(cui_splits)))
 
 

@@ -1,237 +1,216 @@
-"""From scored runs to the paper's table: means over seeds, paired differences with intervals, and whether an order holds.
+"""From an experiment's grid and its observations to what is claimed: tables, verdicts and controls, none of it printed yet.
 
-A figure is the mean over seeds of each query's value, so that intervals (over cases, as in every evaluation) are of the arm and
-not of one training; what seeds do stands beside it as their range.
+Claims are decided by the grid's endpoint: its metric, macro over classes, mean of the class tasks. The primary claim stands
+alone, the others are adjusted together (Holm) over all sets of pictures of a table; single columns likewise. Controls must all
+come out as they must, each for itself, else their table is void.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from statistics import fmean
-from typing import Any
 
-import polars as pl
-from nbclip.errors import InvalidInput
+from nbclip_trainer.experiments.grid import EVERY_ARM, Comparison, Control, Grid
+from nbclip_trainer.experiments.observations import CLASS_TASKS, MEAN, Column, Evidence, Subset
+from nbclip_trainer.experiments.statistics import Estimate, estimate
+from nbclip_trainer.experiments.verdicts import Case, Claimed, Judged, Verdict, judge_all
 
-from nbclip_trainer.evaluation.pairs import MEDIAN_RANK
-from nbclip_trainer.evaluation.summary import differences, summarise
-from nbclip_trainer.experiments.arms import CLASS_KS, CLASS_TASKS, CUI_KS, PAIRS, TABLES, Arm, TableName
-from nbclip_trainer.experiments.plan import Plan
-from nbclip_trainer.runs.folder import read_facts
-from nbclip_trainer.runs.results import KEYS, PAIR_TASK, Figure, Scored, ScoringProtocol, check_comparable, read_scored
-from nbclip_trainer.runs.tracking import read_metrics
-
-CUI_METRIC = "cui_coverage"
-"""Of the CUI@K family the one that rises with K, as the paper's does; the paper does not say how it counts."""
-_STATED = 0.5
-Column = tuple[str, str]
-"""Task and metric."""
-COLUMNS: tuple[Column, ...] = (
-    *(("cui", f"{CUI_METRIC}@{k}") for k in CUI_KS),
-    *((task, f"P@{k}") for task in CLASS_TASKS for k in CLASS_KS),
-)
-"""In the order of `Arm.paper`."""
-PAIR_METRICS = ("Recall@1", "Recall@5", "Recall@10", MEDIAN_RANK)
-PAIR_COLUMNS = tuple((direction, metric) for direction in ("image→caption", "caption→image") for metric in PAIR_METRICS)
-"""Direction and metric. The paper has no such figures."""
-
-
-class Verdict(StrEnum):
-    """How our figures stand to the paper's order."""
-
-    HOLDS = "holds"
-    OPPOSITE = "opposite"
-    OPEN = "open"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A figure of an arm: `figure` over all seeds, None where the data has no such task; `seeds` one value each."""
-
-    figure: Figure | None
-    seeds: tuple[float, ...]
+LEVEL = 0.95
+FEWEST_CASES = 30
+"""Subsets of fewer cases are left out."""
+_Place = tuple[int, str, Column]
+"""Number of a comparison, set of pictures, column."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmRow:
-    """A row: the paper's figures, and ours by column; `alarms` are what the trainings complained of.
+    """An arm's figures in per cent, by set of pictures and column."""
 
-    `recalls` are each seed's values by `PAIR_COLUMNS`, None where there is none.
-    """
-
-    arm: Arm
-    entries: tuple[Entry, ...]
-    recalls: tuple[tuple[float | None, ...], ...]
-    alarms: tuple[str, ...]
-    diagnostics: dict[str, float]
+    arm: str
+    title: str
+    figures: dict[tuple[str, Column], Estimate]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """The paper's difference of two arms in a column, per cent, and ours with its interval."""
+class Claim:
+    """A comparison: `endpoint` by set of pictures, `cells` by set and column, `subsets` by set and subset (not adjusted)."""
 
-    column: Column
-    paper: float
-    difference: Figure | None
-    seeds: tuple[float, ...]
-    verdict: Verdict
+    comparison: Comparison
+    endpoint: dict[str, Judged]
+    cells: dict[tuple[str, Column], Judged]
+    subsets: dict[tuple[str, Subset], Estimate]
 
-
-@dataclass(frozen=True, slots=True)
-class ArmPair:
-    """Two arms, column by column."""
-
-    first: Arm
-    second: Arm
-    orders: tuple[Order, ...]
-
-    def count(self, verdict: Verdict) -> int:
-        """Columns of this verdict."""
-        return sum(order.verdict is verdict for order in self.orders)
+    @property
+    def verdict(self) -> Verdict:
+        """That of every set of pictures; refuted where one refutes and none reproduces; else open."""
+        verdicts = {judged.verdict for judged in self.endpoint.values()}
+        if verdicts == {Verdict.REPRODUCES}:
+            return Verdict.REPRODUCES
+        if Verdict.REFUTES in verdicts and Verdict.REPRODUCES not in verdicts:
+            return Verdict.REFUTES
+        return Verdict.UNDERPOWERED
 
 
 @dataclass(frozen=True, slots=True)
-class ReproducedTable:
-    """All that is printed. `floors` are raw pixels and chance by column, None where there is none; `recall_floor` is chance."""
+class ControlResult:
+    """An arm that must be above, equal to or below another: `reproduces` is as it must be, `refutes` is shown to be otherwise."""
 
-    name: TableName
-    plan: Plan
-    protocol: ScoringProtocol
+    arm: str
+    other: str
+    control: Control
+    pictures: str
+    judged: Judged
+
+    @property
+    def is_as_it_must_be(self) -> bool:
+        """Shown to be so; where the data cannot tell, the control is not passed."""
+        return self.judged.verdict is Verdict.REPRODUCES
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedTable:
+    """One of the grid's tables."""
+
+    name: str
+    title: str
     rows: tuple[ArmRow, ...]
-    floors: dict[str, tuple[float | None, ...]]
-    recall_floor: tuple[float | None, ...]
-    pairs: tuple[ArmPair, ...]
-    facts: dict[str, Any]
+    claims: tuple[Claim, ...]
+    controls: tuple[ControlResult, ...]
+
+    @property
+    def failed(self) -> tuple[ControlResult, ...]:
+        """Controls that did not come out as they must."""
+        return tuple(one for one in self.controls if not one.is_as_it_must_be)
+
+    @property
+    def is_void(self) -> bool:
+        """It says nothing: a control failed, or it has none."""
+        return bool(self.failed) or not self.controls
 
 
-def read_table(name: TableName, plan: Plan) -> ReproducedTable:
-    """Reads and judges what `run_all` left.
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """All that was found. `columns` are those of every figure, `subsets` the parts of the pictures that are shown apart."""
+
+    grid: Grid
+    tables: tuple[JudgedTable, ...]
+    columns: tuple[Column, ...]
+    cases: dict[str, int]
+
+    @property
+    def endpoint(self) -> Column:
+        """What claims are decided by."""
+        return MEAN, self.grid.endpoint.metric
+
+    @property
+    def primary(self) -> tuple[JudgedTable, Claim] | None:
+        """The claim that was named before the run, and its table."""
+        return next(((table, claim) for table in self.tables for claim in table.claims if claim.comparison.primary), None)
+
+
+def judge(grid: Grid, evidence: Evidence) -> Judgement:
+    """Judges all tables of a grid.
 
     Raises:
-        InvalidInput: the runs were scored differently, or their targets come from different snapshots.
-        NotFound: a run is missing.
+        InvalidInput: as `Evidence.draws`.
     """
-    arms = TABLES[name]
-    scored = {arm: [read_scored(plan.run_dir(arm, seed)) for seed in plan.seeds] for arm in arms}
-    first = scored[arms[0]][0]
-    for run in (run for runs in scored.values() for run in runs):
-        check_comparable(run, first)
-    facts = _common_facts(plan, arms)
-    protocol = first.evaluation.protocol
-    queries = {arm: _image_to_image(scored[arm]) for arm in arms}
-    return ReproducedTable(
-        name=name,
-        plan=plan,
-        protocol=protocol,
-        rows=tuple(_row(arm, plan, scored[arm], queries[arm], protocol) for arm in arms),
-        floors={ranker: _values(first, ranker) for ranker in ("raw pixels", "chance")},
-        recall_floor=_recalls(first, "chance"),
-        pairs=tuple(_pair(pair, scored, queries, protocol) for pair in PAIRS[name]),
-        facts=facts,
+    columns = tuple(evidence.columns)
+    tables = tuple(_table(grid, evidence, name, columns) for name in grid.all_tables)
+    endpoint = MEAN, grid.endpoint.metric
+    first = next(iter(grid.trained))
+    cases = {name: draws.cases for name in grid.sets if (draws := evidence.draws(first, name, endpoint))}
+    return Judgement(grid, tables, columns, cases)
+
+
+def _table(grid: Grid, evidence: Evidence, name: str, columns: Sequence[Column]) -> JudgedTable:
+    table = grid.all_tables[name]
+    rows = []
+    for arm in table.arms:
+        drawn = {(pictures, column): evidence.draws(arm, pictures, column) for pictures in grid.sets for column in columns}
+        figures = {place: estimate(draws) for place, draws in drawn.items() if draws is not None}
+        rows.append(ArmRow(arm, grid.arms[arm].title, figures))
+    comparisons = [one for one in grid.comparisons if {one.first, one.second} <= set(table.arms)]
+    claims = _claims(grid, evidence, comparisons, columns)
+    return JudgedTable(name, table.title, tuple(rows), claims, _controls(grid, evidence, table.arms))
+
+
+def _claims(grid: Grid, evidence: Evidence, comparisons: Sequence[Comparison], columns: Sequence[Column]) -> tuple[Claim, ...]:
+    """Judged together: the endpoint of all but the primary claim, and the cells of all."""
+    endpoint = MEAN, grid.endpoint.metric
+    alone: dict[_Place, Case] = {}
+    ends: dict[_Place, Case] = {}
+    cells: dict[_Place, Case] = {}
+    for place, comparison in enumerate(comparisons):
+        paper = paper_with_means(grid.paper_difference(comparison))
+        for pictures in grid.sets:
+            for column in columns:
+                found = _difference(evidence, comparison.first, comparison.second, pictures, column)
+                if found is None:
+                    continue
+                effect = paper.get(column)
+                case = found, Claimed.of_paper(effect, grid.endpoint.smallest_effect), effect
+                if column == endpoint:
+                    (alone if comparison.primary else ends)[place, pictures, column] = case
+                elif column[0] != MEAN:
+                    cells[place, pictures, column] = case
+    judged = {
+        **dict(zip(alone, judge_all(list(alone.values()), level=LEVEL, adjusted=False), strict=True)),
+        **dict(zip(ends, judge_all(list(ends.values()), level=LEVEL), strict=True)),
+        **dict(zip(cells, judge_all(list(cells.values()), level=LEVEL), strict=True)),
+    }
+    return tuple(
+        Claim(
+            comparison,
+            {pictures: one for (at, pictures, column), one in judged.items() if at == place and column == endpoint},
+            {(pictures, column): one for (at, pictures, column), one in judged.items() if at == place and column != endpoint},
+            _subsets(grid, evidence, comparison),
+        )
+        for place, comparison in enumerate(comparisons)
     )
 
 
-def judge(paper: float, difference: Figure | None, seeds: Sequence[float]) -> Verdict:
-    """An order holds, or is opposite, where the interval excludes 0 and all seeds agree; else it is open.
-
-    Args:
-        paper: the paper's difference, per cent; under half a point it states no order.
-        difference: ours, with its interval.
-        seeds: the difference of each seed's runs.
-    """
-    if difference is None or difference.low is None or difference.high is None or abs(paper) < _STATED:
-        return Verdict.OPEN
-    if difference.low <= 0 <= difference.high or len({seed > 0 for seed in seeds}) > 1:
-        return Verdict.OPEN
-    return Verdict.HOLDS if (difference.low > 0) == (paper > 0) else Verdict.OPPOSITE
+def _subsets(grid: Grid, evidence: Evidence, comparison: Comparison) -> dict[tuple[str, Subset], Estimate]:
+    found = {}
+    for pictures in grid.sets:
+        for subset in evidence.subsets(pictures):
+            one = _difference(evidence, comparison.first, comparison.second, pictures, (MEAN, grid.endpoint.metric), subset)
+            if one is not None:
+                found[pictures, subset] = one
+    return found
 
 
-def _image_to_image(runs: Sequence[Scored]) -> pl.DataFrame:
-    """Per query the mean over seeds of the joint space's image→image values; other columns as in the first run."""
-    frames = [_asked(run.queries) for run in runs]
-    mean = pl.concat(frames).group_by(*KEYS, maintain_order=True).agg(pl.col("value").mean())
-    return frames[0].drop("value").join(mean, on=KEYS, how="left", maintain_order="left").select(frames[0].columns)
+def _controls(grid: Grid, evidence: Evidence, arms: Sequence[str]) -> tuple[ControlResult, ...]:
+    found = []
+    for arm in arms:
+        control = grid.arms[arm].control
+        if control is None:
+            continue
+        others = [other for other in arms if other != arm and grid.arms[other].is_trained]
+        for other in others if control.of == EVERY_ARM else [control.of]:
+            for pictures in grid.sets:
+                one = _difference(evidence, arm, other, pictures, (MEAN, grid.endpoint.metric))
+                if one is not None:
+                    case = one, Claimed.of_control(control, grid.endpoint.smallest_effect), None
+                    found.append(ControlResult(arm, other, control, pictures, judge_all([case], level=LEVEL, adjusted=False)[0]))
+    return tuple(found)
 
 
-def _asked(queries: pl.DataFrame) -> pl.DataFrame:
-    return queries.filter((pl.col("ranker") == "model") & (pl.col("direction") == "image→image"))
+def _difference(
+    evidence: Evidence, first: str, second: str, pictures: str, column: Column, subset: Subset | None = None
+) -> Estimate | None:
+    ours, theirs = (evidence.draws(arm, pictures, column, subset) for arm in (first, second))
+    if ours is None or theirs is None or (subset is not None and ours.cases < FEWEST_CASES):
+        return None
+    return estimate(ours - theirs)
 
 
-def _row(arm: Arm, plan: Plan, runs: Sequence[Scored], queries: pl.DataFrame, protocol: ScoringProtocol) -> ArmRow:
-    figures = _by_column(summarise(queries, protocol))
-    by_seed = [_values(run, "model") for run in runs]
-    entries = [
-        Entry(figures.get(column), tuple(value for values in by_seed if (value := values[place]) is not None))
-        for place, column in enumerate(COLUMNS)
-    ]
-    records = [list(read_metrics(plan.run_dir(arm, seed))) for seed in plan.seeds]
-    recalls = tuple(_recalls(run, "model") for run in runs)
-    return ArmRow(arm, tuple(entries), recalls, tuple(_alarms(plan, records)), _diagnostics(records))
-
-
-def _pair(
-    pair: tuple[Arm, Arm], scored: dict[Arm, list[Scored]], queries: dict[Arm, pl.DataFrame], protocol: ScoringProtocol
-) -> ArmPair:
-    first, second = pair
-    found = _by_column(summarise(differences(queries[first], queries[second]), protocol))
-    by_seed = [(_values(one, "model"), _values(other, "model")) for one, other in zip(scored[first], scored[second], strict=True)]
-    orders = []
-    for place, column in enumerate(COLUMNS):
-        paper = round(first.paper[place] - second.paper[place], 2)
-        pairs = [(ours[place], theirs[place]) for ours, theirs in by_seed]
-        seeds = tuple(mine - other for mine, other in pairs if mine is not None and other is not None)
-        orders.append(Order(column, paper, found.get(column), seeds, judge(paper, found.get(column), seeds)))
-    return ArmPair(first, second, tuple(orders))
-
-
-def _values(run: Scored, ranker: str) -> tuple[float | None, ...]:
-    figures = {
-        (figure.task, figure.metric): figure.value
-        for figure in run.evaluation.figures
-        if (figure.ranker, figure.direction, figure.subset) == (ranker, "image→image", "all")
+def paper_with_means(paper: dict[Column, float]) -> dict[Column, float]:
+    """The paper's figures, and their means over the class tasks where it gives all of a metric."""
+    metrics = {metric for task, metric in paper if task in CLASS_TASKS}
+    means = {
+        (MEAN, metric): fmean(paper[task, metric] for task in CLASS_TASKS)
+        for metric in metrics
+        if all((task, metric) in paper for task in CLASS_TASKS)
     }
-    return tuple(figures.get(column) for column in COLUMNS)
-
-
-def _recalls(run: Scored, ranker: str) -> tuple[float | None, ...]:
-    figures = {
-        (figure.direction, figure.metric): figure.value
-        for figure in run.evaluation.figures
-        if (figure.ranker, figure.task, figure.subset) == (ranker, PAIR_TASK, "all")
-    }
-    return tuple(figures.get(column) for column in PAIR_COLUMNS)
-
-
-def _by_column(figures: Sequence[Figure]) -> dict[Column, Figure]:
-    return {(figure.task, figure.metric): figure for figure in figures if figure.subset == "all" and figure.value is not None}
-
-
-def _alarms(plan: Plan, records: Sequence[Sequence[dict[str, Any]]]) -> Iterator[str]:
-    """Each kind of alarm once a seed."""
-    for seed, run in zip(plan.seeds, records, strict=True):
-        kinds = {record["message"].partition(":")[0]: record for record in reversed(run) if record["kind"] == "alarm"}
-        yield from (f"seed {seed}, step {record['step']}: {record['message']}" for record in kinds.values())
-
-
-def _diagnostics(records: Sequence[Sequence[dict[str, Any]]]) -> dict[str, float]:
-    """Means over seeds of each run's last diagnostics."""
-    last: list[dict[str, Any]] = [
-        next((record for record in reversed(run) if record["kind"] == "diagnostics"), {}) for run in records
-    ]
-    names = ("cosine_spread", "effective_positives", "target_entropy", "without_knowledge", "one_hot", "spearman", "logit_scale")
-    values = {name: [float(run[name]) for run in last if run.get(name) is not None] for name in names}
-    return {name: fmean(found) for name, found in values.items() if found}
-
-
-def _common_facts(plan: Plan, arms: Sequence[Arm]) -> dict[str, Any]:
-    facts = [read_facts(plan.run_dir(arm, seed)) for arm in arms for seed in plan.seeds]
-    snapshots = {run["targets"]["snapshot"] for run in facts if run["targets"].get("snapshot")}
-    if len(snapshots) > 1:
-        raise InvalidInput(
-            f"{plan.folder}: targets of {len(snapshots)} snapshots: {', '.join(sorted(snapshots))}",
-            hint="all runs of a table need one: --set targets.snapshot=ID, in a new --out",
-        )
-    shown = {name: facts[0].get(name) for name in ("data", "versions", "git", "steps")}
-    return {"snapshot": next(iter(snapshots), None), **shown}
+    return {**paper, **means}

@@ -1,244 +1,244 @@
-"""The reproduced table as Markdown, HTML and a plot, all from one `ReproducedTable`."""
+"""The page of an experiment, in a reviewer's order: question, answers, figures, plot, controls, mechanism, choices, limits, "
+"how."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from statistics import fmean
+from collections.abc import Iterator
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from nbclip_trainer.evaluation.pairs import MEDIAN_RANK
-from nbclip_trainer.experiments.arms import CAPTIONS, TableName
-from nbclip_trainer.experiments.judgement import COLUMNS, PAIR_COLUMNS, Entry, Order, ReproducedTable, Verdict, read_table
-from nbclip_trainer.experiments.plan import Plan
-from nbclip_trainer.experiments.plot import draw_orders
-from nbclip_trainer.runs.durable import replacing
-from nbclip_trainer.runs.results import Figure
-
-_TASKS = {"cui": "CUI", "modality": "Modality", "organ": "Organ", "modality_organ": "Modality-organ"}
-_MARKS = {Verdict.HOLDS: "✓", Verdict.OPPOSITE: "✗", Verdict.OPEN: "·"}
-_DIAGNOSTICS = {
-    "cosine_spread": "spread of cosines",
-    "spearman": "Spearman(S, cosine)",
-    "effective_positives": "effective positives",
-    "target_entropy": "target entropy",
-    "logit_scale": "logit scale",
-}
-PAIR_NOTE = (
-    "Recall@K in per cent, and the median rank, over the captions of the scored split; equal captions are right for each other. "
-    "The paper has no such figures."
+from nbclip_trainer.experiments.account import Account
+from nbclip_trainer.experiments.background import choice_section, limits_section, mechanism_section, run_section
+from nbclip_trainer.experiments.document import Block, Document, Items, Plot, Rows, Section, Text
+from nbclip_trainer.experiments.judgement import LEVEL, ArmRow, Claim, JudgedTable, Judgement
+from nbclip_trainer.experiments.observations import CLASS_TASKS, MEAN, Column
+from nbclip_trainer.experiments.plot import draw_claims
+from nbclip_trainer.experiments.verdicts import STATED
+from nbclip_trainer.experiments.wording import (
+    NONE,
+    answer,
+    arms_of,
+    cell,
+    column_title,
+    control_demand,
+    control_outcome,
+    difference,
+    figure,
+    p_value,
+    settings_of,
+    signed,
+    smallest_visible,
+    subset_title,
+    verdict,
 )
 
-
-def write_table(name: TableName, plan: Plan) -> Path:
-    """Writes `<name>.md`, `<name>.html` and `<name>.png` into the plan's folder.
-
-    Returns:
-        The path of the HTML page.
-
-    Raises:
-        NBClipError: as `read_table`.
-    """
-    table = read_table(name, plan)
-    with replacing(plan.folder / f"{name}.png") as path:
-        draw_orders(table, path, "png")
-    with replacing(plan.folder / f"{name}.md") as path:
-        path.write_text(markdown(table), encoding="utf-8")
-    page = plan.folder / f"{name}.html"
-    with replacing(page) as path:
-        path.write_text(_html(table), encoding="utf-8")
-    return page
+PAGE = "page"
+_HEADLINE_CUIS = ("cui_coverage@10", "cui_overlap@10", "cui_rare@10")
+_PERCENT = f"{LEVEL:.0%}".replace("%", " %")
 
 
-def markdown(table: ReproducedTable) -> str:
-    """The whole page: figures, orders with intervals, diagnostics, what was run."""
-    return "\n".join(
-        [
-            f"## {title(table)}",
-            "",
-            *_lines(header(), [row for pair in figure_rows(table) for row in pair]),
-            "",
-            notes(table),
-            "",
-            f"![Our differences with 95 % intervals, beside the paper's]({table.name}.png)",
-            "",
-            "### Retrieval of pairs",
-            "",
-            *_lines(pair_header(), pair_rows(table)),
-            "",
-            PAIR_NOTE,
-            "",
-            "### Which of the paper's orders hold",
-            "",
-            *_lines(["", *columns(), "holds", "open", "opposite"], order_rows(table)),
-            "",
-            verdict_note(table),
-            "",
-            "### Diagnostics",
-            "",
-            *_lines(["", *_DIAGNOSTICS.values(), "alarms"], diagnostic_rows(table)),
-            "",
-            *(f"- {run_fact}" for run_fact in facts(table)),
-            "",
-        ]
-    )
+def page_of(judgement: Judgement, account: Account) -> Document:
+    """The page of a judgement."""
+    sections = [
+        Section("Answers", tuple(_answers(judgement))),
+        Section("Figures", tuple(_figures(judgement, account))),
+        Section("Differences", tuple(_differences(judgement))),
+        Section("Controls", tuple(_controls(judgement))),
+        mechanism_section(judgement, account),
+        choice_section(judgement.grid, account),
+        Section("Parts of the pictures", tuple(_parts(judgement))),
+        Section("Every column", tuple(_columns(judgement))),
+        limits_section(judgement, account),
+        run_section(judgement, account),
+    ]
+    title = judgement.grid.description or "An experiment"
+    return Document("NB-CLIP · experiment", title, tuple(_lead(judgement)), tuple(sections))
 
 
-def title(table: ReproducedTable) -> str:
-    """Such as `Table 1: which knowledge makes the targets`."""
-    return f"Table {table.name[-1]}: {CAPTIONS[table.name]}"
-
-
-def columns() -> list[str]:
-    """`CUI@5` …, `Modality P@5` …"""
-    return [f"CUI@{metric.partition('@')[2]}" if task == "cui" else f"{_TASKS[task]} {metric}" for task, metric in COLUMNS]
-
-
-def header() -> list[str]:
-    """Of the table of figures."""
-    return ["per cent", *columns()]
-
-
-def figure_rows(table: ReproducedTable) -> Iterator[tuple[list[str], list[str]]]:
-    """For each arm the paper's row and ours, `mean (lowest–highest seed)`; then the floors beside nothing of the paper's."""
-    for row in table.rows:
-        yield (
-            [f"{row.arm.title}, paper", *(f"{value:.1f}" for value in row.arm.paper)],
-            [f"**{row.arm.title}, here**", *(_entry(entry) for entry in row.entries)],
+def _lead(judgement: Judgement) -> Iterator[Block]:
+    grid = judgement.grid
+    if judgement.primary is not None:
+        table, claim = judgement.primary
+        first, second = (grid.arms[name].title for name in (claim.comparison.first, claim.comparison.second))
+        yield Text(
+            f"**Question**, named before the run: is {first} above {second} in {grid.endpoint.metric}, the mean of modality, "
+            f"organ and both, at settings chosen for each on the validation split? Differences from "
+            f"{grid.endpoint.smallest_effect:g} points matter."
         )
-    for name, values in table.floors.items():
-        yield [], [name, *("–" if value is None else f"{100 * value:.1f}" for value in values)]
+        yield Text(f"**Answer.** {answer(grid, claim, void=table.is_void)}")
+    for table in judgement.tables:
+        if table.is_void:
+            yield Text(f"**Table “{table.title}” is void.** {_reason(judgement, table)}", "alarm")
 
 
-def pair_header() -> list[str]:
-    """Of the table of Recall@K and median ranks."""
-    return ["", *(f"{direction} {metric}" for direction, metric in PAIR_COLUMNS)]
-
-
-def pair_rows(table: ReproducedTable) -> list[list[str]]:
-    """For each arm its mean over seeds, `mean (lowest–highest seed)`; then chance."""
-    rows = [(row.arm.title, row.recalls) for row in table.rows]
-    return [
-        [name, *(_recall(metric, values) for (_, metric), values in zip(PAIR_COLUMNS, zip(*recalls, strict=True), strict=True))]
-        for name, recalls in [*rows, ("chance", (table.recall_floor,))]
+def _reason(judgement: Judgement, table: JudgedTable) -> str:
+    if not table.controls:
+        return "It has no controls."
+    failed = [
+        f"{judgement.grid.arms[one.arm].title} must be {control_demand(judgement.grid, one)} and is "
+        f"{difference(one.judged.estimate)} on {one.pictures}"
+        for one in table.failed
     ]
+    return f"{len(failed)} of {len(table.controls)} controls did not come out as they must: {'; '.join(failed[:3])}" + (
+        f"; and {len(failed) - 3} more below." if len(failed) > 3 else "."
+    )
 
 
-def order_rows(table: ReproducedTable) -> list[list[str]]:
-    """A row a comparison: in each column the mark, our difference and the paper's."""
-    return [
-        [
-            f"{pair.first.title} − {pair.second.title}",
-            *(_order(order) for order in pair.orders),
-            *(str(pair.count(verdict)) for verdict in (Verdict.HOLDS, Verdict.OPEN, Verdict.OPPOSITE)),
+def _answers(judgement: Judgement) -> Iterator[Block]:
+    said: set[str] = set()
+    for table in judgement.tables:
+        answers = [answer(judgement.grid, claim, void=table.is_void) for claim in table.claims]
+        yield Text(f"**Table: {table.title}**")
+        yield Items(tuple(one for one in answers if one not in said))
+        said.update(answers)
+    yield Text(
+        f"Reproduces: the {_PERCENT} interval excludes 0 on the paper's side. Refuted: it excludes half the paper's effect, "
+        f"or lies on "
+        f"the other side of 0. Underpowered: neither. Where the paper's difference is under {STATED:g} points, the claim is "
+        f"that there is "
+        "none, and it must lie within the smallest effect of interest. All but the primary claim are corrected for their "
+        "number (Holm), "
+        "so that an interval that excludes 0 by a hair may still be underpowered.",
+        "note",
+    )
+
+
+def _figures(judgement: Judgement, account: Account) -> Iterator[Block]:
+    columns = headline_columns(judgement)
+    where = [(pictures, column) for pictures in judgement.grid.sets for column in columns]
+    several = len(judgement.grid.sets) > 1
+    titles = [f"{column_title(column)}{', ' + pictures if several else ''}" for pictures, column in where]
+    arms = {row.arm: row for table in judgement.tables for row in table.rows}
+    rows = [
+        (row.title, *(figure(row.figures.get(place)) for place in where), _scale(row, account), _settings(row, account))
+        for name in judgement.grid.arms
+        if (row := arms.get(name))
+    ]
+    yield Rows(("per cent", *titles, "logit scale", "chosen settings"), tuple(rows))
+    yield Text(
+        f"Image→image retrieval in per cent with {_PERCENT} intervals, macro over classes; Mean is that of the three class "
+        f"tasks. The "
+        "query's own case is out of the gallery. CUI coverage rises with K by construction and favours varied neighbours; "
+        "overlap does "
+        "not, so the two are read together. The logit scale is that of the scored models, mean over runs.",
+        "note",
+    )
+
+
+def headline_columns(judgement: Judgement) -> list[Column]:
+    """The endpoint and its tasks, and what is known of concepts."""
+    metric = judgement.grid.endpoint.metric
+    wanted = [(MEAN, metric), *((task, metric) for task in CLASS_TASKS)]
+    wanted += [(task, name) for task in ("cui", "cui_linked") for name in _HEADLINE_CUIS]
+    return [column for column in wanted if column in judgement.columns]
+
+
+def _scale(row: ArmRow, account: Account) -> str:
+    return f"{account.scales[row.arm]:.1f}" if row.arm in account.scales else NONE
+
+
+def _settings(row: ArmRow, account: Account) -> str:
+    return settings_of(account.chosen(row.arm)) or NONE
+
+
+def _differences(judgement: Judgement) -> Iterator[Block]:
+    metric = judgement.grid.endpoint.metric
+    yield Plot(
+        f"{PAGE}.png",
+        draw_claims(judgement, None, "svg"),
+        f"Differences in {metric} with {_PERCENT} intervals (dot and line; green reproduces, red refutes, grey underpowered, "
+        f"hollow void) "
+        "and the paper's (blue cross). The band is the smallest effect of interest.",
+    )
+    rows = [
+        (
+            claim.comparison.claim,
+            arms_of(judgement.grid, claim.comparison),
+            pictures,
+            difference(judged.estimate),
+            signed(judged.paper),
+            smallest_visible(judged.estimate),
+            f"{p_value(judged.p)}{'' if judged.adjusted else ' (alone)'}",
+            verdict(judged, void=table.is_void),
+        )
+        for table in judgement.tables
+        for claim in table.claims
+        for pictures, judged in claim.endpoint.items()
+    ]
+    header = ("claim", "difference", "pictures", f"{metric}, points", "paper", "smallest visible", "p", "verdict")
+    yield Rows(header, tuple(dict.fromkeys(rows)), words=2)
+    yield Text(
+        "Smallest visible is the half-width of the interval: smaller differences can't be told from 0 by these data. p is of "
+        "what would "
+        "reproduce the claim, adjusted (Holm) over all claims and sets of pictures of a table, but for the primary one.",
+        "note",
+    )
+
+
+def _controls(judgement: Judgement) -> Iterator[Block]:
+    rows = [
+        (
+            judgement.grid.arms[one.arm].title,
+            control_demand(judgement.grid, one),
+            one.pictures,
+            difference(one.judged.estimate, 2 * LEVEL - 1 if one.control.must == "equal" else LEVEL),
+            control_outcome(one),
+        )
+        for table in judgement.tables
+        for one in table.controls
+    ]
+    if not rows:
+        yield Text("The grid has none.", "alarm")
+        return
+    yield Rows(("control", "must be", "pictures", judgement.grid.endpoint.metric, "is"), tuple(dict.fromkeys(rows)), words=2)
+    yield Text(
+        f"Above and below: the {_PERCENT} interval excludes 0. Equal: the 90 % interval lies within ±"
+        f"{judgement.grid.endpoint.smallest_effect:g} points (two one-sided tests), which is more than a difference that is not "
+        "significant. A table of which one control is otherwise or not shown is void; since all must pass, none is corrected "
+        "for their "
+        "number.",
+        "note",
+    )
+
+
+def _parts(judgement: Judgement) -> Iterator[Block]:
+    claims = _once(judgement)
+    parts = list(dict.fromkeys(place for _, claim in claims for place in claim.subsets))
+    if not parts:
+        yield Text("The pictures have one caption source and one source, or too few cases of others.")
+        return
+    rows = [
+        (name, *(difference(claim.subsets[part]) if part in claim.subsets else NONE for part in parts)) for name, claim in claims
+    ]
+    several = len(judgement.grid.sets) > 1
+    titles = [f"{subset_title(subset)}{', ' + pictures if several else ''}" for pictures, subset in parts]
+    yield Rows((f"{judgement.grid.endpoint.metric}, points", *titles), tuple(rows))
+    yield Text(
+        "Queries of one kind of caption, or of one source, in the same gallery. The intervals are not corrected for their "
+        "number: they "
+        "say where a difference comes from, and decide nothing.",
+        "note",
+    )
+
+
+def _columns(judgement: Judgement) -> Iterator[Block]:
+    claims = _once(judgement)
+    for pictures in judgement.grid.sets:
+        columns = [column for column in judgement.columns if any((pictures, column) in claim.cells for _, claim in claims)]
+        rows = [
+            (name, *(cell(claim.cells[pictures, column]) if (pictures, column) in claim.cells else NONE for column in columns))
+            for name, claim in claims
         ]
-        for pair in table.pairs
-    ]
-
-
-def diagnostic_rows(table: ReproducedTable) -> list[list[str]]:
-    """Means over seeds of each arm's last diagnostics, and its alarms."""
-    return [
-        [
-            row.arm.title,
-            *(f"{row.diagnostics[name]:.3g}" if name in row.diagnostics else "–" for name in _DIAGNOSTICS),
-            "; ".join(row.alarms) or "none",
-        ]
-        for row in table.rows
-    ]
-
-
-def notes(table: ReproducedTable) -> str:
-    """How to read the figures."""
-    return (
-        f"Image→image retrieval, mean of {len(table.plan.seeds)} seeds (lowest–highest). The query's own case is out of the "
-        "gallery, and P@K is macro over classes. The paper does not say how its CUI@K counts; here it is cui_coverage@K, the "
-        "share of a query's concepts that its K neighbours have together, which rises with K as the paper's does. The figures "
-        "are of another model, other images and other queries than the paper's: only orders can be compared."
+        yield Rows((f"{pictures}, points", *map(column_title, columns)), tuple(rows))
+    yield Text(
+        "Ours with its interval, then the paper's: ✓ reproduces, ✗ refutes, · underpowered, Holm-adjusted over all cells of a "
+        "table.",
+        "note",
     )
 
 
-def verdict_note(table: ReproducedTable) -> str:
-    """What the marks mean."""
-    return (
-        f"Ours, then the paper's, in points. ✓ the {table.protocol.level:.0%} interval (paired, over cases, of the mean over "
-        "seeds) excludes 0 on the paper's side and all seeds agree; ✗ the same on the other side; · neither is shown, or the "
-        "paper's difference is under half a point, which states no order."
-    )
-
-
-def facts(table: ReproducedTable) -> list[str]:
-    """What was run, from what."""
-    config = table.plan.config(table.rows[0].arm, table.plan.seeds[0])
-    data = table.facts["data"] or {}
-    pairs = ", ".join(f"{counts['pairs']} {split}" for split, counts in data.items() if counts)
-    versions = ", ".join(f"{name} {version}" for name, version in (table.facts["versions"] or {}).items())
-    return [
-        f"{datetime.now(UTC):%Y-%m-%d}, preset {table.plan.preset}, model {config.model.name}, {config.epochs} epochs of batches "
-        f"of {config.batch_size} ({table.facts['steps']} steps), seeds {', '.join(map(str, table.plan.seeds))}; pairs: {pairs}",
-        f"snapshot {table.facts['snapshot']}, commit {table.facts['git']}",
-        versions,
-    ]
-
-
-def _entry(entry: Entry) -> str:
-    if entry.figure is None or entry.figure.value is None:
-        return "–"
-    spread = f" ({100 * min(entry.seeds):.1f}–{100 * max(entry.seeds):.1f})" if len(entry.seeds) > 1 else ""
-    return f"{100 * entry.figure.value:.1f}{spread}"
-
-
-def _recall(metric: str, values: Sequence[float | None]) -> str:
-    """Per cent of a recall, a rank as it is."""
-    factor = 1 if metric == MEDIAN_RANK else 100
-    seeds = [factor * value for value in values if value is not None]
-    if not seeds:
-        return "–"
-    return f"{fmean(seeds):.1f}{f' ({min(seeds):.1f}–{max(seeds):.1f})' if len(seeds) > 1 else ''}"
-
-
-def _order(order: Order) -> str:
-    return f"{_MARKS[order.verdict]} {_signed(order.difference)} / {order.paper:+.1f}".replace("-", "−")
-
-
-def _signed(figure: Figure | None) -> str:
-    if figure is None or figure.value is None:
-        return "–"
-    interval = "" if figure.low is None or figure.high is None else f" [{100 * figure.low:+.1f}, {100 * figure.high:+.1f}]"
-    return f"{100 * figure.value:+.1f}{interval}"
-
-
-def _lines(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(names)} |"
-    yield f"| --- |{' ---: |' * (len(names) - 1)}"
-    yield from (f"| {' | '.join(row)} |" for row in rows if row)
-
-
-def _html(table: ReproducedTable) -> str:
-    environment = Environment(
-        loader=PackageLoader("nbclip_trainer", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    context = {
-        "title": title(table),
-        "header": header(),
-        "figure_rows": [[cell.replace("**", "") for cell in row] for pair in figure_rows(table) for row in pair if row],
-        "notes": notes(table),
-        "plot": Markup(draw_orders(table, None, "svg")),  # noqa: S704  # nosec B704
-        "pair_header": pair_header(),
-        "pair_rows": pair_rows(table),
-        "pair_note": PAIR_NOTE,
-        "order_header": ["", *columns(), "holds", "open", "opposite"],
-        "order_rows": order_rows(table),
-        "verdict_note": verdict_note(table),
-        "diagnostic_header": ["", *_DIAGNOSTICS.values(), "alarms"],
-        "diagnostic_rows": diagnostic_rows(table),
-        "facts": facts(table),
-    }
-    return environment.get_template("experiments/table.html.j2").render(context)
+def _once(judgement: Judgement) -> list[tuple[str, Claim]]:
+    """Claims by the names of their arms; one that two tables have is that of the first."""
+    found: dict[str, Claim] = {}
+    for table in judgement.tables:
+        for claim in table.claims:
+            found.setdefault(arms_of(judgement.grid, claim.comparison), claim)
+    return list(found.items())

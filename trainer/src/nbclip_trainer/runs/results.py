@@ -59,6 +59,7 @@ class ScoringProtocol(Record):
 
     class_split: str = Field("retrieval", description="images of P@K, mAP and Recall@K")
     cui_splits: tuple[str, ...] = Field(("retrieval",), description="images of CUI@K; not the train split")
+    where: dict[str, tuple[str, ...]] = Field({}, description="of them, those with one of these values in each column; none: all")
     class_ks: tuple[int, ...] = Field((5, 10, 30), min_length=1, description="K of P@K")
     cui_ks: tuple[int, ...] = Field((5, 10, 50), min_length=1, description="K of CUI@K")
     recall_ks: tuple[int, ...] = Field((1, 5, 10), min_length=1, description="K of Recall@K")

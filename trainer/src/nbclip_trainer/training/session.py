@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.checking import note_on_frames
 from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset
+from nbclip_trainer.data.filtering import narrowed
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_between_splits
@@ -142,8 +143,8 @@ def build_session(
     )
     if world.leads and without_labels(whole, SCORED_SPLIT):
         _log.warning("%s", unscorable(whole))
-    train = whole.of_split(config.data.train_split)
-    valid = whole.of_split(config.data.valid_split) if config.data.valid_split else None
+    train = narrowed(whole.of_split(config.data.train_split), config.data)
+    valid = narrowed(whole.of_split(config.data.valid_split), config.data, known=whole) if config.data.valid_split else None
     with ExitStack() as undo:
         source, coverage = open_source(config, snapshot, train, whole, world)
         undo.callback(source.close)

@@ -1,0 +1,124 @@
+"""Which candidate of every arm is reported: that of the best mean on the validation split, all of it kept in `choice.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.schemas.base import Strict
+from pydantic import JsonValue, ValidationError
+
+from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.config.tree import TrainConfig
+from nbclip_trainer.experiments.layout import Layout
+from nbclip_trainer.runs.durable import replacing
+from nbclip_trainer.runs.selection import merit
+from nbclip_trainer.runs.settings import BestBy
+from nbclip_trainer.runs.tracking import read_metrics
+
+_NAME = "choice.json"
+
+
+class Candidate(Strict):
+    """Settings that were tried, and each seed's figure on the validation split."""
+
+    settings: dict[str, JsonValue]
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return fmean(self.values)
+
+
+class ChoiceOfArm(Strict):
+    """All that was tried for an arm, and the number of the candidate that was chosen."""
+
+    tried: tuple[Candidate, ...]
+    chosen: int
+
+
+class ChoiceRecord(Strict):
+    """The whole of `choice.json`; arms that had nothing to choose are not in it."""
+
+    by: BestBy
+    seeds: tuple[int, ...]
+    arms: dict[str, ChoiceOfArm]
+
+    @property
+    def settings(self) -> dict[str, dict[str, JsonValue]]:
+        """What was chosen, by arm."""
+        return {name: arm.tried[arm.chosen].settings for name, arm in self.arms.items()}
+
+
+def choose(layout: Layout) -> ChoiceRecord | None:
+    """Chooses by the runs of `layout.tried()`, writes `choice.json` and returns it; None where the grid chooses nothing.
+
+    Arms of which a run of the choice is missing are left out.
+
+    Raises:
+        InvalidInput: the validation split has no such figure.
+    """
+    grid = layout.grid
+    if grid.choose is None:
+        return None
+    arms = {}
+    for name in dict.fromkeys(run.arm for run in layout.tried()):
+        values: dict[int, list[float]] = {number: [] for number in range(len(grid.candidates(name)))}
+        runs = [run for run in layout.tried() if run.arm == name]
+        if not all(is_trained(layout.run_dir(run)) for run in runs):
+            continue
+        for run in runs:
+            values[run.candidate or 0].append(_value(layout.run_dir(run), grid.choose.by))
+        settings = grid.candidates(name)
+        tried = tuple(Candidate(settings=settings[number], values=tuple(found)) for number, found in values.items())
+        best = max(range(len(tried)), key=lambda number: tried[number].mean)
+        arms[name] = ChoiceOfArm(tried=tried, chosen=best)
+    record = ChoiceRecord(by=grid.choose.by, seeds=grid.choose.seeds, arms=arms)
+    with replacing(layout.folder / _NAME) as path:
+        path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    return record
+
+
+def read_choice(folder: Path) -> ChoiceRecord | None:
+    """What `choose` wrote; None where nothing was chosen. Raises BrokenArtefact."""
+    path = folder / _NAME
+    if not path.is_file():
+        return None
+    try:
+        return ChoiceRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BrokenArtefact(f"{path}: damaged", hint="remove it, and it is made again from the runs") from error
+
+
+def is_trained(run_dir: Path) -> bool:
+    """Whether a run has come to its end."""
+    return (run_dir / "trained.json").is_file()
+
+
+def mark_trained(run_dir: Path, seconds: float) -> None:
+    """Says that a run has come to its end, and how long it took this time."""
+    with replacing(run_dir / "trained.json") as path:
+        path.write_text(json.dumps({"seconds": round(seconds, 2)}), encoding="utf-8")
+
+
+def _value(run_dir: Path, by: BestBy) -> float:
+    """A run's figure, more is better, at the checkpoint that an evaluation would take."""
+    config: TrainConfig = read_config(run_dir)
+    records: list[dict[str, Any]] = [record for record in read_metrics(run_dir) if record["kind"] == "valid"]
+    if not records:
+        raise NotFound(f"{run_dir}: never validated", hint="choose needs data.valid_split")
+    best = records[-1]
+    if config.selected == "best":
+        merits = [merit(record, config.checkpoint.best_by) for record in records]
+        best = records[max(range(len(records)), key=lambda row: -math.inf if (found := merits[row]) is None else found)]
+    value = merit(best, by)
+    if value is None:
+        raise InvalidInput(
+            f"{run_dir}: its validations have no {by}", hint="choose.by=recall needs no labels in the validation split"
+        )
+    return value

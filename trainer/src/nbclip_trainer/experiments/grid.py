@@ -1,0 +1,247 @@
+"""A grid: what an experiment trains, on which pictures it is judged, and what its author claimed beforehand.
+
+A grid is a YAML file of these models; `extends: NAME` lays it over another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, Literal, Self
+
+from nbclip.schemas.base import Strict
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from nbclip_trainer.runs.settings import BestBy
+
+KG_SEED = "kg_seed"
+"""What stands in a recipe for the number of a KG seed."""
+EVERY_ARM = "all"
+Overrides = tuple[str, ...]
+Paper = dict[str, dict[str, float]]
+"""Task to metric, as `queries.parquet` names them, to per cent, or for a comparison to points."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+class PictureSet(Strict):
+    """Pictures that are reported: a split, or those rows of it that have one of these values in each of the columns."""
+
+    split: str = "retrieval"
+    where: dict[str, tuple[str, ...]] = Field({})
+
+
+class Choice(Strict):
+    """How every arm's free settings are chosen: of all combinations, the best mean over seeds on the validation split."""
+
+    by: BestBy = "precision_at_10"
+    seeds: tuple[int, ...] = Field((101,), min_length=1, description="none of those that are reported")
+    kg_seeds: tuple[int, ...] = Field((101,), min_length=1, description="taken in turn with the seeds; none that is reported")
+    settings: dict[str, tuple[JsonValue, ...]] = Field({}, description="candidates by key of the settings")
+
+
+class LabelledIsA(Strict):
+    """is_a from each concept to the class of the training labels that it is most typical of, in each of these columns."""
+
+    labels: tuple[str, ...] = Field(..., min_length=1)
+
+
+class ShuffledIsA(Strict):
+    """The graph's is_a with its parents shuffled."""
+
+    shuffled: int | Literal["kg_seed"]
+
+
+class Recipe(Strict):
+    """A snapshot of the service: `POST /v1/snapshots`, with `kg_seed` in the place of a number that is one."""
+
+    dataset: str | None = None
+    split: str | None = Field("train", description="null: every image of the graph, which a run takes for a leak")
+    representations: dict[str, dict[str, bool | int | float | str]] | None = Field(None, min_length=1)
+    is_a: ShuffledIsA | LabelledIsA | None = None
+
+    @property
+    def has_kg_seed(self) -> bool:
+        """Whether it makes another snapshot of each KG seed."""
+        return KG_SEED in _values(self.model_dump())
+
+
+class Control(Strict):
+    """What an arm must be for its tables to say anything: `of` is another arm's name, or `all` the other trained arms."""
+
+    of: str
+    must: Literal["above", "equal", "below"]
+
+
+class Arm(Strict):
+    """A row of the tables.
+
+    A trained arm has settings over the grid's. An arm that has a `ranker` is not trained: it is what the runs of the arm `reads`
+    say of that ranker, such as `backbone`, the features of locked towers before the projections.
+    """
+
+    title: str = Field(..., min_length=1)
+    preset: str | None = Field(None, description="in the place of the grid's")
+    set: Overrides = ()
+    snapshot: str | None = Field(None, description="a name of `snapshots`")
+    choose: dict[str, tuple[JsonValue, ...]] | None = Field(None, description="candidates in the place of choose.settings")
+    control: Control | None = None
+    ranker: Literal["model", "backbone", "raw pixels", "chance"] = "model"
+    reads: str | None = None
+    paper: Paper = Field({})
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has runs of its own."""
+        return self.ranker == "model"
+
+    @model_validator(mode="after")
+    def _another_ranker_is_read(self) -> Self:
+        if self.is_trained == (self.reads is not None):
+            raise ValueError("ranker and reads belong together: `ranker: backbone, reads: ARM` is what ARM's towers see")
+        own = [name for name in ("preset", "set", "snapshot", "choose") if getattr(self, name)]
+        if own and not self.is_trained:
+            raise ValueError(f"{own[0]} is of an arm that is trained, and ranker={self.ranker!r} is not")
+        return self
+
+
+class Comparison(Strict):
+    """A claim on the difference of two arms; `paper` only where it is not that of the two arms' figures."""
+
+    first: str
+    second: str
+    claim: str = Field(..., min_length=1)
+    primary: bool = False
+    paper: Paper = Field({})
+
+
+class Endpoint(Strict):
+    """What was decided on before the run: a metric, and the smallest difference that matters, in points."""
+
+    metric: str = "P@10"
+    smallest_effect: float = Field(1.0, gt=0)
+
+
+class Table(Strict):
+    """Some of the arms, in this order."""
+
+    title: str = Field(..., min_length=1)
+    arms: tuple[str, ...] = Field(..., min_length=1)
+
+
+class Grid(Strict):
+    """An experiment: every trained arm with every seed, and with every KG seed where its snapshot has one."""
+
+    description: str = ""
+    preset: str
+    set: Overrides = ()
+    seeds: tuple[int, ...] = Field(..., min_length=1)
+    kg_seeds: tuple[int, ...] = Field((1,), min_length=1)
+    sets: dict[str, PictureSet] = Field({"retrieval": PictureSet()}, min_length=1)
+    choose: Choice | None = None
+    snapshots: dict[str, Recipe] = Field({})
+    arms: dict[str, Arm] = Field(..., min_length=1)
+    tables: dict[str, Table] = Field({}, description="none: one table of all arms")
+    comparisons: tuple[Comparison, ...] = ()
+    endpoint: Endpoint = Endpoint()
+    minimum_class_size: int = Field(30, ge=2, description="smaller classes are distractors, never queries")
+
+    @property
+    def trained(self) -> dict[str, Arm]:
+        """The arms that have runs of their own."""
+        return {name: arm for name, arm in self.arms.items() if arm.is_trained}
+
+    @property
+    def all_tables(self) -> dict[str, Table]:
+        """The tables, or the one of all arms."""
+        return self.tables or {"all": Table(title=self.description or "all arms", arms=tuple(self.arms))}
+
+    def kg_seeds_of(self, arm: str) -> tuple[int | None, ...]:
+        """The KG seeds of an arm; one None where its snapshot has none."""
+        snapshot = self.arms[arm].snapshot
+        return self.kg_seeds if snapshot is not None and self.snapshots[snapshot].has_kg_seed else (None,)
+
+    def candidates(self, arm: str) -> list[dict[str, JsonValue]]:
+        """Every combination of an arm's candidates; one without settings where nothing is chosen."""
+        free = self.choose.settings if self.choose else {}
+        free = free if self.arms[arm].choose is None else (self.arms[arm].choose or {})
+        return [dict(zip(free, values, strict=True)) for values in product(*free.values())]
+
+    def paper_difference(self, comparison: Comparison) -> dict[tuple[str, str], float]:
+        """The paper's difference in points by task and metric, of what it gives of both arms."""
+        if comparison.paper:
+            return dict(_flat(comparison.paper))
+        first, second = (dict(_flat(self.arms[name].paper)) for name in (comparison.first, comparison.second))
+        return {place: round(first[place] - second[place], 4) for place in first if place in second}
+
+    @field_validator("seeds", "kg_seeds")
+    @classmethod
+    def _seeds_are_distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError(f"{list(seeds)} are not distinct whole numbers from 0")
+        return seeds
+
+    @field_validator("sets", "arms", "snapshots", "tables")
+    @classmethod
+    def _names_are_folders(cls, named: dict[str, Any]) -> dict[str, Any]:
+        for name in named:
+            if not _NAME.fullmatch(name) or name == EVERY_ARM:
+                raise ValueError(f"{name!r} is no name: small letters, digits, _ and -, and not {EVERY_ARM!r}")
+        return named
+
+    @model_validator(mode="after")
+    def _names_are_there(self) -> Self:
+        for where, name, kind, known in self._named():
+            if name not in known:
+                raise ValueError(f"{where}={name!r}: no such {kind}; there are: {', '.join(known) or 'none'}")
+        return self
+
+    def _named(self) -> Iterator[tuple[str, str, str, list[str]]]:
+        """Where a name of this grid is used: place, name, what it must be and which there are."""
+        arms = list(self.arms)
+        for name, arm in self.arms.items():
+            if arm.snapshot is not None:
+                yield f"arms.{name}.snapshot", arm.snapshot, "snapshot", list(self.snapshots)
+            if arm.reads is not None:
+                yield f"arms.{name}.reads", arm.reads, "trained arm", list(self.trained)
+            if arm.control is not None and arm.control.of != EVERY_ARM:
+                yield f"arms.{name}.control.of", arm.control.of, "arm", arms
+        for place, comparison in enumerate(self.comparisons):
+            yield f"comparisons.{place}.first", comparison.first, "arm", arms
+            yield f"comparisons.{place}.second", comparison.second, "arm", arms
+        for name, table in self.tables.items():
+            yield from ((f"tables.{name}.arms", arm, "arm", arms) for arm in table.arms)
+
+    @model_validator(mode="after")
+    def _nothing_is_chosen_on_what_is_reported(self) -> Self:
+        own = [name for name, arm in self.arms.items() if arm.choose is not None]
+        if self.choose is None:
+            if own:
+                raise ValueError(f"arms.{own[0]}.choose: the grid has no `choose`, which says by what and with which seeds")
+            return self
+        for key, reported in (("seeds", self.seeds), ("kg_seeds", self.kg_seeds)):
+            if shared := sorted({*getattr(self.choose, key)} & {*reported}):
+                raise ValueError(f"choose.{key}={shared}: these are reported; nothing is chosen on what is reported")
+        budgets = {name: len(self.candidates(name)) for name in self.trained}
+        if len(set(budgets.values())) > 1:
+            counts = ", ".join(f"{name} {count}" for name, count in budgets.items())
+            raise ValueError(f"arms have different numbers of candidates ({counts}); an equal budget needs as many of each")
+        return self
+
+    @model_validator(mode="after")
+    def _one_claim_is_primary(self) -> Self:
+        if self.comparisons and sum(one.primary for one in self.comparisons) != 1:
+            raise ValueError("comparisons: exactly one is `primary: true`, the claim that was decided on before the run")
+        return self
+
+
+def _values(tree: object) -> Iterator[object]:
+    if isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from _values(value)
+    else:
+        yield tree
+
+
+def _flat(paper: Paper) -> Iterator[tuple[tuple[str, str], float]]:
+    return (((task, metric), value) for task, metrics in paper.items() for metric, value in metrics.items())
