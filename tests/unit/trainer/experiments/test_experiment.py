@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.experiments import running
 from nbclip_trainer.experiments.choosing import read_choice
 from nbclip_trainer.experiments.experiment import Means, check, edges_of_labels, run_experiment
+from nbclip_trainer.experiments.gathering import write_page
 from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.job import do
 from nbclip_trainer.experiments.layout import Layout, Run
@@ -102,6 +104,10 @@ def test_arms_are_chosen_by_their_own_seeds_and_then_trained_and_scored(layout, 
     assert run_experiment(here, IDS, means()) == []
     assert len(service.asked) == asked, "what is done is not done again"
 
+    judgement, page = write_page(here, "nbclip experiment grid.yaml")
+    assert [one.arm for one in judgement.tables[0].rows] == ["clip", "moved", "pixels"]
+    assert "nbclip experiment grid.yaml" in Path(page).read_text()
+
 
 def valid_recall(run_dir):
     return max(record["recall"] for record in read_metrics(run_dir) if record["kind"] == "valid")
@@ -132,8 +138,7 @@ def test_a_process_that_is_killed_fails_its_run_alone(layout):
     here, killed = layout("epochs=300", choose=None), []
 
     def kill():
-        while not (here.run_dir(Run("clip", 1)) / "metrics.jsonl").exists():
-            pass
+        eventually(lambda: (here.run_dir(Run("clip", 1)) / "metrics.jsonl").exists(), 60)
         for child in multiprocessing.active_children():
             killed.append(child.pid)
             os.kill(child.pid, signal.SIGKILL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,15 +61,11 @@ def experiment(
     layout = Layout(read_grid(grid), folder, overrides)
     if not only_page:
         _run(layout, service, key_file, jobs, device)
-    _show_page(layout)
-
-
-def _show_page(layout: Layout) -> None:
-    """Writes the page, and prints where it lies."""
     from nbclip_trainer.experiments.gathering import write_page
 
-    _, page = write_page(layout, f"nbclip {shlex.join(sys.argv[1:])}")
-    out().print(page, soft_wrap=True)
+    again = ["nbclip", "experiment", grid, *(part for path in data or () for part in ("--data", str(path))), "--out", str(folder)]
+    again += [*(("--service", service) if service else ()), *(part for one in settings or () for part in ("--set", one))]
+    out().print(write_page(layout, shlex.join(again))[1], soft_wrap=True)
 
 
 def _run(layout: Layout, service: str | None, key_file: Path | None, jobs: int, device: str) -> None:

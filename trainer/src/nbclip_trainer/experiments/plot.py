@@ -60,7 +60,7 @@ def _draw(axes: Axes, rows: list[Row], smallest: float) -> None:
         if judged.paper is not None:
             axes.plot(judged.paper, place, marker="x", color=_PAPER, markersize=6, linestyle="none")
     axes.set_yticks(range(len(rows)), [label for label, _, _ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.grid(axis="x", linewidth=0.4)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
