@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.models.recipe import recipe_of
+from watch import Cost, watched
 
-_LEFT_OUT = 2
+_WEIGHTS = Path(__file__).parents[2] / "weights"
+_LEFT_OUT = 3
 """First steps, in which caches, worker processes and prefetched targets are cold."""
-_BATCH_SECONDS = re.compile(r"Batch \(t\): ([0-9.]+)")
+_THEIR_STEP = re.compile(r"Batch \(t\): ")
+_OUR_STEP = re.compile(r'"kind": ?"train"')
 _THEIRS = (
     "import sys, open_clip; open_clip.add_model_config(sys.argv[1]); from open_clip_train.main import main; main(sys.argv[2:])"
 )
@@ -39,21 +41,31 @@ class Model:
         return replace(self, batch=batch, steps=max(self.steps * self.batch // batch, _LEFT_OUT + 3))
 
 
-_TINY = load_config("tiny-clip").model.model_dump(mode="json")["architecture"]
+def _architecture(preset: str, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """As open_clip reads it."""
+    return dict(recipe_of(load_config(preset, list(settings)).model).config)
+
+
+_OWN_WEIGHTS = (
+    f"model.image_weights={_WEIGHTS / 'efficientnet-lite0.safetensors'}",
+    f"model.architecture.text_cfg.hf_model_name={_WEIGHTS / 'all-minilm-l6-v2'}",
+)
 MODELS = (
-    Model("nbclip-tiny", "tiny-clip", (), 128, 26, _TINY),
-    Model("ViT-B-32", "paper-clip", ("model.name=ViT-B-32", "model.pretrained=null"), 32, 7),
+    Model("tiny", "tiny-clip", (), 128, 27, _architecture("tiny-clip")),
+    Model("small", "small-clip", _OWN_WEIGHTS, 128, 9, _architecture("small-clip", _OWN_WEIGHTS)),
+    Model("ViT-B-32", "paper-clip", ("model.name=ViT-B-32", "model.pretrained=null"), 32, 8),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of each step but the first ones; share of all that was waited for targets; largest memory of the process."""
+    """What a program's steps cost, without the first ones; share of their time that was waited for targets."""
 
     batch: int
-    steps: tuple[float, ...]
-    target_wait: float
+    wall_s: float
+    cpu_s: float
     peak_mb: float
+    target_wait: float = 0.0
 
 
 def time_theirs(model: Model, pairs: Path, folder: Path) -> Timing:
@@ -70,13 +82,11 @@ def time_theirs(model: Model, pairs: Path, folder: Path) -> Timing:
         "name": "run", "log-every-n-steps": 1, "save-frequency": 0,
     }  # fmt: skip
     command = [sys.executable, "-c", _THEIRS, str(configs), *(f"--{name}={value}" for name, value in options.items())]
-    peak_mb = _run(command, folder)
-    steps = [float(seconds) for seconds in _BATCH_SECONDS.findall((folder / "run" / "out.log").read_text())]
-    return Timing(model.batch, tuple(steps[_LEFT_OUT:]), 0.0, peak_mb)
+    return _timing(model, watched(command, folder, folder / "run" / "out.log", _THEIR_STEP, _LEFT_OUT, model.steps))
 
 
-def time_ours(model: Model, pairs: Path, folder: Path, settings: Sequence[str]) -> Timing:
-    """`nbclip train`, as many epochs as make the steps."""
+def time_ours(model: Model, pairs: Path, folder: Path, settings: Sequence[str], prefix: Sequence[str] = ()) -> Timing:
+    """`nbclip train`, as many epochs as make the steps; validation and its checkpoint come after the last one."""
     folder.mkdir(parents=True)
     table = _cut(pairs, folder, model.batch * model.steps)
     pairs_there = sum(1 for _ in table.open()) - 1
@@ -85,13 +95,19 @@ def time_ours(model: Model, pairs: Path, folder: Path, settings: Sequence[str]) 
         "augmentation.kind=open_clip", f"batch_size={model.batch}", f"epochs={-(-model.steps // (pairs_there // model.batch))}",
         "optim.lr=1e-4", "optim.clip_norm=1.0", "device={name: cpu, precision: fp32}", *settings,
     )  # fmt: skip
-    options = (part for setting in chosen for part in ("--set", setting))
-    command = [sys.executable, "-m", "nbclip_trainer", "train", "--preset", model.preset, "--run", str(folder / "run"), *options]
-    peak_mb = _run(command, folder)
-    records = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    options = [part for setting in chosen for part in ("--set", setting)]
+    run = folder / "run"
+    command = [*prefix, sys.executable, "-m", "nbclip_trainer", "train", "--preset", model.preset, "--run", str(run), *options]
+    # A step's line is written after the next one, the last one's with the checkpoint.
+    cost = watched(command, folder, run / "metrics.jsonl", _OUR_STEP, _LEFT_OUT - 1, model.steps - 1)
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     counted = [record for record in records if record["kind"] == "train"][_LEFT_OUT:]
-    steps = tuple(record["seconds"] for record in counted)
-    return Timing(model.batch, steps, sum(record["target_wait"] for record in counted) / sum(steps), peak_mb)
+    waited = sum(record["target_wait"] for record in counted) / sum(record["seconds"] for record in counted)
+    return replace(_timing(model, cost), target_wait=waited)
+
+
+def _timing(model: Model, cost: Cost) -> Timing:
+    return Timing(model.batch, **asdict(cost))
 
 
 def _cut(pairs: Path, folder: Path, count: int) -> Path:
@@ -100,14 +116,3 @@ def _cut(pairs: Path, folder: Path, count: int) -> Path:
     with pairs.open(encoding="utf-8", newline="") as source, path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(row for number, row in enumerate(csv.reader(source)) if number <= count)
     return path
-
-
-def _run(command: Sequence[str], folder: Path) -> float:
-    """Runs a program to its end; returns its peak memory in MB (its decoding process is another)."""
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command[:3]} ended with {process.returncode}:\n{(folder / 'log').read_text()[-3000:]}")
-    return usage.ru_maxrss / 1000

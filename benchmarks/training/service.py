@@ -29,15 +29,15 @@ def prepared(cache: Path) -> Path:
 
 
 @contextmanager
-def serving(cache: Path) -> Iterator[str]:
-    """The service's address; it listens when the block begins."""
+def serving(cache: Path, core: int | None = None) -> Iterator[str]:
+    """The service's address; it listens when the block begins, and runs on this core alone if one is given."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     with (cache / "service.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kg_service", "serve", "--port", str(port)], env=_environment(cache), stdout=log, stderr=log
-        )
+        prefix = () if core is None else ("taskset", "-c", str(core))
+        command = [*prefix, sys.executable, "-m", "kg_service", "serve", "--port", str(port)]
+        process = subprocess.Popen(command, env=_environment(cache), stdout=log, stderr=log)
     try:
         _await(url, process)
         yield url

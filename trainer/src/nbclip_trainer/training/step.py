@@ -64,6 +64,8 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
     set_learning_rates(session.optimizer, factor)
     targets = _targets(session, batch, answer)
+    # Before the activations come: else memory would hold both.
+    session.optimizer.zero_grad(set_to_none=True)
     features = _encode(session, batch, images)
     image_RD, text_RD = widened(features.image), widened(features.text)
     cosine = cosines(image_RD, text_RD, *_all_features(image_RD, text_RD, world))
@@ -75,7 +77,6 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
             model.get_parameter("logit_bias").copy_(bias)
     losses = session.config.loss.compute(LossInput(cosine, scale, bias, targets))
     means = mean_over_ranks(torch.stack([value.double() for value in losses.values()]), world)
-    session.optimizer.zero_grad(set_to_none=True)
     scaler.scale(losses["loss"]).backward()  # type: ignore[no-untyped-call]
     features.carry_on()
     on_device = dict(zip(losses, means.unbind(), strict=True))
