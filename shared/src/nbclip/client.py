@@ -17,7 +17,8 @@ Nothing ever stands in for its answer. Services of version 0.1.0 and later are u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Literal, Self
@@ -26,13 +27,16 @@ from urllib.parse import quote
 from nbclip import codec
 from nbclip.codec import TargetMatrix
 from nbclip.connection import Connection
-from nbclip.errors import Gone, InvalidId, InvalidInput, NotFound
+from nbclip.errors import Conflict, Gone, InvalidId, InvalidInput, NotFound
 from nbclip.schemas.concepts import ConceptOut
+from nbclip.schemas.jobs import JobOut
 from nbclip.schemas.linking import LinkResponse
 from nbclip.schemas.service import Info
-from nbclip.schemas.snapshots import SnapshotOut
+from nbclip.schemas.snapshots import PublishRequest, SnapshotOut
 from nbclip.schemas.targets import Knowledge, MatrixDtype, TargetParameters
 from nbclip.vectors import VectorBatch, decode_vectors
+
+_LOOKS_EVERY_S = 1.0
 
 
 class Service:
@@ -108,6 +112,34 @@ class Service:
                 hint="check that both programs have the same version",
             )
         return answer
+
+    def publish(self, request: PublishRequest, on_progress: Callable[[JobOut], None] = lambda job: None) -> SnapshotOut:
+        """Publishes a snapshot, and returns once it is published; the pinned one stays.
+
+        The same request of the same graph gives the same id, so what was interrupted may be asked for again.
+
+        Args:
+            request: what is published, and whether it is served from then on.
+            on_progress: is told of the job about once a second: `stage` and `fraction`, and in `error` why it waits.
+
+        Raises:
+            Conflict: the job failed, or somebody cancelled it.
+            ServiceAway: no answer within `give_up_after`.
+            NBClipError: the service refuses: a representation or parameter is not known, the key lacks the scope `admin`.
+        """
+        body = request.model_dump(mode="json", exclude_defaults=True)
+        if request.append:
+            return self._connection.read(SnapshotOut, "/snapshots", body)
+        job = self._connection.read(JobOut, "/snapshots", body)
+        while job.state in ("queued", "running"):
+            on_progress(job)
+            time.sleep(_LOOKS_EVERY_S)
+            job = self._connection.read(JobOut, f"/jobs/{job.id}")
+        if job.snapshot is None:
+            why = f": {job.error}" if job.error else ""
+            raise Conflict(f"{self.url}: the publication is {job.state}{why}", hint=job.hint)
+        on_progress(job)
+        return self._connection.read(SnapshotOut, f"/snapshots/{job.snapshot}")
 
     def targets(
         self,

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -148,6 +149,29 @@ def read_tensors(body: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, st
         raise InvalidInput(
             f"not a safetensors file: {error}", hint="check that the URL is that of a kg-service of this version"
         ) from error
+
+
+def map_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file, the arrays mapped: nothing of them is read before it is used.
+
+    Raises:
+        OSError: the file can't be read.
+        InvalidInput: it is not such a file, or has bfloat16, which numpy lacks.
+    """
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            metadata = dict(file.metadata() or {})
+        whole = np.memmap(path, np.uint8, "r").view(np.ndarray)
+        data = 8 + int.from_bytes(whole[:8].tobytes(), "little")
+        header = json.loads(whole[8:data].tobytes())
+        header.pop("__metadata__", None)
+        arrays = {}
+        for name, tensor in header.items():
+            start, end = tensor["data_offsets"]
+            arrays[name] = whole[data + start : data + end].view(_KINDS[tensor["dtype"]]).reshape(tensor["shape"])
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise InvalidInput(f"not a safetensors file: {error}") from error
+    return arrays, metadata
 
 
 def blank_body(

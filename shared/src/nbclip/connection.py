@@ -143,7 +143,7 @@ class Connection:
         response = self._client.request(method, path, json=body)
         if response.status_code in _BUSY:
             raise _Busy(response)
-        if response.status_code != httpx2.codes.OK:
+        if not response.is_success:
             raise _refusal(response)
         return response
 

@@ -34,6 +34,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_LEAST_GOAL = 1e-6
+"""Keeps a bias finite where all pairs are negative, or all positive."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cosines:
@@ -172,10 +175,18 @@ def sigmoid_fff(
     return -functional.logsigmoid(sign_RC * logits_RC).sum(dim=1).mean()
 
 
-def starting_bias(cosine: Cosines, scale: Tensor, own_R: Tensor | None = None) -> Tensor:
-    """-s·(mean off-diagonal cosine), a scalar: the bias with which most pairs of a sigmoid loss start near logit 0."""
-    cosine_RC = cosine.image_text
-    return -scale * cosine_RC[~diagonal(cosine_RC, own_R)].mean()
+def starting_bias(scale: Tensor, mean_cosine: Tensor, mean_goal: Tensor) -> Tensor:
+    """logit(mean goal) - s·(mean cosine), a scalar: the bias with which a sigmoid loss expects of the mean pair what it should.
+
+    So it begins by telling pairs apart. From logit 0, where most pairs should be negative, it begins by pushing all cosines down.
+
+    Args:
+        scale: s, a scalar.
+        mean_cosine: over all pairs of the global batch.
+        mean_goal: what they should have, such as S clamped to [0, 1], or the share of positive pairs.
+    """
+    bias: Tensor = torch.special.logit(mean_goal, eps=_LEAST_GOAL) - scale * mean_cosine
+    return bias
 
 
 def _weighted(

@@ -167,3 +167,27 @@ def test_what_is_filled_in_place_is_the_body_that_is_encoded(output, dtype):
     assert bytes(codec.encode_parts(blank, dtype)[0]) == codec.encode(plain, dtype)
     assert blank.values.__array_interface__["data"][0] % 64 == 0
     assert codec.encode(blank, "bfloat16") == codec.encode(plain, "bfloat16")
+
+
+def test_a_mapped_file_has_the_arrays_that_are_read(tmp_path):
+    arrays = {
+        "a": np.arange(12, dtype=np.float32).reshape(3, 4),
+        "none": np.zeros((0, 2), np.int32),
+        "b": np.arange(5, dtype=np.uint8),
+    }
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(codec.write_tensors(arrays, {"snapshot": "s"}))
+    mapped, metadata = codec.map_tensors(path)
+    read, said = codec.read_tensors(path.read_bytes())
+    assert metadata == said == {"snapshot": "s"}
+    assert mapped.keys() == read.keys()
+    assert all(np.array_equal(mapped[name], array) and mapped[name].dtype == array.dtype for name, array in read.items())
+    assert not mapped["a"].flags.writeable
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", (1 << 40).to_bytes(8, "little") + b"{}"])
+def test_what_is_no_file_of_tensors_is_not_mapped(content, tmp_path):
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match="not a safetensors file"):
+        codec.map_tensors(path)

@@ -155,11 +155,38 @@ def test_fff_takes_pairs_above_the_threshold_as_positive():
     assert torch.allclose(sigmoid_fff(cosines(image, text), torch.tensor(10.0), torch.tensor(-2.0), similarity), expected)
 
 
-def test_the_bias_starts_where_most_pairs_have_logit_zero():
-    cosine = cosines(*features())
-    bias = starting_bias(cosine, torch.tensor(20.0))
-    off_diagonal = cosine.image_text[~torch.eye(7, dtype=torch.bool)]
-    assert (20.0 * off_diagonal + bias).mean().abs() < 1e-5
+@pytest.mark.parametrize("share", [0.0, 1 / 7, 0.4, 1.0])
+def test_the_bias_starts_where_the_mean_pair_is_as_it_should_be(share):
+    cosine = cosines(*features()).image_text
+    bias = starting_bias(torch.tensor(20.0), cosine.mean(), torch.tensor(share))
+    assert (20.0 * cosine.mean() + bias).sigmoid().item() == pytest.approx(share, abs=1e-4)
+
+
+@pytest.mark.parametrize("loss", [sigmoid_soft, sigmoid_fff])
+def test_from_that_bias_a_sigmoid_loss_tells_pairs_apart_and_does_not_push_all_of_them_down(loss):
+    generator = torch.Generator().manual_seed(3)
+    count, scale = 64, torch.tensor(4.0)
+    image, text = (torch.randn(count, 16, generator=generator).requires_grad_() for _ in range(2))
+
+    def cosine():
+        return cosines(normalize(image, dim=1), normalize(text, dim=1))
+
+    def push_on_all(bias):
+        found = cosine().image_text.detach().requires_grad_()
+        [gradient] = torch.autograd.grad(loss(Cosines(found, found.T), scale, bias, torch.eye(count)), found)
+        return gradient.sum().abs() / gradient.abs().sum()
+
+    start = starting_bias(scale, cosine().image_text.detach().mean(), torch.tensor(1 / count))
+    zero = -scale * cosine().image_text.detach().mean()
+    assert push_on_all(start) < 0.3 < 0.9 < push_on_all(zero)
+    bias = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([image, text, bias], lr=0.02)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss(cosine(), scale, bias, torch.eye(count)).backward()
+        optimizer.step()
+    trained, own = cosine().image_text.detach(), torch.eye(count, dtype=torch.bool)
+    assert trained[own].mean() - trained[~own].mean() > 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)

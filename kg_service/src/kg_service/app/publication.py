@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nbclip.schemas.snapshots import PublishRequest
+
 from kg_service.config import Settings
 from kg_service.graph.store import GraphStore
 from kg_service.representations.from_settings import representations_of
@@ -14,23 +16,24 @@ def publish_part(
     store: GraphStore,
     vocabulary: Vocabulary,
     settings: Settings,
+    wanted: PublishRequest,
     *,
-    dataset: str | None,
-    split: str | None,
     on_stage: OnStage = lambda stage, fraction: None,
 ) -> str:
-    """The id of the snapshot that the graph, or one dataset's or split's part of it, gives; it is the current one from now on.
+    """The id of the snapshot that the graph, or one dataset's or split's part of it, gives.
 
     Raises:
-        as `kg_service.snapshot.publication.publish`.
+        as `kg_service.snapshot.publication.publish`; InvalidInput: a representation or a parameter is not known, or not usable.
     """
     return publish(
         store,
         settings.snapshots_folder,
         vocabulary=vocabulary.describe(),
         hierarchy=vocabulary,
-        representations=representations_of(settings),
-        dataset=dataset,
-        split=split,
+        representations=representations_of(settings, wanted.representations),
+        dataset=wanted.dataset,
+        split=wanted.split,
+        is_a=wanted.is_a,
+        current=wanted.current,
         on_stage=on_stage,
     )

@@ -240,7 +240,7 @@ def publish_now(settings: Settings) -> None:
             vocabulary = open_vocabulary(settings.vocabulary_folder)
 
         def publish(order: PublishOrder, on_stage: OnStage) -> str:
-            return publish_part(store, vocabulary, settings, dataset=order.dataset, split=order.split, on_stage=on_stage)
+            return publish_part(store, vocabulary, settings, order, on_stage=on_stage)
 
         publish_waiting(jobs, publish, on_cancel=lambda: os._exit(0))
 

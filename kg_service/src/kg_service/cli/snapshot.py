@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 from nbclip.errors import BrokenArtefact, InvalidInput
+from nbclip.schemas.snapshots import OwnIsA, PublishRequest, ShuffledIsA
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.cli.options import Data, Store, VocabularyFolder, settings_of
-from kg_service.cli.shown.console import append_lines, complain, part_text, stderr
+from kg_service.cli.own_is_a import read_is_a
+from kg_service.cli.shown.console import append_lines, complain, is_a_text, part_text, stderr
 from kg_service.config import variables_of
 from kg_service.representations.methods import METHODS, method_named
 
@@ -33,6 +35,16 @@ def publish_snapshot(
         list[str] | None,
         typer.Option("--set", metavar="NAME.PARAMETER=VALUE", help="Set a parameter, such as transe.preset=paper; repeatable."),
     ] = None,
+    shuffle_is_a: Annotated[
+        int | None, typer.Option(min=0, metavar="SEED", help="A control: shuffle the parents of the graph's is_a by this seed.")
+    ] = None,
+    is_a: Annotated[
+        Path | None,
+        typer.Option(help="An own is_a in place of the graph's: a CSV or TSV file with the columns child and parent."),
+    ] = None,
+    current: Annotated[
+        bool, typer.Option("--current/--not-current", help="Serve it from now on; or leave what is served, for experiments.")
+    ] = True,
 ) -> None:
     """Freeze the graph into a snapshot, make it the current one and print its id; the same graph gives the same id.
 
@@ -50,16 +62,30 @@ def publish_snapshot(
         representations=tuple(representation or ()) or None,
         **_parameters(parameter or ()),
     )
+    wanted = PublishRequest(dataset=dataset, split=split, is_a=_other_is_a(shuffle_is_a, is_a), current=current)
     known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
-        new_id = publish_part(graph, known, settings, dataset=dataset, split=split)
+        new_id = publish_part(graph, known, settings, wanted)
     manifest = SnapshotFolder(settings.snapshots_folder).manifest(new_id)
     stderr().print(
         f"published {new_id:.12}…: {manifest.images} images ({manifest.images_with_knowledge} with a concept), "
-        f"{manifest.concepts} concepts, {manifest.attributes} attributes, {manifest.is_a_edges} is_a",
+        f"{manifest.concepts} concepts, {manifest.attributes} attributes, {manifest.is_a_edges} is_a{is_a_text(manifest)}",
         soft_wrap=True,
     )
     typer.echo(new_id)
+
+
+def _other_is_a(seed: int | None, file: Path | None) -> ShuffledIsA | OwnIsA | None:
+    """What takes the place of the graph's is_a.
+
+    Raises:
+        InvalidInput: both are given, or the file can't be used.
+    """
+    if seed is not None and file is not None:
+        raise InvalidInput("--shuffle-is-a and --is-a together", hint="give one of them")
+    if file is not None:
+        return read_is_a(file)
+    return None if seed is None else ShuffledIsA(shuffled=seed)
 
 
 def _parameters(pairs: Iterable[str]) -> dict[str, str]:
@@ -106,6 +132,7 @@ def append_to_snapshot(data: Data = None, store: Store = None) -> None:
 def list_snapshots(data: Data = None) -> None:
     """List the snapshots, the current one first, and name those with a damaged manifest."""
     from kg_service.snapshot import SnapshotFolder
+    from kg_service.snapshot.aside import is_kept
 
     folder = SnapshotFolder(settings_of(data=data).snapshots_folder)
     for held, manifest in folder.manifests():
@@ -116,7 +143,9 @@ def list_snapshots(data: Data = None) -> None:
         part = part_text(manifest)
         words = [part, f"appended={manifest.appended.images}"] if manifest.appended else [part]
         words += ["current"] if held == folder.current() else []
-        typer.echo(f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {' '.join(filter(None, words))}".rstrip())
+        words += ["aside"] if is_kept(folder.path / held) else []
+        text = f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {' '.join(filter(None, words))}".rstrip()
+        typer.echo(f"{text}{is_a_text(manifest)}")
 
 
 @snapshot_app.command("verify")
@@ -166,15 +195,19 @@ def write_embeddings(
 @snapshot_app.command("prune")
 def prune_snapshots(
     keep: Annotated[int, typer.Option(min=0, help="Number of snapshots to keep besides the current one.")] = 3,
+    not_current: Annotated[
+        bool, typer.Option("--not-current", help="Remove old ones that were published with --not-current, too.")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Remove old and damaged snapshots and print their ids.
 
-    The current snapshot, the newest others and the snapshots these build on are kept. A training run that is pinned to a removed
+    The current snapshot, the newest others and the snapshots these build on are kept, and so are all that were published with
+    --not-current, unless these are named. A training run that is pinned to a removed
     snapshot can't resume: keep at least as many as training runs are active.
     """
     from kg_service.snapshot import SnapshotFolder
     from kg_service.snapshot.pruning import prune
 
-    for removed in prune(SnapshotFolder(settings_of(data=data).snapshots_folder), keep):
+    for removed in prune(SnapshotFolder(settings_of(data=data).snapshots_folder), keep, aside=not_current):
         typer.echo(removed)

@@ -21,6 +21,7 @@ from typing import Literal
 
 from nbclip.schemas.images import Outcome, UnknownCui
 from nbclip.schemas.jobs import JobProblem, JobState
+from nbclip.schemas.snapshots import PublishRequest
 from pydantic import BaseModel, ConfigDict, Field
 
 from kg_service.graph.store import OnConflict
@@ -69,12 +70,10 @@ class IngestOrder(_Asked):
         return f"body{_SUFFIXES[self.format]}{'.gz' if self.packed else ''}"
 
 
-class PublishOrder(_Asked):
-    """What was asked of a publication: the whole graph, or the part of it that one dataset or split has."""
+class PublishOrder(PublishRequest):
+    """What was asked of a publication."""
 
     kind: Literal["publish"]
-    dataset: str | None = None
-    split: str | None = None
 
     @property
     def file_name(self) -> str:

@@ -50,7 +50,8 @@ def order_publication(jobs: Path, order: PublishOrder) -> Job:
         received = Received(order=order, created_at=datetime.now(UTC).isoformat(), bytes_total=0)
         try:
             with new_folder(jobs) as scratch:
-                (scratch / ORDER).write_text(received.model_dump_json())
+                # What is left open is left out, so that earlier versions read an order that they can fulfil.
+                (scratch / ORDER).write_text(received.model_dump_json(exclude_defaults=True))
                 (scratch / order.file_name).touch()
                 install(scratch, target)
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION
 
@@ -10,18 +11,22 @@ from kg_service.config import Settings, with_settings
 from kg_service.representations.methods import CONTROL, METHODS, method_named, require
 from kg_service.representations.model import Representation
 
+Asked = Mapping[str, Mapping[str, Any]]
+"""Parameters by representation; those that are not named are as the settings have them."""
 
-def representations_of(settings: Settings) -> dict[str, Representation]:
-    """The representations that are set, and the control, with their parameters, by name.
+
+def representations_of(settings: Settings, asked: Asked | None = None) -> dict[str, Representation]:
+    """The representations that are asked for, or else set, and the control, with their parameters, by name.
 
     Raises:
         InvalidInput: one is not known, or a parameter is not usable; those of representations that are not asked for count too.
         MissingExtra: one needs what is not installed.
     """
-    for name in settings.representations:
+    wanted = settings.representations if asked is None else tuple(asked)
+    for name in wanted:
         require(method_named(name))
-    known = {name: _with_parameters(name, settings) for name in METHODS}
-    return {name: known[name] for name in (*settings.representations, CONTROL)}
+    known = {name: _with_parameters(name, settings, (asked or {}).get(name)) for name in METHODS}
+    return {name: known[name] for name in (*wanted, CONTROL)}
 
 
 def with_control(representations: Mapping[str, Representation] | None = None) -> dict[str, Representation]:
@@ -30,9 +35,9 @@ def with_control(representations: Mapping[str, Representation] | None = None) ->
     return wanted if CONTROL in wanted else {**wanted, CONTROL: _default(CONTROL)}
 
 
-def _with_parameters(name: str, settings: Settings) -> Representation:
+def _with_parameters(name: str, settings: Settings, asked: Mapping[str, Any] | None) -> Representation:
     method = method_named(name)
-    return method.representation(with_settings(method.settings, method.name, settings))
+    return method.representation(with_settings(method.settings, method.name, settings, asked))
 
 
 def _default(name: str) -> Representation:

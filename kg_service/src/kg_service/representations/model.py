@@ -136,7 +136,7 @@ class Method(Generic[MethodSettings]):
         parameters: the dataclass of what `representation` gives; a model card has each of its fields.
         restore: the fitted representation from its card, the M CUIs of the graph and its tables.
         extra: what of this distribution has to be installed to fit it; to serve it nothing has.
-        packages: that the extra brings and whose versions decide the bytes, beside those of numpy and scipy.
+        packages: whose versions decide the bytes, beside those of numpy and scipy; the extra brings them, if there is one.
         stored: whether an append stores the vectors of its images; or else they are made when they are first asked for.
     """
 
@@ -150,9 +150,15 @@ class Method(Generic[MethodSettings]):
     stored: bool = True
 
 
+def added_later(before: bool | int | float | str) -> dict[str, Any]:
+    """The metadata of a parameter that model cards of earlier versions lack; `before`: what it was then."""
+    return {"before": before}
+
+
 def of_card(parameters: type[MethodParameters], card: Card) -> MethodParameters:
-    """The parameters that a model card names; raises KeyError where it lacks one."""
-    return parameters(**{field.name: card[field.name] for field in fields(parameters)})
+    """The parameters that a model card names; raises KeyError where it lacks one that every version had."""
+    known = {field.name: field.metadata["before"] for field in fields(parameters) if "before" in field.metadata} | card
+    return parameters(**{field.name: known[field.name] for field in fields(parameters)})
 
 
 def other_version(why: str) -> OtherVersion:

@@ -103,6 +103,7 @@ def append_graph(
         concepts_left_out=known.left_out(graph, new),
         replaced=mark.replaced if mark else _replaced(current, graph, known, rows_N),
         deleted=mark.deleted if mark else len(current) - int(np.count_nonzero(rows_N >= 0)),
+        by_concepts=_learned_apart(current) if len(new) else [],
     )
     linkers = sorted({*graph.linkers, *(mark.linkers if mark else ())})
     new_id = current.id
@@ -117,6 +118,12 @@ def append_graph(
         "images appended", snapshot=new_id, **counts.model_dump(), **({"hint": "publish again to pick them up"} if stale else {})
     )
     return new_id, counts
+
+
+def _learned_apart(snapshot: Snapshot) -> list[str]:
+    """The representations that gave the published images what their concepts alone would not."""
+    variants = snapshot.base.segment.vectors
+    return sorted({variant[0] for variant in variants if not snapshot.base.fitted(variant).follows_from_concepts})
 
 
 def embed_segment(

@@ -23,6 +23,7 @@ from kg_service.similarity.kernel import similarity
 from kg_service.similarity.rows import Rows, has_knowledge
 from kg_service.snapshot.ancestry import nearest_common_ancestors
 from kg_service.snapshot.answer import unknown_images
+from kg_service.snapshot.manifest import IsAOrigin
 from kg_service.snapshot.opened import Snapshot
 
 _ROUNDING = 1e-9
@@ -68,7 +69,7 @@ def explain(
     return ExplainResponse(
         similarity=sim,
         additive=additive,
-        notes=[*_special(snapshot, rows, held, alike=bool(contributions)), account.account],
+        notes=[*_special(snapshot, rows, held, alike=bool(contributions)), account.account, *_of_other_is_a(snapshot)],
         image=ExplainedImage(image_id=image_id, concepts=name(left)),
         other=ExplainedImage(image_id=other_id, concepts=name(right)),
         shared=name(np.intersect1d(left, right)),
@@ -105,6 +106,17 @@ def _special(snapshot: Snapshot, rows: Rows, held: npt.NDArray[np.bool_], *, ali
     without = dict.fromkeys(rows[~held].tolist())
     notes += [f"{snapshot.image_id(row)} has no concept in the snapshot: it is similar to itself alone." for row in without]
     return notes
+
+
+def _of_other_is_a(snapshot: Snapshot) -> list[str]:
+    """A word of warning where is_a is not the graph's."""
+    match snapshot.manifest.is_a:
+        case None:
+            return []
+        case IsAOrigin(kind="own"):
+            return ["The snapshot has is_a that a request brought, in place of the graph's."]
+        case IsAOrigin(seed=seed):
+            return [f"The snapshot's is_a are the graph's with their parents shuffled by seed {seed}: they are no knowledge."]
 
 
 def _listed(

@@ -13,6 +13,7 @@ from nbclip.errors import BrokenArtefact, Gone, NotFound
 from nbclip.ids import check_snapshot_id, is_snapshot_id
 
 from kg_service.errors import MissingPart
+from kg_service.snapshot.aside import was_served
 from kg_service.snapshot.damage import Damage
 from kg_service.snapshot.manifest import PUBLISH, Manifest, decoded, republish, stands_on
 from kg_service.snapshot.once import OpenOnce
@@ -98,7 +99,7 @@ class SnapshotFolder:
         """The newest whole snapshot but this one, of the same dataset and split as far as its manifest says."""
         part = self._part(damaged)
         for held in self.ids():
-            if held == damaged or (part and self._part(held) != part):
+            if held == damaged or (part and self._part(held) != part) or not was_served(self.path / held):
                 continue
             try:
                 return self._open_whole(held)

@@ -54,6 +54,13 @@ class Appended(_OnDisk):
     own: int
 
 
+class IsAOrigin(_OnDisk):
+    """Where the is_a come from: `shuffled` are the graph's with their parents permuted by a seed, `own` are a request's."""
+
+    kind: Literal["shuffled", "own"]
+    seed: int | None = None
+
+
 class Manifest(_OnDisk):
     """What a snapshot holds, and what it was made from.
 
@@ -72,6 +79,7 @@ class Manifest(_OnDisk):
         versions: of the packages that decide the bytes.
         files: all but the manifest.
         appended: on what it stands; None where it was published whole.
+        is_a: where its is_a come from; None: from the graph.
     """
 
     format: Literal[2] = FORMAT
@@ -88,12 +96,13 @@ class Manifest(_OnDisk):
     versions: dict[str, str]
     files: list[FileRecord]
     appended: Appended | None = None
+    is_a: IsAOrigin | None = None
 
 
 def encoded(manifest: Manifest) -> bytes:
     """The bytes of a new `manifest.json`."""
-    # `appended` is left out where it is None, so that the same graph has the id that it had before there was such a field.
-    left_out = {"appended"} if manifest.appended is None else None
+    # These are left out where they are None, so that the same graph has the id that it had before there were such fields.
+    left_out = {name for name in ("appended", "is_a") if getattr(manifest, name) is None}
     return json.dumps(manifest.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -21,9 +21,11 @@ from kg_service.representations.from_cards import method_of
 from kg_service.representations.from_settings import with_control
 from kg_service.representations.model import Card, FittedRepresentation, Representation
 from kg_service.representations.weights import attribute_matrix
+from kg_service.snapshot.aside import note_served, set_aside
 from kg_service.snapshot.folder import SnapshotFolder
 from kg_service.snapshot.manifest import Manifest, encoded, id_of
 from kg_service.snapshot.mark import Mark, write_mark
+from kg_service.snapshot.other_is_a import OtherIsA, origin, save_other_is_a, with_is_a
 from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
 from kg_service.snapshot.vocabulary_check import warn_of_other_is_a
 from kg_service.storage.arrays import save_arrays
@@ -60,11 +62,21 @@ class Prepared:
     _folder: Path
     _is_held: bool
 
-    def install(self) -> None:
-        """Puts it in its place. The caller holds the snapshots' folder until this one, or one that stands on it, is current."""
-        _put_in_place(self._scratch, self._folder / self.id, is_held=self._is_held)
+    def install(self, *, aside: bool = False) -> None:
+        """Puts it in its place. The caller holds the snapshots' folder until this one, or one that stands on it, is current.
+
+        Args:
+            aside: whether it is not to be the current one.
+        """
+        target = self._folder / self.id
+        is_new = not target.exists()
+        _put_in_place(self._scratch, target, is_held=self._is_held)
         if self.mark:
-            write_mark(self._folder / self.id, self.mark)
+            write_mark(target, self.mark)
+        if aside:
+            set_aside(target, is_new=is_new)
+        else:
+            note_served(target)
 
 
 @contextmanager
@@ -77,6 +89,7 @@ def prepared(
     dataset: str | None = None,
     split: str | None = None,
     hierarchy: Vocabulary | None = None,
+    is_a: OtherIsA | None = None,
     on_stage: OnStage = silent,
 ) -> Iterator[Prepared]:
     """What is to be published, written beside the snapshots; removed on leaving, unless it was installed.
@@ -91,8 +104,9 @@ def prepared(
         raise Conflict("no image has a concept", hint="see what the linker finds: kg-service link 'a caption'")
     if hierarchy is not None:
         warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
+    graph = with_is_a(graph, is_a)
     with new_folder(folder) as scratch:
-        manifest = _write(scratch, graph, vocabulary, representations, on_stage, dataset=dataset, split=split)
+        manifest = _write(scratch, graph, vocabulary, representations, on_stage, is_a=is_a, dataset=dataset, split=split)
         new_id = write_manifest(scratch, manifest)
         mark = Mark(graph.revision, graph.linkers) if graph.revision else None
         yield Prepared(new_id, manifest, mark, scratch, folder, _is_whole(folder, new_id))
@@ -105,6 +119,7 @@ def _write(
     representations: Mapping[str, Representation] | None,
     on_stage: OnStage,
     *,
+    is_a: OtherIsA | None,
     dataset: str | None,
     split: str | None,
 ) -> Manifest:
@@ -114,6 +129,7 @@ def _write(
         images = image_arrays(graph.image_ids, graph.caption_sha256)
         save_arrays(scratch, {f"images.{name}": array for name, array in images.items()})
         _write_graph(scratch, graph)
+        save_other_is_a(scratch, is_a)
         variants = _fit(graph, with_control(representations), on_stage)
         cards, with_knowledge = _write_variants(scratch, graph, variants)
         return Manifest(
@@ -129,6 +145,7 @@ def _write(
             variants=cards,
             versions={name: version_of(name) for name in _versioned(cards)},
             files=describe_files(scratch),
+            is_a=origin(is_a),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbclip.errors import BrokenArtefact, Conflict, Gone, NotFound
 from nbclip.ids import check_snapshot_id
 
+from kg_service.snapshot.aside import is_kept
 from kg_service.snapshot.folder import SnapshotFolder
 from kg_service.snapshot.manifest import stands_on
 from kg_service.storage.locks import locked
@@ -13,10 +14,11 @@ from kg_service.storage.replacement import remove_folder
 _PATIENCE_S = 10.0
 
 
-def prune(snapshots: SnapshotFolder, keep: int) -> list[str]:
+def prune(snapshots: SnapshotFolder, keep: int, *, aside: bool = False) -> list[str]:
     """The ids of the snapshots that were removed: all but the last published, the `keep` newest others, and what these stand on.
 
-    Damaged ones go too, but for the last published and what it stands on, and do not count among those kept.
+    Those that were published aside (`aside.py`) stay too, and are no others; with `aside` they are as all. Damaged ones go, but
+    for the last published and what it stands on, and do not count among those kept.
     A process that has one open keeps it; a later request for it, such as by a resumed training run, gets `Gone`.
 
     Raises:
@@ -30,7 +32,8 @@ def prune(snapshots: SnapshotFolder, keep: int) -> list[str]:
         held, last = snapshots.ids(), snapshots.published_last()
         damaged = {each for each in suspects.intersection(held) if each != last and _is_damaged(snapshots, each)}
         whole = [each for each in held if each not in damaged]
-        kept = set(whole[: keep + (last in held)])
+        by_age = [each for each in whole if aside or each == last or not is_kept(snapshots.path / each)]
+        kept = set(whole).difference(by_age[keep + (last in held) :])
         for wanted in tuple(kept):
             kept.update(_needs(snapshots, wanted))
         removed = [each for each in held if each not in kept]

@@ -19,6 +19,7 @@ from kg_service.representations.model import Representation
 from kg_service.snapshot.append import append_new
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
 from kg_service.snapshot.mark import Mark, read_mark
+from kg_service.snapshot.other_is_a import OtherIsA, other_is_a_of
 from kg_service.snapshot.preparation import OnStage, Prepared, prepared, silent
 from kg_service.storage.locks import locked
 from kg_service.storage.replacement import write_file
@@ -37,6 +38,8 @@ def publish(
     dataset: str | None = None,
     split: str | None = None,
     hierarchy: Vocabulary | None = None,
+    is_a: OtherIsA | None = None,
+    current: bool = True,
     on_stage: OnStage = silent,
 ) -> str:
     """Freezes the graph, or the part that one dataset or split has, and makes it the current snapshot.
@@ -52,31 +55,43 @@ def publish(
         dataset: only images of this dataset.
         split: only images of this split.
         hierarchy: the vocabulary, to warn where the graph's is_a are not those of it.
+        is_a: what takes the place of the graph's is_a; None: nothing.
+        current: whether to serve it from now on; if not, what is served stays, and pruning leaves this one (`aside.py`).
         on_stage: is told of reading the graph, of fitting each representation, and of writing.
 
     Returns:
         The snapshot's id; where images were appended to the former one meanwhile, the id of the new one with these.
 
     Raises:
-        InvalidInput: the graph has no image of this part.
-        Conflict: it has none at all, or none with a concept.
+        InvalidInput: the graph has no image of this part, or none of the edges begins at a concept of an image.
+        Conflict: it has none at all, or none with a concept; or there are no is_a to shuffle.
         MissingExtra: a representation needs what is not installed.
         Unavailable: another process appends, compacts or prunes for longer than some minutes.
     """
     snapshots, log = SnapshotFolder(folder), structlog.get_logger()
     before = base_id(snapshots)
-    part = {"dataset": dataset, "split": split}
     made = prepared(
-        store, folder, vocabulary=vocabulary, representations=representations, hierarchy=hierarchy, on_stage=on_stage, **part
+        store,
+        folder,
+        vocabulary=vocabulary,
+        representations=representations,
+        dataset=dataset,
+        split=split,
+        hierarchy=hierarchy,
+        is_a=is_a,
+        on_stage=on_stage,
     )
     with made as new, locked(folder, _PATIENCE_S):
-        new.install()
+        new.install(aside=not current)
+        if not current:
+            log.info("snapshot published aside: what is served stays", snapshot=new.id, images=new.manifest.images)
+            return new.id
         base = base_id(snapshots)
         if base not in (before, None) and _is_later(read_mark(folder / base), new):
             log.warning("not made current: a later state of the graph was published meanwhile", snapshot=new.id, current=base)
             return new.id
-        new_id, current = new.id, snapshots.current()
-        if current and _is_later(read_mark(folder / current), new):
+        new_id, served = new.id, snapshots.current()
+        if served and _is_later(read_mark(folder / served), new):
             new_id, _ = append_new(store, snapshots, snapshots.open(new.id))
         write_file(folder / CURRENT, new_id.encode())
     log.info("snapshot published", snapshot=new_id, images=new.manifest.images, concepts=new.manifest.concepts)
@@ -104,6 +119,7 @@ def compact(
         dataset=before.dataset,
         split=before.split,
         hierarchy=hierarchy,
+        is_a=other_is_a_of(snapshots.path / str(base), before),
     )
     with made as new, locked(snapshots.path, _PATIENCE_S):
         if base_id(snapshots) != base:

@@ -51,7 +51,7 @@ def warn_before_ingest(snapshots: SnapshotFolder, vocabulary: Vocabulary) -> Non
         if current is None:
             return
         manifest = snapshots.manifest(current)
-        if manifest.vocabulary.get("sha256", vocabulary.sha256) != vocabulary.sha256:
+        if manifest.is_a is None and manifest.vocabulary.get("sha256", vocabulary.sha256) != vocabulary.sha256:
             folder = snapshots.path / (manifest.appended.base if manifest.appended else current)
             cuis = open_array(folder / "graph.cuis.npy").astype(str).tolist()
             warn_of_other_is_a(cuis, open_array(folder / "graph.is_a.npy"), vocabulary)

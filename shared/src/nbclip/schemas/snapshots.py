@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
-from nbclip.ids import SnapshotId
+from nbclip.ids import Cui, SnapshotId
 from nbclip.schemas.base import NEXT_CURSOR, Answer, Request
+from nbclip.schemas.targets import RepresentationName
+
+Parameters = dict[str, bool | int | FiniteFloat | str]
+
+
+class ShuffledIsA(Request):
+    """The graph's is_a with its parents shuffled: a control of whether it matters what the ontology says."""
+
+    shuffled: int = Field(ge=0, description="seed; every concept keeps its number of parents and of children")
+
+
+class OwnIsA(Request):
+    """An own hierarchy in place of the graph's is_a."""
+
+    edges: list[tuple[Cui, Cui]] = Field(
+        description="[child, parent] each; without a cycle. Parents need not be concepts of the graph; edges that begin neither "
+        "at a concept of an image nor above one are left out"
+    )
+
+    @field_validator("edges")
+    @classmethod
+    def _without_a_cycle(cls, edges: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        parents: dict[str, list[str]] = {}
+        for child, parent in edges:
+            parents.setdefault(child, []).append(parent)
+        try:
+            TopologicalSorter(parents).prepare()
+        except CycleError as error:
+            raise ValueError(f"is_a has a cycle: {' is_a '.join(reversed(error.args[1]))}") from None
+        return edges
 
 
 class PublishRequest(Request):
@@ -20,11 +51,25 @@ class PublishRequest(Request):
     append: bool = Field(
         False, description="add the images of the current snapshot's dataset and split that it lacks, by its frozen tables"
     )
+    representations: dict[RepresentationName, Parameters] | None = Field(
+        None,
+        min_length=1,
+        description="what to fit, with these parameters, named as in KG_<NAME>_<PARAMETER>; default: the service's settings, of "
+        "each parameter too. `noise`, the control, is always held",
+    )
+    is_a: ShuffledIsA | OwnIsA | None = Field(
+        None, description='in place of the graph\'s is_a: `{"shuffled": SEED}` or `{"edges": [[CHILD, PARENT], …]}`'
+    )
+    current: bool = Field(
+        True, description="serve it from now on; if false it is served where a request names it, and pruning leaves it"
+    )
 
     @model_validator(mode="after")
     def _an_append_keeps_to_its_part(self) -> Self:
         if self.append and (self.dataset is not None or self.split is not None):
             raise ValueError("an append takes the current snapshot's dataset and split; publish to choose others")
+        if self.append and (given := sorted({"representations", "is_a", "current"} & self.model_fields_set)):
+            raise ValueError(f"{', '.join(given)}: an append keeps what the current snapshot has; publish to choose otherwise")
         return self
 
 
@@ -41,6 +86,13 @@ class Appended(Answer):
     earlier: list[SnapshotId] = Field(description="appended snapshots whose images it includes, oldest first")
     images: int = Field(description="appended to the base in total")
     own: int = Field(description="of those, the ones in this snapshot's own files")
+
+
+class IsAOrigin(Answer):
+    """Where the is_a of a snapshot comes from, if not from the graph: it is no knowledge of the vocabulary."""
+
+    kind: Literal["shuffled", "own"] = Field(description="the graph's with its parents shuffled, or what the request brought")
+    seed: int | None = Field(None, description="of the shuffle")
 
 
 class SnapshotManifest(Answer):
@@ -62,6 +114,7 @@ class SnapshotManifest(Answer):
     versions: dict[str, str]
     files: list[SnapshotFile]
     appended: Appended | None = Field(None, description="null, and not in the canonical JSON, if it was published whole")
+    is_a: IsAOrigin | None = Field(None, description="null, and not in the canonical JSON, if it is the graph's")
 
 
 class AppendCounts(Answer):
@@ -72,6 +125,11 @@ class AppendCounts(Answer):
     concepts_left_out: int = Field(description="concepts of new images that the base lacks")
     replaced: int = Field(description="images whose caption or concepts changed in the graph; they keep their vector")
     deleted: int = Field(description="images in the snapshot that the graph no longer has")
+    by_concepts: list[str] = Field(
+        [],
+        description="representations whose published images have learned vectors of their own; appended ones have them of their "
+        "concepts, until a new publication learns theirs",
+    )
     elsewhere: int = Field(
         0, description="images of the graph in datasets or splits other than the snapshot's; counted if nothing was appended"
     )

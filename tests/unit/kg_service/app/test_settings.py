@@ -8,7 +8,8 @@ DECLARED = {
     "KG_LINKER_MISSPELLINGS": "True", "KG_LINKER_PRIOR": "", "KG_LINKER_MODEL": "", "KG_LINKER_KNOWLEDGE_BASE": "",
     "KG_HYBRID_DECAY": "0.5", "KG_HYBRID_ANCESTOR_WEIGHT": "4.0", "KG_HYBRID_MAX_DISTANCE": "6", "KG_HYBRID_HUB_SHARE": "0.1",
     "KG_HYBRID_SMOOTHING": "0.6", "KG_HYBRID_SMOOTHING_DIMENSION": "64", "KG_HYBRID_SHRINKAGE": "10.0",
-    "KG_HYBRID_REDUNDANCY": "1.0", "KG_TRANSE_PRESET": "fast", "KG_TRANSE_EPOCHS": "", "KG_TRANSE_SEED": "42",
+    "KG_HYBRID_REDUNDANCY": "1.0", "KG_TRANSE_PRESET": "fast", "KG_TRANSE_EPOCHS": "", "KG_TRANSE_IMAGES": "",
+    "KG_TRANSE_DIMENSION": "", "KG_TRANSE_MARGIN": "", "KG_TRANSE_NORM": "", "KG_TRANSE_NEGATIVES": "", "KG_TRANSE_SEED": "42",
     "KG_NOISE_DIMENSION": "64", "KG_NOISE_SEED": "42",
 }  # fmt: skip
 
@@ -37,9 +38,9 @@ def test_settings_that_name_entries_of_a_table_list_them():
 
 def test_misspelt_variables_are_found_those_of_linkers_and_representations_too(monkeypatch, tmp_path):
     (tmp_path / ".env").write_text("KG_HYBRID_DECYA=1\nKG_HYBRID_DECAY=1\n")
-    for name in ("KG_PROT", "KG_PORT", "KG_LINKER_PROIR", "KG_LINKER_PRIOR", "KG_TRANSE_DIMENSION", "KG_CONCEPTS_DECAY"):
+    for name in ("KG_PROT", "KG_PORT", "KG_LINKER_PROIR", "KG_LINKER_PRIOR", "KG_TRANSE_RATE", "KG_CONCEPTS_DECAY"):
         monkeypatch.setenv(name, "1")
-    unknown = ["KG_CONCEPTS_DECAY", "KG_HYBRID_DECYA", "KG_LINKER_PROIR", "KG_PROT", "KG_TRANSE_DIMENSION"]
+    unknown = ["KG_CONCEPTS_DECAY", "KG_HYBRID_DECYA", "KG_LINKER_PROIR", "KG_PROT", "KG_TRANSE_RATE"]
     assert unknown_variables(load_settings()) == unknown
 
 

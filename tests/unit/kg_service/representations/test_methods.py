@@ -19,7 +19,6 @@ from kg_service.similarity.rows import has_knowledge
 from nbclip.errors import InvalidInput
 from support.small_graphs import graph_of, random_graphs
 
-pytestmark = pytest.mark.transe
 GRAPH = graph_of([[0], [0, 1], [2], [1, 2, 3], []], [(0, 4), (1, 5), (2, 5)], count=6)
 
 
@@ -55,7 +54,7 @@ def test_it_declares_itself_once(name, monkeypatch):
     names = {field.name for field in fields(method.settings)}
     assert all(variable.key.removeprefix(f"{method.name}_") in names for variable in variables_of(method.settings, method.name))
     assert all(variable.meaning for variable in variables_of(method.settings, method.name))
-    assert bool(method.extra) == bool(method.packages)
+    assert method.packages or not method.extra
     require(method)
 
 
@@ -130,8 +129,9 @@ def test_cards_stay_as_published_snapshots_have_them():
         "inductive": "new captions, by their concepts; concepts that no image had are left out",
     }  # fmt: skip
     transe = {
-        "method": "transe", "ancestors": True, "dimension": 128, "margin": 5.0, "negatives": 8, "sampling": "bernoulli",
-        "epochs": 2, "batch": 1024, "optimiser": "adagrad", "rate": 0.1, "images": "mean", "seed": 42, "triples": 10,
+        "method": "transe", "ancestors": True, "dimension": 128, "margin": 5.0, "norm": "l1", "negatives": 8,
+        "sampling": "bernoulli", "epochs": 2, "batch": 1024, "optimiser": "adagrad", "rate": 0.1, "images": "mean",
+        "seed": 42, "triples": 10,
         "inductive": "new captions, by their concepts",
     }  # fmt: skip
     noise = {"method": "noise", "dimension": 64, "seed": 42, "inductive": "any image with a known concept"}
@@ -164,9 +164,16 @@ def test_names_that_are_not_known_are_refused_with_those_that_are(monkeypatch):
         representations_of_cards({"hybrid/dk": {"method": "hybrid", "ancestors": True}})
 
 
+def test_a_card_of_before_a_parameter_was_added_has_what_was_then():
+    form = fitted_on(GRAPH)["transe", "dk"]
+    former = {name: value for name, value in form.card().items() if name != "norm"}
+    assert restore(former, GRAPH.cuis, form.tables()).parameters == form.parameters
+    assert representations_of_cards({"transe/dk": former})["transe"].norm == "l1"
+
+
 def test_what_is_not_installed_is_named_before_anything_is_fitted():
-    method = replace(method_named("transe"), packages=("torch", "nbclip-no-such-package"))
-    with pytest.raises(MissingExtra, match=r"'transe' needs the extra 'transe'.*nbclip-kg-service\[transe\]"):
+    method = replace(method_named("transe"), extra="gpu", packages=("numba", "nbclip-no-such-package"))
+    with pytest.raises(MissingExtra, match=r"'transe' needs the extra 'gpu'.*nbclip-kg-service\[gpu\]"):
         require(method)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kg_service.cli.shown.console import append_lines
 from kg_service.errors import OtherVersion
 from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
@@ -222,6 +223,7 @@ def test_what_the_graph_has_otherwise_is_counted_and_left(tmp_path):
         "concepts_left_out": 2,
         "replaced": 3,
         "deleted": 1,
+        "by_concepts": [],
         "elsewhere": 0,
     }
     snapshot = snapshots.open(new_id)
@@ -240,7 +242,15 @@ def test_equal_captions_are_duplicates_across_segments(tmp_path):
     assert np.allclose(values, [[0.5, 0, 0.5], [0, 1, 0], [0.5, 0, 0.5]])
 
 
-@pytest.mark.transe
+def test_an_append_says_where_published_images_have_vectors_that_were_learned(tmp_path):
+    held = {"hybrid": HYBRID, "learned": SMALL, "own": replace(SMALL, images="own")}
+    publish(GraphOnly(many(15)), tmp_path, vocabulary={}, representations=held)
+    _, counts = append(GraphOnly(many(20)), SnapshotFolder(tmp_path))
+    assert (counts.appended, counts.by_concepts) == (5, ["own"])
+    assert append(GraphOnly(many(20)), SnapshotFolder(tmp_path))[1].by_concepts == []
+    assert list(append_lines(counts, SnapshotFolder(tmp_path).open().manifest))[-1].startswith("own: appended images")
+
+
 def test_every_method_appends_and_compaction_keeps_its_parameters(tmp_path):
     graph = many(20)
     held = {"hybrid": replace(HYBRID, redundancy=0.5), "learned": SMALL, "own": replace(SMALL, images="own")}

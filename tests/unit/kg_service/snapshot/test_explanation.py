@@ -153,7 +153,6 @@ def test_what_is_left_over_the_limit_is_one_row_that_keeps_the_sum(published, fi
     assert cut.parts == whole.parts
 
 
-@pytest.mark.transe
 def test_learned_vectors_of_concepts_add_up_and_those_of_images_say_that_they_do_not(published, five_images):
     small = TransE(dimension=8, epochs=5, batch=4, negatives=2)
     snapshot = published(five_images, mean=small, own=replace(small, images="own"))

@@ -219,7 +219,6 @@ def test_a_small_graph_below_the_rank_has_one_id(tmp_path, five_images):
     assert len(ids) == 1
 
 
-@pytest.mark.transe
 def test_learned_vectors_are_published_as_reproducibly_and_are_asked_for_by_name(tmp_path, five_images):
     learned = {"transe": TransE(dimension=8, epochs=2, images="own")}
     first, again = (publish(GraphOnly(five_images), tmp_path / each, vocabulary={}, representations=learned) for each in "ab")

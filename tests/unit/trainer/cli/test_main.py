@@ -13,7 +13,7 @@ import pytest
 from nbclip_trainer.cli.main import main
 from nbclip_trainer.config.reading import preset_names
 from nbclip_trainer.config.saved import read_config
-from nbclip_trainer.data import indexing
+from nbclip_trainer.data import indexing, stored
 from PIL import Image
 
 
@@ -43,6 +43,34 @@ def test_presets_are_listed_and_shown_in_full(nbclip, tmp_path):
     code, out, _ = nbclip("presets", "tiny-nbclip")
     (tmp_path / "mine.yaml").write_text(out)
     assert nbclip("presets", tmp_path / "mine.yaml")[1] == out
+
+
+def test_targets_are_inspected_in_tables_and_as_json(nbclip, metadata, tmp_path):
+    noise = "{knowledge: noise, noise: per_image}"
+    given = ["--data", metadata, "--set", "batch_size=16", "--source", "labels={knowledge: labels}", "--source", f"noise={noise}"]
+    code, out, _ = nbclip("targets", "inspect", *given, "--json", tmp_path / "targets.json")
+    assert code == 0
+    assert all(word in out for word in ("purity: modality_organ", "even: .", "labels", "change of mass", "3 batches of 16"))
+    found = json.loads((tmp_path / "targets.json").read_text())
+    assert [one["name"] for one in found["sources"]] == ["labels", "noise"]
+    assert 0 < found["changes"][0]["change"]["value"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("none.safetensors", "none.safetensors: no image vectors of a snapshot"),
+        ("a=none.safetensors", "none.safetensors: no image vectors of a snapshot"),
+        ("={knowledge: dk}", "is no file and no settings with a name"),
+        ("a=[1, 2]", "is no file and no settings with a name"),
+        ("a={knowledge: umls}", "targets.knowledge='umls'"),
+        ("a={knowledge: dk}", "no URL is given"),
+    ],
+)
+def test_a_source_that_is_none_is_refused_in_a_line(nbclip, metadata, source, complaint):
+    code, _, err = nbclip("targets", "inspect", "--data", metadata, "--set", "batch_size=16", "--source", source)
+    assert code == 2
+    assert complaint in " ".join(err.split())
 
 
 def test_a_run_prints_its_folder_and_progress_apart(nbclip, small, tmp_path):
@@ -315,6 +343,43 @@ def test_an_index_is_made_once_and_is_data_like_others(nbclip, small, write_pair
     code, _, err = nbclip("train", "-p", "tiny-clip", "--data", "index", "--run", tmp_path / "other")
     assert code == 2
     assert "tokens of nbclip-tiny, 16 a caption, and this model reads 24" in err
+
+
+def test_an_index_fills_the_cache_that_a_run_takes_its_images_from(nbclip, small, write_pairs, tmp_path, monkeypatch):
+    path, cache = write_pairs(), tmp_path / "decoded"
+    (path.parent / "3.png").write_bytes(b"no image")
+    overrides = small("data.max_bad_share=0.1", "data.check=none", data=path)
+    settings = [override for override in overrides if not override.startswith(("data.files", "data.pictures"))]
+    made = ("index", "--data", path, "--preset", "tiny-clip", *sets(settings), "--out", tmp_path / "index", "--cache", cache)
+    code, out, _ = nbclip(*made)
+    assert code == 0
+    assert out.splitlines()[1:] == [
+        f"{cache}: images of train; 1 can't be decoded, and are left out",
+        f"{cache}: images of valid",
+    ]
+    filled = {file.name: file.stat().st_mtime_ns for file in cache.iterdir() if file.suffix != ".lock"}
+    assert len(filled) == 4
+
+    def decodes(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(stored, "look_over", decodes)
+    taken = (*settings, "data.pictures=cache", f"data.cache={cache}")
+    code, _, err = nbclip("train", "-p", "tiny-clip", "--data", tmp_path / "index", "--run", tmp_path / "run", *sets(taken))
+    assert (code, "24 pairs, 1 left out" in err) == (0, True)
+    assert filled == {file.name: file.stat().st_mtime_ns for file in cache.iterdir() if file.suffix != ".lock"}
+
+
+def test_a_cache_that_is_stopped_leaves_a_whole_index(nbclip, write_pairs, tmp_path, monkeypatch):
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stored, "look_over", stop)
+    made = ("--data", write_pairs(), "--preset", "tiny-clip", "--out", tmp_path / "index", "--cache", tmp_path / "decoded")
+    code, _, err = nbclip("index", *made)
+    assert (code, err.strip().startswith("stopped; the index is whole")) == (130, True)
+    assert (tmp_path / "index" / "index.json").is_file()
 
 
 def test_an_index_that_is_stopped_goes_on_with_the_same_command(nbclip, write_pairs, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ def test_the_tiny_pair_differs_in_knowledge_and_loss_alone():
     clip, nbclip = load_config("tiny-clip"), load_config("tiny-nbclip")
     changed = {name for name in type(clip).model_fields if getattr(clip, name) != getattr(nbclip, name)}
     assert changed == {"description", "targets", "loss"}
-    assert (clip.loss.name, clip.targets.knowledge, clip.targets.duplicates) == ("infonce", "identity", "ignore")
+    assert (clip.loss.name, clip.targets.knowledge, clip.targets.duplicates) == ("infonce", "identity", "positive")
     assert (nbclip.loss.name, nbclip.targets.knowledge, nbclip.targets.duplicates) == ("sm", "dk_ek", "positive")
     assert (nbclip.targets.neighbour_mass, nbclip.targets.effective_neighbours) == (0.5, 8)
     assert (clip.epochs, clip.batch_size, clip.optim.lr) == (10, 128, 2e-3)
@@ -64,7 +64,7 @@ def test_a_file_extends_a_preset_or_a_file_beside_it(tmp_path):
         ("targets.knowlege=dk", r"unknown key 'targets.knowlege', did you mean 'knowledge'\?"),
         ("sede=1", r"unknown key 'sede', did you mean 'seed'\?.*epochs"),
         ("model.architecture.vision_cfg.depth=1", r"unknown key 'model.architecture.vision_cfg.depth'.*layers"),
-        ("targets.knowledge=umls", r"targets.knowledge='umls': should be 'identity', 'noise', 'dk' or 'dk_ek'"),
+        ("targets.knowledge=umls", r"targets.knowledge='umls': should be 'identity', 'noise', 'dk', 'dk_ek' or 'labels'"),
         ("optim.lr=-1", r"optim.lr=-1: should be greater than 0"),
         ("optim.lr=fast", r"optim.lr='fast': should be a valid number"),
         ("targets.neighbour_mass=1.5", r"targets.neighbour_mass=1.5: should be less than or equal to 1"),

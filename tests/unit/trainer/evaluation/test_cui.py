@@ -32,6 +32,7 @@ def test_figures_of_the_first_two_ranks_by_hand():
         {
             "cui_precision@2": 1 / 2,
             "cui_overlap@2": (0 + 1 / 2) / 2,
+            "cui_overlap_rare@2": (0 + 1 / 2) / 2,
             "cui_jaccard@2": (0 + 1 / 3) / 2,
             "cui_coverage@2": 1 / 2,
             "cui_nrel@2": 1 / 3,
@@ -45,12 +46,29 @@ def test_figures_of_the_whole_ranking_by_hand():
         {
             "cui_precision@4": 2 / 4,
             "cui_overlap@4": (1 + 1 / 2) / 4,
+            "cui_overlap_rare@4": (1 + 1 / 2) / 4,
             "cui_jaccard@4": (1 + 1 / 3) / 4,
             "cui_coverage@4": 1,
             "cui_nrel@4": 1,
             "cui_onto@4": (1 / 2 + 1 / 2 + 1 + 1) / 4,
         }
     )
+
+
+def test_rare_concepts_by_loops():
+    """Of 300 images a concept of at most 3 is rare; a query without one has no figure."""
+    generator = np.random.default_rng(0)
+    shares = np.repeat([0.5, 0.05, 0.008], (3, 10, 60))
+    images = [{f"C{concept:07}" for concept in np.flatnonzero(generator.random(73) < shares)} for _ in range(300)]
+    gallery = concept_sets(images)
+    carriers = {cui: sum(cui in image for image in images) for cui in gallery.columns}
+    order = np.stack([generator.permutation(300) for _ in images])
+    found = cui_figures(gallery.member, gallery, order, np.ones((300, 300), bool), (7,))["cui_overlap_rare@7"]
+    for query, ranking, value in zip(images, order, found, strict=True):
+        rare = {cui for cui in query if carriers[cui] <= 3}
+        wanted = np.mean([len(rare & images[r]) / len(rare) for r in ranking[:7]]) if rare else np.nan
+        assert value == pytest.approx(wanted, nan_ok=True)
+    assert 0 < np.isnan(found).sum() < 300
 
 
 def test_without_an_ontology_there_is_no_ontology_figure():

@@ -10,6 +10,7 @@ from nbclip_trainer.evaluation.ontology import Ontology
 from nbclip_trainer.evaluation.summary import differences, summarise
 from nbclip_trainer.runs.results import QUERY_COLUMNS, Evaluation, ScoringProtocol, check_comparable, read_scored
 from nbclip_trainer.trained.export import model_card
+from nbclip_trainer.trained.loading import load_run
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,10 @@ def test_features_stand_in_the_order_of_the_images(scored):
         scored.features, scored.images.height
     )
     np.testing.assert_allclose(np.linalg.norm(scored.features["image"], axis=1), 1, atol=1e-5)
+
+
+def test_the_record_has_the_logit_scale_of_the_model_that_was_scored(scored, runs):
+    assert scored.evaluation.logit_scale == pytest.approx(load_run(runs[0]).model.logit_scale.exp().item())
 
 
 def test_a_second_evaluation_gives_the_same_figures(scored, runs, tmp_path):

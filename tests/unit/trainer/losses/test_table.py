@@ -1,5 +1,6 @@
 """Losses chosen by settings: what each computes and declares, what the table refuses, and one of one's own."""
 
+import open_clip
 import pytest
 import torch
 from nbclip import losses
@@ -14,11 +15,12 @@ from nbclip_trainer.report.report import write_report
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.results import ScoringProtocol
 from nbclip_trainer.runs.tracking import read_metrics
-from nbclip_trainer.targets.rows import Targets
+from nbclip_trainer.targets.rows import Targets, caption_keys, target_rows
+from nbclip_trainer.targets.source import IdentitySource
 from nbclip_trainer.training.loop import train
 from support.own_loss import Hinge
 from support.waiting import StopAfter
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 SCALE, BIAS, OWN = torch.tensor(10.0), torch.tensor(-1.0), torch.arange(3)
 SIMILARITY = torch.tensor([[1, 0.6, 0.2], [0.6, 1, 0.4], [0.2, 0.4, 1]])
@@ -52,6 +54,41 @@ def test_settings_choose_the_loss_and_its_parameters():
     batch = given()
     for words, value in expected(batch.cosine).items():
         assert torch.equal(chosen(words).compute(batch)["loss"], value), words
+
+
+def clip_of(captions, **settings):
+    """Loss without knowledge as `tiny-clip` has it, and the features and scale it was computed of."""
+    generator = torch.Generator().manual_seed(2)
+    image, text = (normalize(torch.randn(len(captions), 5, generator=generator), dim=1) for _ in range(2))
+    config = load_config("tiny-clip", [f"{key}={value}" for key, value in settings.items()])
+    ids, own, keys = [f"i{n}" for n in range(len(captions))], torch.arange(len(captions)), caption_keys(captions)
+    targets = target_rows(IdentitySource().fetch(ids, ids), own, keys, keys, config.targets, torch.device("cpu"))
+    return config.loss.compute(LossInput(cosines(image, text), SCALE, None, targets))["loss"], image, text
+
+
+def test_without_equal_captions_clip_is_open_clips_loss_and_with_them_they_share_the_target():
+    loss, image, text = clip_of(["a", "b", "c", "d"])
+    torch.testing.assert_close(loss, open_clip.ClipLoss()(image, text, SCALE))
+    shared, _, _ = clip_of(["a", "b", "a", "d"])
+    halves = torch.tensor([[0.5, 0, 0.5, 0], [0, 1, 0, 0], [0.5, 0, 0.5, 0], [0, 0, 0, 1]])
+    logits = SCALE * image @ text.T
+    torch.testing.assert_close(shared, (cross_entropy(logits, halves) + cross_entropy(logits.T, halves)) / 2)
+    ignored, _, _ = clip_of(["a", "b", "a", "d"], **{"targets.duplicates": "ignore"})
+    torch.testing.assert_close(ignored, loss)
+
+
+def test_squared_error_of_cosines_has_its_identity_twin():
+    loss, image, text = clip_of(["a", "b", "a"], **{"loss.name": "mse", "loss.diagonal_weight": "null"})
+    wanted = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 0, 1]])
+    torch.testing.assert_close(loss, (image @ text.T - wanted).square().mean())
+
+
+def test_goals_of_pairs_are_the_similarities_or_which_pairs_are_positive():
+    below = SIMILARITY.clone().index_fill_(1, torch.tensor([2]), -0.5)
+    targets = Targets(ROWS, below, OWN, torch.ones(3, dtype=torch.bool))
+    assert torch.equal(chosen("sigmoid_soft").goals(targets), below.clamp(min=0))
+    wanted = torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 1]])
+    assert torch.equal(chosen("sigmoid_fff threshold=0.5").goals(targets), wanted)
 
 
 def test_semantic_matching_logs_the_divergence():

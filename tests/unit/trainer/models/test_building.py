@@ -97,6 +97,13 @@ def test_what_open_clip_lacks_or_only_warns_of_is_refused_before_any_download(ov
     assert hint in refused.value.hint
 
 
+@pytest.mark.parametrize("name", ["RN50", "local-dir:/nowhere", "hf-hub:org/none"])
+def test_a_named_model_beside_another_ones_architecture_is_refused(name):
+    with pytest.raises(InvalidInput, match=f"model.name='{name}' names a model") as refused:
+        build(load_config("nbclip-tiny", [f"model.name={name!r}"]))
+    assert "model.architecture=null" in refused.value.hint
+
+
 def test_the_defaults_name_a_model_that_open_clip_has():
     assert TrainConfig().model.name in open_clip.list_models()
 

@@ -1,10 +1,16 @@
+import json
+
 import open_clip
 import pytest
 import torch
 from nbclip.errors import InvalidInput
-from nbclip_trainer.models.locking import lock, set_to_train, trained_share
+from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.models.locking import lock, set_to_train, trained_share, unchanging
 from nbclip_trainer.models.settings import ModelSettings
 from nbclip_trainer.parallel.normalisation import has_batch_norm
+from nbclip_trainer.runs.checkpoint import load_checkpoint, part
+from nbclip_trainer.training.loop import train
+from nbclip_trainer.training.session import build_session
 from torch import nn
 
 TEXT = {"context_length": 8, "vocab_size": 99, "width": 16, "heads": 2, "layers": 3}
@@ -91,3 +97,20 @@ def test_how_much_trains_is_counted():
     model = locked("vision transformer", image={"unlocked": 0}, text={"unlocked": 0})
     every = sum(parameter.numel() for parameter in model.parameters())
     assert trained_share(model) == {"trained": 32 * 12 + 16 * 12 + 1, "all": every}
+
+
+@pytest.mark.parametrize(("image", "text"), [(0, 0), (2, None), (None, 0), (None, None)])
+def test_what_is_unchanging_is_what_training_leaves_as_it_was(small, tmp_path, image, text):
+    """By a run: what has the same values after it."""
+    settings = small(f"model.image.unlocked={json.dumps(image)}", f"model.text.unlocked={json.dumps(text)}", "optim.lr=1e-2")
+    config = load_config("tiny-clip", settings)
+    session = build_session(config)
+    before = {name: tensor.clone() for name, tensor in session.parts.model.state_dict().items()}
+    locked = unchanging(session.parts.model, config.model)
+    train(config, tmp_path / "run")
+    after = part(load_checkpoint(tmp_path / "run").tensors, "model")
+    same = {name for name, tensor in before.items() if torch.equal(tensor, after[name])}
+    moved = before.keys() - same
+    assert not locked & moved
+    assert not {name for name in same - locked if not name.endswith(("attn_mask", "bias"))}
+    assert ((tmp_path / "run" / "checkpoints" / "locked.safetensors").exists()) == bool(locked)

@@ -2,8 +2,9 @@ import open_clip
 import pytest
 import torch
 from nbclip.errors import InvalidInput
-from nbclip_trainer.models.heads import Heads, below_projections
+from nbclip_trainer.models.heads import Heads, image_below_projection, text_below_projection
 from nbclip_trainer.models.projections import unprojected, unprojected_text
+from nbclip_trainer.models.settings import ModelSettings
 from nbclip_trainer.models.stages import towers_of
 
 TEXT = {"context_length": 8, "vocab_size": 99, "width": 16, "heads": 2, "layers": 1}
@@ -69,11 +70,11 @@ def test_heads_on_what_the_towers_computed_are_the_model(model_and_width):
     model, _ = model_and_width
     model.output_dict = True
     pixels, tokens = torch.rand(5, 3, 32, 32), torch.randint(1, 99, (5, 8))
-    given = below_projections(model, pixels, tokens)
+    given = image_below_projection(model, pixels), text_below_projection(model, tokens)
     assert not any(features.requires_grad for features in given)
     for bias in (None, torch.nn.Parameter(torch.tensor(0.5))):
         model.logit_bias = bias
-        whole, heads = model(pixels, tokens), Heads(model)(*given)
+        whole, heads = model(pixels, tokens), Heads(model, ModelSettings())(*given)
         assert whole.keys() == heads.keys()
         for name, value in whole.items():
             torch.testing.assert_close(heads[name], value, atol=1e-6, rtol=1e-5)

@@ -43,6 +43,20 @@ def test_the_logit_scale_is_held_between_1_and_100_or_beside_a_bias_above_1(mode
         assert model.logit_scale.exp().item() == pytest.approx(held)
 
 
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_a_cap_holds_the_logit_scale_and_a_fixed_one_is_left_alone(model, with_bias):
+    if not with_bias:
+        model.logit_bias = None
+    for value, held in ((math.log(150), 7.0), (math.log(6), 6.0), (-1.0, 1.0)):
+        with torch.no_grad():
+            model.logit_scale.fill_(value)
+        hold_logit_scale(model, 7.0)
+        assert model.logit_scale.exp().item() == pytest.approx(held)
+    model.logit_scale.requires_grad_(False).fill_(math.log(117.33))
+    hold_logit_scale(model)
+    assert model.logit_scale.exp().item() == pytest.approx(117.33)
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_the_state_survives_a_round_trip_in_the_layout_of_its_parameters(model, name):
     model.to(memory_format=torch.channels_last)

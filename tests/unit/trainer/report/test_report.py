@@ -83,6 +83,14 @@ def test_title_names_the_run_and_the_baseline(page):
     assert "noise-twin against clip" in " ".join(page.text)
 
 
+def test_the_table_of_runs_says_how_large_the_logit_scale_was_and_whether_it_was_fixed(runs, page):
+    run = compare(runs).runs[1]
+    assert run.logit_scale == f"{run.scored.evaluation.logit_scale:.1f}"
+    assert run.logit_scale in page.text
+    fixed = run.config.model.model_copy(update={"logit_scale_trains": False})
+    assert dataclasses.replace(run, config=run.config.model_copy(update={"model": fixed})).logit_scale.endswith(", fixed")
+
+
 def test_only_settings_that_differ_are_listed(runs):
     assert [key for key, _ in differing_settings(compare(runs).runs)] == ["loss.name", "targets.knowledge", "targets.noise"]
 

@@ -124,3 +124,30 @@ def test_a_validation_loss_that_is_no_number_is_never_the_best(tmp_path):
     for step, loss in ((1, 0.2), (2, float("nan")), (3, 0.5)):
         save(tmp_path, step, loss, keep=1)
     assert load_checkpoint(tmp_path, "best").step == 1
+
+
+def test_what_is_locked_is_written_once_and_comes_back_with_each(tmp_path):
+    locked = {"model.tower": torch.arange(1000.0)}
+    written = set()
+    for step in (1, 2, 3):
+        tensors = {**locked, "model.head": torch.full((2,), float(step))}
+        save_checkpoint(tmp_path, Checkpoint(step, tensors, {}, frozenset(locked)), keep=2)
+        written.add((tmp_path / "checkpoints" / "locked.safetensors").stat().st_mtime_ns)
+    assert len(written) == 1
+    assert all(path.stat().st_size < 1000 for path in (tmp_path / "checkpoints").glob("step-*"))
+    found = load_checkpoint(tmp_path)
+    assert found.tensors.keys() == {"model.tower", "model.head"}
+    assert torch.equal(found.tensors["model.tower"], locked["model.tower"])
+    assert found.locked == locked.keys()
+    assert found.state == {}
+
+
+def test_locked_weights_of_a_run_that_had_no_checkpoint_yet_are_not_taken_for_this_ones(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    file = tmp_path / "checkpoints" / "locked.safetensors"
+    file.write_bytes(b"of another run that was killed")
+    save_checkpoint(tmp_path, Checkpoint(1, {"model.tower": torch.ones(2)}, {}, frozenset({"model.tower"})), keep=1)
+    assert load_checkpoint(tmp_path).tensors["model.tower"].tolist() == [1, 1]
+    file.write_bytes(b"damaged")
+    with pytest.raises(BrokenArtefact, match="none of 1 checkpoints is whole"):
+        load_checkpoint(tmp_path)

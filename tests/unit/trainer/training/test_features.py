@@ -7,13 +7,18 @@ import pytest
 import torch
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput
 from nbclip_trainer.config.reading import load_config
+from nbclip_trainer.data.augmentation import augment, draws
+from nbclip_trainer.data.seeds import mixed
 from nbclip_trainer.evaluation.evaluate import evaluate_run
+from nbclip_trainer.models.projections import unprojected
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.quarantine import read_quarantine
-from nbclip_trainer.runs.results import ScoringProtocol
+from nbclip_trainer.runs.results import ScoringProtocol, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.training import features as lane
 from nbclip_trainer.training.loop import train
+from nbclip_trainer.training.session import build_session
+from open_clip.modified_resnet import ModifiedResNet
 from support.ranks import run_ranks
 from support.towers import write_bert, write_open_clip
 from support.waiting import StopAfter
@@ -24,15 +29,21 @@ KINDS = {
     "bias": ("tiny-nbclip", ("targets.knowledge=noise", "targets.noise=per_image", "loss.name=sigmoid_soft")),
     "disk": ("tiny-clip", ("data.pictures=disk", "data.workers=0")),
     "chunks, averaged": ("tiny-clip", ("device.chunk_size=3", "optim.ema_decay=0.5")),
+    "views": ("tiny-clip", ("augmentation.kind=affine", "augmentation.views=2")),
+    "views, disk": ("tiny-clip", ("augmentation.kind=affine", "augmentation.views=1", "data.pictures=disk", "data.workers=0")),
+    "dropout": ("tiny-clip", ("model.image.dropout=0.5", "model.text.dropout=0.25")),
+    "dropout, chunks": ("tiny-clip", ("model.image.dropout=0.3", "device.chunk_size=3")),
+    "views, crops": ("tiny-clip", ("augmentation.kind=open_clip", "augmentation.views=3")),
 }
+VIEWS = ("augmentation.kind=affine", "augmentation.views=2")
 
 
 @pytest.fixture
 def computed(monkeypatch):
     """The batches of pairs whose features were computed."""
     calls = []
-    whole = lane.below_projections
-    monkeypatch.setattr(lane, "below_projections", lambda *given: calls.append(len(given[1])) or whole(*given))
+    whole = lane.text_below_projection
+    monkeypatch.setattr(lane, "text_below_projection", lambda *given: calls.append(len(given[1])) or whole(*given))
     return calls
 
 
@@ -65,8 +76,9 @@ def test_losses_and_weights_are_those_of_the_long_way(small, tmp_path, kind, com
     assert moved[0][2] != pytest.approx(moved[-2][2], rel=1e-3), "weights that never moved would agree too"
 
 
-def test_another_run_computes_nothing_and_a_stopped_one_goes_on_bit_for_bit(small, tmp_path, computed):
-    settings = small(*LOCKED, f"data.features={tmp_path / 'features'}")
+@pytest.mark.parametrize("more", [(), VIEWS])
+def test_another_run_computes_nothing_and_a_stopped_one_goes_on_bit_for_bit(small, tmp_path, computed, more):
+    settings = small(*LOCKED, *more, f"data.features={tmp_path / 'features'}")
     config = load_config("tiny-clip", settings)
     train(config, tmp_path / "straight")
     done = len(computed)
@@ -106,10 +118,11 @@ def test_captions_that_are_cut_elsewhere_are_computed_again(small, tmp_path, com
     assert len(computed) == 2 * done
 
 
-def test_a_bad_image_is_left_out_as_on_the_long_way(small, write_pairs, tmp_path, computed):
+@pytest.mark.parametrize("more", [(), VIEWS])
+def test_a_bad_image_is_left_out_as_on_the_long_way(small, write_pairs, tmp_path, computed, more):
     data = write_pairs()
     (data.parent / "23.png").write_bytes(b"no image")
-    settings = small(*LOCKED, "data.max_bad_share=0.1", data=data)
+    settings = small(*LOCKED, *more, "data.max_bad_share=0.1", data=data)
     train(load_config("tiny-clip", settings), tmp_path / "long")
     for run in ("cached", "from the cache"):
         train(load_config("tiny-clip", [*settings, f"data.features={tmp_path / 'features'}"]), tmp_path / run)
@@ -121,8 +134,9 @@ def trained(world, config, folder):
     return train(config, folder, world=world).valid_loss
 
 
-def test_two_ranks_share_the_work_and_train_the_same(small, tmp_path):
-    settings = small(*LOCKED)
+@pytest.mark.parametrize("more", [(), VIEWS])
+def test_two_ranks_share_the_work_and_train_the_same(small, tmp_path, more):
+    settings = small(*LOCKED, *more)
     config = load_config("tiny-clip", [*settings, f"data.features={tmp_path / 'features'}"])
     first, second = run_ranks(trained, config, tmp_path / "two")
     assert first == second
@@ -130,15 +144,113 @@ def test_two_ranks_share_the_work_and_train_the_same(small, tmp_path):
     agree(tmp_path / "two", tmp_path / "long")
 
 
-def test_it_is_evaluated_like_any_other(small, metadata, tmp_path):
+def test_it_is_evaluated_like_any_other(small, metadata, tmp_path, monkeypatch):
     settings = small(*LOCKED, data=metadata)
     protocol = ScoringProtocol(minimum_class_size=4, resamples=100)
-    for run, more in (("long", []), ("cached", [f"data.features={tmp_path / 'features'}"])):
+    with_it = f"data.features={tmp_path / 'features'}"
+    runs = {"long": [], "cached": [with_it], "again": [with_it], "other head": [with_it, "optim.lr=1e-3"]}
+    for run, more in runs.items():
         train(load_config("tiny-clip", [*settings, *more]), tmp_path / run)
+        if run == "again":
+            monkeypatch.setattr(ModifiedResNet, "forward", None)
+        if run == "other head":
+            monkeypatch.undo()
         evaluate_run(tmp_path / run, protocol=protocol)
-    long, cached = (np.load(tmp_path / run / "evaluation/features.npz") for run in ("long", "cached"))
-    for name, features in long.items():
-        np.testing.assert_allclose(cached[name], features, atol=1e-5)
+    long, *cached = (read_scored(tmp_path / run) for run in runs)
+    for scored in cached[:2]:
+        for name, features in long.features.items():
+            np.testing.assert_allclose(scored.features[name], features, atol=1e-5)
+        # Of close cosines, rounding may change the order.
+        assert scored.queries.select("query", "metric").equals(long.queries.select("query", "metric"))
+    assert cached[0].queries.equals(cached[1].queries)
+    other = cached[2].features
+    np.testing.assert_allclose(other["backbone"], long.features["backbone"], atol=1e-5)
+    assert np.abs(other["image"] - long.features["image"]).max() > 1e-3
+    assert len(list((tmp_path / "features/scored").glob("*.npy"))) == 3, "images, captions and pixels, each once"
+
+
+def test_what_is_scored_is_kept_by_its_content(small, metadata, tmp_path):
+    folder = shutil.copytree(metadata.parent, tmp_path / "own")
+    settings = small(*LOCKED, f"data.features={tmp_path / 'features'}", "epochs=1", data=folder / metadata.name)
+    train(load_config("tiny-clip", settings), tmp_path / "run")
+    protocol = ScoringProtocol(minimum_class_size=4, resamples=100)
+    evaluate_run(tmp_path / "run", protocol=protocol)
+    before = read_scored(tmp_path / "run").features["image"]
+    files = sorted(folder.glob("*.png"))
+    for file in files[1:]:
+        shutil.copy(files[0], file)
+    evaluate_run(tmp_path / "run", protocol=protocol)
+    after = read_scored(tmp_path / "run").features["image"]
+    assert np.abs(after - after[0]).max() < 1e-5
+    assert np.abs(before - before[0]).max() > 1e-3
+    # In another place, without the folder, it is computed as ever.
+    shutil.rmtree(tmp_path / "features")
+    evaluate_run(tmp_path / "run", protocol=protocol)
+    np.testing.assert_allclose(read_scored(tmp_path / "run").features["image"], after, atol=1e-6)
+    assert not (tmp_path / "features").exists()
+
+
+def test_views_are_those_of_all_seeds_and_each_epoch_draws_among_them(small, tmp_path, computed):
+    """By the images themselves, changed as `augment` changes them with draws of view and row, and the tower as it is called."""
+    settings = small(*LOCKED, *VIEWS, "epochs=40", f"data.features={tmp_path / 'features'}")
+    sessions = [build_session(load_config("tiny-clip", [*settings, f"seed={seed}"])) for seed in (1, 2)]
+    first, second = sessions
+    plain = build_session(load_config("tiny-clip", small(*LOCKED, "seed=1", "epochs=40")))
+    features = first.train.images.features
+    assert features.shape[:2] == (3, 24)
+    assert second.train.images.features.shape == features.shape
+    [pixels] = (batch.pixels for batch in plain.train.images.plain([range(24)]))
+    mean, std = (torch.tensor(colours)[:, None, None] for colours in (plain.parts.preprocess.mean, plain.parts.preprocess.std))
+    for view in range(3):
+        shown = pixels
+        if view:
+            drawn = torch.cat([draws(1, mixed(view, row)) for row in range(24)], dim=1)
+            shown = (augment(pixels * std + mean, first.config.augmentation, drawn) - mean) / std
+        with torch.no_grad(), unprojected(first.parts.model.visual):
+            wanted = first.parts.model.eval().visual(shown)
+        torch.testing.assert_close(features[view], wanted, atol=1e-5, rtol=1e-4)
+    seen = [np.full((40, 24), -1) for _ in sessions]
+    for session, views in zip(sessions, seen, strict=True):
+        held = session.train.images.features
+        for batch, decoded in zip(session.plan.batches(), session.train.images.training(session.plan.batches()), strict=True):
+            for row, found in zip(batch.rows, decoded.pixels, strict=True):
+                [views[batch.epoch, row]] = [view for view in range(3) if torch.equal(held[view, row], found)]
+    assert (seen[0] != seen[1]).mean() == pytest.approx(2 / 3, abs=0.1)
+    counts = np.apply_along_axis(np.bincount, 0, seen[0], minlength=3)
+    assert counts.sum(axis=1) / 960 == pytest.approx(1 / 3, abs=0.1)
+    assert counts.min() > 0, "each image is seen in each view"
+
+
+def test_views_of_pretrained_towers_are_shared_by_runs_of_all_seeds(small, tmp_path, computed):
+    settings = small(*LOCKED, *VIEWS, "epochs=1")
+    train(load_config("tiny-clip", settings), tmp_path / "pretrained")
+    settings = [*settings, f"model.pretrained={tmp_path / 'pretrained'}", f"data.features={tmp_path / 'features'}"]
+    for seed in (1, 2):
+        train(load_config("tiny-clip", [*settings, f"seed={seed}"]), tmp_path / f"run {seed}")
+    assert sum(computed) == 32
+    train(load_config("tiny-clip", [*settings, "augmentation.degrees=20"]), tmp_path / "turned")
+    assert sum(computed) == 32 + 24, "validation's are not changed"
+
+
+def test_projections_that_start_at_components_do_so_on_all_ranks_and_not_again_on_resume(small, tmp_path):
+    settings = small(*LOCKED, "model.image.start=pca", "model.text.start=pca", f"data.features={tmp_path / 'features'}")
+    config = load_config("tiny-clip", settings)
+    session = build_session(config)
+    for feature_NE, weight_ED in (
+        (session.train.images.features[0], session.parts.model.visual.attnpool.c_proj.weight.T),
+        (session.train.tokens[:], session.parts.model.text_projection),
+    ):
+        variance = feature_NE.T.cov()
+        torch.testing.assert_close(weight_ED.T @ weight_ED, torch.eye(weight_ED.shape[1]), atol=1e-4, rtol=0)
+        held = weight_ED.T @ variance @ weight_ED
+        torch.testing.assert_close(held.diag(), torch.linalg.eigvalsh(variance).flip(0)[: len(held)], atol=1e-4, rtol=1e-3)
+    train(config, tmp_path / "straight")
+    run_ranks(trained, config, tmp_path / "two")
+    agree(tmp_path / "two", tmp_path / "straight")
+    train(config, tmp_path / "resumed", stop=StopAfter(2))
+    train(config, tmp_path / "resumed", resume=True)
+    first, second = (load_checkpoint(tmp_path / name).tensors for name in ("straight", "resumed"))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +259,8 @@ def test_it_is_evaluated_like_any_other(small, metadata, tmp_path):
         ("model.image.unlocked=1", "set model.image.unlocked=0, not 1"),
         ("model.text.unlocked=null", "set model.text.unlocked=0, not None"),
         ("model.image.lora={}", "which adapters change: leave out model.image.lora"),
-        ("augmentation.kind=affine", "set augmentation.kind=none, not affine"),
+        ("augmentation.kind=affine", "set augmentation.views=2, or augmentation.kind=none"),
+        ("augmentation.views=2", "needs augmentation.kind=affine or open_clip, not none"),
     ],
 )
 def test_what_changes_from_epoch_to_epoch_is_refused(small, tmp_path, changed, message):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +16,10 @@ from nbclip_trainer.cli.console import err, out
 from nbclip_trainer.cli.options import Data, Settings, as_overrides
 
 if TYPE_CHECKING:
-    from nbclip_trainer.data.parts import Encoding
-    from nbclip_trainer.data.settings import DataSettings
+    from nbclip_trainer.config.tree import TrainConfig
+    from nbclip_trainer.data.dataset import Dataset
+
+Told = Callable[[str, float], None]
 
 
 def index(
@@ -22,6 +28,9 @@ def index(
     settings: Settings = None,
     preset: Annotated[
         str | None, typer.Option("--preset", "-p", help="Whose text tower reads the captions; else CLIP's.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to fill with decoded images of both splits, for data.pictures=cache.")
     ] = None,
 ) -> None:
     """Read, tokenize and check data once, for any number of runs, ranks and restarts.
@@ -35,16 +44,23 @@ def index(
 
     Look at nothing but the tables; a bad image is then left out when its turn comes:
     [cyan]nbclip index --data 'shards/*.tar' --preset paper --set data.check=none --out shards.index[/cyan]
+
+    Decode all images now, so that a run on them begins at once:
+    [cyan]nbclip index --data metadata.csv --preset paper --set data.check=none --out metadata.index --cache decoded[/cyan]
     """
     from nbclip_trainer.config.reading import config_of, load_config
     from nbclip_trainer.data.checking import check_images, note_on_frames
+    from nbclip_trainer.data.indexing import write_index
     from nbclip_trainer.data.opening import open_dataset
     from nbclip_trainer.models.building import tokenizer_of
     from nbclip_trainer.models.captions import encoding_of, texts_of
 
     overrides = as_overrides(settings, data)
+    if cache is not None:
+        overrides += ["data.pictures=cache", f"data.cache={json.dumps(str(cache.absolute()))}"]
     config = load_config(preset, overrides) if preset else config_of({}, overrides)
-    _made(folder, config.data, encoding_of(config.model))
+    with _bar("stopped; the same command continues") as told:
+        write_index(folder, config.data, encoding_of(config.model), told)
     dataset = open_dataset(config.data.model_copy(update={"files": (folder,)}))
     dataset.warn_of_bad_rows()
     found, cut = check_images(dataset, config.data), texts_of(dataset, tokenizer_of(config.model)).cut
@@ -53,12 +69,30 @@ def index(
     out().print(f"{folder}: {len(dataset)} pairs, {splits}{bad}", soft_wrap=True, markup=False, highlight=False)
     for note in filter(None, (note_on_frames(dataset, found.frames), str(cut))):
         out().print(note, soft_wrap=True, markup=False, highlight=False)
+    _fill_cache(dataset, config)
 
 
-def _made(folder: Path, settings: DataSettings, encoding: Encoding) -> None:
-    """Makes the index, under a bar on a terminal."""
-    from nbclip_trainer.data.indexing import write_index
+def _fill_cache(dataset: Dataset, config: TrainConfig) -> None:
+    """Decodes the images of both splits, as the first run with `data.pictures=cache` would; nothing without `data.cache`."""
+    from nbclip_trainer.data.stored import in_cache
+    from nbclip_trainer.models.building import build_model
 
+    folder, train, valid = config.data.cache, config.data.train_split, config.data.valid_split
+    if folder is None:
+        return
+    preprocess = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=False).preprocess
+    with _bar("stopped; the index is whole, and the first run with data.pictures=cache decodes all images") as told:
+        for split in (train, valid) if valid else (train,):
+            _, found = in_cache(
+                dataset.of_split(split), preprocess, config.data, folder, partial(told, f"decoding {split or 'all'}")
+            )
+            bad = f"; {len(found.bad)} can't be decoded, and are left out" if found.bad else ""
+            out().print(f"{folder}: images of {split or 'all splits'}{bad}", soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def _bar(stopped: str) -> Iterator[Told]:
+    """Shows what is under way and its share on a terminal; a stop ends the command with a line."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err(), disable=not err().is_terminal) as bar:
         task = bar.add_task("reading", total=1.0)
@@ -69,7 +103,7 @@ def _made(folder: Path, settings: DataSettings, encoding: Encoding) -> None:
             bar.update(task, completed=share)
 
         try:
-            write_index(folder, settings, encoding, told)
+            yield told
         except KeyboardInterrupt:
-            err().print("stopped; the same command continues", soft_wrap=True)
+            err().print(stopped, soft_wrap=True)
             raise typer.Exit(130) from None

@@ -19,6 +19,7 @@ from nbclip_trainer.cli.index import index
 from nbclip_trainer.cli.prepare import presets, validate
 from nbclip_trainer.cli.reproduce import reproduce
 from nbclip_trainer.cli.score import evaluate, export, report
+from nbclip_trainer.cli.targets import targets
 from nbclip_trainer.cli.train import train
 
 _WALK, _ALSO = "Steps, in order", "Also"
@@ -37,6 +38,7 @@ for step in (train, evaluate, report, export):
     app.command(rich_help_panel=_WALK)(step)
 for other in (presets, validate, index, reproduce):
     app.command(rich_help_panel=_ALSO)(other)
+app.add_typer(targets, name="targets", rich_help_panel=_ALSO)
 
 
 def _show_version(wanted: bool) -> None:

@@ -78,9 +78,9 @@ class TrainConfig(Strict):
 
     @property
     def towers_repeat(self) -> bool:
-        """Whether the towers compute the same of a pair in every epoch."""
+        """Whether the towers compute no more than a few views of a pair, again in every epoch."""
         locked = all(tower.unlocked == 0 and tower.lora is None for _, tower in self.model.towers())
-        return locked and self.augmentation.kind == "none"
+        return locked and self.augmentation.repeats
 
     @property
     def selected(self) -> Literal["last", "best"]:
@@ -88,8 +88,13 @@ class TrainConfig(Strict):
         return "last" if self.data.valid_split is None else self.checkpoint.select
 
     def _check_features(self) -> None:
-        """What is computed once is the same in each epoch."""
+        """What is computed once is needed again."""
         if self.data.features is None:
+            for name, tower in self.model.towers():
+                if tower.start == "pca":
+                    raise ValueError(f"model.{name}.start=pca takes what locked towers compute: set data.features=FOLDER")
+                if tower.dropout and self.device.compile:
+                    raise ValueError(f"model.{name}.dropout={tower.dropout:g} can't be compiled: set device.compile=false")
             return
         for name, tower in self.model.towers():
             if tower.unlocked != 0:
@@ -100,9 +105,10 @@ class TrainConfig(Strict):
                 raise ValueError(
                     f"data.features keeps what locked towers compute, which adapters change: leave out model.{name}.lora"
                 )
-        if self.augmentation.kind != "none":
+        if not self.augmentation.repeats:
             raise ValueError(
-                f"data.features keeps one view of each image: set augmentation.kind=none, not {self.augmentation.kind}"
+                "data.features keeps some views of each image, and augmentation makes a new one in each step: set "
+                "augmentation.views=2, or augmentation.kind=none"
             )
 
 

@@ -6,7 +6,10 @@ Shape legend: B images, H and W their sides.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,6 +21,12 @@ def draws(count: int, seed: int) -> Tensor:
     """What `augment` takes for some images, by a seed: uniform in [0, 1), [6, count]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.stack([torch.rand(count, generator=generator) for _ in range(6)])
+
+
+@lru_cache(maxsize=2)
+def drawn_views(count: int, views: int, seed: int, epoch: int) -> npt.NDArray[np.uint8]:
+    """Which view of each image an epoch takes, uniform over 0, the image itself, and 1 … `views`: uint8, [count]."""
+    return np.random.default_rng((seed, epoch, views)).integers(views + 1, size=count, dtype=np.uint8)
 
 
 def augment(pixels_B3HW: Tensor, settings: AugmentationSettings, drawn_6B: Tensor) -> Tensor:

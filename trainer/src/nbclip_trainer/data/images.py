@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from nbclip_trainer.data.augmentation import augment, draws
+from nbclip_trainer.data.augmentation import augment, drawn_views, draws
 from nbclip_trainer.data.geometry import Geometry
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.data.seeds import mixed
@@ -54,6 +54,10 @@ class Images(Protocol):
         """Batches of rows as they are."""
         ...
 
+    def view(self, number: int, batches: Iterable[Sequence[int]]) -> Iterator[Decoded]:
+        """Batches of rows in one of the views of `augmentation.views`; 0: as they are."""
+        ...
+
     def at_once(self) -> Images:
         """The same images, decoded in this process when they are asked for, and no batch ahead."""
         ...
@@ -74,6 +78,10 @@ def completed(rows: Sequence[int], decoded: Decoded, decode: Callable[[list[int]
 
 class Stored(Protocol):
     """Where a dataset's images lie, by row; processes that decode are given it."""
+
+    def __len__(self) -> int:
+        """How many images."""
+        ...
 
     @property
     def is_ready(self) -> bool:
@@ -101,24 +109,32 @@ class StoredImages:
 
     def training(self, plan: Iterable[PlannedBatch]) -> Iterator[Decoded]:
         """See `Images`."""
-        kind = self.augmentation.kind
-        return self._decoded(plan, cropped=kind == "open_clip", moved=kind == "affine")
+        return self._decoded(plan, self._changed(_Decoder(self)))
 
     def plain(self, batches: Iterable[Sequence[int]]) -> Iterator[Decoded]:
         """See `Images`."""
+        return self.view(0, batches)
+
+    def view(self, number: int, batches: Iterable[Sequence[int]]) -> Iterator[Decoded]:
+        """See `Images`."""
         plan = (PlannedBatch(0, 0, np.asarray(rows, np.int64)) for rows in batches)
-        return self._decoded(plan, cropped=False, moved=False)
+        decoder = _Decoder(self, view=number)
+        return self._decoded(plan, self._changed(decoder) if number else decoder)
 
     def at_once(self) -> StoredImages:
         """See `Images`."""
         return replace(self, workers=0)
 
-    def _decoded(self, plan: Iterable[PlannedBatch], *, cropped: bool, moved: bool) -> Iterator[Decoded]:
-        decoder = _Decoder(self, Geometry(self.preprocess, is_train=True) if cropped else None, moved)
+    def _changed(self, decoder: _Decoder) -> _Decoder:
+        kind = self.augmentation.kind
+        crop = Geometry(self.preprocess, is_train=True) if kind == "open_clip" else None
+        return replace(decoder, crop=crop, moved=kind == "affine")
+
+    def _decoded(self, plan: Iterable[PlannedBatch], decoder: _Decoder) -> Iterator[Decoded]:
         # A generator of its own: the loader draws a seed, and the run's random state is not its business.
         own = torch.Generator()
         pinned = torch.cuda.is_available()
-        workers = 0 if self.stored.is_ready and not cropped else min(self.workers, _cpus())
+        workers = 0 if self.stored.is_ready and decoder.crop is None else min(self.workers, _cpus())
         return iter(
             DataLoader(
                 decoder, sampler=plan, batch_size=None, num_workers=workers, collate_fn=_same, generator=own, pin_memory=pinned
@@ -128,11 +144,15 @@ class StoredImages:
 
 @dataclass(frozen=True, slots=True)
 class _Decoder(torch.utils.data.Dataset[Decoded]):
-    """Batches, as torch's loader asks for them; images are made floats together, which is faster than one by one."""
+    """Batches, as torch's loader asks for them; images are made floats together, which is faster than one by one.
+
+    `view` is the one that is wanted, None where each epoch draws them.
+    """
 
     images: StoredImages
-    crop: Geometry | None
-    moved: bool
+    crop: Geometry | None = None
+    moved: bool = False
+    view: int | None = None
 
     def __getitem__(self, batch: PlannedBatch) -> Decoded:
         found: dict[int, npt.NDArray[np.uint8]] = {}
@@ -140,30 +160,47 @@ class _Decoder(torch.utils.data.Dataset[Decoded]):
         with torch.random.fork_rng(devices=[]):
             for row in batch.rows.tolist():
                 try:
-                    found[row] = self._one(row, batch.step)
+                    found[row] = self._one(row, batch)
                 except BadImage as error:
                     bad[row] = error.message
         if not found:
             return Decoded([], torch.empty(0, 3, 0, 0), bad)
         pixels_B3HW = torch.from_numpy(np.stack(list(found.values()))).float().div_(255)
         if self.moved:
-            pixels_B3HW = augment(pixels_B3HW, self.images.augmentation, self._drawn(batch, list(found)))
+            pixels_B3HW = self._moved(pixels_B3HW, batch, list(found))
         return Decoded(list(found), self._normalised(pixels_B3HW), bad)
 
-    def _one(self, row: int, step: int) -> npt.NDArray[np.uint8]:
-        if self.crop is None:
+    def _one(self, row: int, batch: PlannedBatch) -> npt.NDArray[np.uint8]:
+        seed = None if self.crop is None else self._seed(row, batch)
+        if self.crop is None or seed is None:
             return self.images.stored.ready(row)
         image = self.images.stored.image(row)
-        torch.default_generator.manual_seed(mixed(self.images.seed, step, row))
+        torch.default_generator.manual_seed(seed)
         return self.crop(image)
 
-    def _drawn(self, batch: PlannedBatch, rows: list[int]) -> Tensor:
-        """Draws of a whole batch where none of its images can turn out to be bad, else of each row."""
-        seed = self.images.seed
-        if not self.images.stored.is_ready:
-            return torch.cat([draws(1, mixed(seed, batch.step, row)) for row in rows], dim=1)
-        size = len(rows) if batch.global_size is None else batch.global_size
-        return draws(size, mixed(seed, batch.step))[:, batch.offset : batch.offset + len(rows)]
+    def _moved(self, pixels_B3HW: Tensor, batch: PlannedBatch, rows: list[int]) -> Tensor:
+        images = self.images
+        if images.stored.is_ready and images.augmentation.views is None:
+            # None of the images can turn out to be bad, so those of the whole batch are drawn at once.
+            size = len(rows) if batch.global_size is None else batch.global_size
+            drawn_6N = draws(size, mixed(images.seed, batch.step))
+            return augment(pixels_B3HW, images.augmentation, drawn_6N[:, batch.offset : batch.offset + len(rows)])
+        seeds = {place: seed for place, row in enumerate(rows) if (seed := self._seed(row, batch)) is not None}
+        if seeds:
+            drawn_6B, places = torch.cat([draws(1, seed) for seed in seeds.values()], dim=1), list(seeds)
+            pixels_B3HW[places] = augment(pixels_B3HW[places], images.augmentation, drawn_6B)
+        return pixels_B3HW
+
+    def _seed(self, row: int, batch: PlannedBatch) -> int | None:
+        """Of an image's random changes; None where it stays as it is."""
+        images, view = self.images, self.view
+        views = images.augmentation.views
+        if views is None:
+            return mixed(images.seed, batch.step, row)
+        if view is None:
+            view = int(drawn_views(len(images.stored), views, images.seed, batch.epoch)[row])
+        # Not by the run's seed, so that runs of all seeds have the same views.
+        return mixed(view, row) if view else None
 
     def _normalised(self, pixels_B3HW: Tensor) -> Tensor:
         preprocess = self.images.preprocess

@@ -103,3 +103,21 @@ class AugmentationSettings(Strict):
     degrees: float = Field(7.0, ge=0, le=180, description="affine: largest rotation")
     gamma: tuple[float, float] = Field((0.8, 1.25), description="affine: range of the exponent on grey values")
     contrast: tuple[float, float] = Field((0.85, 1.15), description="affine: range of the factor on contrast")
+    views: int | None = Field(
+        None,
+        ge=1,
+        le=255,
+        description="an image has so many changed views, the same in all runs, and each epoch draws one of them or the image "
+        "itself; null: it is changed anew in each step",
+    )
+
+    @model_validator(mode="after")
+    def _views_are_of_something(self) -> Self:
+        if self.views is not None and self.kind == "none":
+            raise ValueError(f"augmentation.views={self.views} needs augmentation.kind=affine or open_clip, not none")
+        return self
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a run sees no more than some views of an image, which could be computed once."""
+        return self.kind == "none" or self.views is not None

@@ -27,6 +27,9 @@ from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
 
 Pixels = npt.NDArray[np.uint8]
+Told = Callable[[float], None]
+"""Told what share of the images is decoded, [0, 1]."""
+_TOLD_EVERY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class InFiles:
     max_pixels: int
     least: int | None
     is_ready: ClassVar[bool] = False
+
+    def __len__(self) -> int:
+        """See `images.Stored`."""
+        return len(self.dataset)
 
     def image(self, row: int) -> Image.Image:
         """See `images.Stored`."""
@@ -54,6 +61,10 @@ class Kept:
 
     pixels: Pixels
     is_ready: ClassVar[bool] = True
+
+    def __len__(self) -> int:
+        """See `images.Stored`."""
+        return len(self.pixels)
 
     def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:
         # A mapped array would travel as a copy of all its file.
@@ -81,8 +92,10 @@ def in_memory(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSetting
     return Kept(pixels), _fill(pixels, dataset, preprocess, settings)
 
 
-def in_cache(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings, folder: Path) -> tuple[Kept, Findings]:
-    """All images from a cache, which the first process that asks for them fills while others wait.
+def in_cache(
+    dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings, folder: Path, told: Told = lambda share: None
+) -> tuple[Kept, Findings]:
+    """All images from a cache, which the first process that asks for them fills while others wait; `told` what is done of it.
 
     It is filled anew where an image has changed; images that are gone since are in it still.
     """
@@ -95,7 +108,7 @@ def in_cache(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings
         if not found.is_file() or files not in (None, json.loads(found.read_text(encoding="utf-8"))[0]):
             unfinished = folder / f"{name}.unfinished"
             pixels = new_array(unfinished, (len(dataset), *preprocess.input_size), np.uint8)
-            new = _fill(pixels, dataset, preprocess, settings)
+            new = _fill(pixels, dataset, preprocess, settings, told)
             pixels.flush()
             unfinished.replace(path)
             unfinished.write_text(json.dumps([files, list(new.bad.items()), list(new.frames.items())]), encoding="utf-8")
@@ -129,20 +142,24 @@ def _files_digest(dataset: Dataset) -> str | None:
     return digest.hexdigest()
 
 
-def _fill(pixels: Pixels, dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings) -> Findings:
+def _fill(
+    pixels: Pixels, dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings, told: Told = lambda share: None
+) -> Findings:
     """Decodes every image into its place; those of bad ones stay black."""
     geometry, least = Geometry(preprocess, is_train=False), least_side(preprocess, settings)
 
     def look(picture: Picture) -> Pixels:
         return geometry(picture.shown(least))
 
-    return findings(_put(pixels, look_over(dataset.labels("file"), look, settings)))
+    return findings(_put(pixels, look_over(dataset.labels("file"), look, settings), told))
 
 
-def _put(pixels: Pixels, looked: Iterable[Looked[Pixels]]) -> Iterator[tuple[int, Looked[Pixels]]]:
+def _put(pixels: Pixels, looked: Iterable[Looked[Pixels]], told: Told) -> Iterator[tuple[int, Looked[Pixels]]]:
     for row, one in enumerate(looked):
         if one.made is not None:
             pixels[row] = one.made
+        if row % _TOLD_EVERY == 0:
+            told(row / len(pixels))
         yield row, one
 
 

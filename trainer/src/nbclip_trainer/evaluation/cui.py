@@ -3,12 +3,13 @@
 The literature reports one "CUI@K" without a formula, so each reading has a name of its own. With C_q the query's concepts,
 C_r those of the image at rank r, and K ranks:
 
-    cui_precision@K   share of the K with C_q ∩ C_r not empty
-    cui_overlap@K     mean of |C_q ∩ C_r| / |C_q|
-    cui_jaccard@K     mean of |C_q ∩ C_r| / |C_q ∪ C_r|
-    cui_coverage@K    |C_q ∩ (C_1 ∪ … ∪ C_K)| / |C_q|: the one that rises with K by construction
-    cui_nrel@K        Σ |C_q ∩ C_r| over that of the best possible K
-    cui_onto@K        cui_overlap@K where a concept also matches its is_a ancestors and descendants
+    cui_precision@K     share of the K with C_q ∩ C_r not empty
+    cui_overlap@K       mean of |C_q ∩ C_r| / |C_q|
+    cui_overlap_rare@K  cui_overlap@K of rare concepts alone: those of at most 1 % of the gallery's images, or of two
+    cui_jaccard@K       mean of |C_q ∩ C_r| / |C_q ∪ C_r|
+    cui_coverage@K      |C_q ∩ (C_1 ∪ … ∪ C_K)| / |C_q|: rises with K by construction, and is lower for purer lists
+    cui_nrel@K          Σ |C_q ∩ C_r| over that of the best possible K
+    cui_onto@K          cui_overlap@K where a concept also matches its is_a ancestors and descendants
 
 Shape legend: Q queries, G gallery, V distinct concepts, K ranks; memberships are 0/1 float32.
 """
@@ -27,6 +28,9 @@ from nbclip_trainer.evaluation.retrieval import missed_by_chance
 
 Float64 = npt.NDArray[np.float64]
 Membership = npt.NDArray[np.float32]
+
+_RARE = 0.01
+"""Largest share of the images that have a rare concept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,15 @@ def cui_figures(
     shared_QK = _at_ranks(shared_QG, index_QK)
     jaccard_QK = _at_ranks(_jaccard(query_QV, gallery), index_QK)
     onto_QK = None if gallery.matched is None else _at_ranks(query_QV @ gallery.matched.T, index_QK)
+    rare_QV = query_QV * _is_rare(gallery)
+    rare_size_Q, rare_QK = _nan_where_zero(rare_QV.sum(axis=1)), _at_ranks(rare_QV @ gallery.member.T, index_QK)
     figures: dict[str, Float64] = {}
     for k in ks:
         best_Q = _nan_where_zero(ideal_QG[:, :k].sum(axis=1))
         seen_QV = _union(gallery.member, index_QK[:, :k])
         figures[f"cui_precision@{k}"] = _known((shared_QK[:, :k] > 0).sum(axis=1) / k, size_Q)
         figures[f"cui_overlap@{k}"] = shared_QK[:, :k].sum(axis=1) / size_Q / k
+        figures[f"cui_overlap_rare@{k}"] = rare_QK[:, :k].sum(axis=1) / rare_size_Q / k
         figures[f"cui_jaccard@{k}"] = _known(jaccard_QK[:, :k].sum(axis=1) / k, size_Q)
         figures[f"cui_coverage@{k}"] = (query_QV * seen_QV).sum(axis=1) / size_Q
         figures[f"cui_nrel@{k}"] = shared_QK[:, :k].sum(axis=1) / best_Q
@@ -108,6 +115,8 @@ def cui_chance(
     allowed_QG = candidate_QG / np.maximum(n_Q, 1)[:, None]
     shared_QG = query_QV @ gallery.member.T
     overlap_Q = (shared_QG * allowed_QG).sum(axis=1) / size_Q
+    rare_QV = query_QV * _is_rare(gallery)
+    rare_overlap_Q = ((rare_QV @ gallery.member.T) * allowed_QG).sum(axis=1) / _nan_where_zero(rare_QV.sum(axis=1))
     carriers_QV = candidate_QG.astype(np.float32) @ gallery.member
     row, column = np.nonzero(query_QV)
     carriers = carriers_QV[row, column].astype(np.float64)
@@ -117,6 +126,7 @@ def cui_chance(
         filled_Q = np.minimum(n_Q, k) / k
         figures[f"cui_precision@{k}"] = _known(((shared_QG > 0) * allowed_QG).sum(axis=1) * filled_Q, size_Q)
         figures[f"cui_overlap@{k}"] = overlap_Q * filled_Q
+        figures[f"cui_overlap_rare@{k}"] = rare_overlap_Q * filled_Q
         figures[f"cui_jaccard@{k}"] = _known((_jaccard(query_QV, gallery) * allowed_QG).sum(axis=1) * filled_Q, size_Q)
         found = 1 - missed_by_chance(n_Q[row], carriers, k)
         figures[f"cui_coverage@{k}"] = np.bincount(row, found, minlength=len(query_QV)) / size_Q
@@ -125,6 +135,12 @@ def cui_chance(
             matched_Q = ((query_QV @ gallery.matched.T) * allowed_QG).sum(axis=1)
             figures[f"cui_onto@{k}"] = matched_Q / size_Q * filled_Q
     return figures
+
+
+def _is_rare(gallery: ConceptSets) -> npt.NDArray[np.bool_]:
+    """Concepts that few images have, [V]."""
+    rare_V: npt.NDArray[np.bool_] = gallery.member.sum(axis=0) <= max(_RARE * len(gallery.member), 2)
+    return rare_V
 
 
 def _jaccard(query_QV: Membership, gallery: ConceptSets) -> Float64:

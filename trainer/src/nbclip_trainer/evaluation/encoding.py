@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from nbclip_trainer.evaluation.features import Features, encode_captions, encode_images, raw_pixels
+from nbclip_trainer.evaluation.kept import Keeper
 from nbclip_trainer.parallel.collectives import from_all
 from nbclip_trainer.parallel.world import World
 from nbclip_trainer.trained.loading import LoadedRun, least_side_of
@@ -43,11 +45,18 @@ def encode_pairs(
 def _encoded(loaded: LoadedRun, files: Sequence[Path], captions: Sequence[str] | None, max_pixels: int, world: World) -> Encoded:
     model, device = loaded.model, str(world.device)
     least = least_side_of(model, loaded.config.data)
-    image = encode_images(model, loaded.preprocess, files, batch_size=_BATCH, device=device, max_pixels=max_pixels, least=least)
-    encoded = {**_named("image", "backbone", image), PIXELS: raw_pixels(files, max_pixels)}
+    keeper = Keeper(loaded, _BATCH)
+    image = encode_images(
+        model, loaded.preprocess, files, batch_size=_BATCH, device=device, max_pixels=max_pixels, least=least,
+        keep=keeper.of_images(files, max_pixels),
+    )  # fmt: skip
+    batches = (files[start : start + _BATCH] for start in range(0, len(files), _BATCH))
+    pixels = keeper.of_pixels(files, max_pixels)(torch.from_numpy(raw_pixels(batch, max_pixels)) for batch in batches)
+    encoded = {**_named("image", "backbone", image), PIXELS: torch.cat([part.cpu() for part in pixels]).numpy()}
     if captions is None:
         return encoded
-    caption = encode_captions(model, loaded.tokenizer, captions, batch_size=_BATCH, device=device)
+    keep = keeper.of_captions(captions)
+    caption = encode_captions(model, loaded.tokenizer, captions, batch_size=_BATCH, device=device, keep=keep)
     return {**encoded, **_named("caption", "caption_backbone", caption)}
 
 

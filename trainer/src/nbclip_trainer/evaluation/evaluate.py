@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import polars as pl
 import torch
 from nbclip.errors import Conflict, InvalidInput
 from nbclip.files.reading import sources_of
+from torch import Tensor
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.config.tree import TrainConfig
@@ -110,6 +111,7 @@ def evaluate_run(
         **counted(images, protocol),
         probe=probed and probed.record,
         ontology="" if ontology is None else ontology.source,
+        logit_scale=cast(Tensor, loaded.model.logit_scale).exp().item(),
         averaged=config.optim.ema_decay is not None,
         figures=(*summarise(queries, protocol), *(() if probed is None else probed.figures)),
     )

@@ -24,6 +24,8 @@ from nbclip_trainer.data.settings import MAX_PIXELS
 from nbclip_trainer.models.projections import Projection, unprojected, unprojected_text
 
 Float32 = npt.NDArray[np.float32]
+Keep = Callable[[Iterable[Tensor]], Iterable[Tensor]]
+"""Takes what is about to be computed in parts, and gives these parts, computed now or before."""
 RAW_SIDE = 16
 _DECODERS = 4
 
@@ -50,8 +52,11 @@ def encode_images(
     device: str = "cpu",
     max_pixels: int = MAX_PIXELS,
     least: int | None = None,
+    keep: Keep = iter,
 ) -> Features:
     """Encodes images in one pass, in eval mode and fp32; `least` is that of `open_image`.
+
+    `keep` is given what the tower is about to compute, batch by batch, and gives what it computed.
 
     Raises:
         BadImage: a file can't be decoded.
@@ -60,7 +65,7 @@ def encode_images(
     tower: Any = model.visual
     with torch.inference_mode(), _in_eval_mode(model), unprojected(tower) as project:
         batches = _batches(files, preprocess, batch_size, max_pixels, least)
-        return _both((tower(image_B3HW.to(device)) for image_B3HW in batches), project)
+        return _both(keep(tower(image_B3HW.to(device)) for image_B3HW in batches), project)
 
 
 def encode_captions(
@@ -70,12 +75,13 @@ def encode_captions(
     *,
     batch_size: int = 256,
     device: str = "cpu",
+    keep: Keep = iter,
 ) -> Features:
-    """Encodes captions in one pass, in eval mode and fp32."""
+    """Encodes captions in one pass, in eval mode and fp32; `keep` as that of `encode_images`."""
     encode: Any = model.encode_text
     with torch.inference_mode(), _in_eval_mode(model), unprojected_text(model) as project:
         batches = (list(captions[start : start + batch_size]) for start in range(0, len(captions), batch_size))
-        return _both((encode(tokenizer(batch).to(device)) for batch in batches), project)
+        return _both(keep(encode(tokenizer(batch).to(device)) for batch in batches), project)
 
 
 def encode_texts(

@@ -55,6 +55,10 @@ class Loss(Strict):
         """Whether it reads the target rows, as cross entropies do, and not the similarities."""
         return self.is_cross_entropy
 
+    def goals(self, targets: Targets) -> Tensor:
+        """What the sigmoids of pairs should be, [0, 1], [R, C]: a logit bias starts from their mean."""
+        return targets.similarity.clamp(0, 1)
+
     def compute(self, given: LossInput) -> Scalars:
         """The loss of a batch."""
         raise NotImplementedError

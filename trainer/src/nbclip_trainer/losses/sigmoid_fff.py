@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from nbclip_trainer.losses.loss import Loss, LossInput, Scalars
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nbclip_trainer.targets.rows import Targets
 
 
 class ThresholdSigmoid(Loss):
@@ -15,6 +20,12 @@ class ThresholdSigmoid(Loss):
     name: Literal["sigmoid_fff"] = "sigmoid_fff"
     has_bias: ClassVar[bool] = True
     threshold: float = Field(0.5, ge=-1, le=1, description="a pair above is positive")
+
+    def goals(self, targets: Targets) -> Tensor:
+        """See `Loss`."""
+        from nbclip.losses import diagonal
+
+        return ((targets.similarity > self.threshold) | diagonal(targets.similarity, targets.own)).float()
 
     def compute(self, given: LossInput) -> Scalars:
         """See `Loss`."""

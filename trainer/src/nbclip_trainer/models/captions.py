@@ -1,6 +1,6 @@
 """Captions as the text tower reads them, and how many are longer than that.
 
-Shape legend: N captions, L tokens of the context.
+Shape legend: N captions, T different ones, L tokens of the context.
 """
 
 from __future__ import annotations
@@ -99,11 +99,14 @@ def encoding_of(settings: ModelSettings) -> Encoding:
 
 
 def _encoded(settings: ModelSettings, captions: Sequence[str]) -> EncodedTexts:
-    """Captions as an index holds them; processes that share the work are given this."""
+    """Captions as an index holds them, each text encoded once; processes that share the work are given this."""
     tokenizer = _tokenizer(settings.model_dump_json())
-    token_NL, length_N = _with_lengths(tokenizer, captions)
+    place_of = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
+    texts, place_N = list(place_of), np.fromiter((place_of[caption] for caption in captions), np.int64, len(captions))
+    token_TL, length_T = _with_lengths(tokenizer, texts)
     small = getattr(tokenizer, "vocab_size", 1 << 31) <= 1 << 16
-    return EncodedTexts(token_NL.numpy().astype(np.uint16 if small else np.int32), caption_keys(captions).numpy(), length_N)
+    narrow_TL: npt.NDArray[np.uint16 | np.int32] = token_TL.numpy().astype(np.uint16 if small else np.int32)
+    return EncodedTexts(narrow_TL[place_N], caption_keys(texts).numpy()[place_N], length_T[place_N])
 
 
 @cache

@@ -15,7 +15,7 @@ from nbclip_trainer.models.stages import TowerName, tower_named, tower_of
 
 
 def lock(model: nn.Module, settings: ModelSettings) -> None:
-    """Takes the gradient from what `model.image` and `model.text` lock.
+    """Takes the gradient from what `model.image` and `model.text` lock, and from a logit scale that is fixed.
 
     Raises:
         InvalidInput: a tower has no such blocks.
@@ -23,6 +23,8 @@ def lock(model: nn.Module, settings: ModelSettings) -> None:
     for name, chosen in settings.towers():
         if chosen.is_locked or not chosen.projection:
             _lock_tower(model, name, chosen)
+    if not settings.logit_scale_trains:
+        model.get_parameter("logit_scale").requires_grad_(False)
 
 
 def set_to_train(model: nn.Module, settings: ModelSettings) -> None:
@@ -40,6 +42,16 @@ def set_to_train(model: nn.Module, settings: ModelSettings) -> None:
         for path, module in modules.items():
             if ADAPTER in path or _trains_whole(module):
                 module.train()
+
+
+def unchanging(model: nn.Module, settings: ModelSettings) -> frozenset[str]:
+    """The names in the model's state dict of what no step changes: locked weights, and the statistics of what is locked."""
+    locked = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    towers = {name for name, chosen in settings.towers() if chosen.is_locked}
+    for path, module in model.named_modules():
+        if tower_of(path) in towers and not _trains_whole(module):
+            locked |= {f"{path}.{name}" for name, _ in module.named_buffers(recurse=False)}
+    return frozenset(locked & model.state_dict().keys())
 
 
 def trained_share(model: nn.Module) -> dict[str, int]:

@@ -102,7 +102,9 @@ def _places(root: nn.Module, part: nn.Module) -> Iterator[tuple[nn.Module, str]]
 
 def _identity_like(layer: nn.Linear) -> nn.Linear:
     """A linear layer that changes nothing; the attention reads weight and bias and never calls the layer."""
-    identity = nn.Linear(layer.in_features, layer.in_features, device=layer.weight.device, dtype=layer.weight.dtype)
+    weight = layer.weight
+    # On no device at first, since there random weights would be drawn, and the run would go on with other numbers.
+    identity = nn.Linear(layer.in_features, layer.in_features, device="meta", dtype=weight.dtype).to_empty(device=weight.device)
     nn.init.eye_(identity.weight)
     nn.init.zeros_(identity.bias)
     return identity.requires_grad_(False)

@@ -148,6 +148,7 @@ def _is_place(name: object) -> bool:
 
 def _named(settings: ModelSettings) -> Recipe:
     if settings.architecture is not None:
+        _check_no_other_model(settings)
         return Recipe(settings.architecture.as_open_clip_keeps_it())
     if settings.name.startswith(_LOCAL):
         return read_recipe(_folder(settings))
@@ -155,6 +156,17 @@ def _named(settings: ModelSettings) -> Recipe:
         found = download_pretrained_from_hf(settings.name.removeprefix(_HUB), filename=HF_CONFIG_NAME)
         return _read(Path(found), None)
     return Recipe(_listed(settings), _tag(settings))
+
+
+def _check_no_other_model(settings: ModelSettings) -> None:
+    """Raises InvalidInput where the name is a model's: the architecture, perhaps a preset's, would take its place unsaid."""
+    name = settings.name
+    is_a_model = name.startswith((_LOCAL, _HUB)) or name in open_clip.list_models()
+    if is_a_model and name != ModelSettings().name:
+        raise InvalidInput(
+            f"model.name={name!r} names a model, and model.architecture describes another one",
+            hint="to take the named one: model.architecture=null, and image_weights and text_weights too if the preset has them",
+        )
 
 
 def _folder(settings: ModelSettings) -> Path:

@@ -108,6 +108,14 @@ class TowerSettings(Strict):
     )
     projection: bool = Field(True, description="train the projection into the joint space, also of a locked tower")
     lora: LoraSettings | None = Field(None, description="lock the tower and train low-rank adapters; needs the extra lora")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of what the tower computes that is dropped before its projection while it trains"
+    )
+    start: Literal["weights", "pca"] = Field(
+        "weights",
+        description="where the projection starts: pca, at the principal components of what the locked tower computes of the "
+        "training pairs (data.features), instead of random or loaded weights",
+    )
 
     @model_validator(mode="after")
     def _adapters_alone(self) -> Self:
@@ -155,8 +163,25 @@ class ModelSettings(Strict):
         le=100,
         description="initial exp(logit_scale); null: the weights' own, which SigLIP's keep with their bias",
     )
+    logit_scale_trains: bool = Field(True, description="false: exp(logit_scale) stays what it is at the start")
+    logit_scale_max: float | None = Field(
+        None, ge=1, description="highest exp(logit_scale) while it trains; null: 100, CLIP's, and none beside a bias, as SigLIP's"
+    )
     image: TowerSettings = TowerSettings()
     text: TowerSettings = TowerSettings()
+
+    @model_validator(mode="after")
+    def _scale_fits(self) -> Self:
+        highest = self.logit_scale_max
+        if highest is None:
+            return self
+        if not self.logit_scale_trains:
+            raise ValueError(f"logit_scale_max={highest:g} bounds a scale that trains, and logit_scale_trains is false")
+        if self.logit_scale is not None and self.logit_scale > highest:
+            raise ValueError(
+                f"logit_scale={self.logit_scale:g} starts above logit_scale_max={highest:g}: set model.logit_scale too"
+            )
+        return self
 
     def reading(self) -> dict[str, Any]:
         """What decides which tokens the text tower reads of a caption."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nbclip_trainer.models.stages import SCALARS, tower_of, towers_of
 from nbclip_trainer.optimisation.settings import OptimisationSettings
 
-_HIGHEST_LOGIT_SCALE = math.log(100)
+_HIGHEST_LOGIT_SCALE = 100.0
 
 
 def build_optimizer(model: nn.Module, settings: OptimisationSettings) -> torch.optim.Optimizer:
@@ -54,10 +54,17 @@ def learning_rates(model: nn.Module, settings: OptimisationSettings) -> dict[str
 
 
 @torch.no_grad()
-def hold_logit_scale(model: nn.Module) -> None:
-    """Keeps exp(logit_scale) in [1, 100] (Radford et al., CLIP, 2021); beside a bias only above 1, as SigLIP's is over 100."""
-    highest = _HIGHEST_LOGIT_SCALE if getattr(model, "logit_bias", None) is None else None
-    model.get_parameter("logit_scale").clamp_(0, highest)
+def hold_logit_scale(model: nn.Module, highest: float | None = None) -> None:
+    """Keeps exp(logit_scale), where it trains, between 1 and `highest`.
+
+    None: at most 100 (Radford et al., CLIP, 2021); beside a bias only above 1, as SigLIP's is over 100.
+    """
+    scale = model.get_parameter("logit_scale")
+    if not scale.requires_grad:
+        return
+    if highest is None and getattr(model, "logit_bias", None) is None:
+        highest = _HIGHEST_LOGIT_SCALE
+    scale.clamp_(0, None if highest is None else math.log(highest))
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

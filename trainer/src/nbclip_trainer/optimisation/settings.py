@@ -22,7 +22,7 @@ class OptimisationSettings(Strict):
         le=1,
         description="factor d on the learning rate from block to block: dⁿ in the n-th from the top, 1 in the projection",
     )
-    logit_scale_lr: float | None = Field(None, gt=0, description="learning rate of the logit scale; null: that of `lr`")
+    logit_scale_lr: float | None = Field(None, gt=0, description="learning rate of logit scale and bias; null: that of `lr`")
     weight_decay: float = Field(0.1, ge=0, description="weight decay of adamw, on matrices only")
     betas: tuple[float, float] = Field((0.9, 0.98), description="Adam's β₁ and β₂")
     eps: float = Field(1e-6, gt=0, description="Adam's ε")

@@ -58,8 +58,14 @@ class ComparedRun:
     @property
     def method(self) -> str:
         """Loss and knowledge in a few words."""
-        knowledge = {"identity": "one-hot targets", "noise": "noise", "dk": "DK", "dk_ek": "DK + EK"}
+        knowledge = {"identity": "one-hot targets", "noise": "noise", "dk": "DK", "dk_ek": "DK + EK", "labels": "true labels"}
         return f"{self.config.loss.name}, {knowledge[self.config.targets.knowledge]}"
+
+    @property
+    def logit_scale(self) -> str:
+        """exp(logit_scale) of the model that was scored, and whether it was fixed; a dash where an older evaluation has none."""
+        scale = self.scored.evaluation.logit_scale
+        return "–" if scale is None else f"{scale:.1f}{'' if self.config.model.logit_scale_trains else ', fixed'}"
 
     @property
     def speed(self) -> Speed | None:

@@ -1,7 +1,8 @@
 """Checkpoints of a run: tensors in safetensors, everything else in JSON, never pickle.
 
 `step-00000120.safetensors` is written first; `step-00000120.json`, with the SHA-256 of the tensors, makes it count. Both
-appear whole or not at all, so that a run that is killed at any moment leaves the checkpoints it had.
+appear whole or not at all, so that a run that is killed at any moment leaves the checkpoints it had. What a run does not change
+is written once, into `locked.safetensors`, before its first checkpoint.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from nbclip_trainer.runs.selection import Validation, merit
 from nbclip_trainer.runs.settings import BestBy
 
 _log = logging.getLogger(__name__)
+_LOCKED = "locked.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,13 @@ class Checkpoint:
         tensors: named `<part>.<name>`.
         state: JSON: `validations`, the figures of each validation so far with their `step`, and whatever else the writer wants
             back. Runs of 0.1.0 have the `valid_loss` of the step in its place.
+        locked: names of tensors that are the same in all checkpoints of the run.
     """
 
     step: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+    locked: frozenset[str] = frozenset()
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -51,11 +55,12 @@ def save_checkpoint(run_dir: Path, checkpoint: Checkpoint, *, keep: int, best_by
     folder = run_dir / "checkpoints"
     folder.mkdir(exist_ok=True)
     record = folder / f"step-{checkpoint.step:08d}.json"
-    with replacing(record.with_suffix(".safetensors")) as path:
-        safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}, path)
-        digest = sha256(path)
+    of_step = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in checkpoint.locked}
+    locked = {name: checkpoint.tensors[name] for name in checkpoint.locked}
+    digests = {"locked": _digest_of_locked(folder) or _written(folder / _LOCKED, locked)} if locked else {}
+    digests["sha256"] = _written(record.with_suffix(".safetensors"), of_step)
     with replacing(record) as path:
-        path.write_text(json.dumps({"step": checkpoint.step, "sha256": digest, **checkpoint.state}), encoding="utf-8")
+        path.write_text(json.dumps({"step": checkpoint.step, **digests, **checkpoint.state}), encoding="utf-8")
     _prune(folder, keep, best_by)
 
 
@@ -83,15 +88,35 @@ def has_checkpoint(run_dir: Path) -> bool:
     return any((run_dir / "checkpoints").glob("step-*.json"))
 
 
+def _written(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Writes tensors, and returns the SHA-256 of the file."""
+    with replacing(path) as unfinished:
+        safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, unfinished)
+        return sha256(unfinished)
+
+
+def _digest_of_locked(folder: Path) -> str | None:
+    """That of the file that the run's checkpoints go with; None before the first."""
+    newest = next(_in_order(folder, "last", "loss"), None)
+    return None if newest is None else json.loads(newest.read_text(encoding="utf-8")).get("locked")
+
+
 def _read(record: Path) -> Checkpoint:
-    tensors = record.with_suffix(".safetensors")
     try:
         state = json.loads(record.read_text(encoding="utf-8"))
-        if sha256(tensors) != state.pop("sha256"):
-            raise BrokenArtefact(f"{tensors}: damaged, its SHA-256 is not the one written down")
-        return Checkpoint(state.pop("step"), safetensors.torch.load_file(tensors), state)
+        tensors = _tensors(record.with_suffix(".safetensors"), state.pop("sha256"))
+        locked = {}
+        if (digest := state.pop("locked", None)) is not None:
+            locked = _tensors(record.with_name(_LOCKED), digest)
+        return Checkpoint(state.pop("step"), {**locked, **tensors}, state, frozenset(locked))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise BrokenArtefact(f"{record}: damaged: {error}") from error
+
+
+def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
+    if sha256(path) != digest:
+        raise BrokenArtefact(f"{path}: damaged, its SHA-256 is not the one written down")
+    return safetensors.torch.load_file(path)
 
 
 def _in_order(folder: Path, which: Literal["last", "best"], best_by: BestBy) -> Iterator[Path]:
@@ -122,5 +147,5 @@ def _prune(folder: Path, keep: int, best_by: BestBy) -> None:
     remove_unfinished(folder)
     # A tensor file without a record was cut off before it counted.
     for tensors in folder.glob("*.safetensors"):
-        if not tensors.with_suffix(".json").exists():
+        if tensors.name != _LOCKED and not tensors.with_suffix(".json").exists():
             tensors.unlink()

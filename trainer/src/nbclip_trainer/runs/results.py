@@ -143,6 +143,7 @@ class Evaluation(Record):
     linked: LinkedLabels | None = Field(None, description="what cui_linked was scored by; null: it was not asked for")
     probe: ProbeRecord | None = Field(None, description="the linear probe; null: it was not asked for")
     ontology: str = Field(description="where is_a came from; empty: cui_onto was left out")
+    logit_scale: float | None = Field(None, description="exp(logit_scale) of the model that was scored")
     averaged: bool = Field(False, description="scored with the average of the weights (optim.ema_decay), not with the last ones")
     figures: tuple[Figure, ...]
 

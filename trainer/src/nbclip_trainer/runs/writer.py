@@ -33,7 +33,10 @@ class CheckpointWriter:
         Waits for the one before, and raises what went wrong with it.
         """
         self.wait()
-        copies = {name: self._copied(name, tensor.detach()) for name, tensor in checkpoint.tensors.items()}
+        copies = {
+            name: tensor.detach() if name in checkpoint.locked else self._copied(name, tensor.detach())
+            for name, tensor in checkpoint.tensors.items()
+        }
         on_gpu = any(tensor.is_cuda for tensor in checkpoint.tensors.values())
         copied = torch.cuda.current_stream().record_event() if on_gpu else None
         self._writing = self._thread.submit(self._write, replace(checkpoint, tensors=copies), copied)

@@ -22,8 +22,15 @@ class TargetSchedule(Strict):
 class TargetSettings(TargetParameters):
     """Where similarities come from and how they become target rows."""
 
-    knowledge: Literal["identity", "noise", "dk", "dk_ek"] = Field(
-        "identity", description="part of the graph that targets use; identity: none, one-hot rows, which is CLIP"
+    knowledge: Literal["identity", "noise", "dk", "dk_ek", "labels"] = Field(
+        "identity",
+        description="part of the graph that targets use; identity: none, one-hot rows, which is CLIP; "
+        "labels: no graph but the true labels, the ceiling of an experiment",
+    )
+    labels: tuple[Literal["modality", "organ", "modality_organ"], ...] = Field(
+        ("modality", "organ"),
+        min_length=1,
+        description="for knowledge labels: columns of classes; S is the share of them in which two images agree",
     )
     noise: Literal["service", "per_image", "per_step"] = Field(
         "service",

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from nbclip.codec import map_tensors
 from nbclip.errors import InvalidInput, UnknownImages
-from nbclip.vectors import VectorBatch, take_vectors
-from safetensors import SafetensorError, safe_open
+from nbclip.vectors import Csr, VectorBatch, take_vectors
 
+from nbclip_trainer.targets.lookup import IdTable
 from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.targets.source import Coverage
 
 _HINT = "write it with: kg-service snapshot embeddings FILE"
 _NAMED_AT_MOST = 20
-_TENSORS = ("sparse_indptr", "sparse_indices", "sparse_data", "dense", "id_bytes", "id_offsets")
+_AT_ONCE = 262_144
+"""Images that are looked up together."""
+_TENSORS = ("id_bytes", "id_offsets", "sparse_indptr", "sparse_indices", "sparse_data", "dense")
 
 
 class SnapshotSource:
@@ -30,18 +33,15 @@ class SnapshotSource:
 
     def __init__(self, path: Path, targets: TargetSettings) -> None:
         try:
-            with safe_open(path, framework="numpy") as file:
-                self._metadata = dict(file.metadata() or {})
-                arrays = {name: file.get_tensor(name) for name in _TENSORS}
+            arrays, self._metadata = map_tensors(path)
+            text, offsets, *sparse, self._dense = (arrays[name] for name in _TENSORS)
             self._columns, self.snapshot = int(self._metadata.pop("columns")), self._metadata["snapshot"]
-            self.split = self._metadata.get("split")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, InvalidInput, KeyError, ValueError) as error:
             raise InvalidInput(f"targets.file={path}: no image vectors of a snapshot: {error}", hint=_HINT) from error
+        self.split = self._metadata.get("split")
         _refuse_other(path, self._metadata, targets)
-        text, offsets = arrays["id_bytes"].tobytes(), arrays["id_offsets"].tolist()
-        self._row_of = {text[start:end].decode(): row for row, (start, end) in enumerate(pairwise(offsets))}
-        self._sparse = arrays["sparse_indptr"], arrays["sparse_indices"], arrays["sparse_data"]
-        self._dense = arrays["dense"]
+        self._ids = IdTable(text, offsets)
+        self._sparse = cast(Csr, tuple(sparse))
 
     def fetch(self, row_ids: Sequence[str], column_ids: Sequence[str]) -> VectorBatch:
         """See `TargetSource`.
@@ -49,28 +49,42 @@ class SnapshotSource:
         Raises:
             UnknownImages: the snapshot lacks some of them.
         """
-        rows_C = self._rows(column_ids)
+        rows_C = self._ids.rows(column_ids)
         unknown = [image_id for image_id, row in zip(column_ids, rows_C, strict=True) if row < 0]
         if unknown:
             named = ", ".join(unknown[:_NAMED_AT_MOST])
             raise UnknownImages(f"{len(unknown)} images are not in targets.file: {named}", hint=_HINT)
-        return self._take(rows_C)
+        return take_vectors(self._sparse, self._dense, self._columns, rows_C, self._metadata)
 
     def coverage(self, image_ids: Sequence[str]) -> Coverage:
         """Looks all images up."""
-        rows = self._rows(image_ids)
-        unknown = [image_id for image_id, row in zip(image_ids, rows, strict=True) if row < 0]
-        held = self._take(rows[rows >= 0])
-        return Coverage(unknown, 1 - float(held.has_knowledge.mean()) if len(held) else 0.0)
+        unknown: list[str] = []
+        without = 0
+        for start in range(0, len(image_ids), _AT_ONCE):
+            ids = image_ids[start : start + _AT_ONCE]
+            rows = self._ids.rows(ids)
+            unknown += [ids[place] for place in np.flatnonzero(rows < 0).tolist()]
+            without += self._without_knowledge(rows[rows >= 0])
+        return Coverage(unknown, without / max(len(image_ids) - len(unknown), 1))
 
     def close(self) -> None:
         """Holds no connection."""
 
-    def _rows(self, image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        return np.fromiter((self._row_of.get(image_id, -1) for image_id in image_ids), np.int64, len(image_ids))
+    def _without_knowledge(self, rows: npt.NDArray[np.int64]) -> int:
+        """How many of these rows have no vector, or one of zeros; dense parts, which are most of the file, only where it must."""
+        indptr = self._sparse[0]
+        bare = rows[indptr[rows + 1] == indptr[rows]]
+        return int(np.count_nonzero(~self._dense[bare].any(axis=1)))
 
-    def _take(self, rows_C: npt.NDArray[np.int64]) -> VectorBatch:
-        return take_vectors(self._sparse, self._dense, self._columns, rows_C, self._metadata)
+
+def settings_of_file(path: Path) -> dict[str, Any]:
+    """The settings of `targets` that take a file for what it is; raises InvalidInput where it has no vectors of a snapshot."""
+    try:
+        _, found = map_tensors(path)
+        own = {"knowledge": found["knowledge"], "representation": found["representation"]}
+    except (OSError, InvalidInput, KeyError) as error:
+        raise InvalidInput(f"{path}: no image vectors of a snapshot: {error}", hint=_HINT) from error
+    return {"mode": "snapshot", "file": str(path), **own}
 
 
 def _refuse_other(path: Path, found: dict[str, str], targets: TargetSettings) -> None:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.checking import note_on_frames
 from nbclip_trainer.data.dataset import BAD_ROWS_NAMED, Dataset
-from nbclip_trainer.data.features import FeaturesOfImages
 from nbclip_trainer.data.images import Images
 from nbclip_trainer.data.labels import SCORED_SPLIT, unscorable, without_labels
 from nbclip_trainer.data.leaks import settled, shared_between_splits
@@ -26,18 +25,16 @@ from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
 from nbclip_trainer.models.building import ModelParts, build_model, prepared
 from nbclip_trainer.models.captions import ByRow, Cut, keys_of
-from nbclip_trainer.models.heads import Heads
 from nbclip_trainer.models.locking import trained_share
-from nbclip_trainer.models.probing import probe
 from nbclip_trainer.optimisation.average import WeightAverage
 from nbclip_trainer.optimisation.optimizer import build_optimizer
-from nbclip_trainer.parallel.averaging import Example, averaging
 from nbclip_trainer.parallel.collectives import copy_from_first, from_first, on_any_rank
 from nbclip_trainer.parallel.world import World, alone
 from nbclip_trainer.runs.folder import same_data
 from nbclip_trainer.runs.quarantine import Quarantined
 from nbclip_trainer.targets.source import Answer, TargetSource
 from nbclip_trainer.training.features import cached
+from nbclip_trainer.training.network import encoder_of, example, network_of, start_projections
 from nbclip_trainer.training.quarantine import Quarantine
 from nbclip_trainer.training.sight import look
 from nbclip_trainer.training.sources import open_source
@@ -64,6 +61,11 @@ class Pairs:
     keys: ByRow
     quarantine: Quarantine
     cut: Cut
+
+    @property
+    def good(self) -> list[int]:
+        """Rows that are not left out."""
+        return [row for row in range(len(self.dataset)) if row not in self.quarantine.bad]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,8 @@ def build_session(
         undo.callback(source.close)
         parts = _model(config, world, kept, resumed=resumed)
         if world.leads and config.towers_repeat and config.data.features is None:
-            _log.warning("both towers are locked and nothing is augmented: data.features=FOLDER computes their features once")
-        train_pairs = _pairs(train, parts, config, world, quarantined)
+            _log.warning("both towers are locked and see the same views again: data.features=FOLDER computes their features once")
+        train_pairs = _pairs(train, parts, config, world, quarantined, config.augmentation.views or 0)
         valid_pairs = None if valid is None else _pairs(valid, parts, config, world, quarantined)
         data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
         _check_same_everywhere(data_facts, world)
@@ -159,8 +161,11 @@ def build_session(
     bad_rows = {"count": len(whole.bad_rows), "first": list(whole.bad_rows[:BAD_ROWS_NAMED])}
     facts = {"data": data_facts, "bad_rows": bad_rows, "targets": target_facts, "leaks": leaks}
     facts |= {"parameters": trained_share(parts.model), "steps": plan.steps, "ranks": world.ranks}
-    network = parts.model if config.data.features is None else Heads(parts.model)
-    encoder, flops = _encoder(network, _zeros(train_pairs, parts, world.device), world)
+    network = network_of(parts.model, config)
+    if not resumed:
+        start_projections(parts.model, train_pairs.images, train_pairs.tokens, train_pairs.good, config.model, world)
+    zeros = example(parts, train_pairs.images, train_pairs.tokens, world.device)
+    encoder, flops = encoder_of(network, zeros, world)
     optimizer = build_optimizer(parts.model, config.optim)
     scaler = torch.amp.GradScaler(world.device.type, enabled=config.device.precision == "fp16")
     failed = torch.zeros((), dtype=torch.bool, device=world.device)
@@ -182,22 +187,6 @@ def _model(config: TrainConfig, world: World, kept: Path | None, *, resumed: boo
     return parts
 
 
-def _encoder(network: nn.Module, pairs: Example, world: World) -> tuple[nn.Module, int]:
-    """The network as a step calls it, and the operations of a pair. Weights that no feature depends on are locked."""
-    probed = probe(network, pairs)
-    for name in probed.idle:
-        network.get_parameter(name).requires_grad_(False)
-    return averaging(network, world, pairs), probed.flops_of_a_pair
-
-
-def _zeros(pairs: Pairs, parts: ModelParts, device: torch.device) -> Example:
-    """Two pairs of nothing, in the shapes that the network takes."""
-    images = pairs.images
-    size = images.features.shape[1:] if isinstance(images, FeaturesOfImages) else parts.preprocess.input_size
-    tokens = torch.zeros_like(pairs.tokens[:2], device=device)
-    return torch.zeros(2, *size, device=device), tokens if tokens.is_floating_point() else tokens.long()
-
-
 def _read(config: TrainConfig) -> Dataset:
     """All rows of the data that can be used; names the others."""
     dataset = open_dataset(config.data)
@@ -205,9 +194,11 @@ def _read(config: TrainConfig) -> Dataset:
     return dataset
 
 
-def _pairs(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World, known: Sequence[Quarantined]) -> Pairs:
+def _pairs(
+    dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World, known: Sequence[Quarantined], views: int = 0
+) -> Pairs:
     features = config.data.features
-    seen = look(dataset, parts, config) if features is None else cached(dataset, parts, config, features, world)
+    seen = look(dataset, parts, config) if features is None else cached(dataset, parts, config, features, world, views)
     quarantine = Quarantine(dataset, config.data.max_bad_share, world, known)
     quarantine.add(seen.bad, 0)
     for note in filter(None, (note_on_frames(dataset, seen.frames), str(seen.cut))):

@@ -15,6 +15,7 @@ from nbclip_trainer.data.indexed import remembered
 from nbclip_trainer.data.leaks import settled
 from nbclip_trainer.parallel.collectives import from_first
 from nbclip_trainer.parallel.world import World
+from nbclip_trainer.targets.labels import LabelSource
 from nbclip_trainer.targets.service import ServiceSource, connect
 from nbclip_trainer.targets.snapshot import SnapshotSource
 from nbclip_trainer.targets.source import IdentitySource, NoiseSource, TargetSource
@@ -42,23 +43,25 @@ def open_source(
     with ExitStack() as undo:
         facts: dict[str, Any] = {}
         if world.leads:
-            source = _connected(config, snapshot, world.device)
+            source = _connected(config, snapshot, train, world.device)
             undo.callback(source.close)
             facts = _checked_coverage(source, train, whole, config)
         facts = from_first(facts, world)
         if not world.leads:
-            source = _connected(config, facts.get("snapshot"), world.device)
+            source = _connected(config, facts.get("snapshot"), train, world.device)
         undo.pop_all()
     return source, facts
 
 
-def _connected(config: TrainConfig, snapshot: str | None, device: torch.device) -> TargetSource:
+def _connected(config: TrainConfig, snapshot: str | None, train: Dataset, device: torch.device) -> TargetSource:
     targets = config.targets
     if targets.from_snapshot:
         pinned = targets.model_copy(update={"snapshot": snapshot or targets.snapshot, "mode": _mode(config, device)})
         return SnapshotSource(targets.file, pinned) if targets.file is not None else connect(config.service, pinned)
     if targets.knowledge == "noise":
         return NoiseSource(config.seed, targets.noise == "per_step")
+    if targets.knowledge == "labels":
+        return LabelSource(train, targets.labels)
     return IdentitySource()
 
 
@@ -71,6 +74,8 @@ def _mode(config: TrainConfig, device: torch.device) -> str:
 
 def _checked_coverage(source: TargetSource, train: Dataset, whole: Dataset, config: TrainConfig) -> dict[str, Any]:
     """Refuses a snapshot that lacks training images, better now than in the middle of an epoch; and one that knows others."""
+    if isinstance(source, LabelSource):
+        return {"without_knowledge": source.without_knowledge, "leaks": []}
     if not isinstance(source, ServiceSource | SnapshotSource):
         return {"leaks": []}
     snapshot = source.snapshot if isinstance(source, SnapshotSource) else source.snapshot.id

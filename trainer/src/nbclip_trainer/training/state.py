@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nbclip_trainer.config.tree import config_hash
+from nbclip_trainer.models.locking import unchanging
 from nbclip_trainer.optimisation.optimizer import optimizer_tensors, restore_optimizer
 from nbclip_trainer.runs.checkpoint import Checkpoint, part
 from nbclip_trainer.runs.selection import Validation
@@ -34,6 +35,7 @@ def capture(session: Session, step: int, validations: Sequence[Validation]) -> C
             "random": {"python": random.getstate(), "numpy": [numpy_kind, np.asarray(numpy_keys).tolist(), *numpy_rest]},
             "scaler": session.scaler.state_dict(),
         },
+        frozenset(f"model.{name}" for name in unchanging(model, session.config.model)),
     )
 
 

@@ -59,7 +59,8 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
         Figures of the global batch; cosines and targets of this rank's rows.
     """
     model, world, scaler = session.parts.model, session.world, session.scaler
-    set_to_train(model, session.config.model)
+    if not model.training:
+        set_to_train(model, session.config.model)
     factor = learning_rate_factor(batch.step, session.plan.steps, session.config.optim)
     set_learning_rates(session.optimizer, factor)
     targets = _targets(session, batch, answer)
@@ -71,7 +72,10 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     scale, bias = widened(features.scalars[0]), next(iter(features.scalars[1:]), None)
     if bias is not None and batch.step == 0 and not has_own_bias(model):
         with torch.no_grad():
-            bias.copy_(mean_over_ranks(starting_bias(cosine, scale, targets.own).double(), world))
+            pairs = torch.stack(
+                [of_pairs.double().mean() for of_pairs in (cosine.image_text, session.config.loss.goals(targets))]
+            )
+            bias.copy_(starting_bias(scale, *mean_over_ranks(pairs, world)))
             model.get_parameter("logit_bias").copy_(bias)
     losses = session.config.loss.compute(LossInput(cosine, scale, bias, targets))
     means = mean_over_ranks(torch.stack([value.double() for value in losses.values()]), world)
@@ -121,7 +125,8 @@ def _apply_gradients(session: Session, batch: PlannedBatch, loss: Tensor) -> dic
     """Clips and steps. With fp16 a step whose gradients overflowed is left out and the next one's loss scaled less."""
     model, optimizer, scaler = session.parts.model, session.optimizer, session.scaler
     scaler.unscale_(optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), session.config.optim.clip_norm or math.inf)
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(trained, session.config.optim.clip_norm or math.inf)
     overflowed = ~norm.isfinite()
     # `get_scale` would wait for the device.
     loss_scale = scaler.scale(torch.ones_like(norm))
@@ -131,10 +136,11 @@ def _apply_gradients(session: Session, batch: PlannedBatch, loss: Tensor) -> dic
     optimizer.found_inf = (session.failed | overflowed).float()  # type: ignore[attr-defined]
     optimizer.step()
     scaler.update()
-    hold_logit_scale(model)
+    hold_logit_scale(model, session.config.model.logit_scale_max)
     if session.average is not None:
         session.average.update(batch.step + 1)
-    return {"gradient_norm": norm, **({"loss_scale": scaler.scale(torch.ones_like(norm))} if scaler.is_enabled() else {})}
+    figures = {"gradient_norm": norm, "logit_scale": model.get_parameter("logit_scale").detach().exp()}
+    return {**figures, **({"loss_scale": scaler.scale(torch.ones_like(norm))} if scaler.is_enabled() else {})}
 
 
 def _scheduled(session: Session, batch: PlannedBatch) -> dict[str, float]:

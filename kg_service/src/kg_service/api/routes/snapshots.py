@@ -31,6 +31,7 @@ from kg_service.app.wiring import Wiring
 from kg_service.jobs.model import Job, PublishOrder
 from kg_service.jobs.publishing import order_publication
 from kg_service.jobs.spool import read_job
+from kg_service.representations.from_settings import representations_of
 from kg_service.snapshot import embeddings_parts
 from kg_service.snapshot.manifest import on_the_wire
 from kg_service.storage.writing import unwritten
@@ -39,7 +40,17 @@ router = APIRouter(prefix="/snapshots", tags=["snapshots"])
 former = APIRouter(prefix="/snapshots", tags=["snapshots"])
 """To be included before `router` where paths have no version: what 0.1.0 answered otherwise."""
 
-EXAMPLES = {"the training split": {"split": "train"}, "everything": {}, "what is new": {"append": True}}
+EXAMPLES = {
+    "the training split": {"split": "train"},
+    "everything": {},
+    "what is new": {"append": True},
+    "for an experiment": {
+        "split": "train",
+        "representations": {"hybrid": {"decay": 0.8}, "noise": {"seed": 7}},
+        "is_a": {"shuffled": 1},
+        "current": False,
+    },
+}
 SnapshotIdPath = Annotated[str, Path(description="64 hexadecimal digits", examples=["0" * 64])]
 _CONTENT = safetensors_of(
     "`sparse_indptr`, `sparse_indices` and `sparse_data` (CSR), and `dense`, a row for each image; the image ids as UTF-8 "
@@ -73,6 +84,9 @@ async def publish_snapshot(
     The same graph gives the same id. With `Prefer: wait=N` (up to 60) the answer is 201 with the snapshot if it is published
     within N seconds, and otherwise 202 with the job so far. If the service is killed, it starts the job again by itself.
 
+    `representations` says what is fitted, with which parameters; `is_a` puts another hierarchy in the place of the graph's, as
+    the manifest then says. With `current: false` what is served stays: such a snapshot is for requests that name it.
+
     With `append` the images that the current snapshot lacks are added to it, of its dataset and split, by its frozen tables: in a
     small part of the time, so the answer is 201, and its own images keep their vectors. `append` in the answer counts what else
     publishing anew would take up. Snapshots that trainings are pinned to stay as they are.
@@ -80,8 +94,9 @@ async def publish_snapshot(
     wanted = await run_in_threadpool(parse, PublishRequest, body, lambda _: None)
     if wanted.append:
         return await run_in_threadpool(_append, request, wiring)
-    jobs, order = wiring.settings.jobs_folder, PublishOrder(kind="publish", dataset=wanted.dataset, split=wanted.split)
-    job = await run_in_threadpool(order_publication, jobs, order)
+    await run_in_threadpool(representations_of, wiring.settings, wanted.representations)  # or it is refused
+    order = PublishOrder(kind="publish", **dict(wanted))
+    job = await run_in_threadpool(order_publication, wiring.settings.jobs_folder, order)
     asked = _WAIT.search(prefer)
     wait_s = min(int(asked[1]), _LONGEST_WAIT_S) if asked else 0
     applied = {"Preference-Applied": f"wait={wait_s}"} if asked else {}
@@ -110,8 +125,7 @@ def publish_at_once(request: Request, wiring: WiringOf, body: JsonBody) -> Respo
     from kg_service.app.publication import publish_part
 
     with request.app.state.publishing.take(), _room_on_disk(wiring):
-        parts = wiring.store, wiring.vocabulary, wiring.settings
-        new_id = publish_part(*parts, dataset=wanted.dataset, split=wanted.split)
+        new_id = publish_part(wiring.store, wiring.vocabulary, wiring.settings, wanted)
     return _made(request, wiring, new_id)
 
 

@@ -132,6 +132,13 @@ def part_text(manifest: Manifest) -> str:
     return " ".join(f"{name}={value}" for name, value in (("dataset", manifest.dataset), ("split", manifest.split)) if value)
 
 
+def is_a_text(manifest: Manifest) -> str:
+    """Where a snapshot's is_a come from, if not from the graph; else empty."""
+    if manifest.is_a is None:
+        return ""
+    return " (of an own file)" if manifest.is_a.kind == "own" else f" (shuffled by seed {manifest.is_a.seed})"
+
+
 def append_lines(counts: AppendCounts, manifest: Manifest) -> Iterator[str]:
     """Lines on what an append added and what it left out."""
     from kg_service.snapshot.manifest import publish_command
@@ -143,6 +150,8 @@ def append_lines(counts: AppendCounts, manifest: Manifest) -> Iterator[str]:
         yield f"{counts.elsewhere} images of the graph are not{part}: set it in the rows, or with the options of ingest"
     if counts.concepts_left_out:
         yield f"{counts.concepts_left_out} concepts of new images left out: no published image has them or a descendant of theirs"
+    if counts.by_concepts:
+        yield f"{', '.join(counts.by_concepts)}: appended images have their concepts' vectors, published ones their nodes'"
     if counts.replaced or counts.deleted:
         again = publish_command(dataset=manifest.dataset, split=manifest.split)
         yield f"{counts.replaced} replaced, {counts.deleted} deleted since; to pick them up: {again}"

@@ -1,9 +1,7 @@
 """How TransE learns: stochastic gradient descent on the margin ranking loss, on the CPU, to the same bits by seed.
 
-    d(h, r, t) = ‖h + r - t‖₁             h, r, t scaled to unit length when they are compared
+    d(h, r, t) = ‖h + r - t‖              h, r, t scaled to unit length when they are compared
     loss       = mean of max(0, margin + d(true triple) - d(corrupted triple))
-
-Each row's gradient is summed in one order whatever the number of threads. torch is imported where it is used: it is an extra.
 
 Shape legend: N images, M concepts, E entities (concepts, then images), R relations, T triples, B a batch, n corruptions,
 d dimensions.
@@ -11,21 +9,21 @@ d dimensions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
 from kg_service.graph.store import Graph
+from kg_service.representations.model import added_later
+from kg_service.representations.transe.descent import Drawn, Floats, Int64s, Table, descend, workspace
 
-if TYPE_CHECKING:
-    import torch
-
-Floats = npt.NDArray[np.float32]
-Int64s = npt.NDArray[np.int64]
-
+Norm = Literal["l1", "l2"]
+NORMS: Mapping[Norm, int] = {"l1": 1, "l2": 2}
 HAS_ATTRIBUTE, IS_A = 0, 1
 
 
@@ -35,7 +33,8 @@ class Learning:
 
     Attributes:
         dimension: d.
-        margin: by which a corrupted triple must be further than the true one, in L1 distance.
+        margin: by which a corrupted triple must be further than the true one.
+        norm: of h + r - t: the distance.
         negatives: corrupted triples for each true one.
         sampling: which end is corrupted: either alike, or by how many tails a head has and heads a tail.
         epochs: passes over the triples.
@@ -47,6 +46,7 @@ class Learning:
 
     dimension: int = 128
     margin: float = 5.0
+    norm: Norm = field(default="l1", metadata=added_later("l1"))
     negatives: int = 8
     sampling: Literal["bernoulli", "uniform"] = "bernoulli"
     epochs: int = 20
@@ -76,79 +76,24 @@ def triples_of(graph: Graph, *, is_a: bool) -> Int64s:
 
 def train(triples_T3: Int64s, entities: int, relations: int, parameters: Learning) -> Learned:
     """Learns entity and relation vectors by stochastic gradient descent on the margin ranking loss."""
-    import torch
-
     rng = np.random.default_rng(parameters.seed)
-    entity, relation = (
-        torch.from_numpy(_start(rng, rows, parameters.dimension)).requires_grad_() for rows in (entities, relations)
-    )
-    squares = [torch.zeros_like(table) for table in (entity, relation)] if parameters.optimiser == "adagrad" else [None, None]
+    entity, relation = (_table(rng, rows, parameters) for rows in (entities, relations))
     head_share_R = head_shares(triples_T3, relations) if parameters.sampling == "bernoulli" else np.full(relations, 0.5)
     batch = parameters.batch or -(-len(triples_T3) // 100)
+    space = workspace(entities, relations, parameters.dimension, batch * (parameters.negatives + 2))
+    step = partial(descend, entity, relation, space, margin=parameters.margin, norm=NORMS[parameters.norm], rate=parameters.rate)
     loss = 0.0
     for epoch in range(parameters.epochs):
         total = 0.0
         order = rng.permutation(len(triples_T3))
         for start in range(0, len(order), batch):
             true_B3 = triples_T3[order[start : start + batch]]
-            drawn = (true_B3, *corruptions(rng, true_B3, entities, parameters.negatives, head_share_R))
-            hinge_Bn = margin_loss((entity, relation), *map(torch.from_numpy, drawn), margin=parameters.margin)
-            gradients = torch.autograd.grad(hinge_Bn.mean(), (entity, relation))
-            for table, gradient, square in zip((entity, relation), gradients, squares, strict=True):
-                _descend(table, gradient, square, parameters.rate)
-            total += float(hinge_Bn.detach().numpy().sum(dtype=np.float64)) / parameters.negatives
+            drawn = Drawn(true_B3, *corruptions(rng, true_B3, entities, parameters.negatives, head_share_R))
+            total += step(drawn) / parameters.negatives
         loss = total / max(len(order), 1)
         if (epoch + 1) % max(1, parameters.epochs // 10) == 0:
             structlog.get_logger().info("transe learns", epoch=epoch + 1, of=parameters.epochs, loss=round(loss, 4))
-    return Learned(entity.detach().numpy(), relation.detach().numpy(), loss)
-
-
-def _descend(table: torch.Tensor, gradient: torch.Tensor, square: torch.Tensor | None, rate: float) -> None:
-    """One step of stochastic gradient descent, or of Adagrad (Duchi et al., JMLR 2011), on the rows that have a gradient."""
-    gradient = gradient.coalesce()
-    rows, step = gradient.indices()[0], gradient.values()
-    if square is not None:
-        square[rows] += step**2
-        step = step / (square[rows].sqrt() + 1e-10)
-    table.detach()[rows] -= rate * step
-
-
-def distance(head_Bd: torch.Tensor, relation_Bd: torch.Tensor, tail_Bd: torch.Tensor) -> torch.Tensor:
-    """‖h + r - t‖₁, [B]; any shapes that broadcast."""
-    return (head_Bd + relation_Bd - tail_Bd).abs().sum(dim=-1)
-
-
-def margin_loss(
-    tables: tuple[torch.Tensor, torch.Tensor],
-    true_B3: torch.Tensor,
-    other_Bn: torch.Tensor,
-    head_B: torch.Tensor,
-    *,
-    margin: float,
-) -> torch.Tensor:
-    """max(0, margin + d(true) - d(corrupted)) of each triple and its corruptions; [B, n].
-
-    Args:
-        tables: of entities, [E, d], and of relations, [R, d].
-        true_B3: head, relation, tail; int64.
-        other_Bn: the entities that replace one end, int64.
-        head_B: whether it is the head that they replace, bool.
-        margin: in L1 distance.
-    """
-    entity, relation = tables
-    head_Bd, tail_Bd = _unit(entity, true_B3[:, 0]), _unit(entity, true_B3[:, 2])
-    relation_Bd = _unit(relation, true_B3[:, 1])
-    # ‖e + r - t‖ and ‖h + r - e‖ are both a distance of e, from t - r or from h + r.
-    place_Bd = (tail_Bd - relation_Bd).where(head_B[:, None], head_Bd + relation_Bd)
-    false_Bn = (_unit(entity, other_Bn) - place_Bd[:, None]).abs().sum(dim=-1)
-    return (margin + distance(head_Bd, relation_Bd, tail_Bd)[:, None] - false_Bn).relu()
-
-
-def _unit(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Rows scaled to unit length; their gradient is sparse."""
-    from torch.nn.functional import embedding, normalize
-
-    return normalize(embedding(rows, table, sparse=True), dim=-1)
+    return Learned(entity.vectors, relation.vectors, loss)
 
 
 def head_shares(triples_T3: Int64s, relations: int) -> npt.NDArray[np.float64]:
@@ -172,7 +117,8 @@ def corruptions(
     return rng.integers(entities, size=(len(triples_B3), negatives)), head_B
 
 
-def _start(rng: np.random.Generator, rows: int, dimension: int) -> Floats:
+def _table(rng: np.random.Generator, rows: int, parameters: Learning) -> Table:
     """Xavier's uniform start, [rows, d]."""
-    bound = np.sqrt(6 / (rows + dimension))
-    return rng.uniform(-bound, bound, (rows, dimension)).astype(np.float32)
+    bound = np.sqrt(6 / (rows + parameters.dimension))
+    start = rng.uniform(-bound, bound, (rows, parameters.dimension)).astype(np.float32)
+    return Table(start, np.zeros_like(start if parameters.optimiser == "adagrad" else start[:0]))

@@ -1,6 +1,6 @@
 """TransE: images and concepts as points, relations as translations, learned so that h + r lies near t. The paper's method.
 
-    d(h, r, t) = ‖h + r - t‖₁             learned as `learning.py` has it
+    d(h, r, t) = ‖h + r - t‖              L1 or L2, learned as `learning.py` has it
     x          = l2(Σ_c idf_c (e_c - r_has_attribute)), an image from its concepts; or its own node's vector
 
 Relations: `has_attribute` (image to concept), and `is_a` (concept to concept) in `dk_ek`. Bordes et al., NeurIPS 2013; Bernoulli
@@ -24,9 +24,11 @@ from scipy import sparse
 from kg_service.graph.store import Graph
 from kg_service.representations.contributions import of_pairs, pair_shares
 from kg_service.representations.model import Card, Contributions, ImageVectors, Method, Positions, Tables, Variants, of_card
-from kg_service.representations.transe.learning import HAS_ATTRIBUTE, Floats, Learning, train, triples_of
+from kg_service.representations.transe.descent import Floats
+from kg_service.representations.transe.learning import HAS_ATTRIBUTE, Learning, Norm, train, triples_of
 from kg_service.representations.weights import inverse_document_frequency, known_attributes, unit_rows
 
+_INDUCTIVE = "new captions, by their concepts"
 _ACCOUNT = (
     "Pairs of concepts by their learned vectors, which have the translation has_attribute in common: so unrelated concepts "
     "bring something too."
@@ -86,12 +88,22 @@ class TransESettings:
 
     preset: Annotated[Literal["fast", "paper"], Field(description="`fast`, or the `paper`'s 6000 epochs at d = 512")] = "fast"
     epochs: Annotated[int | None, Field(ge=1, description="passes over the triples; default: the preset's")] = None
+    images: Annotated[
+        Literal["mean", "own"] | None,
+        Field(description="`mean` of their concepts' vectors, or the vectors of their `own` nodes; default: the preset's"),
+    ] = None
+    dimension: Annotated[int | None, Field(ge=1, le=4_096, description="dimensions of TransE; default: the preset's")] = None
+    margin: Annotated[float | None, Field(gt=0, le=1_000, description="margin of the ranking loss; default: the preset's")] = None
+    norm: Annotated[Norm | None, Field(description="`l1` or `l2`: the distance; default: the preset's, `l1`")] = None
+    negatives: Annotated[
+        int | None, Field(ge=1, le=1_000, description="corrupted triples for each true one; default: the preset's")
+    ] = None
     seed: Annotated[int, Field(ge=0, description="seed of initial vectors and sampling")] = 42
 
     def representation(self) -> TransE:
         """The preset with what is set otherwise."""
-        preset = PRESETS[self.preset]
-        return replace(preset, epochs=self.epochs or preset.epochs, seed=self.seed)
+        chosen = {name: value for name, value in asdict(self).items() if name != "preset" and value is not None}
+        return replace(PRESETS[self.preset], **chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +166,7 @@ class FittedTransE:
             **asdict(self.parameters),
             "triples": self.triples,
             "loss": round(self.loss, 6),
-            "inductive": "new captions, by their concepts",
+            "inductive": _INDUCTIVE if self.follows_from_concepts else f"{_INDUCTIVE}, not by nodes of their own",
         }
 
 
@@ -177,6 +189,5 @@ METHOD = Method(
     representation=TransESettings.representation,
     parameters=TransE,
     restore=restore_transe,
-    extra="transe",
-    packages=("torch",),
+    packages=("numba",),
 )
