@@ -72,8 +72,10 @@ def train_step(session: Session, batch: PlannedBatch, images: Tensor, answer: An
     scale, bias = widened(features.scalars[0]), next(iter(features.scalars[1:]), None)
     if bias is not None and batch.step == 0 and not has_own_bias(model):
         with torch.no_grad():
-            pairs = torch.stack([cosine.image_text.mean(), session.config.loss.goals(targets).mean()])
-            bias.copy_(starting_bias(scale, *mean_over_ranks(pairs.double(), world)))
+            pairs = torch.stack(
+                [of_pairs.double().mean() for of_pairs in (cosine.image_text, session.config.loss.goals(targets))]
+            )
+            bias.copy_(starting_bias(scale, *mean_over_ranks(pairs, world)))
             model.get_parameter("logit_bias").copy_(bias)
     losses = session.config.loss.compute(LossInput(cosine, scale, bias, targets))
     means = mean_over_ranks(torch.stack([value.double() for value in losses.values()]), world)
