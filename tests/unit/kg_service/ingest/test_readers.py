@@ -16,6 +16,8 @@ from nbclip.schemas.base import has_text
 from nbclip.schemas.images import ImageItem
 from support.counts import often
 
+CUT_OFF = gzip.compress(b"id,caption\n" + random.Random(0).randbytes(9_999).hex().encode(), mtime=0)[:-20]
+
 
 def items(path, **options):
     chosen = ReadOptions(**options)
@@ -189,7 +191,7 @@ def test_ndjson_is_one_item_a_line_and_other_keys_are_left_aside(read, caplog, t
     [
         (
             "a.csv.gz",
-            gzip.compress(b"id,caption\n" + random.Random(0).randbytes(9_999).hex().encode(), mtime=0)[:-20],
+            CUT_OFF,
             r"a\.csv\.gz:2: ",
         ),
         ("a.csv.gz", b"id,caption\na,b\n", r"a\.csv\.gz:1: can't be read on: Not a gzipped file"),
