@@ -150,7 +150,7 @@ import os, signal, sys
 from pathlib import Path
 from kg_service.snapshot import preparation, publication
 from support.small_graphs import GraphOnly, graph_of
-preparation.Prepared.install = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+preparation.Prepared.install = lambda self, **_: os.kill(os.getpid(), signal.SIGKILL)
 publication.publish(GraphOnly(graph_of([[0], [1], [0, 1], [0]])), Path(sys.argv[1]), vocabulary={})
 """
 

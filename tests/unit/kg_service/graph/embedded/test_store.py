@@ -76,7 +76,7 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(path, content):
 def test_a_file_of_another_schema_version_is_named(store, path):
     store.close()
     query(path, "PRAGMA user_version = 99")
-    with pytest.raises(BrokenArtefact, match=r"graph\.db has schema version 99, this program needs 3"):
+    with pytest.raises(BrokenArtefact, match=r"graph\.db has schema version 99, this program needs 4"):
         open_embedded(path)
 
 
