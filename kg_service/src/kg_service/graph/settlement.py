@@ -72,10 +72,11 @@ def edge_batch(edges: Sequence[IsAEdge | RelationEdge]) -> GraphBatch:
     """Edges between concepts that were written before, without their names."""
     is_a = [edge for edge in edges if isinstance(edge, IsAEdge)]
     relations = [edge for edge in edges if isinstance(edge, RelationEdge)]
-    return GraphBatch((), [ConceptNode(cui, "") for cui in sorted(_ends_of(is_a, relations))], is_a, relations)
+    return GraphBatch((), [ConceptNode(cui, "") for cui in sorted(cuis_of(is_a, relations))], is_a, relations)
 
 
-def _ends_of(is_a: Iterable[IsAEdge], relations: Iterable[RelationEdge]) -> set[str]:
+def cuis_of(is_a: Iterable[IsAEdge], relations: Iterable[RelationEdge]) -> set[str]:
+    """The concepts at both ends of edges."""
     return {cui for edge in is_a for cui in (edge.child, edge.parent)} | {
         cui for edge in relations for cui in (edge.subject, edge.target)
     }
@@ -84,7 +85,7 @@ def _ends_of(is_a: Iterable[IsAEdge], relations: Iterable[RelationEdge]) -> set[
 def require_concepts(batch: GraphBatch) -> None:
     """Raises InvalidInput if an edge of the batch names a concept that is not among its `concepts`."""
     named = {edge.cui for image in batch.images for edge in image.attributes}
-    named |= _ends_of(batch.is_a, batch.relations)
+    named |= cuis_of(batch.is_a, batch.relations)
     missing = sorted(named - {concept.cui for concept in batch.concepts})
     if missing:
         raise InvalidInput(

@@ -19,11 +19,11 @@ import numpy.typing as npt
 import structlog
 from nbclip.errors import Conflict, InvalidInput
 from nbclip.schemas.snapshots import OwnIsA, ShuffledIsA
-from scipy import sparse
 from scipy.sparse import csgraph
 
 from kg_service.graph.arrays import assemble_graph
 from kg_service.graph.store import Graph
+from kg_service.representations.weights import edge_matrix
 from kg_service.snapshot.manifest import IsAOrigin, Manifest
 from kg_service.storage.arrays import open_array, save_arrays
 
@@ -122,8 +122,7 @@ def _shuffled(is_a_E2: npt.NDArray[np.int32], concepts: int, seed: int) -> npt.N
 
 def _ranks(is_a_E2: npt.NDArray[np.int32], concepts: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """The longest way down from each concept, and below 1 at random; concepts of one cycle have one rank; [M]."""
-    links = sparse.csr_array((np.ones(len(is_a_E2)), (is_a_E2[:, 0], is_a_E2[:, 1])), shape=(concepts, concepts))
-    parts, part_M = csgraph.connected_components(links, connection="strong")
+    parts, part_M = csgraph.connected_components(edge_matrix(is_a_E2, concepts), connection="strong")
     child_E, parent_E = part_M[is_a_E2[:, 0]], part_M[is_a_E2[:, 1]]
     child_E, parent_E = child_E[child_E != parent_E], parent_E[child_E != parent_E]
     height, lower = np.zeros(parts), np.full(parts, -1.0)

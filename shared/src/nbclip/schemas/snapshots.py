@@ -114,6 +114,7 @@ class SnapshotManifest(Answer):
     versions: dict[str, str]
     files: list[SnapshotFile]
     appended: Appended | None = Field(None, description="null, and not in the canonical JSON, if it was published whole")
+    relation_edges: dict[str, int] = Field({}, description="typed edges by relation; not in the canonical JSON if there are none")
     is_a: IsAOrigin | None = Field(None, description="null, and not in the canonical JSON, if it is the graph's")
 
 

@@ -1,7 +1,9 @@
 """A snapshot is named by the bytes of its manifest; later versions may say more in it."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from kg_service.representations.hybrid import Hybrid
 from kg_service.snapshot import SnapshotFolder
@@ -43,7 +45,16 @@ def test_what_version_0_1_0_wrote_is_read_and_written_the_same(path):
 def test_what_answers_say_is_what_is_on_disk(path):
     path.write_bytes(OF_0_1_0)
     answer = on_the_wire(decoded(path, id_of(OF_0_1_0)))
-    assert json.loads(answer.model_dump_json()) == json.loads(OF_0_1_0) | {"is_a": None}
+    assert json.loads(answer.model_dump_json()) == json.loads(OF_0_1_0) | {"is_a": None, "relation_edges": {}}
+
+
+def test_the_id_follows_from_what_answers_say_with_relations_too(tmp_path):
+    graph = replace(graph_of([[0, 1], [1], [0, 2]]), relations={"part_of": np.array([[0, 2]], np.int32)})
+    published = publish(GraphOnly(graph), tmp_path, vocabulary={}, representations={"hybrid": Hybrid(smoothing=0, hub_share=1.0)})
+    said = json.loads(on_the_wire(SnapshotFolder(tmp_path).manifest(published)).model_dump_json())
+    assert said["relation_edges"] == {"part_of": 1}
+    canonical = {name: value for name, value in said.items() if value or name not in {"appended", "is_a", "relation_edges"}}
+    assert id_of(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()) == published
 
 
 def test_a_later_version_may_say_more_in_any_form_and_its_id_is_that_of_the_bytes(folder):

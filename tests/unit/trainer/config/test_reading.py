@@ -108,11 +108,14 @@ def test_both_arms_have_one_rule_of_selection_and_without_validation_the_last_is
     assert load_config("tiny-clip", ["data.valid_split=null"]).selected == "last"
 
 
+MORE = (("seed: 1\nseed: 2\n", "'seed' is there twice.*line 2"), ("extends: [tiny-clip]\n", "is not the name of a preset"))
+
+
 def test_a_preset_that_is_not_there_or_no_mapping_or_circular_is_refused(tmp_path):
     with pytest.raises(NotFound, match="tiny-nclip") as refused:
         load_config("tiny-nclip")
     assert "tiny-nbclip" in refused.value.hint
-    for text, message in (("- 1\n", "not a mapping"), ("a: [", "not YAML"), ("extends: loop.yaml\n", "extends itself")):
+    for text, message in (("- 1\n", "not a mapping"), ("a: [", "not YAML"), ("extends: loop.yaml\n", "extends itself"), *MORE):
         (tmp_path / "loop.yaml").write_text(text)
         with pytest.raises(InvalidInput, match=message):
             load_config(str(tmp_path / "loop.yaml"))

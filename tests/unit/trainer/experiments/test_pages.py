@@ -2,15 +2,17 @@
 
 import datetime
 
+import numpy as np
 import polars as pl
 import pytest
 from nbclip.errors import InvalidInput
+from nbclip_trainer.evaluation.cui import ConceptSets, cui_figures
 from nbclip_trainer.experiments.account import Account, Tried
 from nbclip_trainer.experiments.document import html, markdown
 from nbclip_trainer.experiments.grid import Grid, PictureSet
 from nbclip_trainer.experiments.judgement import judge
-from nbclip_trainer.experiments.observations import MEAN, Evidence
-from nbclip_trainer.experiments.pages import page_of
+from nbclip_trainer.experiments.observations import CLASS_TASKS, MEAN, Evidence
+from nbclip_trainer.experiments.pages import headline_columns, page_of
 from nbclip_trainer.experiments.plot import draw_claims
 from nbclip_trainer.experiments.reading import read_grid
 from nbclip_trainer.experiments.verdicts import Verdict
@@ -172,6 +174,17 @@ def test_the_page_has_all_a_reviewer_asks_for_in_order(judgement):
     assert "Linked CUI overlap@10" in page
     assert "<svg" in web
     assert "**" not in web.partition("<body>")[2]
+
+
+def test_the_headline_has_concepts_by_the_names_that_the_scorer_gives_them(planted):
+    member = np.eye(3, dtype=np.float32)
+    gallery = ConceptSets(["C0000001", "C0000002", "C0000003"], member, None)
+    scored = cui_figures(member, gallery, np.array([[1, 2], [0, 2], [0, 1]]), ~np.eye(3, dtype=bool), [10])
+    rows = planted(grid(), EFFECTS).filter(pl.col("task").is_in(CLASS_TASKS))
+    part = rows.filter((pl.col("task") == "organ") & (pl.col("metric") == "P@10"))
+    frames = [part.with_columns(task=pl.lit("cui", pl.Categorical), metric=pl.lit(name, pl.Categorical)) for name in scored]
+    found = headline_columns(judge(grid(), Evidence(pl.concat([rows, *frames]))))
+    assert [metric for task, metric in found if task == "cui"] == ["cui_coverage@10", "cui_overlap@10", "cui_overlap_rare@10"]
 
 
 def test_the_mean_over_tasks_is_of_all_three(judgement, planted):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from nbclip.errors import InvalidInput
@@ -92,7 +93,7 @@ def _run(layout: Layout, service: str | None, key_file: Path | None, jobs: int, 
             raise failed(failures, layout.folder)
 
 
-def _snapshots(layout: Layout, client: Service | None, say: Any) -> dict[str, str]:
+def _snapshots(layout: Layout, client: Service | None, say: Callable[[str], None]) -> dict[str, str]:
     """The snapshots that arms need; without a service none may be missing."""
     from nbclip.schemas.snapshots import PublishRequest
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
-from nbclip.errors import InvalidInput, NotFound
+from nbclip.errors import InvalidInput
 from pydantic import ValidationError
 
+from nbclip_trainer.config.laying import laid_over
 from nbclip_trainer.config.mistakes import explained
+from nbclip_trainer.config.shelf import Shelf
 from nbclip_trainer.config.tree import TrainConfig
 
-_FOLDER = resources.files("nbclip_trainer.config") / "presets"
+_PRESETS = Shelf("preset", resources.files("nbclip_trainer.config") / "presets")
 
 
 def load_config(preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -27,7 +28,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
         InvalidInput: an unknown key, a value out of its range; the message names the key, the value and the choices.
         NotFound: no such preset.
     """
-    return config_of(_preset_tree(preset, ()), overrides)
+    return config_of(_PRESETS.tree(preset), overrides)
 
 
 def config_of(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
@@ -41,38 +42,7 @@ def config_of(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainCo
 
 def preset_names() -> list[str]:
     """The packaged presets, sorted."""
-    return sorted(Path(entry.name).stem for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml"))
-
-
-def _preset_tree(preset: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    if preset in seen:
-        raise InvalidInput(f"preset {preset!r} extends itself: {' -> '.join((*seen, preset))}", hint="remove the cycle")
-    try:
-        tree = yaml.safe_load(_preset_text(preset)) or {}
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"preset {preset}: not YAML: {' '.join(str(error).split())}", hint="fix the file") from error
-    if not isinstance(tree, dict):
-        raise InvalidInput(f"preset {preset}: not a mapping", hint="write `key: value` lines")
-    base = tree.pop("extends", None)
-    return tree if base is None else laid_over(_preset_tree(_beside(base, preset), (*seen, preset)), tree)
-
-
-def _preset_text(preset: str) -> str:
-    if preset in preset_names():
-        return (_FOLDER / f"{preset}.yaml").read_text(encoding="utf-8")
-    path = Path(preset)
-    if not path.is_file():
-        raise NotFound(f"no preset {preset!r}", hint=f"a YAML file, or one of: {', '.join(preset_names())}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"preset {preset}: not UTF-8 text: {error}", hint="check that it is a YAML file") from error
-
-
-def _beside(base: str, preset: str) -> str:
-    """A base that is a file is relative to the file that names it."""
-    neighbour = Path(preset).parent / base
-    return base if base in preset_names() else str(neighbour)
+    return _PRESETS.names()
 
 
 def _override_tree(overrides: Sequence[str]) -> dict[str, Any]:
@@ -96,19 +66,3 @@ def _one_override(override: str) -> dict[str, Any]:
     for part in reversed(key.strip().split(".")):
         value = {part: value}
     return value  # type: ignore[no-any-return]
-
-
-def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid over `base`, mapping by mapping; another loss inherits no parameters."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(below, dict) and isinstance(value, dict) and not (key == "loss" and _another(below, value)):
-            merged[key] = laid_over(below, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _another(below: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
-    return "name" in below and over.get("name", below["name"]) != below["name"]

@@ -47,9 +47,8 @@ def _mechanism(judgement: Judgement, account: Account) -> Iterator[Block]:
         yield Rows(("from → to", "share of mass that moves"), pairs)
     yield Text(
         "Purity is the share of the neighbours' mass that lies on images of the same class, on training labels, before any "
-        "training. What "
-        "moves from one arm's targets to another's must be more than what moves between seeds of one, or there is nothing to "
-        "learn from.",
+        "training. What moves from one arm's targets to another's must be more than what moves between seeds of one, or there "
+        "is nothing to learn from.",
         "note",
     )
 
@@ -76,8 +75,8 @@ def _choice(grid: Grid, account: Account) -> Iterator[Block]:
     )
     yield Rows(("arm", "settings", "", f"{by}, mean", "each seed"), rows, words=2)
     yield Text(
-        f"By {by} on the validation split, with seeds {', '.join(map(str, seeds))}, none of which is reported. Every arm had the "
-        "same number of candidates. A best candidate at the end of its range says that the range may be too short.",
+        f"By {by} on the validation split, with seeds {', '.join(map(str, seeds))}, none of which is reported. Every arm had "
+        "the same number of candidates. A best candidate at the end of its range says that the range may be too short.",
         "note",
     )
 
@@ -91,30 +90,27 @@ def _limits(judgement: Judgement, account: Account) -> Iterator[str]:
     grid = judgement.grid
     yield (
         "**Targets and questions are related.** Captions that were made from labels, or name the class that P@K asks for, "
-        "hand the labels "
-        "to the targets; a gain over CLIP is then in part near-supervision. The arm of true labels shows how much that could "
-        "be at most, "
-        "“Parts of the pictures” shows real captions apart. Linked CUIs come from the linker that makes the targets."
+        "hand the labels to the targets; a gain over CLIP is then in part near-supervision. The arm of true labels shows how "
+        "much that could be at most, “Parts of the pictures” shows real captions apart. Linked CUIs come from the linker that "
+        "makes the targets."
     )
     yield (
         "**Other data and other models than the paper's.** Levels can't be compared; a difference can, as far as its order "
-        "and size "
-        "survive the change."
+        "and size survive the change."
     )
     if len(grid.sets) == 1:
         yield f"**One set of pictures** ({next(iter(grid.sets))}): what holds here need not hold on other sources."
     fixed = [arm.title for name, arm in grid.trained.items() if arm.snapshot and grid.kg_seeds_of(name) == (None,)]
     if fixed:
         yield (
-            f"**One fit of the representation** stands behind {', '.join(fixed)}: its recipe has no KG seed, so that "
-            "the intervals lack it."
+            f"**One fit of the representation** stands behind {', '.join(fixed)}: its recipe has no KG seed, so that the "
+            "intervals lack it."
         )
     if len(grid.seeds) < 3:
         yield f"**Seeds: {len(grid.seeds)}**. With so few, little can be told; with one there are no intervals."
     yield (
         "**Intervals** are over seeds, KG seeds and cases, Student's t with Satterthwaite's degrees of freedom; 95 % "
-        "intervals covered "
-        "90 to 98 % in simulation with 3 to 5 seeds. They are not over data sets or architectures."
+        "intervals covered 90 to 98 % in simulation with 3 to 5 seeds. They are not over data sets or architectures."
     )
     yield "**CUI@K** has no published formula; `cui_coverage@K` is set beside the paper's, since both rise with K."
     counts = ", ".join(f"{count} cases in {name}" for name, count in judgement.cases.items())
@@ -134,8 +130,7 @@ def _run(grid: Grid, account: Account) -> Iterator[str]:
     yield f"{day}{account.machine or 'machine unknown'}: {reported} runs reported, {tried} made to choose{minutes}"
     yield (
         f"preset {grid.preset}, {', '.join(grid.set) or 'no settings over it'}; seeds {', '.join(map(str, grid.seeds))}; KG "
-        f"seeds "
-        f"{', '.join(map(str, grid.kg_seeds))}"
+        f"seeds {', '.join(map(str, grid.kg_seeds))}"
     )
     yield f"commit {account.facts.get('git') or 'unknown'}"
     data = account.facts.get("data") or {}

@@ -114,9 +114,7 @@ def do(job: Job) -> str:
 def _trained(job: Job, log: TextIO) -> bool:
     started = time.monotonic()
     console = Console(file=log, width=160)
-    # An event between processes has what the loop asks of one between threads.
-    stop: object = _Stop.event
-    if not loop.train(job.config, job.run_dir, resume=True, stop=stop, console=console).finished:  # type: ignore[arg-type]
+    if not loop.train(job.config, job.run_dir, resume=True, stop=_Stop.event, console=console).finished:
         return False
     mark_trained(job.run_dir, time.monotonic() - started)
     return True

@@ -31,7 +31,7 @@ CLASS_TASKS = ("modality", "organ", "modality_organ")
 MEAN = "mean"
 """The task that is the mean of the class tasks: what a claim is decided by."""
 _TASKS = (*CLASS_TASKS, CUI_TASK, LINKED_TASK)
-_METRICS = r"^(P@|cui_coverage@|cui_overlap@|cui_rare@)"
+_METRICS = r"^(P@|cui_coverage@|cui_overlap@|cui_overlap_rare@)"
 Column = tuple[str, str]
 """Task and metric."""
 Subset = tuple[str, str]
@@ -159,8 +159,7 @@ class Evidence:
         if part.height != np.prod(shape):
             raise InvalidInput(
                 f"arm {arm!r}, set {pictures!r}: {part.height} values are not {shape[0]} seeds × {shape[1]} KG seeds × "
-                f"{shape[2]} "
-                "queries",
+                f"{shape[2]} queries",
                 hint="a run is missing or was evaluated on other pictures: the same command makes it",
             )
         asked = part.head(shape[2])

@@ -1,5 +1,4 @@
-"""The page of an experiment, in a reviewer's order: question, answers, figures, plot, controls, mechanism, choices, limits, "
-"how."""
+"""The page of an experiment, in a reviewer's order: answers, figures, plot, controls, mechanism, choices, limits, how."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ from nbclip_trainer.experiments.wording import (
 )
 
 PAGE = "page"
-_HEADLINE_CUIS = ("cui_coverage@10", "cui_overlap@10", "cui_rare@10")
+_HEADLINE_CUIS = ("cui_coverage@10", "cui_overlap@10", "cui_overlap_rare@10")
 _PERCENT = f"{LEVEL:.0%}".replace("%", " %")
 
 
@@ -60,7 +59,7 @@ def _lead(judgement: Judgement) -> Iterator[Block]:
         first, second = (grid.arms[name].title for name in (claim.comparison.first, claim.comparison.second))
         yield Text(
             f"**Question**, named before the run: is {first} above {second} in {grid.endpoint.metric}, the mean of modality, "
-            f"organ and both, at settings chosen for each on the validation split? Differences from "
+            "organ and both, at settings chosen for each on the validation split? Differences from "
             f"{grid.endpoint.smallest_effect:g} points matter."
         )
         yield Text(f"**Answer.** {answer(grid, claim, void=table.is_void)}")
@@ -90,13 +89,10 @@ def _answers(judgement: Judgement) -> Iterator[Block]:
         yield Items(tuple(one for one in answers if one not in said))
         said.update(answers)
     yield Text(
-        f"Reproduces: the {_PERCENT} interval excludes 0 on the paper's side. Refuted: it excludes half the paper's effect, "
-        f"or lies on "
-        f"the other side of 0. Underpowered: neither. Where the paper's difference is under {STATED:g} points, the claim is "
-        f"that there is "
-        "none, and it must lie within the smallest effect of interest. All but the primary claim are corrected for their "
-        "number (Holm), "
-        "so that an interval that excludes 0 by a hair may still be underpowered.",
+        f"Reproduces: the {_PERCENT} interval excludes 0 on the paper's side. Refuted: it excludes half the paper's effect, or "
+        f"lies on the other side of 0. Underpowered: neither. Where the paper's difference is under {STATED:g} points, the "
+        "claim is that there is none, and it must lie within the smallest effect of interest. All but the primary claim are "
+        "corrected for their number (Holm), so that an interval that excludes 0 by a hair may still be underpowered.",
         "note",
     )
 
@@ -115,10 +111,9 @@ def _figures(judgement: Judgement, account: Account) -> Iterator[Block]:
     yield Rows(("per cent", *titles, "logit scale", "chosen settings"), tuple(rows))
     yield Text(
         f"Image→image retrieval in per cent with {_PERCENT} intervals, macro over classes; Mean is that of the three class "
-        f"tasks. The "
-        "query's own case is out of the gallery. CUI coverage rises with K by construction and favours varied neighbours; "
-        "overlap does "
-        "not, so the two are read together. The logit scale is that of the scored models, mean over runs.",
+        "tasks. The query's own case is out of the gallery. CUI coverage rises with K by construction and favours varied "
+        "neighbours; overlap does not, so the two are read together. The logit scale is that of the scored models, mean over "
+        "runs.",
         "note",
     )
 
@@ -145,8 +140,7 @@ def _differences(judgement: Judgement) -> Iterator[Block]:
         f"{PAGE}.png",
         draw_claims(judgement, None, "svg"),
         f"Differences in {metric} with {_PERCENT} intervals (dot and line; green reproduces, red refutes, grey underpowered, "
-        f"hollow void) "
-        "and the paper's (blue cross). The band is the smallest effect of interest.",
+        "hollow void) and the paper's (blue cross). The band is the smallest effect of interest.",
     )
     rows = [
         (
@@ -167,8 +161,8 @@ def _differences(judgement: Judgement) -> Iterator[Block]:
     yield Rows(header, tuple(dict.fromkeys(rows)), words=2)
     yield Text(
         "Smallest visible is the half-width of the interval: smaller differences can't be told from 0 by these data. p is of "
-        "what would "
-        "reproduce the claim, adjusted (Holm) over all claims and sets of pictures of a table, but for the primary one.",
+        "what would reproduce the claim, adjusted (Holm) over all claims and sets of pictures of a table, but for the primary "
+        "one.",
         "note",
     )
 
@@ -190,11 +184,10 @@ def _controls(judgement: Judgement) -> Iterator[Block]:
         return
     yield Rows(("control", "must be", "pictures", judgement.grid.endpoint.metric, "is"), tuple(dict.fromkeys(rows)), words=2)
     yield Text(
-        f"Above and below: the {_PERCENT} interval excludes 0. Equal: the 90 % interval lies within ±"
-        f"{judgement.grid.endpoint.smallest_effect:g} points (two one-sided tests), which is more than a difference that is not "
-        "significant. A table of which one control is otherwise or not shown is void; since all must pass, none is corrected "
-        "for their "
-        "number.",
+        f"Above and below: the {_PERCENT} interval excludes 0. Equal: the 90 % interval lies within "
+        f"±{judgement.grid.endpoint.smallest_effect:g} points (two one-sided tests), which is more than a difference that is "
+        "not significant. A table of which one control is otherwise or not shown is void; since all must pass, none is "
+        "corrected for their number.",
         "note",
     )
 
@@ -213,8 +206,7 @@ def _parts(judgement: Judgement) -> Iterator[Block]:
     yield Rows((f"{judgement.grid.endpoint.metric}, points", *titles), tuple(rows))
     yield Text(
         "Queries of one kind of caption, or of one source, in the same gallery. The intervals are not corrected for their "
-        "number: they "
-        "say where a difference comes from, and decide nothing.",
+        "number: they say where a difference comes from, and decide nothing.",
         "note",
     )
 

@@ -1,28 +1,25 @@
-"""How a grid is read: one that is shipped or a YAML file, `extends:`, and what is wrong with it in a line."""
+"""How a grid is read: one that is shipped or a YAML file, and what is wrong with it in a line."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable
 from importlib import resources
-from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-from nbclip.errors import InvalidInput, NotFound
+from nbclip.errors import InvalidInput
 from nbclip.schemas.base import message_of
 from pydantic import BaseModel, ValidationError
 
-from nbclip_trainer.config.reading import laid_over
+from nbclip_trainer.config.shelf import Shelf
 from nbclip_trainer.experiments.grid import Grid
 
-_FOLDER = resources.files("nbclip_trainer.experiments") / "grids"
+_GRIDS = Shelf("grid", resources.files("nbclip_trainer.experiments") / "grids")
 _HINT = "docs/experiments.md has every key; `nbclip experiment --list` shows the shipped grids"
 
 
 def grid_names() -> list[str]:
     """The shipped grids, sorted."""
-    return sorted(Path(entry.name).stem for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml"))
+    return _GRIDS.names()
 
 
 def read_grid(given: str) -> Grid:
@@ -32,55 +29,11 @@ def read_grid(given: str) -> Grid:
         InvalidInput: not YAML, a key twice, an unknown one or a value that can't be; the message names file, key and value.
         NotFound: no such grid.
     """
-    tree = _tree(given, ())
+    tree = _GRIDS.tree(given)
     try:
         return Grid.model_validate(tree)
     except ValidationError as error:
         raise InvalidInput(f"grid {given}: {_explained(error)}", hint=_HINT) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """A key that is there twice is refused: the first would be ignored."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _tree(given: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    if given in seen:
-        raise InvalidInput(f"grid {given!r} extends itself: {' -> '.join((*seen, given))}", hint="remove the cycle")
-    try:
-        # A safe loader, but for keys that are there twice.
-        tree = yaml.load(_text(given), _Loader)  # noqa: S506  # nosec B506
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"grid {given}: not YAML: {' '.join(str(error).split())}", hint="fix the file") from error
-    if not isinstance(tree, dict):
-        raise InvalidInput(f"grid {given}: not a mapping", hint="write `key: value` lines")
-    base = tree.pop("extends", None)
-    if base is None:
-        return tree
-    if not isinstance(base, str):
-        raise InvalidInput(f"grid {given}: extends={base!r} is not the name of a grid", hint=_HINT)
-    beside = base if base in grid_names() else str(Path(given).parent / base)
-    return laid_over(_tree(beside, (*seen, given)), tree)
-
-
-def _text(given: str) -> str:
-    if given in grid_names():
-        return (_FOLDER / f"{given}.yaml").read_text(encoding="utf-8")
-    path = Path(given)
-    if not path.is_file():
-        raise NotFound(f"no grid {given!r}", hint=f"a YAML file, or one of: {', '.join(grid_names())}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"grid {given}: not UTF-8 text: {error}", hint="check that it is a YAML file") from error
 
 
 def _explained(error: ValidationError) -> str:

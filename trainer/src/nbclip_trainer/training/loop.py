@@ -7,6 +7,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from nbclip.errors import Conflict, NBClipError
 from rich.console import Console
@@ -29,6 +30,14 @@ from nbclip_trainer.training.state import capture, restore
 from nbclip_trainer.training.step import train_step
 from nbclip_trainer.training.utilisation import utilisation_of
 from nbclip_trainer.training.validation import check_best_by, shown_figures, validate
+
+
+class Signal(Protocol):
+    """What an event between threads and one between processes have in common."""
+
+    def is_set(self) -> bool:
+        """Whether it was given."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +69,8 @@ def train(
     run_dir: Path,
     *,
     resume: bool = False,
-    stop: threading.Event | None = None,
-    requeue: threading.Event | None = None,
+    stop: Signal | None = None,
+    requeue: Signal | None = None,
     console: Console | None = None,
     world: World | None = None,
 ) -> Outcome:
@@ -140,7 +149,7 @@ class _Run:
         self._validations: list[Validation] = list(checkpoint.state.get("validations", ())) if checkpoint else []
         self._early_end = self._judged()
 
-    def go(self, stop: threading.Event, requeue: threading.Event) -> Outcome:
+    def go(self, stop: Signal, requeue: Signal) -> Outcome:
         steps = self._session.plan.steps
         with Intake(self._session, self._first, self._keep) as intake:
             while self._done < steps and not self._early_end:

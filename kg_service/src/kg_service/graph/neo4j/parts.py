@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
+from kg_service.graph.settlement import cuis_of
 from kg_service.graph.store import ConceptNode, GraphBatch, ImageNode, IsAEdge, RelationEdge
 
 Value = TypeVar("Value")
@@ -27,8 +28,7 @@ def batch_of(part: Sequence[Element], whole: GraphBatch) -> GraphBatch:
     is_a = [each for each in part if isinstance(each, IsAEdge)]
     relations = [each for each in part if isinstance(each, RelationEdge)]
     named = {edge.cui for image in images for edge in image.attributes}
-    named.update(cui for edge in is_a for cui in (edge.child, edge.parent))
-    named.update(cui for edge in relations for cui in (edge.subject, edge.target))
+    named |= cuis_of(is_a, relations)
     own = [each for each in part if isinstance(each, ConceptNode)]
     named.difference_update(concept.cui for concept in own)
     return GraphBatch(images, [*own, *(concept for concept in whole.concepts if concept.cui in named)], is_a, relations)

@@ -63,9 +63,11 @@ class Written:
         """What of a batch, images aside, has yet to be written to this graph."""
         if not self._holds(turn):
             self.forget()
-        parts = (batch.concepts, batch.is_a, batch.relations)
-        concepts, is_a, relations = ([each for each in part if each not in self] for part in parts)
-        return GraphBatch((), concepts, is_a, relations)  # type: ignore[arg-type]
+        return GraphBatch(
+            concepts=[each for each in batch.concepts if each not in self],
+            is_a=[each for each in batch.is_a if each not in self],
+            relations=[each for each in batch.relations if each not in self],
+        )
 
     def forget(self) -> None:
         """Nothing is known to be written any more."""

@@ -4,8 +4,8 @@
     E[c,a]  = idf_c / ln(N+1)                                  a = c
             = 4 · 10/(df_c+10) · .5^dist(c,a) · IC(a)          ancestors, dist ≤ 6: they speak for the rarest concepts most;
                                                                dropped where a with its descendants stands in > 10 % of the images
-    + 4 · .8^steps(c,a) · IC_r(a)                      where typed relations lead from c to a (`relations.py`), if the graph has
-                                                               any: has_finding_site, part_of
+            + 4 · .8^steps(c,a) · IC_r(a)                      where typed relations lead from c to a (`relations.py`),
+                                                               such as has_finding_site, if the graph has any
     IC(a)   = ln((N+1)/(df_subtree_a+.5)) / max                document frequency including descendants
     W[c,:]  = df_c/(df_c+10) · (U_64 √S_64)[c,:]               PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ
     J[c,b]  = images with both / images with either            left out below .5
@@ -99,9 +99,10 @@ class Hybrid:
         spread_MM = sparse.diags_array(idf_M / np.log(images + 1), format="csr")
         if self.ancestors:
             rarity_MM = sparse.diags_array(self.ancestor_weight * (1 - trust_M), format="csr")
-            spread_MM = spread_MM + rarity_MM @ self._ancestor_weights(attribute_NM, is_a_matrix(graph))
+            parent_MM = is_a_matrix(graph)
+            spread_MM = spread_MM + rarity_MM @ self._ancestor_weights(attribute_NM, parent_MM)
             if chosen := self._relations(graph):
-                spread_MM = spread_MM + self.relation_weight * self._relation_weights(attribute_NM, is_a_matrix(graph), chosen)
+                spread_MM = spread_MM + self.relation_weight * self._relation_weights(attribute_NM, parent_MM, chosen)
         dimension = self.smoothing_dimension if self.smoothing > 0 else 0
         return FittedHybrid(
             parameters=self,
