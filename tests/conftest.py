@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import settings
@@ -28,6 +29,13 @@ class _ByFile(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config, log):
     """How several processes share the tests out."""
     return _ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Of tests with one id, several processes would run one."""
+    times = Counter(item.nodeid for item in items)
+    if twice := [name for name, number in times.items() if number > 1]:
+        raise pytest.UsageError(f"{len(twice)} ids are of several tests each, such as {twice[0]} of {times[twice[0]]}")
 
 
 def _forbid_skip(report, name):
