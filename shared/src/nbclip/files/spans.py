@@ -74,7 +74,8 @@ def _of_parquet(path: Path, layout: Layout, rows: int) -> list[Span]:
     from nbclip.files.parquet import chunks_in_parquet, rows_in_parquet
 
     count, size = rows_in_parquet(path), path.stat().st_size
-    spans = [Span(first, min(first + rows, count + 1), min(rows, count + 1 - first), 0, size) for first in range(1, count + 1, rows)]
+    starts = range(0, count, rows)
+    spans = [Span(start + 1, min(start + rows, count) + 1, min(rows, count - start), 0, size) for start in starts]
     if not spans:
         chunks_in_parquet(path, layout, Span(1, 1, 0, 0, size))  # refuses one that lacks a column
     return spans

@@ -49,7 +49,9 @@ TABLES = {
     "bytes.csv": b"\xef\xbb\xbfimage_id,caption\n1,a\n2,\xff\n3,nul \0\n4,\xc3\xa9\n5,e\n",
     "captions.tsv": "id\tcaption\n1\ta, b\n2\tc\n3\td\n",
     "roco.txt": "ROCO_1\tone\nROCO_2 no tab\n\nROCO_3\timage_id\tcaption\nROCO_4\tfour\n",
-    "objects.ndjson": "\n".join(f'{{"image_id": "{number}", "{"caption" if number % 3 else "Caption"}": "x"}}' for number in range(130)),
+    "objects.ndjson": "\n".join(
+        f'{{"image_id": "{number}", "{"caption" if number % 3 else "Caption"}": "x"}}' for number in range(130)
+    ),
     "nested.jsonl": '{"image_id":"1","caption":"a"}\n\n[]\n{"image_id":"2","caption":"b","extra":{"cuis":["C0000001"]}}\nno\n',
 }
 
@@ -76,7 +78,9 @@ def test_keys_that_only_the_first_objects_have_are_known_in_every_span(write):
 def test_parquet_is_the_same_in_spans(tmp_path, group, size):
     path = tmp_path / "captions.parquet"
     ids = [f"{number}" for number in range(11)]
-    pq.write_table(pa.table({"image_id": ids, "caption": [f"c {each}" for each in ids], "other": ids}), path, row_group_size=group)
+    pq.write_table(
+        pa.table({"image_id": ids, "caption": [f"c {each}" for each in ids], "other": ids}), path, row_group_size=group
+    )
     assert spanned(path, size) == whole(path)
     assert len(spans_of(path, LAYOUT, size)) == -(-11 // size)
 
@@ -95,7 +99,9 @@ def test_what_cannot_be_read_from_the_middle_is_one_span(write, tmp_path):
 
 def test_a_file_without_rows_has_no_span_and_what_is_no_file_is_refused(write, tmp_path):
     assert spans_of(write("empty.csv", "image_id,caption\n"), LAYOUT, 5) == []
-    pq.write_table(pa.table({"image_id": pa.array([], pa.string()), "caption": pa.array([], pa.string())}), tmp_path / "e.parquet")
+    pq.write_table(
+        pa.table({"image_id": pa.array([], pa.string()), "caption": pa.array([], pa.string())}), tmp_path / "e.parquet"
+    )
     assert spans_of(tmp_path / "e.parquet", LAYOUT, 5) == []
     for path in (tmp_path, tmp_path / "none.csv"):
         with pytest.raises(InvalidInput, match=str(path)):
@@ -123,7 +129,10 @@ def test_every_span_has_a_digest_that_follows_from_its_rows_alone(write, tmp_pat
 
 def test_the_digest_of_parquet_leaves_out_columns_that_are_not_read(tmp_path):
     generator = random.Random(1)
-    path, columns = tmp_path / "c.parquet", {"image_id": list("abcd"), "caption": list("efgh"), "picture": [b"1", b"2", b"3", b"4"]}
+    path, columns = (
+        tmp_path / "c.parquet",
+        {"image_id": list("abcd"), "caption": list("efgh"), "picture": [b"1", b"2", b"3", b"4"]},
+    )
 
     def digests(**changed):
         pq.write_table(pa.table(columns | changed), path, row_group_size=2, compression="none", use_dictionary=False)
