@@ -17,6 +17,7 @@ ARMS = {
     "moved": {"title": "moved", "snapshot": "moved", "set": DK_EK},
     "still": {"title": "still", "snapshot": "still", "set": DK_EK},
     "mse": {"title": "still by MSE", "snapshot": "still", "set": ["targets.knowledge=dk_ek", "loss.name=mse"]},
+    "given": {"title": "given", "set": [*DK_EK, f"targets.snapshot='{NEW}'"]},
     "labels": {"title": "labels", "set": ["targets.knowledge=labels", "loss.name=sm"]},
 }
 TREE = {
@@ -44,7 +45,7 @@ def sources(folder):
 
 def test_arms_of_equal_targets_are_one_source_and_kg_seeds_its_seeds(layout, tmp_path):
     inspect_arms(layout(), IDS, lambda line: None)
-    assert sources(tmp_path) == {"moved": [OLD, NEW], "still": [OLD], "labels": [None]}
+    assert sources(tmp_path) == {"moved": [OLD, NEW], "still": [OLD], "given": [NEW], "labels": [None]}
     labels = json.loads((tmp_path / INSPECTION).read_text())["sources"][-1]
     assert all(part["purity"]["value"] > part["chance"] for part in labels["purity"])
 

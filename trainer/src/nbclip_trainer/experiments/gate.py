@@ -56,9 +56,9 @@ def _sources(layout: Layout, snapshots: Snapshots) -> list[Named]:
         if config.targets.knowledge == "identity":
             continue
         base = base or config
-        kind = config.targets.model_copy(update={"snapshot": None}).model_dump_json()
-        recipe = layout.grid.arms[run.arm].snapshot
-        title = title_of.setdefault(f"{recipe} {kind}", layout.grid.arms[run.arm].title)
+        arm = layout.grid.arms[run.arm]
+        kind = config.targets if arm.snapshot is None else config.targets.model_copy(update={"snapshot": arm.snapshot})
+        title = title_of.setdefault(kind.model_dump_json(), arm.title)
         found.setdefault((title, config.targets.snapshot), (title, base.model_copy(update={"targets": config.targets})))
     titles = list(title_of.values())
     return sorted(found.values(), key=lambda named: titles.index(named[0]))
