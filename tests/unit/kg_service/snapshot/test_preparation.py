@@ -28,6 +28,7 @@ def test_the_snapshot_does_not_depend_on_how_many_images_are_in_memory(graph, tm
     whole = published(graph, tmp_path / "whole", name)
     for module in ("snapshot.preparation", "representations.hybrid.ancestors"):
         monkeypatch.setattr(f"kg_service.{module}.IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr("kg_service.representations.weights._COUNTED_AT_ONCE", 7)
     assert published(graph, tmp_path / "parts", name) == whole
 
 
