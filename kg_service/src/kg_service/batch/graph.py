@@ -33,7 +33,6 @@ from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 _EDGE = "attributes.list.element"
-_DICTIONARIES = [f"{_EDGE}.assertion", f"{_EDGE}.linker"]
 _READ = ["image_id", "row", "caption_sha256", "dataset", "split", *(f"{_EDGE}.{name}" for name in ("cui", "assertion", "linker"))]
 
 
@@ -151,14 +150,14 @@ class LinkedGraph:
 
 def _compact(path: Path, number: int) -> pa.Table:
     """The images of a shard: `concepts`, the numbers of the CUIs that are present, and `linker`, which found them."""
-    table = pq.ParquetFile(path, read_dictionary=_DICTIONARIES).read(_READ)
+    table = pq.ParquetFile(path).read(_READ)
     lists = table["attributes"].combine_chunks()
     edges = lists.flatten()
-    is_present = pc.equal(edges.field("assertion").cast(pa.string()), "present").to_numpy(zero_copy_only=False)
+    is_present = pc.equal(edges.field("assertion"), "present").to_numpy(zero_copy_only=False)
     offsets = pointers(is_present)[lists.offsets.to_numpy() - lists.offsets[0].as_py()]
     codes = pc.utf8_slice_codeunits(edges.field("cui").filter(pa.array(is_present)), 1).cast(pa.int32())
     # All edges of an image are of one linker, or given: so that of the first is enough.
-    has_any, linkers = np.diff(offsets) > 0, edges.field("linker").filter(pa.array(is_present)).cast(pa.string())
+    has_any, linkers = np.diff(offsets) > 0, edges.field("linker").filter(pa.array(is_present))
     linker = linkers.take(pa.array(offsets[:-1], mask=~has_any))
     return (
         table.drop_columns("attributes")
