@@ -19,6 +19,7 @@ from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from typer.core import TyperGroup
 
 from kg_service.app.logging import configure_logging
+from kg_service.cli.batch import batch_app
 from kg_service.cli.explain import explain, neighbours
 from kg_service.cli.keys import keys_app
 from kg_service.cli.linker import linker_app
@@ -63,7 +64,7 @@ _ORDER = (
     *("vocabulary", "ingest", "snapshot", "serve"),
     *("link", "linker"),
     *("doctor", "neighbours", "explain", "settings"),
-    *("copy", "export", "keys"),
+    *("batch", "copy", "export", "keys"),
 )
 
 
@@ -89,6 +90,7 @@ vocabulary_app = typer.Typer(no_args_is_help=True, help="Compile a vocabulary fr
 app.add_typer(vocabulary_app, name="vocabulary", rich_help_panel=_WALK)
 app.add_typer(snapshot_app, name="snapshot", rich_help_panel=_WALK)
 app.add_typer(linker_app, name="linker", rich_help_panel=_LINK)
+app.add_typer(batch_app, name="batch", rich_help_panel=_GRAPH)
 app.add_typer(keys_app, name="keys", rich_help_panel=_GRAPH)
 app.command(rich_help_panel=_INSPECT)(explain)
 app.command(rich_help_panel=_INSPECT)(neighbours)
