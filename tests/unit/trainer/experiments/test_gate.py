@@ -67,7 +67,14 @@ def moves(first, second, value):
 
 @pytest.mark.parametrize(
     ("between", "of_seeds", "named"),
-    [(0.02, 0.1, True), (0.1, 0.1, True), (0.2, 0.1, False), (0.2, None, False), (0.0, None, True)],
+    [
+        (0.02, (0.1, 0.3), True),
+        (0.1, (0.1, 0.3), True),
+        (0.2, (0.1, 0.3), False),
+        (0.2, (0.9,), False),
+        (0.2, (), False),
+        (0.0, (), True),
+    ],
 )
 def test_a_claim_on_targets_that_differ_no_more_than_kg_seeds_is_named(between, of_seeds, named):
     changes = [moves("still", "moved", between)] + ([] if of_seeds is None else [moves("moved", "moved", of_seeds)])
