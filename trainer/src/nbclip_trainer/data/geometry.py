@@ -26,8 +26,8 @@ Pixels = npt.NDArray[np.uint8]
 class Geometry:
     """From an image to uint8, [3, H, W] in the size of the model's input.
 
-    Both ways to resize make the same draws. torch's kernel for bytes is Pillow's algorithm with coefficients of 16 bits: where both
-    sides grow, or both shrink, grey levels differ by one at most, and by 0.003 on average.
+    Both ways to resize make the same draws. torch's kernel for bytes is Pillow's algorithm with coefficients of 16 bits: where
+    both sides grow, or both shrink, grey levels differ by one at most, and by 0.003 on average.
     """
 
     def __init__(self, preprocess: PreprocessCfg, resize: Resize, *, is_train: bool) -> None:
