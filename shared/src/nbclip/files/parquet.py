@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Location
 from nbclip.files.foreign import way_out
 from nbclip.files.layout import LABEL_FIELDS, Layout, Picker, Recipe, extra_names, misspelt
 from nbclip.files.notes import warn_of_doubled, warn_of_misspelt
-from nbclip.files.pictures import place_in_parquet
+from nbclip.files.pictures import opened_parquet, place_in_parquet
 from nbclip.files.rows import Row, row_of
 
 _BATCH_ROWS = 1_000
@@ -23,7 +22,7 @@ _LISTS = frozenset({"cuis", *LABEL_FIELDS})
 """Fields that may have several values in a row."""
 
 
-def read_parquet(path: Path, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
+def read_parquet(path: Location, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
     """The rows of a Parquet file; `number` counts rows over all row groups, and `file` may be a place within the file.
 
     Args:
@@ -35,15 +34,14 @@ def read_parquet(path: Path, layout: Layout, done: Callable[[float], None]) -> I
         InvalidInput: it is no Parquet file, is damaged, lacks a column, or has something else where text must be.
     """
     try:
-        # Buffered, so that no column of a row group is read as a whole.
-        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        with opened_parquet(path) as file:
             yield from _rows(path, file, layout, done)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         why = f"{str(error).splitlines()[0]:.200}"
         raise InvalidInput(f"{path}: not a Parquet file: {why}", hint=way_out(path, "was it cut off?")) from error
 
 
-def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
+def _rows(path: Location, file: Any, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
     names, types = file.schema_arrow.names, _types(file.schema_arrow)
     recipes = layout.recipes([*names, *(name for name in types if name not in names)], str(path))
     if layout.lacking(recipes):
@@ -117,7 +115,7 @@ def _has_values(file: Any, group: int, column: str) -> bool:
     return statistics is None or not statistics.has_null_count or bool(statistics.null_count < rows.num_rows)
 
 
-def _check_types(path: Path, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
+def _check_types(path: Location, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
     """Refuses captions that are several or no text, and fields that are structures or, but for CUIs and labels, lists."""
     for field, name in ((field, name) for field, recipe in recipes.items() for each in recipe for name in each):
         kind = types[name]

@@ -7,32 +7,38 @@ Beside the parts under way, memory holds 30 bytes a row.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from nbclip.errors import Conflict
+from nbclip.files.addresses import Address, Location
 from nbclip.files.folders import roco_parts
 from nbclip.files.reading import Rows
 from nbclip.flushing import sync
 
-from nbclip_trainer.data.checking import findings, looked_at
+from nbclip_trainer.data.checking import Findings, Looked, findings, looked_at
 from nbclip_trainer.data.dataset import layout_of, refuse_empty, rows_of_files
 from nbclip_trainer.data.indexed import BAD_IMAGES, BAD_ROWS, BY_SPLIT, FRAMES, ROWS
-from nbclip_trainer.data.manifest import MANIFEST, VERSION, Manifest, Source, reading_of, stamp
+from nbclip_trainer.data.manifest import MANIFEST, VERSION, Manifest, Source, reading_of, stamps
 from nbclip_trainer.data.mapped import Table, part_file
 from nbclip_trainer.data.parts import TEXTS, Encoding, Parts, join_texts, next_part
-from nbclip_trainer.data.rows import columns_of, refuse_bad_rows, usable
+from nbclip_trainer.data.rows import Values, columns_of, refuse_bad_rows, usable
 from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.data.tally import tallied
 
 _CHECKS, _BEGUN, _LOCK = "checks", "begun.json", "lock"
 _TOLD_EVERY = 1_000
 _PART_ROWS = 65_536
+_LOOKED_AT_ONCE = 512
+"""Images of a file that is at hand; no more of them are read ahead."""
 Told = Callable[[str, float], None]
 """Told what is under way, and what share of it is done, [0, 1]."""
 T = TypeVar("T")
@@ -62,7 +68,7 @@ def write_index(
     if folder.exists():
         raise Conflict(f"{folder} already exists", hint="remove it, or choose another --out")
     rows = rows_of_files(settings.files, layout_of(settings))
-    sources = tuple(stamp(file.absolute()) for path in rows.paths for file in _files(path))
+    sources = tuple(filter(None, stamps(file.absolute() for path in rows.paths for file in _files(path))))
     with _work_folder(folder, _begun(sources, settings, encoding, part_rows)) as work:
         with Parts(work, encoding, settings.workers, part_rows) as parts:
             table, names, bad_rows = _read(work, rows, parts, settings, told)
@@ -95,10 +101,15 @@ def _read(work: Path, rows: Rows, parts: Parts, settings: DataSettings, told: To
     bad: list[str] = []
     names: dict[str, None] = {}
     count = 0
-    found = usable(rows)
-    while values := next_part(found, bad, parts.part_rows):
+    looked: deque[Looked[None]] = deque()
+    found = _looked_at_meanwhile(rows, looked, settings) if _are_copied(rows) else usable(rows)
+    for number in itertools.count():
+        if not (values := next_part(found, bad, parts.part_rows)):
+            break
         parts.add(values)
         names.update(dict.fromkeys(columns_of(values)))
+        if looked:
+            _write_findings(work, number, findings((count + place, looked.popleft()) for place in range(len(values))))
         count += len(values)
         told("reading", rows.position / max(rows.size, 1))
     refuse_empty(rows)
@@ -106,6 +117,21 @@ def _read(work: Path, rows: Rows, parts: Parts, settings: DataSettings, told: To
     refuse_bad_rows(len(bad), count, next(iter(bad), ""), settings.max_bad_row_share if count else 0)
     (work / BAD_ROWS).write_text("".join(f"{' '.join(line.splitlines())}\n" for line in bad), encoding="utf-8")
     return Table(work / ROWS, count, parts.part_rows), tuple(names), len(bad)
+
+
+def _are_copied(rows: Rows) -> bool:
+    return any(isinstance(path, Address) for path in rows.paths)
+
+
+def _looked_at_meanwhile(rows: Rows, looked: deque[Looked[None]], settings: DataSettings) -> Iterator[Values | str]:
+    """As `usable`; images are looked at while the file that they lie in is at hand, so that it is read once."""
+    for number in range(len(rows.paths)):
+        with rows.at_hand(number):
+            found = usable(rows.of(number))
+            while window := list(islice(found, _LOOKED_AT_ONCE)):
+                files = [str(values["file"]) for values in window if not isinstance(values, str)]
+                looked.extend(looked_at(files, settings))
+                yield from window
 
 
 def _check(work: Path, table: Table, settings: DataSettings, told: Told) -> None:
@@ -117,14 +143,19 @@ def _check(work: Path, table: Table, settings: DataSettings, told: Told) -> None
         if not path.exists():
             looked = looked_at(table.column(number, "file").to_pylist(), settings)
             found = findings(_counted(looked, table.rows_of_part(number).start, len(table), told))
-            unfinished = path.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps([list(found.bad.items()), list(found.frames.items())]), encoding="utf-8")
-            unfinished.replace(path)
+            _write_findings(work, number, found)
         bad_here, frames_here = json.loads(path.read_text(encoding="utf-8"))
         bad.update(bad_here)
         frames += map(tuple, frames_here)
     (work / BAD_IMAGES).write_text(json.dumps(bad), encoding="utf-8")
     np.save(work / FRAMES, np.array(frames, np.int64).reshape(-1, 2))
+
+
+def _write_findings(work: Path, number: int, found: Findings) -> None:
+    path = part_file(work / _CHECKS, number, "json")
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps([list(found.bad.items()), list(found.frames.items())]), encoding="utf-8")
+    unfinished.replace(path)
 
 
 def _counted(looked: Iterable[T], first: int, total: int, told: Told) -> Iterator[tuple[int, T]]:
@@ -142,9 +173,9 @@ def _begun(sources: tuple[Source, ...], settings: DataSettings, encoding: Encodi
     return json.dumps([*made_with, [source.model_dump() for source in sources]])
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Location) -> Sequence[Location]:
     """The files that are read of a path."""
-    if not path.is_dir():
+    if isinstance(path, Address) or not path.is_dir():
         return [path]
     return [file for part in roco_parts(path) for file in (part.captions, *part.companions)]
 

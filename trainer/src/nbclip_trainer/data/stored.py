@@ -8,14 +8,18 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from nbclip.errors import NotFound
+from nbclip.files.addresses import Address, Location, location
+from nbclip.files.pictures import fetched
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 
@@ -25,6 +29,9 @@ from nbclip_trainer.data.decoding import Picture, open_shown
 from nbclip_trainer.data.geometry import Geometry
 from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
+
+if TYPE_CHECKING:
+    from nbclip.files.remote import Found
 
 Pixels = npt.NDArray[np.uint8]
 Told = Callable[[float], None]
@@ -46,6 +53,10 @@ class InFiles:
         """See `images.Stored`."""
         return len(self.dataset)
 
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """See `images.Stored`."""
+        return fetched(map(location, self.dataset.values("file", rows)))
+
     def image(self, row: int) -> Image.Image:
         """See `images.Stored`."""
         return open_shown(self.dataset.file(row), self.max_pixels, self.least)
@@ -65,6 +76,10 @@ class Kept:
     def __len__(self) -> int:
         """See `images.Stored`."""
         return len(self.pixels)
+
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """See `images.Stored`."""
+        return nullcontext()
 
     def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:
         # A mapped array would travel as a copy of all its file.
@@ -117,11 +132,29 @@ def in_cache(
     return Kept(mapped(path)), Findings(dict(bad), dict(frames))
 
 
-def identity(file: Path) -> str | None:
-    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time.
+def identities(files: Iterable[str | Location]) -> Iterator[str | None]:
+    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time or version.
 
-    None where there is none.
+    None where there is none; a container at an address is asked for once.
     """
+    found_at = cache(_found_at)
+    for file in map(location, files):
+        if isinstance(file, Address):
+            container, _, place = file.url.partition("#")
+            found = found_at(container)
+            yield None if found is None else f"{place} {found.size} {found.version}"
+        else:
+            yield _identity(file)
+
+
+def _found_at(url: str) -> Found | None:
+    try:
+        return Address(url).found()
+    except NotFound:
+        return None
+
+
+def _identity(file: Path) -> str | None:
     container, _, place = str(file).partition("#")
     for path in (file, Path(container)):
         try:
@@ -135,8 +168,8 @@ def identity(file: Path) -> str | None:
 def _files_digest(dataset: Dataset) -> str | None:
     """SHA-256 of the identities of all images, hexadecimal; None where one is gone."""
     digest = hashlib.sha256()
-    for file in dataset.labels("file"):
-        if (found := identity(Path(file))) is None:
+    for found in identities(dataset.labels("file")):
+        if found is None:
             return None
         digest.update(f"{found}\n".encode())
     return digest.hexdigest()
