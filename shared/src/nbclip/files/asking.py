@@ -33,9 +33,12 @@ _CLIENTS = (
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),
     ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
     ("azure.core.exceptions", "AzureError"),
 )
 """What packages raise beside OSError."""
+_WITHOUT_KEYS = frozenset({"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError"})
+"""Of these, where a key is missing or of no use."""
 _log = logging.getLogger(__name__)
 _file_systems: dict[tuple[int, str], Any] = {}
 T = TypeVar("T")
@@ -83,14 +86,22 @@ def _told(error: BaseException) -> BaseException:
 def _may_pass(error: BaseException) -> bool:
     if (status := _status(error)) is not None:
         return status in _PASSING or status >= _SERVER_ERROR
-    return not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
+    return not _is_denied(error) and not isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
+
+
+def _is_denied(error: BaseException) -> bool:
+    # gcsfs has no other sign of it.
+    is_forbidden = isinstance(error, OSError) and str(error).startswith("Forbidden")
+    return (
+        is_forbidden or isinstance(error, PermissionError) or _status(error) in _DENIED or type(error).__name__ in _WITHOUT_KEYS
+    )
 
 
 def _refusal(url: str, error: BaseException, waited: float) -> NBClipError:
     status = _status(error)
     if status == _MISSING or (status is None and isinstance(error, FileNotFoundError)):
         return NotFound(f"{url}: there is no such file", hint="check the address")
-    if status in _DENIED or isinstance(error, PermissionError):
+    if _is_denied(error):
         return InvalidInput(f"{url}: access denied ({_reason(error)})", hint=credentials(url))
     if status == _CUT_OFF:
         return InvalidInput(f"{url}: shorter than it was", hint=REPLACED)
@@ -102,8 +113,10 @@ def _refusal(url: str, error: BaseException, waited: float) -> NBClipError:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status of an error, where it is one of these."""
-    status = getattr(error, "status", None) or getattr(error, "code", None)
+    """The HTTP status of an error, as aiohttp, gcsfs and, in the cause of an OSError of s3fs, botocore tell it."""
+    answers = (getattr(each, "response", None) for each in (error, error.__cause__))
+    told = (each.get("ResponseMetadata", {}).get("HTTPStatusCode") for each in answers if isinstance(each, dict))
+    status = getattr(error, "status", None) or getattr(error, "code", None) or next(told, None)
     return int(status) if isinstance(status, int | str) and str(status).isdigit() else None
 
 
@@ -145,7 +158,7 @@ def _new_file_system(url: str, protocol: str) -> Any:
 
 def _web_options(protocol: str) -> dict[str, Any]:
     """For aiohttp: proxies and passwords of the user's, an end to waiting, nothing packed; but the user's own first."""
-    import aiohttp
+    from fsspec.implementations.http import aiohttp
 
     own = fsspec.config.conf.get(protocol, {})
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)

@@ -153,8 +153,8 @@ def test_a_file_that_changes_while_it_is_copied_is_refused(memory, monkeypatch):
 
 
 def test_a_protocol_without_its_package_is_named_with_the_command_that_installs_it():
-    with pytest.raises(InvalidInput, match=r"s3://bucket/x\.tar: s3:// is read with s3fs, which is not installed") as refused:
-        location("s3://bucket/x.tar").found()
-    assert refused.value.hint == "pip install s3fs"
+    with pytest.raises(InvalidInput, match=r"gs://bucket/x\.tar: gs:// is read with gcsfs, which is not installed") as refused:
+        location("gs://bucket/x.tar").found()
+    assert refused.value.hint == "pip install gcsfs"
     with pytest.raises(InvalidInput, match=r"nosuch://x\.tar: nosuch:// is not known"):
         location("nosuch://x.tar").found()

@@ -5,9 +5,10 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import fsspec
 import pytest
 from nbclip.errors import InvalidInput, NotFound, Unavailable
-from nbclip.files import remote
+from nbclip.files import asking, remote
 from nbclip.files.addresses import location
 from nbclip.files.pictures import fetched, open_image_file, place_in_shard
 from support.file_server import serving_files
@@ -123,6 +124,44 @@ def test_passwords_come_from_netrc_and_are_not_told(server, tmp_path, monkeypatc
     monkeypatch.setenv("NETRC", str(path))
     location(f"{server.url}/x.tar").read(0, 10)
     assert server.headers[-1]["Authorization"].startswith("Basic ")
+
+
+@pytest.fixture
+def s3(server, monkeypatch):
+    """The address of the file in the same server, as a store of S3's protocol."""
+    server.files["bucket/x.tar"] = CONTENT
+    monkeypatch.setattr(asking, "_file_systems", {})
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": server.url, "anon": True})
+    return location("s3://bucket/x.tar")
+
+
+def test_s3_is_read_as_the_web_is(server, s3):
+    assert s3.found().size == len(CONTENT)
+    server.failing = {0: "drop", 1: 503}
+    assert s3.read(10, 5_000) == CONTENT[10:5_000]
+    with s3.copied(lambda share: None), s3.open() as file:
+        assert file.read() == CONTENT
+    before = s3.found()
+    server.files["bucket/x.tar"] = CONTENT[::-1]
+    assert s3.found() != before
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "says"),
+    [(404, NotFound, "there is no such file"), (403, InvalidInput, "access denied"), (400, InvalidInput, "")],
+)
+def test_what_s3_refuses_is_not_asked_for_again(server, s3, status, kind, says):
+    server.status = status
+    for ask in (s3.found, lambda: s3.read(0, 10)):
+        server.asked.clear()
+        with pytest.raises(kind, match=f"s3://bucket/x.tar: {says}"):
+            ask()
+        assert len(server.asked) <= 2
+
+
+def test_a_shorter_file_of_s3_is_refused(s3):
+    with pytest.raises(InvalidInput, match=r"shorter than it was.*was it replaced\?"):
+        s3.read(100_010, 100_020)
 
 
 def test_images_of_a_batch_come_together(server):

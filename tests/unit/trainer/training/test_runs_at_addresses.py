@@ -121,9 +121,7 @@ def test_what_is_in_the_cache_is_not_read_again(small, stored, served, server, t
 
 @pytest.mark.parametrize("check", ["none", "headers", "decode"])
 @pytest.mark.parametrize("suffix", ["tar", "parquet"])
-def test_an_index_reads_each_file_once_and_finds_what_it_does_here(
-    small, stored, served, server, tmp_path, suffix, check
-):
+def test_an_index_reads_each_file_once_and_finds_what_it_does_here(small, stored, served, server, tmp_path, suffix, check):
     names = [f"{name}.{suffix}" for name in ("train-000", "train-001", "valid-000")]
     for name in names:
         damaged = server.files[name].replace(b"\x89PNG", b"\0\0\0\0", 2)
