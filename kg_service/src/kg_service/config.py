@@ -7,7 +7,7 @@ described `Field` can be set as `KG_<PREFIX>_<FIELD>`. Here such variables are k
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
@@ -191,15 +191,26 @@ def load_settings(**overrides: Any) -> Settings:
     return settings
 
 
-def with_settings(start: Parameters, prefix: str, settings: Settings, asked: Mapping[str, Any] | None = None) -> Parameters:
+def with_settings(
+    start: Parameters,
+    prefix: str,
+    settings: Settings,
+    asked: Mapping[str, Any] | None = None,
+    *,
+    beside: Iterable[str] = (),
+) -> Parameters:
     """`start` with what is set of its fields as `KG_<PREFIX>_<FIELD>`, and over it what is `asked` of them.
+
+    `beside`: other parameters that whoever asks could have given; they are named where one is not known.
 
     Raises:
         InvalidInput: naming the first variable, or the first of what is asked, with an unusable value; or what can't be set.
     """
-    asked, known = asked or {}, _meanings(type(start))
+    asked, known = asked or {}, settable(start)
     if unknown := next((name for name in asked if name not in known), None):
-        raise InvalidInput(f"{prefix} has no parameter {unknown!r:.80}", hint=f"parameters of {prefix}: {', '.join(known)}")
+        raise InvalidInput(
+            f"{prefix} has no parameter {unknown!r:.80}", hint=f"parameters of {prefix}: {', '.join((*known, *beside))}"
+        )
     values = {field.name: getattr(start, field.name) for field in fields(start)}
     for name in known:
         values[name] = asked.get(name, settings.others.get(f"{prefix}_{name}", values[name]))
@@ -224,7 +235,7 @@ def own_variables() -> Iterator[Variable]:
 
 def variables_of(start: DataclassInstance, prefix: str) -> Iterator[Variable]:
     """The settings that a dataclass declares, with the values of `start` as defaults."""
-    for name, meaning in _meanings(type(start)).items():
+    for name, meaning in settable(start).items():
         yield _variable(f"{prefix}_{name}", getattr(start, name), meaning)
 
 
@@ -233,9 +244,13 @@ def _variable(name: str, default: object, meaning: str) -> Variable:
     return Variable(f"{PREFIX}{name}".upper(), ",".join(shown) if isinstance(shown, tuple) else str(shown), meaning)
 
 
+def settable(start: DataclassInstance) -> dict[str, str]:
+    """The fields that can be set, with what they mean."""
+    return _meanings(type(start))
+
+
 @functools.cache
 def _meanings(kind: type[Any]) -> dict[str, str]:
-    """The fields that can be set, with what they mean."""
     found: dict[str, str] = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
         for each in getattr(hint, "__metadata__", ()):

@@ -56,7 +56,7 @@ def test_it_is_what_the_settings_give_whichever_way_they_are_set(service, publis
 
 
 REFUSED = [
-    ({"representations": {"sack": {}}}, "no representation is called 'sack'", "hybrid, concepts, transe"),
+    ({"representations": {"sack": {}}}, "no representation is called 'sack'", "hybrid, concepts, transe, both"),
     ({"representations": {"hybrid": {"decoy": 1}}}, "hybrid has no parameter 'decoy'", "decay, ancestor_weight"),
     ({"representations": {"hybrid": {"ancestors": False}}}, "hybrid has no parameter 'ancestors'", "decay"),
     ({"representations": {"concepts": {"decay": 2}}}, "hybrid.decay=2: Input should be less than or equal to 1", "settings"),

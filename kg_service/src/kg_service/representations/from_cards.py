@@ -54,7 +54,7 @@ def representations_of_cards(cards: Mapping[str, Card]) -> dict[str, Representat
         method = method_of(card)
         require(method)
         try:
-            found[name.split("/")[0]] = of_card(method.parameters, card)
+            found[name.split("/")[0]] = method.of_card(card) if method.of_card else of_card(method.parameters, card)
         except KeyError as error:
             raise other_version(f"its model card lacks {error}") from error
     return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION
 
-from kg_service.config import Settings, with_settings
+from kg_service.config import Settings, settable, with_settings
 from kg_service.representations.methods import CONTROL, METHODS, method_named, require
 from kg_service.representations.model import Representation
 
@@ -25,7 +26,7 @@ def representations_of(settings: Settings, asked: Asked | None = None) -> dict[s
     wanted = settings.representations if asked is None else tuple(asked)
     for name in wanted:
         require(method_named(name))
-    known = {name: _with_parameters(name, settings, (asked or {}).get(name)) for name in METHODS}
+    known = {name: _with_parameters(name, settings, (asked or {}).get(name, {})) for name in METHODS}
     return {name: known[name] for name in (*wanted, CONTROL)}
 
 
@@ -35,9 +36,15 @@ def with_control(representations: Mapping[str, Representation] | None = None) ->
     return wanted if CONTROL in wanted else {**wanted, CONTROL: _default(CONTROL)}
 
 
-def _with_parameters(name: str, settings: Settings, asked: Mapping[str, Any] | None) -> Representation:
+def _with_parameters(name: str, settings: Settings, asked: Mapping[str, Any]) -> Representation:
+    """The method; what it is made of takes the parameters that it knows."""
     method = method_named(name)
-    return method.representation(with_settings(method.settings, method.name, settings, asked))
+    of_parts = {part: settable(method_named(part).settings) for part in method.parts}
+    taken = {part: {key: value for key, value in asked.items() if key in known} for part, known in of_parts.items()}
+    parts = {part: _with_parameters(part, settings, own) for part, own in taken.items()}
+    beside = [key for known in of_parts.values() for key in known]
+    own = {key: value for key, value in asked.items() if key not in beside}
+    return method.representation(with_settings(replace(method.settings, **parts), method.name, settings, own, beside=beside))
 
 
 def _default(name: str) -> Representation:

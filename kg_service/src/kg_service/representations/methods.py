@@ -17,6 +17,7 @@ METHODS: dict[str, str] = {
     "hybrid": "kg_service.representations.hybrid:METHOD",
     "concepts": "kg_service.representations.hybrid:CONCEPTS",
     "transe": "kg_service.representations.transe:METHOD",
+    "both": "kg_service.representations.both:METHOD",
     "noise": "kg_service.representations.noise:METHOD",
 }
 """By the name that requests call it: where its `Method` is, imported when it is needed. A method's own name is among them."""

@@ -133,10 +133,12 @@ class Method(Generic[MethodSettings]):
         name: in model cards, and in the settings: `KG_<NAME>_<PARAMETER>`.
         settings: the defaults of what can be set, a frozen dataclass (`config.with_settings`).
         representation: the method with such settings.
-        parameters: the dataclass of what `representation` gives; a model card has each of its fields.
+        parameters: the dataclass of what `representation` gives.
         restore: the fitted representation from its card, the M CUIs of the graph and its tables.
         extra: what of this distribution has to be installed to fit it; to serve it nothing has.
         packages: whose versions decide the bytes, beside those of numpy and scipy; the extra brings them, if there is one.
+        parts: names of methods that it is made of: fields of `settings`, which take theirs as these methods do.
+        of_card: what `representation` gave, of a model card; None: the card has each field of `parameters`.
         stored: whether an append stores the vectors of its images; or else they are made when they are first asked for.
     """
 
@@ -147,6 +149,8 @@ class Method(Generic[MethodSettings]):
     restore: Callable[[Card, tuple[str, ...], Tables], FittedRepresentation]
     extra: str = ""
     packages: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    of_card: Callable[[Card], Representation] | None = None
     stored: bool = True
 
 

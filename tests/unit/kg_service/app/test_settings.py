@@ -11,7 +11,7 @@ DECLARED = {
     "KG_HYBRID_REDUNDANCY": "1.0", "KG_HYBRID_RELATIONS": "", "KG_HYBRID_RELATION_WEIGHT": "4.0",
     "KG_HYBRID_RELATION_DECAY": "0.8", "KG_TRANSE_PRESET": "fast", "KG_TRANSE_EPOCHS": "", "KG_TRANSE_IMAGES": "",
     "KG_TRANSE_DIMENSION": "", "KG_TRANSE_MARGIN": "", "KG_TRANSE_NORM": "", "KG_TRANSE_NEGATIVES": "", "KG_TRANSE_SEED": "42",
-    "KG_NOISE_DIMENSION": "64", "KG_NOISE_SEED": "42",
+    "KG_BOTH_WEIGHT": "0.5", "KG_NOISE_DIMENSION": "64", "KG_NOISE_SEED": "42",
 }  # fmt: skip
 
 
@@ -34,15 +34,16 @@ def test_the_table_has_every_setting_with_its_default_and_meaning():
 def test_settings_that_name_entries_of_a_table_list_them():
     rows = settings_table().splitlines()
     assert "| `KG_LINKER` | `dictionary` | linker that finds concepts in captions; known: `dictionary`, `scispacy` |" in rows
-    assert any(row.startswith("| `KG_REPRESENTATIONS` |") and "`hybrid`, `concepts`, `transe`, `noise`" in row for row in rows)
+    known = "`hybrid`, `concepts`, `transe`, `both`, `noise`"
+    assert any(row.startswith("| `KG_REPRESENTATIONS` |") and known in row for row in rows)
 
 
 def test_misspelt_variables_are_found_those_of_linkers_and_representations_too(monkeypatch, tmp_path):
     (tmp_path / ".env").write_text("KG_HYBRID_DECYA=1\nKG_HYBRID_DECAY=1\n")
-    for name in ("KG_PROT", "KG_PORT", "KG_LINKER_PROIR", "KG_LINKER_PRIOR", "KG_TRANSE_RATE", "KG_CONCEPTS_DECAY"):
+    misspelt = ("KG_PROT", "KG_LINKER_PROIR", "KG_TRANSE_RATE", "KG_CONCEPTS_DECAY", "KG_BOTH_SEED")
+    for name in (*misspelt, "KG_PORT", "KG_LINKER_PRIOR"):
         monkeypatch.setenv(name, "1")
-    unknown = ["KG_CONCEPTS_DECAY", "KG_HYBRID_DECYA", "KG_LINKER_PROIR", "KG_PROT", "KG_TRANSE_RATE"]
-    assert unknown_variables(load_settings()) == unknown
+    assert unknown_variables(load_settings()) == sorted((*misspelt, "KG_HYBRID_DECYA"))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_misspelt_variables_are_found_those_of_linkers_and_representations_too(m
         ("KG_LINKER", "magic", r"no linker is called 'magic'.*dictionary, scispacy"),
         ("KG_LINKER_MIN_SCORE", "2", "KG_LINKER_MIN_SCORE='2'"),
         ("KG_LINKER_MODEL", "en_core", r"KG_LINKER_MODEL belongs to the scispacy linker, but the linker is dictionary.*unset it"),
-        ("KG_REPRESENTATIONS", "hybrid,magic", r"no representation is called 'magic'.*hybrid, concepts, transe, noise"),
+        ("KG_REPRESENTATIONS", "hybrid,magic", r"no representation is called 'magic'.*hybrid, concepts, transe, both, noise"),
         ("KG_HYBRID_DECAY", "0", "KG_HYBRID_DECAY='0'"),
         ("KG_NOISE_SEED", "-1", "KG_NOISE_SEED='-1'"),
     ],

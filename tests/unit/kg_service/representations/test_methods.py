@@ -136,15 +136,24 @@ def test_cards_stay_as_published_snapshots_have_them():
     }  # fmt: skip
     noise = {"method": "noise", "dimension": 64, "seed": 42, "inductive": "any image with a known concept"}
     cards = {variant: form.card() for variant, form in fitted_on(GRAPH).items()}
-    learned = {variant: cards[variant].pop("loss") for variant in cards if variant[0] == "transe"}
-    assert all(isinstance(loss, float) for loss in learned.values())
+    learned = [cards[variant].pop(name) for name in ("loss", "transe_loss") for variant in cards if name in cards[variant]]
+    assert len(learned) == 4
+    assert all(isinstance(loss, float) for loss in learned)
+
+    def both(first, second):
+        parts = {f"{part['method']}_{name}": value for part in (first, second) for name, value in part.items()}
+        return {"method": "both", "weight": 0.5, **parts, "inductive": second["inductive"]}
+
+    hybrid_dk, transe_dk = {**hybrid, "ancestors": False}, {**transe, "ancestors": False, "triples": 7}
     expected = {
         ("hybrid", "dk_ek"): hybrid,
-        ("hybrid", "dk"): {**hybrid, "ancestors": False},
+        ("hybrid", "dk"): hybrid_dk,
         ("concepts", "dk_ek"): {**hybrid, "smoothing": 0.0},
         ("concepts", "dk"): {**hybrid, "smoothing": 0.0, "ancestors": False},
         ("transe", "dk_ek"): transe,
-        ("transe", "dk"): {**transe, "ancestors": False, "triples": 7},
+        ("transe", "dk"): transe_dk,
+        ("both", "dk_ek"): both(hybrid, transe),
+        ("both", "dk"): both(hybrid_dk, transe_dk),
         ("noise", "noise"): noise,
     }
     assert {variant: json.dumps(card, sort_keys=True) for variant, card in cards.items()} == {
@@ -154,7 +163,7 @@ def test_cards_stay_as_published_snapshots_have_them():
 
 def test_names_that_are_not_known_are_refused_with_those_that_are(monkeypatch):
     monkeypatch.setenv("KG_REPRESENTATIONS", "word2vec")
-    with pytest.raises(InvalidInput, match=r"'word2vec'.*hybrid, concepts, transe, noise"):
+    with pytest.raises(InvalidInput, match=r"'word2vec'.*hybrid, concepts, transe, both, noise"):
         representations_of(load_settings())
     with pytest.raises(OtherVersion, match=r"another version: its representation 'word2vec' .*snapshot publish"):
         restore({"method": "word2vec"}, (), {})

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kg_service.cli.shown.console import append_lines
 from kg_service.errors import OtherVersion
+from kg_service.representations.both import Both
 from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
+from kg_service.representations.weights import known_attributes
 from kg_service.snapshot import (
     SnapshotFolder,
     answer_representations,
@@ -243,23 +245,26 @@ def test_equal_captions_are_duplicates_across_segments(tmp_path):
 
 
 def test_an_append_says_where_published_images_have_vectors_that_were_learned(tmp_path):
-    held = {"hybrid": HYBRID, "learned": SMALL, "own": replace(SMALL, images="own")}
+    own = replace(SMALL, images="own")
+    held = {"hybrid": HYBRID, "learned": SMALL, "own": own, "both": Both(0.5, HYBRID, SMALL), "half own": Both(0.5, HYBRID, own)}
     publish(GraphOnly(many(15)), tmp_path, vocabulary={}, representations=held)
     _, counts = append(GraphOnly(many(20)), SnapshotFolder(tmp_path))
-    assert (counts.appended, counts.by_concepts) == (5, ["own"])
+    assert (counts.appended, counts.by_concepts) == (5, ["half own", "own"])
     assert append(GraphOnly(many(20)), SnapshotFolder(tmp_path))[1].by_concepts == []
-    assert list(append_lines(counts, SnapshotFolder(tmp_path).open().manifest))[-1].startswith("own: appended images")
+    assert list(append_lines(counts, SnapshotFolder(tmp_path).open().manifest))[-1].startswith("half own, own: appended images")
 
 
 def test_every_method_appends_and_compaction_keeps_its_parameters(tmp_path):
     graph = many(20)
     held = {"hybrid": replace(HYBRID, redundancy=0.5), "learned": SMALL, "own": replace(SMALL, images="own")}
+    held["both"] = Both(0.25, held["hybrid"], held["own"])
     first, last = grow(graph, rows_of(15, 20), tmp_path, **held)
     for name in held:
         vectors = last.vectors(name, "dk_ek")
         sets = np.split(graph.attribute_indices, graph.attribute_indptr[1:-1])
         cuis = [[graph.cuis[concept] for concept in row] for row in sets[15:]]
-        embedded = last.fitted(name, "dk_ek").embed(graph.image_ids[15:], cuis)
+        known = known_attributes(cuis, last.fitted("hybrid", "dk_ek").cuis)
+        embedded = last.fitted(name, "dk_ek").embed_known(graph.image_ids[15:], known)
         assert np.array_equal(vectors.tail.dense, embedded.dense)
         assert np.array_equal(vectors.tail.sparse.toarray(), embedded.sparse.toarray())
     snapshots = SnapshotFolder(tmp_path)

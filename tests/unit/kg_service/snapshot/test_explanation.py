@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kg_service.errors import OtherVersion
+from kg_service.representations.both import Both
 from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.transe import TransE
 from kg_service.snapshot import SnapshotFolder, answer_targets, explain
@@ -168,6 +169,22 @@ def test_learned_vectors_of_concepts_add_up_and_those_of_images_say_that_they_do
     assert own.contributions[-1].kind == "unexplained"
     assert own.contributions[-1].share == pytest.approx(own.similarity - mean.similarity, abs=1e-6)
     assert abs(own.contributions[-1].share) > 1e-3
+
+
+def test_both_methods_add_up_too_and_of_images_own_vectors_it_is_said_that_they_do_not(published, five_images):
+    small = TransE(dimension=8, epochs=5, batch=4, negatives=2)
+    hybrid, own = Hybrid(hub_share=1.0), replace(small, images="own")
+    held = {"hybrid": hybrid, "transe": small, "both": Both(0.25, hybrid, small), "own": Both(0.25, hybrid, own)}
+    snapshot = published(five_images, **held)
+    one, other, both = (ask(snapshot, "a", "b", representation=name) for name in ("hybrid", "transe", "both"))
+    assert both.additive
+    assert both.similarity == pytest.approx(0.75 * one.similarity + 0.25 * other.similarity, abs=1e-6)
+    assert sum(part.share for part in both.contributions) == pytest.approx(both.similarity, abs=1e-6)
+    assert {"concept", "ancestor", "learned"} == both.parts.keys()
+    not_additive = ask(snapshot, "a", "b", representation="own")
+    assert not not_additive.additive
+    assert not_additive.contributions[-1].kind == "unexplained"
+    assert sum(part.share for part in not_additive.contributions) == pytest.approx(not_additive.similarity, abs=1e-6)
 
 
 def test_noise_is_explained_by_nothing(published, five_images):
