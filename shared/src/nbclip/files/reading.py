@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import get_args
 
@@ -59,7 +59,8 @@ class Rows:
         self.layout = layout
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             self._sizes = list(pool.map(size_in_bytes, self.paths))
-        self.size = sum(self._sizes)
+        self._starts = list(accumulate(self._sizes, initial=0))
+        self.size = self._starts[-1]
         self.empty: list[Location] = []
         self._done = 0
         self._share = 0.0
@@ -71,6 +72,7 @@ class Rows:
         return self._done + self._position()
 
     def __iter__(self) -> Iterator[Row]:
+        self.empty = []
         for number in range(len(self.paths)):
             with self.at_hand(number):
                 yield from self.of(number)
@@ -78,14 +80,13 @@ class Rows:
     @contextmanager
     def at_hand(self, number: int) -> Iterator[None]:
         """One of `paths`; what is no text is copied from its address, since it is read more than once, and in any order."""
-        if number == 0:
-            self._done, self.empty = 0, []
         path, size, self._share = self.paths[number], self._sizes[number], 0.0
+        self._done = self._starts[number]
         self._position = partial(self._of_share, size)
         is_copied = isinstance(path, Address) and (self.layout.format or format_of(path)) in _CONTAINERS
         with path.copied(self._note_share) if isinstance(path, Address) and is_copied else nullcontext():
             yield
-        self._done, self._position = self._done + size, int
+        self._done, self._position = self._starts[number + 1], int
 
     def of(self, number: int) -> Iterator[Row]:
         """The rows of one of `paths`, which is at hand."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import tarfile
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -150,6 +151,39 @@ def test_a_table_names_images_beside_it_and_a_missing_one_is_a_bad_image(small, 
     assert losses(tmp_path / "there") == losses(tmp_path / "here")
     [reason] = check_images(open_dataset(there.data), there.data).bad.values()
     assert reason == f"{server.url}/data/7.png: there is no such file"
+
+
+class _Stop(Exception):
+    """The end of a process."""
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_an_index_that_was_stopped_reads_only_what_was_not_read(small, served, server, tmp_path, monkeypatch, stop_after):
+    config = config_on(small, shards(served), "data.workers=0", "data.max_bad_row_share=0.5")
+    names = ["train-000.tar", "train-001.tar", "valid-000.tar"]
+    # A caption that is empty, and an image that can't be decoded.
+    server.files[names[0]] = server.files[names[0]].replace(b"picture 3 of the", b" " * 16).replace(b"spine", b" " * 5)
+    server.files[names[1]] = server.files[names[1]].replace(b"\x89PNG", b"\0\0\0\0", 1)
+    straight = indexed(config, tmp_path / "straight").data.files[0]
+    server.asked.clear()
+    whole, written = encoding_of(config.model), []
+
+    def encode(captions):
+        if len(written) == stop_after:
+            raise _Stop
+        written.append(len(captions))
+        return whole.encode(captions)
+
+    with pytest.raises(_Stop):
+        write_index(tmp_path / "index", config.data, replace(whole, encode=encode), part_rows=7)
+    server.asked.clear()
+    write_index(tmp_path / "index", config.data, whole, part_rows=7)
+    begun = 7 * stop_after // 12
+    assert [server.bytes_sent(name) > 0 for name in names] == [place >= begun for place in range(3)]
+    assert (straight / "bad_rows.txt").read_text().startswith(f"{served}/train-000.tar:4: ")
+    files = {file.relative_to(straight) for file in straight.rglob("*") if file.is_file()}
+    assert files == {file.relative_to(tmp_path / "index") for file in (tmp_path / "index").rglob("*") if file.is_file()}
+    assert all((straight / file).read_bytes() == (tmp_path / "index" / file).read_bytes() for file in files)
 
 
 @pytest.mark.parametrize("change", ["longer", "other content of one length", "gone"])

@@ -7,13 +7,10 @@ Beside the parts under way, memory holds 30 bytes a row.
 from __future__ import annotations
 
 import fcntl
-import itertools
 import json
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,21 +21,20 @@ from nbclip.files.folders import roco_parts
 from nbclip.files.reading import Rows
 from nbclip.flushing import sync
 
-from nbclip_trainer.data.checking import Findings, Looked, findings, looked_at
+from nbclip_trainer.data.checking import Findings, findings, looked_at
 from nbclip_trainer.data.dataset import layout_of, refuse_empty, rows_of_files
 from nbclip_trainer.data.indexed import BAD_IMAGES, BAD_ROWS, BY_SPLIT, FRAMES, ROWS
 from nbclip_trainer.data.manifest import MANIFEST, VERSION, Manifest, Source, reading_of, stamps
 from nbclip_trainer.data.mapped import Table, part_file
+from nbclip_trainer.data.meanwhile import READ, Meanwhile, SoFar, are_elsewhere, note_part, so_far
 from nbclip_trainer.data.parts import TEXTS, Encoding, Parts, join_texts, next_part
-from nbclip_trainer.data.rows import Values, columns_of, refuse_bad_rows, usable
+from nbclip_trainer.data.rows import columns_of, refuse_bad_rows, usable
 from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.data.tally import tallied
 
 _CHECKS, _BEGUN, _LOCK = "checks", "begun.json", "lock"
 _TOLD_EVERY = 1_000
 _PART_ROWS = 65_536
-_LOOKED_AT_ONCE = 512
-"""Images of a file that is at hand; no more of them are read ahead."""
 Told = Callable[[str, float], None]
 """Told what is under way, and what share of it is done, [0, 1]."""
 T = TypeVar("T")
@@ -98,18 +94,21 @@ def write_index(
 
 def _read(work: Path, rows: Rows, parts: Parts, settings: DataSettings, told: Told) -> tuple[Table, tuple[str, ...], int]:
     """Writes the pairs; returns them, their columns, and how many rows are left out."""
-    bad: list[str] = []
-    names: dict[str, None] = {}
-    count = 0
-    looked: deque[Looked[None]] = deque()
-    found = _looked_at_meanwhile(rows, looked, settings) if _are_copied(rows) else usable(rows)
-    for number in itertools.count():
-        if not (values := next_part(found, bad, parts.part_rows)):
-            break
+    elsewhere = are_elsewhere(rows)
+    done = so_far(work, rows) if elsewhere else SoFar()
+    bad, names, count = list(done.bad), dict.fromkeys(done.names), done.rows
+    meanwhile = Meanwhile(rows, settings, done)
+    found = iter(meanwhile) if elsewhere else usable(rows)
+    parts.number, known = done.parts, len(bad)
+    while values := next_part(found, bad, parts.part_rows):
+        number = parts.number
         parts.add(values)
         names.update(dict.fromkeys(columns_of(values)))
-        if looked:
-            _write_findings(work, number, findings((count + place, looked.popleft()) for place in range(len(values))))
+        if elsewhere:
+            if looked := meanwhile.take(len(values)):
+                _write_findings(work, number, findings(enumerate(looked, count)))
+            note_part(work, number, values, bad[known:], rows.empty)
+            known = len(bad)
         count += len(values)
         told("reading", rows.position / max(rows.size, 1))
     refuse_empty(rows)
@@ -117,21 +116,6 @@ def _read(work: Path, rows: Rows, parts: Parts, settings: DataSettings, told: To
     refuse_bad_rows(len(bad), count, next(iter(bad), ""), settings.max_bad_row_share if count else 0)
     (work / BAD_ROWS).write_text("".join(f"{' '.join(line.splitlines())}\n" for line in bad), encoding="utf-8")
     return Table(work / ROWS, count, parts.part_rows), tuple(names), len(bad)
-
-
-def _are_copied(rows: Rows) -> bool:
-    return any(isinstance(path, Address) for path in rows.paths)
-
-
-def _looked_at_meanwhile(rows: Rows, looked: deque[Looked[None]], settings: DataSettings) -> Iterator[Values | str]:
-    """As `usable`; images are looked at while the file that they lie in is at hand, so that it is read once."""
-    for number in range(len(rows.paths)):
-        with rows.at_hand(number):
-            found = usable(rows.of(number))
-            while window := list(islice(found, _LOOKED_AT_ONCE)):
-                files = [str(values["file"]) for values in window if not isinstance(values, str)]
-                looked.extend(looked_at(files, settings))
-                yield from window
 
 
 def _check(work: Path, table: Table, settings: DataSettings, told: Told) -> None:
@@ -194,7 +178,7 @@ def _work_folder(folder: Path, begun: str) -> Iterator[Path]:
         if not path.is_file() or path.read_text(encoding="utf-8") != begun:
             for other in (each for each in work.iterdir() if each.name != _LOCK):
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
-            for name in (ROWS, TEXTS, _CHECKS):
+            for name in (ROWS, TEXTS, _CHECKS, READ):
                 (work / name).mkdir()
             path.write_text(begun, encoding="utf-8")
         yield work
@@ -202,7 +186,7 @@ def _work_folder(folder: Path, begun: str) -> Iterator[Path]:
 
 def _settle(work: Path, folder: Path) -> None:
     """Gives what is done its name, flushed to disk."""
-    for name in (TEXTS, _CHECKS):
+    for name in (TEXTS, _CHECKS, READ):
         shutil.rmtree(work / name)
     for name in (_BEGUN, _LOCK):
         (work / name).unlink()
