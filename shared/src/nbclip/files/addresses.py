@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from nbclip.errors import InvalidInput
-from nbclip.files.protocols import WEB, credentials, protocol_of
+from nbclip.files.protocols import WEB, credentials
 
 if TYPE_CHECKING:
     from nbclip.files.remote import Found
@@ -54,11 +54,6 @@ class Address:
         return self.url
 
     @property
-    def protocol(self) -> str:
-        """What the address begins with, such as `s3`."""
-        return protocol_of(self.url)
-
-    @property
     def name(self) -> str:
         """The last part."""
         return self.url.rpartition("/")[2]
@@ -77,10 +72,6 @@ class Address:
     def absolute(self) -> Address:
         """Itself."""
         return self
-
-    def is_dir(self) -> bool:
-        """No: a folder at an address is named by a pattern."""
-        return False
 
     @property
     def copy(self) -> Path | None:

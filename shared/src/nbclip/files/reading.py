@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate, chain, takewhile
 from pathlib import Path
 from typing import get_args
 
@@ -26,7 +26,7 @@ from nbclip.files.addresses import Address, Location
 from nbclip.files.delimited import is_table, read_roco, read_table
 from nbclip.files.folders import read_part, roco_parts
 from nbclip.files.layout import Format, Layout
-from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line, TextFile
+from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line, Span, TextFile
 from nbclip.files.ndjson import AN_OBJECT_A_LINE, ONE_VALUE, is_one_value, object_of, read_ndjson
 from nbclip.files.notes import warn
 from nbclip.files.rows import Row
@@ -44,6 +44,7 @@ class Rows:
     Args:
         paths: files, folders and patterns (`sources_of`).
         layout: how they are read.
+        span: of a single file, the rows that are read; default: all.
 
     Attributes:
         paths: the files and folders of ROCO that are read.
@@ -54,9 +55,10 @@ class Rows:
         InvalidInput: when made, nothing is there of a name; when read, a file can't be read as a whole.
     """
 
-    def __init__(self, paths: Iterable[Location], layout: Layout) -> None:
+    def __init__(self, paths: Iterable[Location], layout: Layout, span: Span | None = None) -> None:
         self.paths = sources_of(paths)
         self.layout = layout
+        self._span = span
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             self._sizes = list(pool.map(size_in_bytes, self.paths))
         self._starts = list(accumulate(self._sizes, initial=0))
@@ -91,7 +93,7 @@ class Rows:
     def of(self, number: int) -> Iterator[Row]:
         """The rows of one of `paths`, which is at hand."""
         path, count = self.paths[number], 0
-        for row in self._folder(path) if isinstance(path, Path) and path.is_dir() else self._file(path):
+        for row in self._folder(path) if isinstance(path, Path) and path.is_dir() else self._spanned(path):
             count += 1
             yield row
         if not count:
@@ -110,6 +112,12 @@ class Rows:
         for part in parts:
             yield from read_part(part, self.layout)
 
+    def _spanned(self, path: Location) -> Iterator[Row]:
+        if self._span is None:
+            return self._file(path)
+        first, stop = self._span.first, self._span.stop
+        return (row for row in takewhile(lambda row: row.number < stop, self._file(path)) if row.number >= first)
+
     def _file(self, path: Location) -> Iterator[Row]:
         kind = self.layout.format or format_of(path)
         # Of what was copied, the copy is what took the time.
@@ -117,16 +125,16 @@ class Rows:
         if kind == "webdataset":
             yield from read_shard(path, self._untold(path, kind), done)
         elif kind == "parquet":
-            yield from _parquet_reader()(path, self._untold(path, kind), done)
+            yield from _parquet_reader()(path, self._untold(path, kind), done, self._span)
         else:
             with TextFile(path) as source:
                 self._position = lambda: source.position
-                yield from self._text(path, iter(source))
+                yield from self._text(path, iter(source) if self._span is None else source.lines(self._span))
 
     def _text(self, path: Location, lines: Iterator[Line]) -> Iterator[Row]:
         name, layout = str(path), self.layout
         first = next((line for line in lines if line.problem or line.text.strip()), None)
-        kind = layout.format or _told(path, first, layout)
+        kind = layout.format or told_format(path, first, layout)
         lines = lines if first is None else chain([first], lines)
         if kind == "ndjson":
             rows = read_ndjson(name, lines, self._untold(path, kind))
@@ -162,7 +170,7 @@ def _with_word_on_encoding(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def _told(path: Location, first: Line | None, layout: Layout) -> Format:
+def told_format(path: Location, first: Line | None, layout: Layout) -> Format:
     """The format of a text: what its first line is, before what its name says."""
     named = format_of(path)
     text = "" if first is None else first.text
@@ -191,7 +199,7 @@ def _check_roco(path: Location, layout: Layout) -> None:
         raise InvalidInput(f"{path}: ROCO's captions name no image files", hint="give the folder, with images/ in it")
 
 
-def _parquet_reader() -> Callable[[Location, Layout, Callable[[float], None]], Iterator[Row]]:
+def _parquet_reader() -> Callable[[Location, Layout, Callable[[float], None], Span | None], Iterator[Row]]:
     try:
         from nbclip.files.parquet import read_parquet
     except ModuleNotFoundError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import overload
 
 from nbclip.errors import InvalidInput
 from nbclip.files.addresses import Address, Location, braces_written_out, location, size_of
@@ -25,7 +26,11 @@ _SUFFIXES: dict[str, Format] = {
 _PACKED_SHARD = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4)|tgz|tbz2?|txz)$")
 
 
-def sources_of(paths: Iterable[Location]) -> list[Location]:
+@overload
+def sources_of(paths: Iterable[Path]) -> Sequence[Path]: ...
+@overload
+def sources_of(paths: Iterable[Location]) -> Sequence[Location]: ...
+def sources_of(paths: Iterable[Location]) -> Sequence[Location]:
     """Files, and folders of ROCO, that these name: `{000..009}`, `*` and the like written out, other folders opened.
 
     Raises:

@@ -62,6 +62,10 @@ class Dicom:
         with _refused(self.path, "pixels that can't be decoded: "):
             return _decoded(_first_frame(self.file, self.header), self.header)
 
+    def pixels(self, least: int | None = None) -> npt.NDArray[np.uint8]:
+        """The same in RGB, [H, W, 3]."""
+        return np.array(self.shown(least).convert("RGB"))
+
 
 def opened_dicom(path: Location, file: BinaryIO) -> Dicom:
     """Reads what stands before the pixels.

@@ -12,19 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from nbclip.errors import NBClipError
 from open_clip.transform import PreprocessCfg
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from nbclip_trainer.data.augmentation import augment, drawn_views, draws
-from nbclip_trainer.data.geometry import Geometry
+from nbclip_trainer.data.geometry import Geometry, Pixels
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.data.seeds import mixed
-from nbclip_trainer.data.settings import AugmentationSettings
+from nbclip_trainer.data.settings import AugmentationSettings, Resize
 from nbclip_trainer.errors import BadImage
 
 
@@ -94,12 +92,12 @@ class Stored(Protocol):
         """Images of these rows, which the block takes, are got ready together as far as that is faster."""
         ...
 
-    def image(self, row: int) -> Image.Image:
-        """An image as it lies there, in RGB or L; raises BadImage."""
+    def ready(self, row: int) -> Pixels:
+        """An image as the model takes it, [3, H, W]; raises BadImage."""
         ...
 
-    def ready(self, row: int) -> npt.NDArray[np.uint8]:
-        """An image as the model takes it, [3, H, W]; raises BadImage."""
+    def cropped(self, row: int, crop: Geometry) -> Pixels:
+        """An image as it lies there, cropped and resized, [3, H, W]; raises BadImage."""
         ...
 
 
@@ -109,6 +107,7 @@ class StoredImages:
 
     stored: Stored
     preprocess: PreprocessCfg
+    resize: Resize
     augmentation: AugmentationSettings
     seed: int
     workers: int
@@ -133,7 +132,7 @@ class StoredImages:
 
     def _changed(self, decoder: _Decoder) -> _Decoder:
         kind = self.augmentation.kind
-        crop = Geometry(self.preprocess, is_train=True) if kind == "open_clip" else None
+        crop = Geometry(self.preprocess, self.resize, is_train=True) if kind == "open_clip" else None
         return replace(decoder, crop=crop, moved=kind == "affine")
 
     def _decoded(self, plan: Iterable[PlannedBatch], decoder: _Decoder) -> Iterator[Decoded]:
@@ -168,7 +167,7 @@ class _Decoder(torch.utils.data.Dataset[Decoded | NBClipError]):
             return error
 
     def _batch(self, batch: PlannedBatch) -> Decoded:
-        found: dict[int, npt.NDArray[np.uint8]] = {}
+        found: dict[int, Pixels] = {}
         bad: dict[int, str] = {}
         rows = batch.rows.tolist()
         with torch.random.fork_rng(devices=[]), self.images.stored.fetched(rows):
@@ -184,13 +183,12 @@ class _Decoder(torch.utils.data.Dataset[Decoded | NBClipError]):
             pixels_B3HW = self._moved(pixels_B3HW, batch, list(found))
         return Decoded(list(found), self._normalised(pixels_B3HW), bad)
 
-    def _one(self, row: int, batch: PlannedBatch) -> npt.NDArray[np.uint8]:
+    def _one(self, row: int, batch: PlannedBatch) -> Pixels:
         seed = None if self.crop is None else self._seed(row, batch)
         if self.crop is None or seed is None:
             return self.images.stored.ready(row)
-        image = self.images.stored.image(row)
         torch.default_generator.manual_seed(seed)
-        return self.crop(image)
+        return self.images.stored.cropped(row, self.crop)
 
     def _moved(self, pixels_B3HW: Tensor, batch: PlannedBatch, rows: list[int]) -> Tensor:
         images = self.images

@@ -84,7 +84,8 @@ def _unreachable(row: Row) -> str:
     """Why an image's file can't be a path of this machine, or a place in a file that was read; empty if it may be one."""
     file = str(row.values["file"])
     if _ADDRESS.match(file) and not file.startswith(f"{row.file}#"):
-        return f"file is an address, and no path of a downloaded image: {file:.80}"
+        # What follows may be a signature.
+        return f"file is an address, and no path of a downloaded image: {file.partition('?')[0]:.80}"
     return f"file is a path of another machine, under Windows: {file:.80}" if _DRIVE.match(file) else ""
 
 

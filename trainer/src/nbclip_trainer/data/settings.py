@@ -15,6 +15,7 @@ MAX_PIXELS = 100_000_000
 Check = Literal["none", "headers", "decode"]
 CHECKS: tuple[Check, ...] = get_args(Check)
 """From the one that finds least to the one that finds most."""
+Resize = Literal["torch", "pillow"]
 
 Place = Annotated[Path | InstanceOf[Address], BeforeValidator(location), PlainSerializer(str)]
 """A path or an address, as a text in files of settings."""
@@ -76,6 +77,10 @@ class DataSettings(Strict):
     draft: bool = Field(
         False,
         description="decode large JPEGs at 1/2, 1/4 or 1/8 of their size, no smaller than 5/4 of the model's: faster",
+    )
+    resize: Resize = Field(
+        "torch",
+        description="what resizes images: torch, faster and nearly the same, or pillow, as earlier versions did",
     )
     features: Path | None = Field(
         None, description="folder for what locked towers compute, once for all runs, on which the projections train; null: none"

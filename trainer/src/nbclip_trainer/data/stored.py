@@ -16,24 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from nbclip.errors import NotFound
 from nbclip.files.addresses import Address, Location, location
 from nbclip.files.pictures import fetched
 from open_clip.transform import PreprocessCfg
-from PIL import Image
 
 from nbclip_trainer.data.checking import Findings, Looked, findings, look_over
 from nbclip_trainer.data.dataset import Dataset
-from nbclip_trainer.data.decoding import Picture, open_shown
-from nbclip_trainer.data.geometry import Geometry
+from nbclip_trainer.data.decoding import Picture, opened
+from nbclip_trainer.data.geometry import Geometry, Pixels
 from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
 
 if TYPE_CHECKING:
     from nbclip.files.remote import Found
 
-Pixels = npt.NDArray[np.uint8]
 Told = Callable[[float], None]
 """Told what share of the images is decoded, [0, 1]."""
 _TOLD_EVERY = 1_000
@@ -57,13 +54,14 @@ class InFiles:
         """See `images.Stored`."""
         return fetched(map(location, self.dataset.values("file", rows)))
 
-    def image(self, row: int) -> Image.Image:
-        """See `images.Stored`."""
-        return open_shown(self.dataset.file(row), self.max_pixels, self.least)
-
     def ready(self, row: int) -> Pixels:
         """See `images.Stored`."""
-        return self.geometry(self.image(row))
+        return self.cropped(row, self.geometry)
+
+    def cropped(self, row: int, crop: Geometry) -> Pixels:
+        """See `images.Stored`."""
+        with opened(self.dataset.file(row), self.max_pixels) as picture:
+            return crop.of_picture(picture, self.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +84,14 @@ class Kept:
         own = self.pixels
         return (_from_file, (own.filename,)) if isinstance(own, np.memmap) else (Kept, (own,))
 
-    def image(self, row: int) -> Image.Image:
-        """See `images.Stored`."""
-        return Image.fromarray(self.pixels[row].transpose(1, 2, 0))
-
     def ready(self, row: int) -> Pixels:
         """See `images.Stored`."""
         ready: Pixels = self.pixels[row]
         return ready
+
+    def cropped(self, row: int, crop: Geometry) -> Pixels:
+        """See `images.Stored`."""
+        return crop.of_pixels(np.array(self.pixels[row].transpose(1, 2, 0), order="C"))
 
 
 def least_side(preprocess: PreprocessCfg, settings: DataSettings) -> int | None:
@@ -115,7 +113,7 @@ def in_cache(
     It is filled anew where an image has changed; images that are gone since are in it still.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_of = [dataset.digest(), asdict(preprocess), settings.max_pixels, settings.draft]
+    made_of = [dataset.digest(), asdict(preprocess), settings.max_pixels, settings.draft, settings.resize]
     name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     path, found = folder / f"{name}.npy", folder / f"{name}.json"
     with _locked(folder / f"{name}.lock"):
@@ -179,10 +177,10 @@ def _fill(
     pixels: Pixels, dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings, told: Told = lambda share: None
 ) -> Findings:
     """Decodes every image into its place; those of bad ones stay black."""
-    geometry, least = Geometry(preprocess, is_train=False), least_side(preprocess, settings)
+    geometry, least = Geometry(preprocess, settings.resize, is_train=False), least_side(preprocess, settings)
 
     def look(picture: Picture) -> Pixels:
-        return geometry(picture.shown(least))
+        return geometry.of_picture(picture, least)
 
     return findings(_put(pixels, look_over(dataset.labels("file"), look, settings), told))
 

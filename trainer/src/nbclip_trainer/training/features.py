@@ -165,7 +165,7 @@ def _key(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World,
         "model": config.model.reading(),
         "preprocess": asdict(parts.preprocess),
         "precision": str(tower_dtype(world, config.device)),
-        "images": [config.data.pictures, config.data.max_pixels, config.data.draft],
+        "images": [config.data.pictures, config.data.max_pixels, config.data.draft, config.data.resize],
         "pairs": dataset.digest(),
         "views": [views, config.augmentation.model_dump(mode="json", exclude={"views"}) if views else None],
     }
