@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 from kg_service.graph.store import Graph, GraphSource
 from kg_service.representations.from_cards import method_of
 from kg_service.representations.from_settings import with_control
-from kg_service.representations.model import Card, FittedRepresentation, Representation
-from kg_service.representations.weights import attribute_matrix
+from kg_service.representations.model import Card, FittedRepresentation, ImageVectors, Representation
+from kg_service.representations.weights import IMAGES_AT_ONCE, attribute_matrix
 from kg_service.snapshot.ancestry import relation_arrays
 from kg_service.snapshot.aside import note_served, set_aside
 from kg_service.snapshot.folder import SnapshotFolder
@@ -231,9 +231,15 @@ def _versioned(cards: Mapping[str, Card]) -> list[str]:
 def _write_variants(folder: Path, graph: Graph, variants: Mapping[Variant, FittedRepresentation]) -> tuple[dict[str, Card], int]:
     """Writes every variant; returns their cards and how many images have knowledge."""
     cards = {}
-    has_NM = attribute_matrix(graph)
     for variant, fitted in variants.items():
-        save_vectors(folder, variant, fitted.embed_known(graph.image_ids, has_NM))
+        save_vectors(folder, variant, _embedded(graph, fitted))
         save_arrays(folder, {f"{'.'.join(variant)}.t.{name}": table for name, table in fitted.tables().items()})
         cards["/".join(variant)] = fitted.card()
     return cards, int(np.count_nonzero(np.diff(graph.attribute_indptr)))
+
+
+def _embedded(graph: Graph, fitted: FittedRepresentation) -> Iterator[ImageVectors]:
+    """The vectors of a graph's images, some at a time: they may take many times the memory of the graph."""
+    for start in range(0, len(graph.image_ids), IMAGES_AT_ONCE):
+        images = slice(start, min(start + IMAGES_AT_ONCE, len(graph.image_ids)))
+        yield fitted.embed_known(graph.image_ids[images], attribute_matrix(graph, images))
