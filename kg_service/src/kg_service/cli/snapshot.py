@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 from nbclip.errors import BrokenArtefact, InvalidInput
-from nbclip.schemas.snapshots import OwnIsA, PublishRequest, ShuffledIsA
+from nbclip.schemas.snapshots import OwnIsA, PublishRequest, RarestConcepts, ShuffledIsA, ShuffledRelations
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.cli.options import Data, Store, VocabularyFolder, settings_of
 from kg_service.cli.own_is_a import read_is_a
-from kg_service.cli.shown.console import append_lines, complain, is_a_text, part_text, stderr
+from kg_service.cli.shown.console import append_lines, changes_text, complain, is_a_text, part_text, stderr
 from kg_service.config import variables_of
 from kg_service.representations.methods import METHODS, method_named
 
@@ -42,6 +42,13 @@ def publish_snapshot(
         Path | None,
         typer.Option(help="An own is_a in place of the graph's: a CSV or TSV file with the columns child and parent."),
     ] = None,
+    shuffle_relations: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="SEED", help="A control: shuffle the targets of each typed relation by this seed."),
+    ] = None,
+    rarest_concepts: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Keep of each image only its N rarest concepts, for experiments.")
+    ] = None,
     current: Annotated[
         bool, typer.Option("--current/--not-current", help="Serve it from now on; or leave what is served, for experiments.")
     ] = True,
@@ -62,14 +69,22 @@ def publish_snapshot(
         representations=tuple(representation or ()) or None,
         **_parameters(parameter or ()),
     )
-    wanted = PublishRequest(dataset=dataset, split=split, is_a=_other_is_a(shuffle_is_a, is_a), current=current)
+    wanted = PublishRequest(
+        dataset=dataset,
+        split=split,
+        is_a=_other_is_a(shuffle_is_a, is_a),
+        relations=None if shuffle_relations is None else ShuffledRelations(shuffled=shuffle_relations),
+        concepts=None if rarest_concepts is None else RarestConcepts(rarest=rarest_concepts),
+        current=current,
+    )
     known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish_part(graph, known, settings, wanted)
     manifest = SnapshotFolder(settings.snapshots_folder).manifest(new_id)
     stderr().print(
         f"published {new_id:.12}…: {manifest.images} images ({manifest.images_with_knowledge} with a concept), "
-        f"{manifest.concepts} concepts, {manifest.attributes} attributes, {manifest.is_a_edges} is_a{is_a_text(manifest)}",
+        f"{manifest.concepts} concepts, {manifest.attributes} attributes, {manifest.is_a_edges} is_a{is_a_text(manifest)}"
+        f"{changes_text(manifest)}",
         soft_wrap=True,
     )
     typer.echo(new_id)
@@ -145,7 +160,7 @@ def list_snapshots(data: Data = None) -> None:
         words += ["current"] if held == folder.current() else []
         words += ["aside"] if is_kept(folder.path / held) else []
         text = f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {' '.join(filter(None, words))}".rstrip()
-        typer.echo(f"{text}{is_a_text(manifest)}")
+        typer.echo(f"{text}{is_a_text(manifest)}{changes_text(manifest)}")
 
 
 @snapshot_app.command("verify")
