@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections import Counter
 
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadFileScheduling
+from support.sharing import ByFile
 
 pytest_plugins = ["support.browser", "support.neo4j.fixtures"]
 
-USES_NEO4J = re.compile(r"tests/(contract|integration/neo4j|support/neo4j)/|test_copy_and_export")
+# The cores are shared out among processes of tests; threads of torch that wait for a core burn another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Other work on the machine makes a test slow, and says nothing of it.
 settings.register_profile("no deadlines", deadline=None)
 settings.load_profile("no deadlines")
 
 
-class _ByFile(LoadFileScheduling):
-    """A file's tests stay in one process, and so do all tests of the one Neo4j database."""
-
-    def _split_scope(self, nodeid):
-        file = super()._split_scope(nodeid)
-        return "neo4j" if USES_NEO4J.search(file) else file
-
-
 def pytest_xdist_make_scheduler(config, log):
     """How several processes share the tests out."""
-    return _ByFile(config, log)
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items):

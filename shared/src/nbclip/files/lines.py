@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
@@ -32,6 +33,27 @@ class Line:
     number: int
     text: str
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive rows of a file, which can be read without those before them (`spans.py`).
+
+    Attributes:
+        first: number of the first row, as `rows.Row` has it.
+        stop: number of the first row behind it, or one more than the last row's.
+        rows: how many rows there are, good and bad.
+        start: byte at which the first row begins; 0 in a file that is not of lines.
+        end: byte behind the last row; of a file that is not of lines, its size.
+        head: lines at the beginning of the file that are read too, as they say how it is read.
+    """
+
+    first: int
+    stop: int
+    rows: int
+    start: int
+    end: int
+    head: int = 0
 
 
 class TextFile:
@@ -61,12 +83,26 @@ class TextFile:
         self._resources.close()
 
     @property
+    def is_packed(self) -> bool:
+        """Whether it is unpacked on the way."""
+        return self._stream is not self._raw
+
+    @property
     def position(self) -> int:
         """Bytes of the file taken so far, of `size`; packed bytes where it is packed; 0 for a pipe."""
         return self._raw.tell() if self._raw.seekable() else 0
 
     def __iter__(self) -> Iterator[Line]:
-        number = 1
+        return self._lines(1)
+
+    def lines(self, span: Span) -> Iterator[Line]:
+        """The lines of a span's head, then all from its first row on: a damaged row is told by what stands behind it."""
+        yield from islice(self._lines(1), span.head)
+        if span.start:
+            self._raw.seek(span.start)
+        yield from self._lines(span.first)
+
+    def _lines(self, number: int) -> Iterator[Line]:
         while content := self._next_line(number):
             if number == 1:
                 content = self._begun(content)
@@ -92,7 +128,7 @@ class TextFile:
     def _count(self, length: int, number: int) -> None:
         """Notes bytes that were read; raises InvalidInput if there are far more of them than the file has."""
         self._unpacked += length
-        packed = self._stream is not self._raw and self.size > 0
+        packed = self.is_packed and self.size > 0
         if packed and self._unpacked > max(_FREE_BYTES, MAX_RATIO * self.size):
             raise InvalidInput(
                 f"{self.path}:{number}: over {MAX_RATIO} times as long as packed", hint="send it unpacked if this is intended"

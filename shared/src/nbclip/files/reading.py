@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import get_args
 
@@ -24,7 +24,7 @@ from nbclip.errors import InvalidInput
 from nbclip.files.delimited import is_table, read_roco, read_table
 from nbclip.files.folders import read_part, roco_parts
 from nbclip.files.layout import Format, Layout
-from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line, TextFile
+from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line, Span, TextFile
 from nbclip.files.ndjson import AN_OBJECT_A_LINE, ONE_VALUE, is_one_value, object_of, read_ndjson
 from nbclip.files.notes import warn
 from nbclip.files.rows import Row
@@ -49,6 +49,7 @@ class Rows:
     Args:
         paths: files, folders and patterns (`sources_of`).
         layout: how they are read.
+        span: of a single file, the rows that are read; default: all.
 
     Attributes:
         paths: the files and folders of ROCO that are read.
@@ -59,9 +60,10 @@ class Rows:
         InvalidInput: when made, nothing is there of a name; when read, a file can't be read as a whole.
     """
 
-    def __init__(self, paths: Iterable[Path], layout: Layout) -> None:
+    def __init__(self, paths: Iterable[Path], layout: Layout, span: Span | None = None) -> None:
         self.paths = sources_of(paths)
         self.layout = layout
+        self._span = span
         self._sizes = [_size(path) for path in self.paths]
         self.size = sum(self._sizes)
         self.empty: list[Path] = []
@@ -80,7 +82,7 @@ class Rows:
             self._share = 0.0
             self._position = partial(self._of_share, size)
             count = 0
-            for row in self._folder(path) if path.is_dir() else self._file(path):
+            for row in self._folder(path) if path.is_dir() else self._spanned(path):
                 count += 1
                 yield row
             if not count:
@@ -100,21 +102,27 @@ class Rows:
         for part in parts:
             yield from read_part(part, self.layout)
 
+    def _spanned(self, path: Path) -> Iterator[Row]:
+        if self._span is None:
+            return self._file(path)
+        first, stop = self._span.first, self._span.stop
+        return (row for row in takewhile(lambda row: row.number < stop, self._file(path)) if row.number >= first)
+
     def _file(self, path: Path) -> Iterator[Row]:
         kind = self.layout.format or format_of(path)
         if kind == "webdataset":
             yield from read_shard(path, self._untold(path, kind), self._note_share)
         elif kind == "parquet":
-            yield from _parquet_reader()(path, self._untold(path, kind), self._note_share)
+            yield from _parquet_reader()(path, self._untold(path, kind), self._note_share, self._span)
         else:
             with TextFile(path) as source:
                 self._position = lambda: source.position
-                yield from self._text(path, iter(source))
+                yield from self._text(path, iter(source) if self._span is None else source.lines(self._span))
 
     def _text(self, path: Path, lines: Iterator[Line]) -> Iterator[Row]:
         name, layout = str(path), self.layout
         first = next((line for line in lines if line.problem or line.text.strip()), None)
-        kind = layout.format or _told(path, first, layout)
+        kind = layout.format or told_format(path, first, layout)
         lines = lines if first is None else chain([first], lines)
         if kind == "ndjson":
             rows = read_ndjson(name, lines, self._untold(path, kind))
@@ -173,7 +181,7 @@ def format_of(path: Path) -> Format | None:
     return _SUFFIXES.get(Path(name.removesuffix(".gz")).suffix)
 
 
-def _told(path: Path, first: Line | None, layout: Layout) -> Format:
+def told_format(path: Path, first: Line | None, layout: Layout) -> Format:
     """The format of a text: what its first line is, before what its name says."""
     named = format_of(path)
     text = "" if first is None else first.text
@@ -230,7 +238,7 @@ def _size(path: Path) -> int:
         raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
 
 
-def _parquet_reader() -> Callable[[Path, Layout, Callable[[float], None]], Iterator[Row]]:
+def _parquet_reader() -> Callable[[Path, Layout, Callable[[float], None], Span | None], Iterator[Row]]:
     try:
         from nbclip.files.parquet import read_parquet
     except ModuleNotFoundError as error:

@@ -76,6 +76,7 @@ def _run(layout: Layout, service: str | None, key_file: Path | None, jobs: int, 
         import stamina.instrumentation
 
         from nbclip_trainer.experiments.experiment import Means, check, run_experiment
+        from nbclip_trainer.experiments.gate import inspect_arms
         from nbclip_trainer.experiments.running import devices_of, failed
 
         stamina.instrumentation.set_on_retry_hooks([])
@@ -85,6 +86,7 @@ def _run(layout: Layout, service: str | None, key_file: Path | None, jobs: int, 
 
         check(layout)
         snapshots = _snapshots(layout, client, say)
+        inspect_arms(layout, snapshots, say)
         failures = run_experiment(layout, snapshots, Means(jobs, devices_of(device), stop, say))
         if stop.is_set():
             err().print("stopped; the same command continues", soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nbclip_trainer.experiments.account import INSPECTION, Account
+from nbclip_trainer.experiments.account import Account
 from nbclip_trainer.experiments.document import Block, Code, Items, Rows, Section, Text
 from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.judgement import Judgement
@@ -19,7 +19,7 @@ def mechanism_section(judgement: Judgement, account: Account) -> Section:
 
 def _mechanism(judgement: Judgement, account: Account) -> Iterator[Block]:
     if account.inspection is None:
-        yield Text(f"Not measured: `nbclip targets inspect --json` writes it, and it is read from `{INSPECTION}` in this folder.")
+        yield Text("Not measured: no arm has soft targets, or the training images have no labels.")
         return
     sources: list[dict[str, Any]] = account.inspection["sources"]
     columns = [part["column"] for part in sources[0]["purity"]]

@@ -94,6 +94,8 @@ def _run(layout: Layout, runs: Sequence[Run], chosen: Chosen, snapshots: Snapsho
     def say(line: str) -> None:
         means.say(f"{what}: {line}")
 
+    if first:
+        say(f"computing what locked towers see, once for all runs; {first[0].log} tells how far")
     failures = run_jobs(first, workers=1, devices=means.devices, stop=means.stop, say=say) if means.workers > 1 else []
     failed = [failure.job for failure in failures]
     rest = [job for job in jobs if job not in failed]

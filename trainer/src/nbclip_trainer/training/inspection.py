@@ -19,6 +19,7 @@ from nbclip.targets import duplicate_mask
 
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import Dataset
+from nbclip_trainer.data.filtering import narrowed
 from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.planner import BatchPlan, PlannedBatch
@@ -79,7 +80,7 @@ def inspect_targets(
     """
     config = named[0][1]
     whole = open_dataset(config.data)
-    split = _read(whole.of_split(config.data.train_split))
+    split = _read(narrowed(whole.of_split(config.data.train_split), config.data))
     plan = BatchPlan(len(split.dataset), config.batch_size, config.epochs, config.seed)
     planned = plan.steps_per_epoch if batches is None else min(batches, plan.steps)
     with ExitStack() as undo:
