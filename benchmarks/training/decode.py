@@ -1,10 +1,11 @@
-"""JPEG files to training batches at 224 px: ours, ours with `data.draft` and from a cache, and open_clip_train's own way.
+"""JPEG files to training batches at 224 px: ours, as it was, with `data.draft`, from a cache, and open_clip_train's.
 
     make bench-decode ARGS="--sides 512 1024 2048"
+    make bench-decode ARGS="--workers 0"      # in one process, by its CPU time: for a machine that other programs use
 
 The images are those of the examples, enlarged, with the grain that enlarging lacks, as JPEGs of quality 90; three in four of them
 are grey. All ways have the same random crop and the same number of processes, and take turns. open_clip_train's own way is its
-dataset of a CSV, with its loader's settings. Also told: how far a draft's pixels are from those of the whole image.
+dataset of a CSV, with its loader's settings. Also told: how far the pixels are from those of whole images that Pillow resizes.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ _INPUT = PreprocessCfg(size=224)
 _BATCH = 16
 _TURNS = 4
 """How often each file is in an epoch."""
-_THEIRS = "open_clip_train's way"
+_THEIRS, _BEFORE = "open_clip_train's way", "ours, data.resize=pillow"
 
 
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
-    print("| side of the files | " + " | ".join(("way", "images a s", f"× {_THEIRS}")) + " |\n| ---: | --- | ---: | ---: |")
+    rate = "images a second" if arguments.workers else "images a CPU second"
+    print(f"| side of the files | way | {rate} | × {_THEIRS} | × {_BEFORE} |\n| ---: | --- | ---: | ---: | ---: |")
     for side in arguments.sides:
         with TemporaryDirectory() as name:
             table = _images(Path(name), side, arguments.images)
@@ -46,12 +48,11 @@ def main() -> None:
             rates: dict[str, list[float]] = {way: [] for way in ways}
             for _ in range(arguments.rounds):
                 for way, batches in ways.items():
-                    rates[way].append(_rate(batches))
-            theirs = statistics.median(rates[_THEIRS])
-            for way, each in rates.items():
-                median = statistics.median(each)
-                print(f"| {side} | {way} | {median:.0f} | {median / theirs:.2f} |", flush=True)
-            _print_difference(table)
+                    rates[way].append(_rate(batches, time.perf_counter if arguments.workers else time.process_time))
+            median = {way: statistics.median(each) for way, each in rates.items()}
+            for way, own in median.items():
+                print(f"| {side} | {way} | {own:.0f} | {own / median[_THEIRS]:.2f} | {own / median[_BEFORE]:.2f} |", flush=True)
+            _print_differences(table)
 
 
 def _images(folder: Path, side: int, count: int) -> Path:
@@ -73,6 +74,7 @@ def _ours(table: Path, workers: int) -> dict[str, Callable[[], Iterator[Tensor]]
     dataset = read_dataset([table])
     plan = BatchPlan(len(dataset), _BATCH, 1, 0)
     ways = {
+        _BEFORE: ("data.resize=pillow",),
         "ours": (),
         "ours, data.draft": ("data.draft=true",),
         "ours, from a cache": ("data.pictures=cache", f"data.cache={table.parent / 'cache'}"),
@@ -102,31 +104,37 @@ def _theirs(table: Path, workers: int) -> Callable[[], Iterator[Tensor]]:
     return batches
 
 
-def _rate(batches: Callable[[], Iterator[Tensor]]) -> float:
+def _rate(batches: Callable[[], Iterator[Tensor]], clock: Callable[[], float]) -> float:
     """Images a second after the first batch, before which processes start."""
     found = batches()
     next(found)
-    started, count = time.perf_counter(), 0
+    started, count = clock(), 0
     for images in found:
         count += len(images)
-    return count / (time.perf_counter() - started)
+    return count / (clock() - started)
 
 
-def _print_difference(table: Path) -> None:
-    """How far the grey levels of drafts are from those of whole images, in the model's input without augmentation."""
-    whole, draft = (
-        next(load_images(read_dataset([table]), _INPUT, config.data, config.augmentation, 0).images.plain([range(_BATCH)])).pixels
-        for config in (load_config("paper", ["data.check=none", f"data.draft={draft}"]) for draft in (False, True))
-    )
-    levels = (whole - draft).abs() * torch.tensor(_INPUT.std)[:, None, None] * 255
-    print(f"| | a draft's grey levels differ by {levels.mean():.2f} on average, {np.quantile(levels, 0.99):.1f} at 99 % | | |")
+def _print_differences(table: Path) -> None:
+    """How far grey levels are from those of whole images that Pillow resizes, in the model's input without augmentation."""
+    wanted = _plain(table, "data.resize=pillow")
+    for way, settings in {"ours": (), "drafts": ("data.draft=true",)}.items():
+        levels = (wanted - _plain(table, *settings)).abs() * torch.tensor(_INPUT.std)[:, None, None] * 255
+        mean, most = levels.mean(), levels.max()
+        print(f"| | {way}: {mean:.3f} grey levels apart, {np.quantile(levels, 0.99):.1f} at 99 %, {most:.0f} at most | | | |")
+
+
+def _plain(table: Path, *settings: str) -> Tensor:
+    config = load_config("paper", ["data.check=none", *settings])
+    return next(
+        load_images(read_dataset([table]), _INPUT, config.data, config.augmentation, 0).images.plain([range(_BATCH)])
+    ).pixels
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048], help="longer sides of the files")
     parser.add_argument("--images", type=int, default=96, help="how many files")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode")
+    parser.add_argument("--workers", type=int, default=2, help="processes that decode; 0: none, and CPU time is told")
     parser.add_argument("--rounds", type=int, default=3, help="turns that each way has")
     return parser.parse_args()
 

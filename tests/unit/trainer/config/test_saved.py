@@ -45,3 +45,13 @@ def test_a_run_of_0_1_0_is_read_whatever_other_losses_were_told(tmp_path, others
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
     assert read_config(tmp_path) == config
     check_same_shape(tmp_path, config)
+
+
+def test_a_run_that_began_before_there_was_a_choice_resizes_as_it_did(tmp_path):
+    config = load_config("tiny-clip")
+    tree = yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))
+    del tree["data"]["resize"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    assert read_config(tmp_path) == load_config("tiny-clip", ["data.resize=pillow"])
+    with pytest.raises(Conflict, match=r"data\.resize: 'pillow' -> 'torch'"):
+        check_same_shape(tmp_path, config)

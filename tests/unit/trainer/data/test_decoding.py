@@ -1,4 +1,3 @@
-import contextlib
 import gzip
 import io
 import random
@@ -7,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from nbclip_trainer.data.decoding import open_image
+from nbclip_trainer.data.decoding import open_image, opened
 from nbclip_trainer.errors import BadImage
 from PIL import Image
 
@@ -314,5 +313,49 @@ def test_damaged_bytes_decode_or_are_refused_and_nothing_else(tmp_path, kind):
         for _ in range(generator.randrange(1, 6)):
             content[generator.randrange(min(len(content), 400))] = generator.randrange(256)
         path.write_bytes(content[: generator.choice([len(content), generator.randrange(len(content))])])
-        with contextlib.suppress(BadImage):
-            assert open_image(path, max_pixels=1_000_000).mode == "RGB"
+        found = {way: decoded_or_refused(path, way) for way in ("shown", "pixels")}
+        assert np.array_equal(found["shown"], found["pixels"])
+
+
+def decoded_or_refused(path, way):
+    """What one of the ways of a `Picture` gives, in RGB, or why it does not."""
+    try:
+        with opened(path, 1_000_000) as picture:
+            found = getattr(picture, way)()
+    except BadImage as error:
+        return error.message
+    return np.asarray(found.convert("RGB") if way == "shown" else found)
+
+
+KINDS_OF_JPEG = {
+    "small": {},
+    "each colour in full": {"subsampling": "4:4:4"},
+    "half the colour": {"subsampling": "4:2:2"},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_blocks": 2},
+    "coarse": {"quality": 5},
+    "kept as RGB": {"keep_rgb": True},
+    "turned": {"exif": lying(6)[1]},
+    "bad EXIF": {"exif": b"Exif\0\0garbage"},
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("saved", KINDS_OF_JPEG.values(), ids=KINDS_OF_JPEG)
+def test_a_jpegs_pixels_are_those_of_pillow(tmp_path, saved, mode):
+    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8)).resize((83, 61))
+    smooth.convert(mode).save(tmp_path / "x.jpg", **saved if mode == "RGB" or "keep_rgb" not in saved else {})
+    shown, found = (decoded_or_refused(tmp_path / "x.jpg", way) for way in ("shown", "pixels"))
+    assert np.array_equal(found, shown)
+    assert found.flags.writeable
+
+
+def test_a_jpeg_that_is_cut_off_is_bad_and_one_whose_last_bytes_alone_are_missing_is_not(tmp_path):
+    whole = io.BytesIO()
+    Image.fromarray(lying()[0]).save(whole, "JPEG")
+    (tmp_path / "end.jpg").write_bytes(whole.getvalue()[:-2])
+    (tmp_path / "half.jpg").write_bytes(whole.getvalue()[: len(whole.getvalue()) - 60])
+    for name in ("end", "half"):
+        shown, found = (decoded_or_refused(tmp_path / f"{name}.jpg", way) for way in ("shown", "pixels"))
+        assert np.array_equal(found, shown)

@@ -11,14 +11,15 @@ INPUT = PreprocessCfg(size=32, resize_mode="squash")
 ON_DISK = ("data.pictures=disk", "augmentation.kind=open_clip")
 
 
-def test_images_in_memory_are_what_open_clips_transform_gives(write_pairs, load):
+@pytest.mark.parametrize(("resize", "apart"), [("torch", 1 / 255 / min(INPUT.std) + 1e-5), ("pillow", 1e-5)])
+def test_images_in_memory_are_what_open_clips_transform_gives(write_pairs, load, resize, apart):
     dataset = read_dataset([write_pairs(size=50)])
-    loaded = load(dataset)
+    loaded = load(dataset, f"data.resize={resize}")
     transform = image_transform_v2(INPUT, is_train=False)
     [(rows, found, _)] = loaded.images.plain([[3, 0]])
     wanted = torch.stack([transform(open_image(dataset.files[row])) for row in (3, 0)])
     assert rows == [3, 0]
-    assert torch.allclose(found, wanted, atol=1e-5)
+    assert torch.allclose(found, wanted, atol=apart)
 
 
 def test_images_on_disk_are_the_same_images(write_pairs, load):

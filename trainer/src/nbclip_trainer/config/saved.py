@@ -40,6 +40,9 @@ def read_config(run_dir: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     if isinstance(tree.get("loss"), dict):
         # What other losses were told had no effect on this run.
         tree["loss"] = own_parameters(tree["loss"], whatever_their_values=True)
+    if isinstance(tree.get("data"), dict):
+        # A run that does not say began before there was a choice.
+        tree["data"].setdefault("resize", "pillow")
     return config_of(tree, overrides)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote
 
 import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from nbclip.files.addresses import Location
 from nbclip.files.foreign import START, instead_of_image
 from nbclip.files.pictures import open_image_file
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -55,12 +58,16 @@ class Picture(Protocol):
         """
         ...
 
+    def pixels(self, least: int | None = None) -> npt.NDArray[np.uint8]:
+        """The same in RGB, writable, [H, W, 3]: faster than by way of Pillow's image."""
+        ...
+
     def frames(self) -> int:
         """How many images are in the file, as pages or in time."""
         ...
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS, least: int | None = None) -> Image.Image:
+def open_image(path: Location, max_pixels: int = MAX_PIXELS, least: int | None = None) -> Image.Image:
     """An image in RGB: the first frame, upright by its EXIF orientation, what is transparent on white.
 
     Greys of more than 8 bits are scaled to their own range: Pillow's conversion would cut them off at 255. DICOM goes through its
@@ -70,17 +77,12 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS, least: int | None = Non
         BadImage: the file is missing, no image, cut off, or of more than `max_pixels` (not decoded then).
         InvalidInput: a DICOM file without the extra `dicom`.
     """
-    return open_shown(path, max_pixels, least).convert("RGB")
-
-
-def open_shown(path: Path, max_pixels: int, least: int | None) -> Image.Image:
-    """As `open_image`, but greys stay in L, of which a third is to be resized; raises the same."""
     with opened(path, max_pixels) as picture:
-        return picture.shown(least)
+        return picture.shown(least).convert("RGB")
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int) -> Iterator[Picture]:
+def opened(path: Location, max_pixels: int) -> Iterator[Picture]:
     """An image of which the header alone was read; what its decoder raises in the block is a BadImage too."""
     try:
         with open_image_file(path) as file:
@@ -88,7 +90,7 @@ def opened(path: Path, max_pixels: int) -> Iterator[Picture]:
                 yield _small_enough(opened_dicom(path, file), path, max_pixels)
             else:
                 with Image.open(file) as image:
-                    yield _small_enough(_Plain(image), path, max_pixels)
+                    yield _small_enough(_Plain(image, file), path, max_pixels)
     except UnidentifiedImageError as error:
         raise BadImage(f"{path}: {_kind(path)}") from error
     except FileNotFoundError as error:
@@ -97,20 +99,22 @@ def opened(path: Path, max_pixels: int) -> Iterator[Picture]:
         raise BadImage(f"{path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Location) -> str:
     """What a file is that is no image."""
     with open_image_file(path) as file:
         return instead_of_image(file.read(START)) or "no image of a known format"
 
 
-def _nearest(path: Path) -> str:
+def _nearest(path: Location) -> str:
     """The file that is there where a name is only written otherwise: as in an address, or with another ending."""
+    if not isinstance(path, Path):
+        return ""
     others = [Path(unquote(str(path)))]
     others += [each for suffix in _SUFFIXES for each in (path.with_suffix(suffix), path.with_name(path.name + suffix))]
     return next((f"; there is {other.name!r}" for other in others if other.is_file()), "")
 
 
-def _small_enough(picture: Picture, path: Path, max_pixels: int) -> Picture:
+def _small_enough(picture: Picture, path: Location, max_pixels: int) -> Picture:
     width, height = picture.size
     if width * height > max_pixels:
         raise BadImage(f"{path}: {width} x {height} pixels, over the limit of {max_pixels}")
@@ -119,9 +123,10 @@ def _small_enough(picture: Picture, path: Path, max_pixels: int) -> Picture:
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """An image that Pillow reads."""
+    """An image that Pillow reads, and its file."""
 
     image: Image.Image
+    file: BinaryIO
 
     @property
     def size(self) -> tuple[int, int]:
@@ -134,7 +139,20 @@ class _Plain:
             self.image.draft(None, (least, least))
         _clear_in_8_bits(self.image)
         self.image.load()
-        return _upright(self.image, _deep(self.image) if self.image.mode.startswith(("I", "F")) else _plain(self.image))
+        pixels = _deep(self.image) if self.image.mode.startswith(("I", "F")) else _plain(self.image)
+        turn = _turn(self.image)
+        return pixels if turn is None else pixels.transpose(turn)
+
+    def pixels(self, least: int | None = None) -> npt.NDArray[np.uint8]:
+        """See `Picture`."""
+        is_whole = least is None or min(self.image.size) < 2 * least
+        if is_whole and self.image.format == "JPEG" and self.image.mode in ("L", "RGB") and _turn(self.image) is None:
+            self.file.seek(0)
+            # What libjpeg finds fault with is left to Pillow, which forgives some of it.
+            with suppress(ValueError):
+                decoded: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(self.file.read(), "RGB")
+                return decoded
+        return np.array(self.shown(least).convert("RGB"))
 
     def frames(self) -> int:
         """See `Picture`; 1 where what follows the first is damaged."""
@@ -144,13 +162,12 @@ class _Plain:
             return 1
 
 
-def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
-    """As `ImageOps.exif_transpose`, but EXIF that can't be read turns nothing, as in viewers. Pillow itself has turned TIFF."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What sets it upright. EXIF that can't be read turns nothing, as in viewers; Pillow itself has turned TIFF."""
     try:
-        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (*_DECODER_ERRORS, TypeError):
-        return pixels
-    return pixels if turn is None else pixels.transpose(turn)
+        return None
 
 
 def _clear_in_8_bits(image: Image.Image) -> None:

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from nbclip.errors import NBClipError
 from open_clip.transform import PreprocessCfg
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from nbclip_trainer.data.augmentation import augment, drawn_views, draws
-from nbclip_trainer.data.geometry import Geometry
+from nbclip_trainer.data.geometry import Geometry, Pixels
 from nbclip_trainer.data.planner import PlannedBatch
 from nbclip_trainer.data.seeds import mixed
-from nbclip_trainer.data.settings import AugmentationSettings
+from nbclip_trainer.data.settings import AugmentationSettings, Resize
 from nbclip_trainer.errors import BadImage
 
 
@@ -88,12 +88,16 @@ class Stored(Protocol):
         """Whether images are kept as the model takes them, so that there is nothing to decode."""
         ...
 
-    def image(self, row: int) -> Image.Image:
-        """An image as it lies there, in RGB or L; raises BadImage."""
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """Images of these rows, which the block takes, are got ready together as far as that is faster."""
         ...
 
-    def ready(self, row: int) -> npt.NDArray[np.uint8]:
+    def ready(self, row: int) -> Pixels:
         """An image as the model takes it, [3, H, W]; raises BadImage."""
+        ...
+
+    def cropped(self, row: int, crop: Geometry) -> Pixels:
+        """An image as it lies there, cropped and resized, [3, H, W]; raises BadImage."""
         ...
 
 
@@ -103,6 +107,7 @@ class StoredImages:
 
     stored: Stored
     preprocess: PreprocessCfg
+    resize: Resize
     augmentation: AugmentationSettings
     seed: int
     workers: int
@@ -127,7 +132,7 @@ class StoredImages:
 
     def _changed(self, decoder: _Decoder) -> _Decoder:
         kind = self.augmentation.kind
-        crop = Geometry(self.preprocess, is_train=True) if kind == "open_clip" else None
+        crop = Geometry(self.preprocess, self.resize, is_train=True) if kind == "open_clip" else None
         return replace(decoder, crop=crop, moved=kind == "affine")
 
     def _decoded(self, plan: Iterable[PlannedBatch], decoder: _Decoder) -> Iterator[Decoded]:
@@ -135,16 +140,17 @@ class StoredImages:
         own = torch.Generator()
         pinned = torch.cuda.is_available()
         workers = 0 if self.stored.is_ready and decoder.crop is None else min(self.workers, _cpus())
-        return iter(
-            DataLoader(
-                decoder, sampler=plan, batch_size=None, num_workers=workers, collate_fn=_same, generator=own, pin_memory=pinned
-            )
+        loader = DataLoader(
+            decoder, sampler=plan, batch_size=None, num_workers=workers, collate_fn=_same, generator=own, pin_memory=pinned
         )
+        return map(_raised, iter(loader))
 
 
 @dataclass(frozen=True, slots=True)
-class _Decoder(torch.utils.data.Dataset[Decoded]):
+class _Decoder(torch.utils.data.Dataset[Decoded | NBClipError]):
     """Batches, as torch's loader asks for them; images are made floats together, which is faster than one by one.
+
+    Of an error that ends a run torch would make a traceback in a line, so it comes in the place of the batch.
 
     `view` is the one that is wanted, None where each epoch draws them.
     """
@@ -154,11 +160,18 @@ class _Decoder(torch.utils.data.Dataset[Decoded]):
     moved: bool = False
     view: int | None = None
 
-    def __getitem__(self, batch: PlannedBatch) -> Decoded:
-        found: dict[int, npt.NDArray[np.uint8]] = {}
+    def __getitem__(self, batch: PlannedBatch) -> Decoded | NBClipError:
+        try:
+            return self._batch(batch)
+        except NBClipError as error:
+            return error
+
+    def _batch(self, batch: PlannedBatch) -> Decoded:
+        found: dict[int, Pixels] = {}
         bad: dict[int, str] = {}
-        with torch.random.fork_rng(devices=[]):
-            for row in batch.rows.tolist():
+        rows = batch.rows.tolist()
+        with torch.random.fork_rng(devices=[]), self.images.stored.fetched(rows):
+            for row in rows:
                 try:
                     found[row] = self._one(row, batch)
                 except BadImage as error:
@@ -170,13 +183,12 @@ class _Decoder(torch.utils.data.Dataset[Decoded]):
             pixels_B3HW = self._moved(pixels_B3HW, batch, list(found))
         return Decoded(list(found), self._normalised(pixels_B3HW), bad)
 
-    def _one(self, row: int, batch: PlannedBatch) -> npt.NDArray[np.uint8]:
+    def _one(self, row: int, batch: PlannedBatch) -> Pixels:
         seed = None if self.crop is None else self._seed(row, batch)
         if self.crop is None or seed is None:
             return self.images.stored.ready(row)
-        image = self.images.stored.image(row)
         torch.default_generator.manual_seed(seed)
-        return self.crop(image)
+        return self.images.stored.cropped(row, self.crop)
 
     def _moved(self, pixels_B3HW: Tensor, batch: PlannedBatch, rows: list[int]) -> Tensor:
         images = self.images
@@ -206,6 +218,12 @@ class _Decoder(torch.utils.data.Dataset[Decoded]):
         preprocess = self.images.preprocess
         mean_311, std_311 = (torch.tensor(values)[:, None, None] for values in (preprocess.mean, preprocess.std))
         return pixels_B3HW.sub_(mean_311).div_(std_311)
+
+
+def _raised(decoded: Decoded | NBClipError) -> Decoded:
+    if isinstance(decoded, NBClipError):
+        raise decoded
+    return decoded
 
 
 def _same(decoded: Any) -> Any:

@@ -42,7 +42,7 @@ def load_images(
         seed: of all random draws.
     """
     stored, found = _stored(dataset, preprocess, settings)
-    images = StoredImages(stored, preprocess, augmentation, seed, settings.workers)
+    images = StoredImages(stored, preprocess, settings.resize, augmentation, seed, settings.workers)
     return LoadedImages(images, found.bad, found.frames)
 
 
@@ -51,5 +51,5 @@ def _stored(dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings)
         return in_memory(dataset, preprocess, settings)
     if settings.pictures == "cache" and settings.cache is not None:
         return in_cache(dataset, preprocess, settings, settings.cache)
-    geometry = Geometry(preprocess, is_train=False)
+    geometry = Geometry(preprocess, settings.resize, is_train=False)
     return InFiles(dataset, geometry, settings.max_pixels, least_side(preprocess, settings)), check_images(dataset, settings)

@@ -8,25 +8,29 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
+from nbclip.errors import NotFound
+from nbclip.files.addresses import Address, Location, location
+from nbclip.files.pictures import fetched
 from open_clip.transform import PreprocessCfg
-from PIL import Image
 
 from nbclip_trainer.data.checking import Findings, Looked, findings, look_over
 from nbclip_trainer.data.dataset import Dataset
-from nbclip_trainer.data.decoding import Picture, open_shown
-from nbclip_trainer.data.geometry import Geometry
+from nbclip_trainer.data.decoding import Picture, opened
+from nbclip_trainer.data.geometry import Geometry, Pixels
 from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
 
-Pixels = npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    from nbclip.files.remote import Found
+
 Told = Callable[[float], None]
 """Told what share of the images is decoded, [0, 1]."""
 _TOLD_EVERY = 1_000
@@ -46,13 +50,18 @@ class InFiles:
         """See `images.Stored`."""
         return len(self.dataset)
 
-    def image(self, row: int) -> Image.Image:
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
         """See `images.Stored`."""
-        return open_shown(self.dataset.file(row), self.max_pixels, self.least)
+        return fetched(map(location, self.dataset.values("file", rows)))
 
     def ready(self, row: int) -> Pixels:
         """See `images.Stored`."""
-        return self.geometry(self.image(row))
+        return self.cropped(row, self.geometry)
+
+    def cropped(self, row: int, crop: Geometry) -> Pixels:
+        """See `images.Stored`."""
+        with opened(self.dataset.file(row), self.max_pixels) as picture:
+            return crop.of_picture(picture, self.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +75,23 @@ class Kept:
         """See `images.Stored`."""
         return len(self.pixels)
 
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """See `images.Stored`."""
+        return nullcontext()
+
     def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:
         # A mapped array would travel as a copy of all its file.
         own = self.pixels
         return (_from_file, (own.filename,)) if isinstance(own, np.memmap) else (Kept, (own,))
 
-    def image(self, row: int) -> Image.Image:
-        """See `images.Stored`."""
-        return Image.fromarray(self.pixels[row].transpose(1, 2, 0))
-
     def ready(self, row: int) -> Pixels:
         """See `images.Stored`."""
         ready: Pixels = self.pixels[row]
         return ready
+
+    def cropped(self, row: int, crop: Geometry) -> Pixels:
+        """See `images.Stored`."""
+        return crop.of_pixels(np.array(self.pixels[row].transpose(1, 2, 0), order="C"))
 
 
 def least_side(preprocess: PreprocessCfg, settings: DataSettings) -> int | None:
@@ -100,7 +113,7 @@ def in_cache(
     It is filled anew where an image has changed; images that are gone since are in it still.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_of = [dataset.digest(), asdict(preprocess), settings.max_pixels, settings.draft]
+    made_of = [dataset.digest(), asdict(preprocess), settings.max_pixels, settings.draft, settings.resize]
     name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     path, found = folder / f"{name}.npy", folder / f"{name}.json"
     with _locked(folder / f"{name}.lock"):
@@ -117,11 +130,29 @@ def in_cache(
     return Kept(mapped(path)), Findings(dict(bad), dict(frames))
 
 
-def identity(file: Path) -> str | None:
-    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time.
+def identities(files: Iterable[str | Location]) -> Iterator[str | None]:
+    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time or version.
 
-    None where there is none.
+    None where there is none; a container at an address is asked for once.
     """
+    found_at = cache(_found_at)
+    for file in map(location, files):
+        if isinstance(file, Address):
+            container, _, place = file.url.partition("#")
+            found = found_at(container)
+            yield None if found is None else f"{place} {found.size} {found.version}"
+        else:
+            yield _identity(file)
+
+
+def _found_at(url: str) -> Found | None:
+    try:
+        return Address(url).found()
+    except NotFound:
+        return None
+
+
+def _identity(file: Path) -> str | None:
     container, _, place = str(file).partition("#")
     for path in (file, Path(container)):
         try:
@@ -135,8 +166,8 @@ def identity(file: Path) -> str | None:
 def _files_digest(dataset: Dataset) -> str | None:
     """SHA-256 of the identities of all images, hexadecimal; None where one is gone."""
     digest = hashlib.sha256()
-    for file in dataset.labels("file"):
-        if (found := identity(Path(file))) is None:
+    for found in identities(dataset.labels("file")):
+        if found is None:
             return None
         digest.update(f"{found}\n".encode())
     return digest.hexdigest()
@@ -146,10 +177,10 @@ def _fill(
     pixels: Pixels, dataset: Dataset, preprocess: PreprocessCfg, settings: DataSettings, told: Told = lambda share: None
 ) -> Findings:
     """Decodes every image into its place; those of bad ones stay black."""
-    geometry, least = Geometry(preprocess, is_train=False), least_side(preprocess, settings)
+    geometry, least = Geometry(preprocess, settings.resize, is_train=False), least_side(preprocess, settings)
 
     def look(picture: Picture) -> Pixels:
-        return geometry(picture.shown(least))
+        return geometry.of_picture(picture, least)
 
     return findings(_put(pixels, look_over(dataset.labels("file"), look, settings), told))
 
