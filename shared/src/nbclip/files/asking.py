@@ -22,6 +22,7 @@ from nbclip.errors import InvalidInput, NBClipError, NotFound, Unavailable
 from nbclip.files.protocols import WEB, credentials, protocol_of
 
 _LONGEST_PAUSE = 10.0
+_SECONDS_BETWEEN_WARNINGS = 10.0
 _CONNECT_SECONDS, _READ_SECONDS = 15, 60
 _PASSING = frozenset({408, 425, 429})
 _DENIED = frozenset({401, 403})
@@ -40,6 +41,7 @@ _CLIENTS = (
 _WITHOUT_KEYS = frozenset({"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError"})
 """Of these, where a key is missing or of no use."""
 _log = logging.getLogger(__name__)
+_warned = -_SECONDS_BETWEEN_WARNINGS
 _file_systems: dict[tuple[int, str], Any] = {}
 T = TypeVar("T")
 
@@ -63,9 +65,7 @@ def asked(url: str, ask: Callable[[], T], patience: float) -> T:
         error = _told(raised)
         if not isinstance(error, _client_errors()) or not _may_pass(error):
             return False
-        _log.warning(
-            "no usable answer from %s (%s), asking again; waited %.0f s", url, _reason(error), time.monotonic() - started
-        )
+        _warn(url, error, time.monotonic() - started)
         return True
 
     # Not stamina, which logs what a package raised, and so the signature of a redirect.
@@ -75,6 +75,15 @@ def asked(url: str, ask: Callable[[], T], patience: float) -> T:
         return tenacity.Retrying(wait=pauses, stop=stop, retry=retry, reraise=True)(ask)
     except _client_errors() as error:
         raise _refusal(url, _told(error), time.monotonic() - started) from error
+
+
+def _warn(url: str, error: BaseException, waited: float) -> None:
+    """Says it once in some seconds: what fails for one image mostly fails for the others of its batch."""
+    global _warned
+    now = time.monotonic()
+    if now - _warned >= _SECONDS_BETWEEN_WARNINGS:
+        _warned = now
+        _log.warning("no usable answer from %s (%s), asking again; waited %.0f s", url, _reason(error), waited)
 
 
 def _told(error: BaseException) -> BaseException:

@@ -10,13 +10,17 @@ import pytest
 import torch
 from nbclip.errors import InvalidInput, NotFound, Unavailable
 from nbclip.files import remote
+from nbclip.files.addresses import location
 from nbclip_trainer.cli.main import app
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.data.checking import check_images
 from nbclip_trainer.data.indexing import write_index
 from nbclip_trainer.data.opening import open_dataset
+from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.models.captions import encoding_of
+from nbclip_trainer.report.report import write_report
 from nbclip_trainer.runs.checkpoint import load_checkpoint
+from nbclip_trainer.runs.results import read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.training.loop import train
 from support.file_server import serving_files
@@ -151,6 +155,17 @@ def test_a_table_names_images_beside_it_and_a_missing_one_is_a_bad_image(small, 
     assert losses(tmp_path / "there") == losses(tmp_path / "here")
     [reason] = check_images(open_dataset(there.data), there.data).bad.values()
     assert reason == f"{server.url}/data/7.png: there is no such file"
+
+
+def test_data_at_an_address_are_scored_as_files_here_are(runs, metadata, server, tmp_path):
+    server.files |= {f"data/{path.name}": path.read_bytes() for path in metadata.parent.iterdir()}
+    here = read_scored(runs[0])
+    data = location(f"{server.url}/data/metadata.csv")
+    evaluate_run(runs[0], [data], protocol=here.evaluation.protocol, out=tmp_path / "scored")
+    there = read_scored(tmp_path / "scored")
+    assert there.queries.equals(here.queries)
+    assert [file.path for file in there.evaluation.data] == [data.url]
+    assert write_report([tmp_path / "scored"], tmp_path / "report.html").is_file()
 
 
 class _Stop(Exception):
