@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 from nbclip.files.lines import Span
-from nbclip.files.reading import sources_of
+from nbclip.files.sources import sources_of
 from nbclip.files.spans import digest_of, spans_of
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python

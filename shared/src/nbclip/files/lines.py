@@ -8,12 +8,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
 
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Location, size_of
 from nbclip.files.foreign import foreign_kind
 
 MAX_LINE_BYTES = 1 << 20
@@ -63,14 +64,14 @@ class TextFile:
         InvalidInput: there is no such file, or it can't be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self._resources = ExitStack()
         try:
-            self._raw = self._resources.enter_context(path.open("rb"))
+            self._raw = self._resources.enter_context(cast(BufferedReader, path.open("rb")))
         except OSError as error:
             raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
-        self.size = path.stat().st_size
+        self.size = size_of(path)
         self._stream: IO[bytes] = self._raw
         self._unpacked = 0
         if path.suffix == ".gz" or self._raw.peek(2).startswith(_GZIP):

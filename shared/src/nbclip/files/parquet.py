@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Location
 from nbclip.files.foreign import way_out
 from nbclip.files.layout import LABEL_FIELDS, Layout, Picker, Recipe, extra_names, misspelt
 from nbclip.files.lines import Span
 from nbclip.files.notes import warn_of_doubled, warn_of_misspelt
-from nbclip.files.pictures import place_in_parquet
+from nbclip.files.pictures import opened_parquet, place_in_parquet
 from nbclip.files.rows import Row, row_of
 
 _BATCH_ROWS = 1_000
@@ -25,7 +24,7 @@ _LISTS = frozenset({"cuis", *LABEL_FIELDS})
 """Fields that may have several values in a row."""
 
 
-def read_parquet(path: Path, layout: Layout, done: Callable[[float], None], span: Span | None = None) -> Iterator[Row]:
+def read_parquet(path: Location, layout: Layout, done: Callable[[float], None], span: Span | None = None) -> Iterator[Row]:
     """The rows of a Parquet file; `number` counts rows over all row groups, and `file` may be a place within the file.
 
     Args:
@@ -41,13 +40,13 @@ def read_parquet(path: Path, layout: Layout, done: Callable[[float], None], span
         yield from _rows(path, file, layout, done, span)
 
 
-def rows_in_parquet(path: Path) -> int:
+def rows_in_parquet(path: Location) -> int:
     """How many rows a Parquet file says that it has; raises InvalidInput if it is none."""
     with _opened(path) as file:
         return int(file.metadata.num_rows)
 
 
-def chunks_in_parquet(path: Path, layout: Layout, span: Span) -> list[tuple[int, int]]:
+def chunks_in_parquet(path: Location, layout: Layout, span: Span) -> list[tuple[int, int]]:
     """Where a span's values lie: first byte and length of each column that is read, of each row group that has rows of it.
 
     Raises:
@@ -64,10 +63,9 @@ def chunks_in_parquet(path: Path, layout: Layout, span: Span) -> list[tuple[int,
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Location) -> Iterator[Any]:
     try:
-        # Buffered, so that no column of a row group is read as a whole.
-        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        with opened_parquet(path) as file:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         why = f"{str(error).splitlines()[0]:.200}"
@@ -86,7 +84,7 @@ class _Columns(NamedTuple):
     read: list[str]
 
 
-def _columns(path: Path, file: Any, layout: Layout) -> _Columns:
+def _columns(path: Location, file: Any, layout: Layout) -> _Columns:
     names, types = file.schema_arrow.names, _types(file.schema_arrow)
     recipes = layout.recipes([*names, *(name for name in types if name not in names)], str(path))
     if layout.lacking(recipes):
@@ -100,7 +98,7 @@ def _columns(path: Path, file: Any, layout: Layout) -> _Columns:
     return _Columns(recipes, extras, images, read)
 
 
-def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None], span: Span | None) -> Iterator[Row]:
+def _rows(path: Location, file: Any, layout: Layout, done: Callable[[float], None], span: Span | None) -> Iterator[Row]:
     recipes, extras, images, read = _columns(path, file, layout)
     picker = Picker(recipes, extras, str)
     for group, number in _groups(file, span):
@@ -175,7 +173,7 @@ def _has_values(file: Any, group: int, column: str) -> bool:
     return statistics is None or not statistics.has_null_count or bool(statistics.null_count < rows.num_rows)
 
 
-def _check_types(path: Path, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
+def _check_types(path: Location, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
     """Refuses captions that are several or no text, and fields that are structures or, but for CUIs and labels, lists."""
     for field, name in ((field, name) for field, recipe in recipes.items() for each in recipe for name in each):
         kind = types[name]

@@ -17,7 +17,8 @@ from nbclip.errors import InvalidInput, os_reason
 from nbclip.files.layout import Format, Layout
 from nbclip.files.lines import Span, TextFile
 from nbclip.files.ndjson import AHEAD
-from nbclip.files.reading import Rows, format_of, told_format
+from nbclip.files.reading import Rows, told_format
+from nbclip.files.sources import format_of
 
 _PIECE = 1 << 20
 

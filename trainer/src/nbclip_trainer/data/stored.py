@@ -8,13 +8,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from nbclip.errors import NotFound
+from nbclip.files.addresses import Address, Location, location
+from nbclip.files.pictures import fetched
 from open_clip.transform import PreprocessCfg
 
 from nbclip_trainer.data.checking import Findings, Looked, findings, look_over
@@ -23,6 +27,9 @@ from nbclip_trainer.data.decoding import Picture, opened
 from nbclip_trainer.data.geometry import Geometry, Pixels
 from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
+
+if TYPE_CHECKING:
+    from nbclip.files.remote import Found
 
 Told = Callable[[float], None]
 """Told what share of the images is decoded, [0, 1]."""
@@ -42,6 +49,10 @@ class InFiles:
     def __len__(self) -> int:
         """See `images.Stored`."""
         return len(self.dataset)
+
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """See `images.Stored`."""
+        return fetched(map(location, self.dataset.values("file", rows)))
 
     def ready(self, row: int) -> Pixels:
         """See `images.Stored`."""
@@ -63,6 +74,10 @@ class Kept:
     def __len__(self) -> int:
         """See `images.Stored`."""
         return len(self.pixels)
+
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """See `images.Stored`."""
+        return nullcontext()
 
     def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:
         # A mapped array would travel as a copy of all its file.
@@ -115,11 +130,29 @@ def in_cache(
     return Kept(mapped(path)), Findings(dict(bad), dict(frames))
 
 
-def identity(file: Path) -> str | None:
-    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time.
+def identities(files: Iterable[str | Location]) -> Iterator[str | None]:
+    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time or version.
 
-    None where there is none.
+    None where there is none; a container at an address is asked for once.
     """
+    found_at = cache(_found_at)
+    for file in map(location, files):
+        if isinstance(file, Address):
+            container, _, place = file.url.partition("#")
+            found = found_at(container)
+            yield None if found is None else f"{place} {found.size} {found.version}"
+        else:
+            yield _identity(file)
+
+
+def _found_at(url: str) -> Found | None:
+    try:
+        return Address(url).found()
+    except NotFound:
+        return None
+
+
+def _identity(file: Path) -> str | None:
     container, _, place = str(file).partition("#")
     for path in (file, Path(container)):
         try:
@@ -133,8 +166,8 @@ def identity(file: Path) -> str | None:
 def _files_digest(dataset: Dataset) -> str | None:
     """SHA-256 of the identities of all images, hexadecimal; None where one is gone."""
     digest = hashlib.sha256()
-    for file in dataset.labels("file"):
-        if (found := identity(Path(file))) is None:
+    for found in identities(dataset.labels("file")):
+        if found is None:
             return None
         digest.update(f"{found}\n".encode())
     return digest.hexdigest()
