@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench soak fuzz nightly
+.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench soak fuzz nightly
 .DEFAULT_GOAL := help
 
 TOOLS := .tools/uv
@@ -99,6 +99,9 @@ bench-decode: setup  ## compare JPEG files to training batches: ours, drafts, a 
 
 bench-index: setup  ## measure how long a run takes to its first step and what a rank holds, on tables and on their index
 	$(RUN) python benchmarks/training/index.py $(ARGS)
+
+bench-scale: setup  ## measure what a million captions cost, by a batch and by ingest
+	$(RUN) python benchmarks/scale/run.py $(ARGS)
 
 bench-serving: setup  ## measure /v1/targets: its arithmetic, its way over a socket, Cypher and GDS
 	$(RUN) python benchmarks/serving/run.py $(ARGS)

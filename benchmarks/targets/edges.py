@@ -18,7 +18,7 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.hybrid.ancestors import ancestor_content, nearness
 from kg_service.representations.hybrid.cooccurrence import cooccurrence_vectors
 from kg_service.representations.model import ImageVectors
-from kg_service.representations.weights import attribute_matrix, is_a_matrix
+from kg_service.representations.weights import attribute_matrix, is_a_matrix, together
 from methods import Cuis, Method, fitted
 from scipy import sparse
 
@@ -94,7 +94,7 @@ def retrofitted(weight: float) -> Callable[[Graph, Cuis], ImageVectors]:
     """The default with co-occurrence vectors that lie between their own and the mean of their is_a neighbours."""
 
     def embed(graph: Graph, cuis: Cuis) -> ImageVectors:
-        own_Md = cooccurrence_vectors(attribute_matrix(graph), _DEFAULT.smoothing_dimension)
+        own_Md = cooccurrence_vectors(together(attribute_matrix(graph)), _DEFAULT.smoothing_dimension)
         edges_MM = is_a_matrix(graph) + is_a_matrix(graph).T
         degree_M = np.maximum(edges_MM.sum(axis=1), 1)
         known_M1 = np.abs(own_Md).sum(axis=1, keepdims=True) > 0
@@ -112,7 +112,8 @@ def _expanded(graph: Graph) -> npt.NDArray[np.float32]:
     content_M = ancestor_content(attribute_NM, parent_MM, _DEFAULT.hub_share)
     telling_MM = sparse.diags_array((content_M > 0).astype(float))
     above_MM = nearness(parent_MM, 1.0, _DEFAULT.max_distance) @ telling_MM
-    return cooccurrence_vectors(sparse.csr_array((attribute_NM + attribute_NM @ above_MM).sign()), _DEFAULT.smoothing_dimension)
+    closed_NM = sparse.csr_array((attribute_NM + attribute_NM @ above_MM).sign())
+    return cooccurrence_vectors(together(closed_NM), _DEFAULT.smoothing_dimension)
 
 
 def _with_cooccurrence(graph: Graph, cuis: Cuis, vectors_Md: npt.NDArray[np.float32]) -> ImageVectors:

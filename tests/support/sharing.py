@@ -7,21 +7,17 @@ import re
 from xdist.scheduler import LoadFileScheduling
 
 USES_NEO4J = re.compile(r"tests/(contract|integration/neo4j|support/neo4j)/|test_copy_and_export")
-# What takes long, the longest first: begun late, it would leave one process to work alone.
+# Folders and files that take long, the longest first: begun late, one would leave a process to work alone.
 LONGEST_FIRST = (
-    "tests/e2e/test_demo.py",
+    "tests/e2e/",
     "neo4j",
     "tests/faults/test_service_killed.py",
     "tests/faults/test_killed.py",
     "tests/unit/trainer/parallel/test_ranks.py",
-    "tests/faults/test_silent.py",
+    "tests/faults/",
     "tests/unit/trainer/training/test_loop.py",
     "tests/unit/trainer/experiments/test_experiment.py",
-    "tests/faults/test_training.py",
-    "tests/faults/test_away.py",
-    "tests/faults/test_disk_full.py",
     "tests/unit/trainer/training/test_features.py",
-    "tests/faults/test_commands_killed.py",
     "tests/unit/deploy/test_slurm.py",
     "tests/integration/api/test_jobs.py",
     "tests/integration/api/test_publication_jobs.py",
@@ -43,6 +39,7 @@ class ByFile(LoadFileScheduling):
         return "neo4j" if USES_NEO4J.search(file) else file
 
     def _assign_work_unit(self, node):
-        if longest := next((unit for unit in LONGEST_FIRST if unit in self.workqueue), None):
+        long = (unit for place in LONGEST_FIRST for unit in self.workqueue if unit.startswith(place))
+        if longest := next(long, None):
             self.workqueue.move_to_end(longest, last=False)
         super()._assign_work_unit(node)

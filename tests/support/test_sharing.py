@@ -32,16 +32,16 @@ def shared(pytestconfig, monkeypatch, tests):
     return [tests[index] for index in node.got]
 
 
-def test_long_files_are_begun_first_and_then_those_of_many_tests(pytestconfig, monkeypatch):
+def test_what_is_long_is_begun_first_and_then_files_of_many_tests(pytestconfig, monkeypatch):
     few, many = "tests/a.py::0", [f"tests/b.py::{number}" for number in range(9)]
-    longest, long = (f"{file}::0" for file in LONGEST_FIRST[2:4])
+    longest, long = (f"{place}x.py::0" for place in (LONGEST_FIRST[0], LONGEST_FIRST[-1]))
     assert shared(pytestconfig, monkeypatch, [few, *many, long, longest]) == [longest, long, *many, few]
 
 
 def test_all_tests_of_the_one_database_stay_together(pytestconfig, monkeypatch):
-    here, there, other = "tests/contract/test_a.py::0", "tests/integration/neo4j/test_b.py::0", f"{LONGEST_FIRST[2]}::0"
-    assert shared(pytestconfig, monkeypatch, [other, here, there]) == [here, there, other]
+    here, there, other = "tests/contract/test_a.py::0", "tests/integration/neo4j/test_b.py::0", "tests/c.py::0"
+    assert shared(pytestconfig, monkeypatch, [here, other, there]) == [here, there, other]
 
 
-def test_long_files_are_files():
-    assert [file for file in LONGEST_FIRST if file != "neo4j" and not (ROOT / file).is_file()] == []
+def test_long_places_are_there():
+    assert [place for place in LONGEST_FIRST if place != "neo4j" and not (ROOT / place).exists()] == []

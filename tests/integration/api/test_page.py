@@ -153,6 +153,19 @@ def test_why_two_images_are_similar_is_shown_part_by_part(visit, reader):
     expect(tab.get_by_label("Compare with")).to_be_hidden()
 
 
+def test_typed_relations_by_which_two_images_meet_are_shown_by_name(visit, reader):
+    answer = reader.post("/explain", json={"image_id": "effusion", "other_id": "pneumonia"}).json()
+    edge = {"subject": {"cui": "C0032285", "name": "Pneumonia"}, "relation": "has_finding_site"}
+    answer["relations"] = [{**edge, "target": {"cui": "C0024109", "name": "Lung"}}]
+    tab, _ = visit(reader)
+    tab.route("**/v1/explain", lambda route: route.fulfill(json=answer))
+    show_image(tab, "effusion")
+    tab.get_by_label("Compare with").fill("pneumonia")
+    tab.get_by_role("button", name="Explain").click()
+    expect(tab.locator("#explanation table").last).to_contain_text("Relations by which they meet")
+    assert rows(tab, "explanation")[-1] == ["C0032285 Pneumonia —has_finding_site→ C0024109 Lung"]
+
+
 def test_an_image_is_shown_where_there_is_no_snapshot(visit, client, data):
     (data / "snapshots" / "CURRENT").unlink()
     tab, _ = visit(client)

@@ -70,7 +70,12 @@ INVALID = [
     {"is_a": {"shuffled": 1, "edges": []}},
     {"is_a": {"edges": [["pneumonia", EFFUSION]]}},
     {"is_a": {"edges": [[EFFUSION, PNEUMONIA], [PNEUMONIA, EFFUSION]]}},
+    {"relations": {"shuffled": -1}},
+    {"relations": {"edges": []}},
+    {"concepts": {"rarest": 0}},
+    {"concepts": {"rarest": 2, "commonest": 1}},
     {"append": True, "current": False},
+    {"append": True, "concepts": {"rarest": 2}},
     {"append": True, "representations": {"hybrid": {}}},
 ]
 
@@ -105,6 +110,28 @@ def test_an_own_is_a_takes_the_place_of_the_graphs_and_says_so(client, publish, 
     assert "is_a that a request brought" in " ".join(told["notes"])
     turned = {"edges": [edge[::-1] for edge in OWN["edges"]]}
     assert "none of the 2 is_a edges" in problem(client.post("/snapshots", json={"is_a": turned}), 422, "invalid-input")["detail"]
+
+
+def test_thin_captions_are_asked_for_alike_in_a_request_and_by_the_command(client, publish, command, data, vocabulary_folder):
+    made = publish(concepts={"rarest": 1}, current=False)
+    assert made["manifest"]["rarest_concepts"] == 1
+    counts = {each: made["manifest"][each] for each in ("attributes", "images_with_knowledge")}
+    assert counts["attributes"] == counts["images_with_knowledge"]
+    where = ("--data", data, "--vocabulary", vocabulary_folder)
+    status, out, err = command("snapshot", "publish", *where, "--rarest-concepts", 1, "--not-current")
+    assert (status, out.strip()) == (0, made["id"])
+    assert err.strip().endswith("rarest concepts of each image: 1")
+    (line,) = (line for line in command("snapshot", "list", "--data", data)[1].splitlines() if line.startswith(made["id"]))
+    assert line.endswith("aside, rarest concepts of each image: 1")
+
+
+def test_without_typed_relations_there_are_none_to_shuffle(client, problem, command, data, vocabulary_folder):
+    body = problem(client.post("/snapshots", json={"relations": {"shuffled": 1}}), 409, "conflict")
+    assert "no typed relations to shuffle" in body["detail"]
+    where = ("--data", data, "--vocabulary", vocabulary_folder)
+    status, _, err = command("snapshot", "publish", *where, "--shuffle-relations", 1)
+    assert status != 0
+    assert "no typed relations to shuffle" in err
 
 
 def test_one_that_is_not_current_is_served_to_who_names_it(client, publish):

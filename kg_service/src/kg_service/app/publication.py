@@ -7,6 +7,7 @@ from nbclip.schemas.snapshots import PublishRequest
 from kg_service.config import Settings
 from kg_service.graph.store import GraphSource
 from kg_service.representations.from_settings import representations_of
+from kg_service.snapshot.changes import changes_asked_for
 from kg_service.snapshot.preparation import OnStage
 from kg_service.snapshot.publication import publish
 from kg_service.vocabulary.vocabulary import Vocabulary
@@ -33,7 +34,7 @@ def publish_part(
         representations=representations_of(settings, wanted.representations),
         dataset=wanted.dataset,
         split=wanted.split,
-        is_a=wanted.is_a,
+        changes=changes_asked_for(wanted),
         current=wanted.current,
         on_stage=on_stage,
     )

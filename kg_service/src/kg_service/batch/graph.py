@@ -28,6 +28,7 @@ from kg_service.graph.arrays import assemble_graph
 from kg_service.graph.settlement import settle
 from kg_service.graph.store import Graph, ImageNode, Revision
 from kg_service.ingest.pipeline import ConceptSource, around
+from kg_service.storage.csr import pointers
 from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.vocabulary import Vocabulary
 
@@ -91,11 +92,12 @@ class LinkedGraph:
         for name, value in (("dataset", dataset), ("split", split)):
             if value is not None:
                 table = table.filter(pc.field(name) == value)
-        row_A, cui_A, linkers = _present(table)
-        cuis, concept_A = np.unique(cui_A, return_inverse=True)
-        known = around((), cuis.tolist(), self.vocabulary)
+        codes, concept_A = np.unique(table["concepts"].combine_chunks().flatten().to_numpy(), return_inverse=True)
+        cuis = [f"C{code:07}" for code in codes.tolist()]
+        row_A = np.repeat(np.arange(len(table)), pc.list_value_length(table["concepts"]).to_numpy())
+        known = around((), cuis, self.vocabulary)
         place = {concept.cui: at for at, concept in enumerate(known.concepts)}
-        to_concept = np.array([place[cui] for cui in cuis.tolist()], np.int64)
+        to_concept = np.array([place[cui] for cui in cuis], np.int64)
         relations: dict[str, list[tuple[int, int]]] = {}
         for edge in known.relations:
             relations.setdefault(edge.relation, []).append((place[edge.subject], place[edge.target]))
@@ -104,7 +106,7 @@ class LinkedGraph:
             ((at, cui) for cui, at in place.items()),
             np.stack([row_A, to_concept[concept_A]], axis=1),
             _pairs((place[edge.child], place[edge.parent]) for edge in known.is_a),
-            linkers,
+            pc.unique(table["linker"]).drop_null().to_pylist(),
             {name: _pairs(edges) for name, edges in relations.items()},
         )
 
@@ -130,10 +132,7 @@ class LinkedGraph:
     @cached_property
     def _rows(self) -> pa.Table:
         """What is read of all shards, by image id, then by shard and row."""
-        tables = []
-        for number in range(len(self.plan.shards)):
-            table = pq.ParquetFile(linked_path(self.folder, number)).read(_READ)
-            tables.append(table.append_column("shard", pa.array(np.full(len(table), number, np.int32))))
+        tables = [_compact(linked_path(self.folder, number), number) for number in range(len(self.plan.shards))]
         order = [("image_id", "ascending"), ("shard", "ascending"), ("row", "ascending")]
         return pa.concat_tables(tables).sort_by(order).combine_chunks()
 
@@ -149,15 +148,23 @@ class LinkedGraph:
         return self._rows.filter(pa.array(self._first))
 
 
-def _present(table: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], list[str]]:
-    """Of each present attribute the table's row, int64, [A], and the CUI, [A]; and the linkers that made them."""
+def _compact(path: Path, number: int) -> pa.Table:
+    """The images of a shard: `concepts`, the numbers of the CUIs that are present, and `linker`, which found them."""
+    table = pq.ParquetFile(path).read(_READ)
     lists = table["attributes"].combine_chunks()
     edges = lists.flatten()
-    row_A = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
-    is_present = pc.equal(edges.field("assertion"), "present")
-    cui_A = edges.field("cui").filter(is_present).to_numpy(zero_copy_only=False).astype(str)
-    linkers: list[str] = pc.unique(edges.field("linker").filter(is_present)).to_pylist()
-    return row_A[is_present.to_numpy(zero_copy_only=False)], cui_A, linkers
+    is_present = pc.equal(edges.field("assertion"), "present").to_numpy(zero_copy_only=False)
+    offsets = pointers(is_present)[lists.offsets.to_numpy() - lists.offsets[0].as_py()]
+    codes = pc.utf8_slice_codeunits(edges.field("cui").filter(pa.array(is_present)), 1).cast(pa.int32())
+    # All edges of an image are of one linker, or given: so that of the first is enough.
+    has_any, linkers = np.diff(offsets) > 0, edges.field("linker").filter(pa.array(is_present))
+    linker = linkers.take(pa.array(offsets[:-1], mask=~has_any))
+    return (
+        table.drop_columns("attributes")
+        .append_column("concepts", pa.ListArray.from_arrays(offsets.astype(np.int32), codes))
+        .append_column("linker", linker.dictionary_encode())
+        .append_column("shard", pa.array(np.full(len(table), number, np.int32)))
+    )
 
 
 def _hexadecimal(digests: pa.ChunkedArray) -> Iterator[str]:

@@ -34,9 +34,13 @@ from kg_service.cli.snapshot import (
     OfDataset,
     OfSplit,
     Parameters,
+    Rarest,
     Representations,
     ShuffleIsA,
+    ShuffleRelations,
+    only_rarest,
     other_is_a,
+    other_relations,
     parameters_of,
     show_published,
 )
@@ -155,6 +159,8 @@ def publish_batch(
     parameter: Parameters = None,
     shuffle_is_a: ShuffleIsA = None,
     is_a: IsAFile = None,
+    shuffle_relations: ShuffleRelations = None,
+    rarest_concepts: Rarest = None,
     current: Current = True,
     max_bad: Annotated[int, typer.Option(min=0, help="Number of bad or rejected rows to tolerate.")] = 0,
     max_bad_row_share: Annotated[
@@ -183,7 +189,14 @@ def publish_batch(
     known = open_vocabulary(settings.vocabulary_folder)
     linked = open_linked(folder, known)
     _end_if_bad(folder, linked.rejected(), max_bad, max_bad_row_share, show)
-    wanted = PublishRequest(dataset=dataset, split=split, is_a=other_is_a(shuffle_is_a, is_a), current=current)
+    wanted = PublishRequest(
+        dataset=dataset,
+        split=split,
+        is_a=other_is_a(shuffle_is_a, is_a),
+        relations=other_relations(shuffle_relations),
+        concepts=only_rarest(rarest_concepts),
+        current=current,
+    )
     show_published(settings, publish_part(linked, known, settings, wanted))
 
 

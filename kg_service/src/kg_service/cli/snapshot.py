@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 from nbclip.errors import BrokenArtefact, InvalidInput
-from nbclip.schemas.snapshots import OwnIsA, PublishRequest, ShuffledIsA
+from nbclip.schemas.snapshots import OwnIsA, PublishRequest, RarestConcepts, ShuffledIsA, ShuffledRelations
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 
 from kg_service.cli.options import Data, Store, VocabularyFolder, settings_of
 from kg_service.cli.own_is_a import read_is_a
-from kg_service.cli.shown.console import append_lines, complain, is_a_text, part_text, stderr
+from kg_service.cli.shown.console import append_lines, changes_text, complain, is_a_text, part_text, stderr
 from kg_service.config import Settings, variables_of
 from kg_service.representations.methods import METHODS, method_named
 
@@ -40,6 +40,16 @@ IsAFile = Annotated[
     Path | None,
     typer.Option("--is-a", help="An own is_a in place of the graph's: a CSV or TSV file with the columns child and parent."),
 ]
+ShuffleRelations = Annotated[
+    int | None,
+    typer.Option(
+        "--shuffle-relations", min=0, metavar="SEED", help="A control: shuffle where typed relations lead by this seed."
+    ),
+]
+Rarest = Annotated[
+    int | None,
+    typer.Option("--rarest-concepts", min=1, metavar="N", help="Keep of each image only its N rarest concepts, for experiments."),
+]
 Current = Annotated[
     bool, typer.Option("--current/--not-current", help="Serve it from now on; or leave what is served, for experiments.")
 ]
@@ -56,6 +66,8 @@ def publish_snapshot(
     parameter: Parameters = None,
     shuffle_is_a: ShuffleIsA = None,
     is_a: IsAFile = None,
+    shuffle_relations: ShuffleRelations = None,
+    rarest_concepts: Rarest = None,
     current: Current = True,
 ) -> None:
     """Freeze the graph into a snapshot, make it the current one and print its id; the same graph gives the same id.
@@ -73,7 +85,14 @@ def publish_snapshot(
         representations=tuple(representation or ()) or None,
         **parameters_of(parameter or ()),
     )
-    wanted = PublishRequest(dataset=dataset, split=split, is_a=other_is_a(shuffle_is_a, is_a), current=current)
+    wanted = PublishRequest(
+        dataset=dataset,
+        split=split,
+        is_a=other_is_a(shuffle_is_a, is_a),
+        relations=other_relations(shuffle_relations),
+        concepts=only_rarest(rarest_concepts),
+        current=current,
+    )
     known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish_part(graph, known, settings, wanted)
@@ -87,7 +106,8 @@ def show_published(settings: Settings, new_id: str) -> None:
     manifest = SnapshotFolder(settings.snapshots_folder).manifest(new_id)
     stderr().print(
         f"published {new_id:.12}…: {manifest.images} images ({manifest.images_with_knowledge} with a concept), "
-        f"{manifest.concepts} concepts, {manifest.attributes} attributes, {manifest.is_a_edges} is_a{is_a_text(manifest)}",
+        f"{manifest.concepts} concepts, {manifest.attributes} attributes, {manifest.is_a_edges} is_a{is_a_text(manifest)}"
+        f"{changes_text(manifest)}",
         soft_wrap=True,
     )
     typer.echo(new_id)
@@ -104,6 +124,16 @@ def other_is_a(seed: int | None, file: Path | None) -> ShuffledIsA | OwnIsA | No
     if file is not None:
         return read_is_a(file)
     return None if seed is None else ShuffledIsA(shuffled=seed)
+
+
+def other_relations(seed: int | None) -> ShuffledRelations | None:
+    """What takes the place of the graph's typed relations."""
+    return None if seed is None else ShuffledRelations(shuffled=seed)
+
+
+def only_rarest(number: int | None) -> RarestConcepts | None:
+    """What is left of each image's concepts."""
+    return None if number is None else RarestConcepts(rarest=number)
 
 
 def parameters_of(pairs: Iterable[str]) -> dict[str, str]:
@@ -163,7 +193,7 @@ def list_snapshots(data: Data = None) -> None:
         words += ["current"] if held == folder.current() else []
         words += ["aside"] if is_kept(folder.path / held) else []
         text = f"{held} {manifest.images:>9} images {manifest.concepts:>7} concepts {' '.join(filter(None, words))}".rstrip()
-        typer.echo(f"{text}{is_a_text(manifest)}")
+        typer.echo(f"{text}{is_a_text(manifest)}{changes_text(manifest)}")
 
 
 @snapshot_app.command("verify")

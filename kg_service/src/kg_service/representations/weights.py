@@ -11,16 +11,32 @@ from scipy import sparse
 from kg_service.graph.store import Graph
 
 _LEAST_IDF = 0.05
+IMAGES_AT_ONCE = 1 << 14
+"""Images of which the vectors, or what leads to their counts, are in memory at a time."""
+ALL = slice(None)
+_COUNTED_AT_ONCE = 1 << 17
+"""Images whose pairs are counted at a time: each addition goes over all pairs there are."""
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
 
-def attribute_matrix(graph: Graph) -> sparse.csr_array:
-    """A: 1.0 where the image has the concept; CSR, [N, M]."""
-    ones = np.ones(len(graph.attribute_indices))
-    shape = (len(graph.image_ids), len(graph.cuis))
-    return sparse.csr_array((ones, graph.attribute_indices, graph.attribute_indptr), shape=shape)
+def attribute_matrix(graph: Graph, images: slice = ALL) -> sparse.csr_array:
+    """A, or of some images the rows: 1.0 where the image has the concept; CSR, [N, M]."""
+    start, stop, _ = images.indices(len(graph.image_ids))
+    indptr = graph.attribute_indptr[start : stop + 1]
+    indices = graph.attribute_indices[indptr[0] : indptr[-1]]
+    return sparse.csr_array((np.ones(len(indices)), indices, indptr - indptr[0]), shape=(stop - start, len(graph.cuis)))
+
+
+def together(attribute_NM: sparse.csr_array) -> sparse.csr_array:
+    """How many images have both concepts, at [one, other], and on the diagonal how many have the concept; CSR, [M, M]."""
+    images, concepts = attribute_NM.shape
+    count_MM = sparse.csr_array((concepts, concepts))
+    for start in range(0, images, _COUNTED_AT_ONCE):
+        rows_BM = attribute_NM[start : start + _COUNTED_AT_ONCE]
+        count_MM = count_MM + rows_BM.T @ rows_BM
+    return sparse.csr_array(count_MM)
 
 
 def is_a_matrix(graph: Graph) -> sparse.csr_array:

@@ -89,16 +89,20 @@ def steps_up(is_a: IsA, concepts: Iterable[int]) -> dict[int, int]:
     return steps
 
 
-def led_to(is_a: IsA, relations: Callable[[int], Iterable[tuple[str, int]]], concepts: Iterable[int]) -> set[int]:
-    """The concepts, what their relations lead to, and all above that by is_a and transitive relations.
+Relations = Callable[[int], Iterable[tuple[str, int]]]
+"""Relation and target of each typed edge that leaves a concept."""
 
-    Args:
-        is_a: the hierarchy.
-        relations: relation and target of each typed edge that leaves a concept.
-        concepts: where it begins, what stands above them by is_a among them.
-    """
+
+def led_to(is_a: IsA, relations: Relations, concepts: Iterable[int]) -> set[int]:
+    """The concepts, what their relations lead to, and all above that; with the concepts are those above them by is_a."""
     found = set(concepts)
-    pending = [target for concept in found for _, target in relations(concept)]
+    return found | on_from(is_a, relations, (target for concept in found for _, target in relations(concept)))
+
+
+def on_from(is_a: IsA, relations: Relations, concepts: Iterable[int]) -> set[int]:
+    """The concepts, and all above them by is_a and transitive relations."""
+    found: set[int] = set()
+    pending = list(concepts)
     while pending:
         concept = pending.pop()
         if concept not in found:

@@ -32,6 +32,7 @@ from kg_service.snapshot.manifest import Appended, Manifest
 from kg_service.snapshot.mark import Mark, read_mark, write_mark
 from kg_service.snapshot.opened import Snapshot
 from kg_service.snapshot.preparation import VERSIONED, install_snapshot, version_of
+from kg_service.snapshot.rarest import as_published
 from kg_service.snapshot.segment import Segment, Variant, caption_keys, image_arrays, joined, joined_concepts, save_segment
 from kg_service.storage.arrays import Arrays
 from kg_service.storage.artefact import describe_files
@@ -93,6 +94,7 @@ def append_graph(
         graph: all of the snapshot's part of the graph, or what was added to it since the state that `mark` names.
         mark: of `current`, where `graph` is what was added since.
     """
+    graph = as_published(current.base, graph)
     known = _known(current, graph)
     rows_N = current.positions(graph.image_ids)
     new = np.flatnonzero(rows_N < 0)

@@ -28,10 +28,11 @@ from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 from kg_service.representations.model import Contributions, Positions, other_version
 from kg_service.similarity.kernel import similarity
 from kg_service.similarity.rows import Rows, has_knowledge
-from kg_service.snapshot.ancestry import led_to, nearest_common_ancestors, steps_up
+from kg_service.snapshot.ancestry import led_to, nearest_common_ancestors, on_from, steps_up
 from kg_service.snapshot.answer import unknown_images
-from kg_service.snapshot.manifest import IsAOrigin
+from kg_service.snapshot.manifest import IsAOrigin, Manifest
 from kg_service.snapshot.opened import Snapshot
+from kg_service.vocabulary.model import TRANSITIVE
 
 _ROUNDING = 1e-9
 """Shares up to here are what rounding leaves of 0."""
@@ -76,7 +77,7 @@ def explain(
     return ExplainResponse(
         similarity=sim,
         additive=additive,
-        notes=[*_special(snapshot, rows, held, alike=bool(contributions)), account.account, *_of_other_is_a(snapshot)],
+        notes=[*_special(snapshot, rows, held, alike=bool(contributions)), account.account, *_of_changes(snapshot.manifest)],
         image=ExplainedImage(image_id=image_id, concepts=name(left)),
         other=ExplainedImage(image_id=other_id, concepts=name(right)),
         shared=name(np.intersect1d(left, right)),
@@ -116,15 +117,18 @@ def _special(snapshot: Snapshot, rows: Rows, held: npt.NDArray[np.bool_], *, ali
     return notes
 
 
-def _of_other_is_a(snapshot: Snapshot) -> list[str]:
-    """A word of warning where is_a is not the graph's."""
-    match snapshot.manifest.is_a:
-        case None:
-            return []
+def _of_changes(manifest: Manifest) -> Iterator[str]:
+    """A word of warning on each thing that is not the graph's."""
+    if manifest.rarest_concepts:
+        yield f"Of each image the snapshot has the {manifest.rarest_concepts} rarest concepts alone."
+    match manifest.is_a:
         case IsAOrigin(kind="own"):
-            return ["The snapshot has is_a that a request brought, in place of the graph's."]
+            yield "The snapshot has is_a that a request brought, in place of the graph's."
         case IsAOrigin(seed=seed):
-            return [f"The snapshot's is_a are the graph's with their parents shuffled by seed {seed}: they are no knowledge."]
+            yield f"The snapshot's is_a are the graph's with their parents shuffled by seed {seed}: they are no knowledge."
+    if manifest.relations:
+        seed = manifest.relations.seed
+        yield f"The snapshot's typed relations are the graph's with their targets shuffled by seed {seed}: they are no knowledge."
 
 
 def _listed(
@@ -178,11 +182,13 @@ def _ancestors(snapshot: Snapshot, left: Positions, right: Positions, name: Nami
 
 
 def _relations(snapshot: Snapshot, left: Positions, right: Positions, name: Naming) -> Iterator[ConceptRelation]:
-    """Typed edges that lead from either image to where both lead."""
+    """Typed edges on the way from either image to where both lead."""
     above = [steps_up(snapshot.is_a, side.tolist()) for side in (left, right)]
-    met = set.intersection(*(led_to(snapshot.is_a, snapshot.relations, side) for side in above))
-    for concept in sorted(above[0].keys() | above[1].keys()):
+    led = [led_to(snapshot.is_a, snapshot.relations, side) for side in above]
+    own, met = above[0].keys() | above[1].keys(), led[0] & led[1]
+    for concept in sorted(own | (led[0] ^ led[1])):
         for relation, target in snapshot.relations(concept):
-            if target in met:
+            follows = concept in own or relation in TRANSITIVE
+            if follows and not met.isdisjoint(on_from(snapshot.is_a, snapshot.relations, [target])):
                 subject, other = name([concept, target])
                 yield ConceptRelation(subject=subject, relation=relation, target=other)

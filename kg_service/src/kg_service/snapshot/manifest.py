@@ -61,6 +61,13 @@ class IsAOrigin(_OnDisk):
     seed: int | None = None
 
 
+class RelationsOrigin(_OnDisk):
+    """Where the typed relations come from: the graph's with their targets permuted by a seed."""
+
+    kind: Literal["shuffled"] = "shuffled"
+    seed: int
+
+
 class Manifest(_OnDisk):
     """What a snapshot holds, and what it was made from.
 
@@ -81,6 +88,8 @@ class Manifest(_OnDisk):
         files: all but the manifest.
         appended: on what it stands; None where it was published whole.
         is_a: where its is_a come from; None: from the graph.
+        relations: where its typed relations come from; None: from the graph.
+        rarest_concepts: how many of each image's concepts it has, the rarest; None: all.
     """
 
     format: Literal[2] = FORMAT
@@ -99,12 +108,15 @@ class Manifest(_OnDisk):
     files: list[FileRecord]
     appended: Appended | None = None
     is_a: IsAOrigin | None = None
+    relations: RelationsOrigin | None = None
+    rarest_concepts: int | None = None
 
 
 def encoded(manifest: Manifest) -> bytes:
     """The bytes of a new `manifest.json`."""
     # What is empty is left out, so that the same graph has the id that it had before there were such fields.
-    left_out = {name for name in ("appended", "is_a", "relation_edges") if not getattr(manifest, name)}
+    later = ("appended", "is_a", "relation_edges", "relations", "rarest_concepts")
+    left_out = {name for name in later if not getattr(manifest, name)}
     return json.dumps(manifest.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -1,10 +1,5 @@
 """A graph with another is_a: its own with the parents shuffled, which is a control, or one that a request brings.
 
-A shuffle swaps the parents of two edges at a time, (a, b) and (c, d) to (a, d) and (c, b), where this gives no edge twice and
-both go up: each concept has a rank, its height in the hierarchy and within one height at random. So no cycle comes up, and every
-concept keeps its number of parents and of children. Swapping edges to sample graphs by degree: Milo et al., arXiv
-cond-mat/0312028; in an order, so that they stay acyclic: Karrer and Newman, Phys. Rev. Lett. 102 (2009).
-
 Shape legend: N images, M concepts, E edges.
 """
 
@@ -15,20 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 from nbclip.errors import Conflict, InvalidInput
 from nbclip.schemas.snapshots import OwnIsA, ShuffledIsA
-from scipy.sparse import csgraph
 
 from kg_service.graph.arrays import assemble_graph
 from kg_service.graph.store import Graph
-from kg_service.representations.weights import edge_matrix
 from kg_service.snapshot.manifest import IsAOrigin, Manifest
+from kg_service.snapshot.shuffling import shuffled
 from kg_service.storage.arrays import open_array, save_arrays
 
 OtherIsA = ShuffledIsA | OwnIsA
-_SWAPS_PER_EDGE = 10
 _READ_WHOLE_BELOW = 1 << 14
 _OWN_EDGES = "graph.own_is_a"
 
@@ -42,7 +34,7 @@ def with_is_a(graph: Graph, wanted: OtherIsA | None) -> Graph:
     """
     match wanted:
         case ShuffledIsA():
-            return replace(graph, is_a=_shuffled(graph.is_a, len(graph.cuis), wanted.shuffled))
+            return _with_shuffled(graph, wanted.shuffled)
         case OwnIsA():
             return _with_own(graph, wanted.edges)
         case None:
@@ -98,36 +90,12 @@ def _with_own(graph: Graph, edges: Sequence[tuple[str, str]]) -> Graph:
     return replace(assembled, revision=graph.revision)
 
 
-def _shuffled(is_a_E2: npt.NDArray[np.int32], concepts: int, seed: int) -> npt.NDArray[np.int32]:
-    """Child and parent of each edge, distinct, sorted; int32, [E, 2]."""
-    rng = np.random.default_rng(seed)
-    rank = _ranks(is_a_E2, concepts, rng).tolist()
-    child, parent = is_a_E2.T.tolist()
-    held = set(zip(child, parent, strict=True))
-    for first, second in rng.integers(len(child), size=(_SWAPS_PER_EDGE * len(child), 2)).tolist() if child else ():
-        a, b, c, d = child[first], parent[first], child[second], parent[second]
-        if rank[a] < rank[d] and rank[c] < rank[b] and held.isdisjoint(((a, d), (c, b))):
-            held -= {(a, b), (c, d)}
-            held |= {(a, d), (c, b)}
-            parent[first], parent[second] = d, b
-    moved = len(held.difference(map(tuple, is_a_E2.tolist())))
+def _with_shuffled(graph: Graph, seed: int) -> Graph:
+    is_a_E2, moved = shuffled(graph.is_a, len(graph.cuis), seed)
     if not moved:
         raise Conflict(
-            f"shuffled by seed {seed}, all {len(child)} is_a of the graph are as they were",
+            f"shuffled by seed {seed}, all {len(is_a_E2)} is_a of the graph are as they were",
             hint="try another seed; with few is_a no other arrangement may be possible",
         )
-    structlog.get_logger().info("is_a shuffled: not the vocabulary's from here on", seed=seed, edges=len(child), moved=moved)
-    return np.array(sorted(held), np.int32)
-
-
-def _ranks(is_a_E2: npt.NDArray[np.int32], concepts: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """The longest way down from each concept, and below 1 at random; concepts of one cycle have one rank; [M]."""
-    parts, part_M = csgraph.connected_components(edge_matrix(is_a_E2, concepts), connection="strong")
-    child_E, parent_E = part_M[is_a_E2[:, 0]], part_M[is_a_E2[:, 1]]
-    child_E, parent_E = child_E[child_E != parent_E], parent_E[child_E != parent_E]
-    height, lower = np.zeros(parts), np.full(parts, -1.0)
-    while (height != lower).any():
-        lower = height.copy()
-        np.maximum.at(height, parent_E, lower[child_E] + 1)
-    ranks_M: npt.NDArray[np.float64] = (height + rng.random(parts))[part_M]
-    return ranks_M
+    structlog.get_logger().info("is_a shuffled: not the vocabulary's from here on", seed=seed, edges=len(is_a_E2), moved=moved)
+    return replace(graph, is_a=is_a_E2)

@@ -19,14 +19,14 @@ from threadpoolctl import threadpool_limits
 from kg_service.graph.store import Graph, GraphSource
 from kg_service.representations.from_cards import method_of
 from kg_service.representations.from_settings import with_control
-from kg_service.representations.model import Card, FittedRepresentation, Representation
-from kg_service.representations.weights import attribute_matrix
+from kg_service.representations.model import Card, FittedRepresentation, ImageVectors, Representation
+from kg_service.representations.weights import IMAGES_AT_ONCE, attribute_matrix
 from kg_service.snapshot.ancestry import relation_arrays
 from kg_service.snapshot.aside import note_served, set_aside
+from kg_service.snapshot.changes import NO_CHANGES, Changes, changed, in_manifest, save_changes
 from kg_service.snapshot.folder import SnapshotFolder
 from kg_service.snapshot.manifest import Manifest, encoded, id_of
 from kg_service.snapshot.mark import Mark, write_mark
-from kg_service.snapshot.other_is_a import OtherIsA, origin, save_other_is_a, with_is_a
 from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
 from kg_service.snapshot.vocabulary_check import warn_of_other_is_a
 from kg_service.storage.arrays import save_arrays
@@ -90,7 +90,7 @@ def prepared(
     dataset: str | None = None,
     split: str | None = None,
     hierarchy: Vocabulary | None = None,
-    is_a: OtherIsA | None = None,
+    changes: Changes = NO_CHANGES,
     on_stage: OnStage = silent,
 ) -> Iterator[Prepared]:
     """What is to be published, written beside the snapshots; removed on leaving, unless it was installed.
@@ -98,16 +98,17 @@ def prepared(
     Arguments and errors are those of `publication.publish`.
     """
     on_stage("reading the graph", 0)
-    graph = store.read_graph(dataset=dataset, split=split)
-    if not graph.image_ids:
+    whole = store.read_graph(dataset=dataset, split=split)
+    if not whole.image_ids:
         raise _no_image(store, dataset, split)
-    if not len(graph.attribute_indices):
+    if not len(whole.attribute_indices):
         raise Conflict("no image has a concept", hint="see what the linker finds: kg-service link 'a caption'")
     if hierarchy is not None:
-        warn_of_other_is_a(graph.cuis, graph.is_a, hierarchy)
-    graph = with_is_a(graph, is_a)
+        warn_of_other_is_a(whole.cuis, whole.is_a, hierarchy)
+    graph = changed(whole, changes)
     with new_folder(folder) as scratch:
-        manifest = _write(scratch, graph, vocabulary, representations, on_stage, is_a=is_a, dataset=dataset, split=split)
+        save_changes(scratch, whole, changes)
+        manifest = _write(scratch, graph, vocabulary, representations, on_stage, changes=changes, dataset=dataset, split=split)
         new_id = write_manifest(scratch, manifest)
         mark = Mark(graph.revision, graph.linkers) if graph.revision else None
         yield Prepared(new_id, manifest, mark, scratch, folder, _is_whole(folder, new_id))
@@ -120,17 +121,16 @@ def _write(
     representations: Mapping[str, Representation] | None,
     on_stage: OnStage,
     *,
-    is_a: OtherIsA | None,
+    changes: Changes,
     dataset: str | None,
     split: str | None,
 ) -> Manifest:
-    """Fits the graph and writes all files of its snapshot but the manifest, which it returns."""
+    """Fits the graph and writes the files of its snapshot, all but the manifest, which it returns."""
     # In one thread BLAS adds up in one order, so the same graph gives the same bits on every machine of a kind.
     with threadpool_limits(1, "blas"):
         images = image_arrays(graph.image_ids, graph.caption_sha256)
         save_arrays(scratch, {f"images.{name}": array for name, array in images.items()})
         _write_graph(scratch, graph)
-        save_other_is_a(scratch, is_a)
         variants = _fit(graph, with_control(representations), on_stage)
         cards, with_knowledge = _write_variants(scratch, graph, variants)
         return Manifest(
@@ -147,7 +147,7 @@ def _write(
             variants=cards,
             versions={name: version_of(name) for name in _versioned(cards)},
             files=describe_files(scratch),
-            is_a=origin(is_a),
+            **in_manifest(changes),
         )
 
 
@@ -231,9 +231,15 @@ def _versioned(cards: Mapping[str, Card]) -> list[str]:
 def _write_variants(folder: Path, graph: Graph, variants: Mapping[Variant, FittedRepresentation]) -> tuple[dict[str, Card], int]:
     """Writes every variant; returns their cards and how many images have knowledge."""
     cards = {}
-    has_NM = attribute_matrix(graph)
     for variant, fitted in variants.items():
-        save_vectors(folder, variant, fitted.embed_known(graph.image_ids, has_NM))
+        save_vectors(folder, variant, _embedded(graph, fitted))
         save_arrays(folder, {f"{'.'.join(variant)}.t.{name}": table for name, table in fitted.tables().items()})
         cards["/".join(variant)] = fitted.card()
     return cards, int(np.count_nonzero(np.diff(graph.attribute_indptr)))
+
+
+def _embedded(graph: Graph, fitted: FittedRepresentation) -> Iterator[ImageVectors]:
+    """The vectors of a graph's images, some at a time: they may take many times the memory of the graph."""
+    for start in range(0, len(graph.image_ids), IMAGES_AT_ONCE):
+        images = slice(start, min(start + IMAGES_AT_ONCE, len(graph.image_ids)))
+        yield fitted.embed_known(graph.image_ids[images], attribute_matrix(graph, images))

@@ -17,9 +17,9 @@ from kg_service.graph.store import GraphSource
 from kg_service.representations.from_cards import representations_of_cards
 from kg_service.representations.model import Representation
 from kg_service.snapshot.append import append_new
+from kg_service.snapshot.changes import NO_CHANGES, Changes, changes_of
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
 from kg_service.snapshot.mark import Mark, read_mark
-from kg_service.snapshot.other_is_a import OtherIsA, other_is_a_of
 from kg_service.snapshot.preparation import OnStage, Prepared, prepared, silent
 from kg_service.storage.locks import locked
 from kg_service.storage.replacement import write_file
@@ -38,7 +38,7 @@ def publish(
     dataset: str | None = None,
     split: str | None = None,
     hierarchy: Vocabulary | None = None,
-    is_a: OtherIsA | None = None,
+    changes: Changes = NO_CHANGES,
     current: bool = True,
     on_stage: OnStage = silent,
 ) -> str:
@@ -55,7 +55,7 @@ def publish(
         dataset: only images of this dataset.
         split: only images of this split.
         hierarchy: the vocabulary, to warn where the graph's is_a are not those of it.
-        is_a: what takes the place of the graph's is_a; None: nothing.
+        changes: what it is to have otherwise than the graph.
         current: whether to serve it from now on; if not, what is served stays, and pruning leaves this one (`aside.py`).
         on_stage: is told of reading the graph, of fitting each representation, and of writing.
 
@@ -64,7 +64,7 @@ def publish(
 
     Raises:
         InvalidInput: the graph has no image of this part, or none of the edges begins at a concept of an image.
-        Conflict: it has none at all, or none with a concept; or there are no is_a to shuffle.
+        Conflict: it has none at all, or none with a concept; or there is nothing to shuffle.
         MissingExtra: a representation needs what is not installed.
         Unavailable: another process appends, compacts or prunes for longer than some minutes.
     """
@@ -78,7 +78,7 @@ def publish(
         dataset=dataset,
         split=split,
         hierarchy=hierarchy,
-        is_a=is_a,
+        changes=changes,
         on_stage=on_stage,
     )
     with made as new, locked(folder, _PATIENCE_S):
@@ -119,7 +119,7 @@ def compact(
         dataset=before.dataset,
         split=before.split,
         hierarchy=hierarchy,
-        is_a=other_is_a_of(snapshots.path / str(base), before),
+        changes=changes_of(snapshots.path / str(base), before),
     )
     with made as new, locked(snapshots.path, _PATIENCE_S):
         if base_id(snapshots) != base:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from scipy import sparse
 from kg_service.representations.model import ImageVectors
 from kg_service.snapshot.lookup import fill_table, find_rows, id_table
 from kg_service.snapshot.manifest import Manifest
-from kg_service.storage.arrays import Arrays, open_arrays, save_arrays
+from kg_service.storage.arrays import Arrays, ArrayWriter, open_arrays, save_arrays, widen
 from kg_service.storage.artefact import FileRecord
 
 _READ_WHOLE_BELOW = 1 << 14
+_INT32_UP_TO = 1 << 31
+"""Entries of a CSR array from which on its positions are int64: both of its arrays have one type."""
 
 Variant = tuple[str, str]
 """Representation and knowledge, such as `("hybrid", "dk_ek")`."""
@@ -88,17 +91,27 @@ def caption_keys(digests: Sequence[str], image_ids: Sequence[str]) -> npt.NDArra
     return (leading >> np.uint64(1)).astype(np.int64)
 
 
-def save_vectors(folder: Path, variant: Variant, vectors: ImageVectors) -> None:
-    """Writes the image vectors of a variant."""
-    index = np.int32 if vectors.sparse.nnz < 1 << 31 else np.int64
-    parts = {
-        "sparse_indptr": vectors.sparse.indptr.astype(index, copy=False),
-        "sparse_indices": vectors.sparse.indices.astype(index, copy=False),
-        "sparse_data": vectors.sparse.data,
-        "sparse_shape": np.array(vectors.sparse.shape),
-        "dense": vectors.dense,
-    }
-    save_arrays(folder, {f"{'.'.join(variant)}.x.{name}": array for name, array in parts.items()})
+def save_vectors(folder: Path, variant: Variant, tables: Iterable[ImageVectors]) -> None:
+    """Writes the image vectors of a variant, of tables that follow one another; one of them is in memory."""
+    prefix, counts = f"{'.'.join(variant)}.x.", [np.zeros(1, np.int64)]
+    tables = iter(tables)
+    first = next(tables)
+    with (
+        ArrayWriter(folder / f"{prefix}sparse_indices.npy", np.int32) as indices,
+        ArrayWriter(folder / f"{prefix}sparse_data.npy", first.sparse.dtype) as data,
+        ArrayWriter(folder / f"{prefix}dense.npy", first.dense.dtype, first.dense.shape[1:]) as dense,
+    ):
+        for table in chain([first], tables):
+            counts.append(np.diff(table.sparse.indptr))
+            indices.add(table.sparse.indices)
+            data.add(table.sparse.data)
+            dense.add(table.dense)
+    indptr = np.cumsum(np.concatenate(counts))
+    if indptr[-1] >= _INT32_UP_TO:
+        widen(folder / f"{prefix}sparse_indices.npy")
+    index = np.int32 if indptr[-1] < _INT32_UP_TO else np.int64
+    shape = np.array([len(indptr) - 1, first.sparse.shape[1]])
+    save_arrays(folder, {f"{prefix}sparse_indptr": indptr.astype(index), f"{prefix}sparse_shape": shape})
 
 
 def save_segment(folder: Path, segment: Segment) -> None:
@@ -106,7 +119,7 @@ def save_segment(folder: Path, segment: Segment) -> None:
     for prefix, arrays in (("images", segment.images), ("graph", segment.concepts)):
         save_arrays(folder, {f"{prefix}.{name}": array for name, array in arrays.items()})
     for variant, vectors in segment.vectors.items():
-        save_vectors(folder, variant, vectors)
+        save_vectors(folder, variant, [vectors])
 
 
 def load_segment(folder: Path, manifest: Manifest) -> Segment:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from nbclip.errors import BrokenArtefact
 
 _SUFFIX = ".npy"
+_AT_ONCE = 1 << 20
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -43,11 +44,28 @@ def open_arrays(folder: Path, files: Iterable[str], prefix: str = "", *, whole_b
     return {name.removeprefix(prefix): open_array(folder / f"{name}{_SUFFIX}", whole_below=whole_below) for name in names}
 
 
-class ArrayWriter:
-    """A `.npy` file that grows by one-dimensional batches, one of them in memory; whole once it is left without an error."""
+def widen(path: Path, dtype: npt.DTypeLike = np.int64) -> None:
+    """Writes a one-dimensional array anew with a wider type, part by part."""
+    narrow, wide = open_array(path), path.with_suffix(".wide")
+    with ArrayWriter(wide, dtype) as writer:
+        for start in range(0, len(narrow), _AT_ONCE):
+            writer.add(narrow[start : start + _AT_ONCE])
+    wide.replace(path)
 
-    def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
-        self._dtype = np.dtype(dtype)
+
+class ArrayWriter:
+    """A `.npy` file that grows by batches of rows, one of them in memory; whole once it is left without an error.
+
+    Its bytes are those of `save_arrays` of all rows at once.
+
+    Args:
+        path: the file.
+        dtype: of its values.
+        row: the shape of a row; of a one-dimensional array nothing.
+    """
+
+    def __init__(self, path: Path, dtype: npt.DTypeLike, row: tuple[int, ...] = ()) -> None:
+        self._dtype, self._row = np.dtype(dtype), row
         self._stream = path.open("wb")
         self.length = 0
         self._write_header()
@@ -62,10 +80,10 @@ class ArrayWriter:
 
     def add(self, batch: npt.NDArray[Any]) -> None:
         """Writes a batch at the end."""
-        self._stream.write(np.ascontiguousarray(batch, self._dtype).data)
+        self._stream.write(np.ascontiguousarray(batch, self._dtype).reshape(-1).data)
         self.length += len(batch)
 
     def _write_header(self) -> None:
         # The format pads the header so that the first axis can grow in place: both headers have one size.
-        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (self.length,)}
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (self.length, *self._row)}
         np.lib.format.write_array_header_1_0(self._stream, header)

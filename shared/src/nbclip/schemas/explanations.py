@@ -76,7 +76,7 @@ class ExplainResponse(Answer):
     nearest_common_ancestors: list[CommonAncestor] = Field(description="over is_a, whether or not the representation uses it")
     relations: list[ConceptRelation] = Field(
         [],
-        description="typed edges of the images' concepts, or of those above them, that lead to where both images' concepts lead",
+        description="typed edges on the way from the images' concepts, or those above them, to where both images' concepts lead",
     )
     parts: dict[ContributionKind, float] = Field(description="the shares of all contributions by kind, including those in `rest`")
     contributions: list[Contribution] = Field(description="largest first; `rest` and `unexplained` last")

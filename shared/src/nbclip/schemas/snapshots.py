@@ -12,6 +12,7 @@ from nbclip.schemas.base import NEXT_CURSOR, Answer, Request
 from nbclip.schemas.targets import RepresentationName
 
 Parameters = dict[str, bool | int | FiniteFloat | str]
+_CHOSEN_AT_PUBLICATION = {"representations", "is_a", "relations", "concepts", "current"}
 
 
 class ShuffledIsA(Request):
@@ -41,6 +42,22 @@ class OwnIsA(Request):
         return edges
 
 
+class ShuffledRelations(Request):
+    """The graph's typed relations, the targets of each shuffled: a control of whether it matters where they lead."""
+
+    shuffled: int = Field(
+        ge=0, description="seed; within each relation every concept keeps its number of edges that leave it and that lead to it"
+    )
+
+
+class RarestConcepts(Request):
+    """Of each image only its rarest concepts, as if its caption named no others."""
+
+    rarest: int = Field(
+        ge=1, description="how many; by the number of selected images that have a concept, then by CUI. Fewer where it has fewer"
+    )
+
+
 class PublishRequest(Request):
     """`POST /v1/snapshots`: freeze the graph, or one dataset or split of it; or append what is new in it."""
 
@@ -60,6 +77,12 @@ class PublishRequest(Request):
     is_a: ShuffledIsA | OwnIsA | None = Field(
         None, description='in place of the graph\'s is_a: `{"shuffled": SEED}` or `{"edges": [[CHILD, PARENT], …]}`'
     )
+    relations: ShuffledRelations | None = Field(
+        None, description='in place of the graph\'s typed relations: `{"shuffled": SEED}`; with an own is_a there are none'
+    )
+    concepts: RarestConcepts | None = Field(
+        None, description='in place of all concepts of each image: `{"rarest": N}`; is_a and relations begin at those alone'
+    )
     current: bool = Field(
         True, description="serve it from now on; if false it is served where a request names it, and pruning leaves it"
     )
@@ -68,7 +91,7 @@ class PublishRequest(Request):
     def _an_append_keeps_to_its_part(self) -> Self:
         if self.append and (self.dataset is not None or self.split is not None):
             raise ValueError("an append takes the current snapshot's dataset and split; publish to choose others")
-        if self.append and (given := sorted({"representations", "is_a", "current"} & self.model_fields_set)):
+        if self.append and (given := sorted(_CHOSEN_AT_PUBLICATION & self.model_fields_set)):
             raise ValueError(f"{', '.join(given)}: an append keeps what the current snapshot has; publish to choose otherwise")
         return self
 
@@ -95,6 +118,13 @@ class IsAOrigin(Answer):
     seed: int | None = Field(None, description="of the shuffle")
 
 
+class RelationsOrigin(Answer):
+    """Where the typed relations of a snapshot come from, if not from the graph: they are no knowledge of the vocabulary."""
+
+    kind: Literal["shuffled"] = Field(description="the graph's with their targets shuffled")
+    seed: int = Field(description="of the shuffle")
+
+
 class SnapshotManifest(Answer):
     """What a snapshot holds; its id is the SHA-256 of this manifest's canonical JSON."""
 
@@ -116,6 +146,12 @@ class SnapshotManifest(Answer):
     appended: Appended | None = Field(None, description="null, and not in the canonical JSON, if it was published whole")
     relation_edges: dict[str, int] = Field({}, description="typed edges by relation; not in the canonical JSON if there are none")
     is_a: IsAOrigin | None = Field(None, description="null, and not in the canonical JSON, if it is the graph's")
+    relations: RelationsOrigin | None = Field(
+        None, description="null, and not in the canonical JSON, if the typed relations are the graph's"
+    )
+    rarest_concepts: int | None = Field(
+        None, description="how many of each image's concepts it has, the rarest; null, and not in the canonical JSON: all"
+    )
 
 
 class AppendCounts(Answer):

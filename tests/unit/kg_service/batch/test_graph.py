@@ -68,8 +68,9 @@ def test_rejected_and_bad_rows_are_those_of_ingest(batch, files, vocabulary, ing
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("split", [None, "train"])
-def test_the_snapshot_has_the_id_of_one_of_the_store(batch, files, vocabulary, ingested, tmp_path, split):
+@pytest.mark.parametrize(("split", "row_group"), [(None, 4_096), ("train", 2)])
+def test_the_snapshot_has_the_id_of_one_of_the_store(batch, files, vocabulary, ingested, tmp_path, monkeypatch, split, row_group):
+    monkeypatch.setattr("kg_service.batch.tables._ROW_GROUP", row_group)
     for number in (2, 1):
         run(*batch, in_turn, part=Part(number, 2))
     known = open_vocabulary(vocabulary)

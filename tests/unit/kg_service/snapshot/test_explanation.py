@@ -256,7 +256,9 @@ def test_relations_by_which_two_images_meet_are_named(published):
     snapshot = published(graph, hybrid=replace(SPARSE, relation_weight=2.0), transe=TransE(dimension=8, epochs=1))
     answer = ask(snapshot, "i0", "i1")
     assert [(each.subject.cui, each.relation, each.target.cui) for each in answer.relations] == [
-        ("C0000004", "has_finding_site", "C0000003")
+        ("C0000001", "has_finding_site", "C0000002"),
+        ("C0000002", "part_of", "C0000003"),
+        ("C0000004", "has_finding_site", "C0000003"),
     ]
     assert answer.similarity > 0
     assert [part.concept.cui for part in answer.contributions] == ["C0000003"]

@@ -11,6 +11,7 @@ from kg_service.representations.hybrid import Hybrid
 from kg_service.representations.weights import is_a_matrix
 from kg_service.snapshot import SnapshotFolder
 from kg_service.snapshot.append import append
+from kg_service.snapshot.changes import Changes
 from kg_service.snapshot.other_is_a import with_is_a
 from kg_service.snapshot.publication import compact, publish
 from nbclip.errors import Conflict, InvalidInput
@@ -116,7 +117,7 @@ def test_it_is_told_kept_by_appends_and_made_again_by_a_compaction(tmp_path, is_
     made = {"vocabulary": {}, "representations": {"hybrid": Hybrid()}}
     few, more = (GraphOnly(graph_of([*ROWS, *further], TREE, count=8)) for further in ([], [[0, 2], [7]]))
     plain = publish(few, tmp_path, **made)
-    other = publish(few, tmp_path, is_a=is_a, **made)
+    other = publish(few, tmp_path, changes=Changes(is_a=is_a), **made)
     folder = SnapshotFolder(tmp_path)
     assert folder.manifest(plain).is_a is None
     assert b'is_a":{' not in (tmp_path / plain / "manifest.json").read_bytes()
@@ -127,7 +128,7 @@ def test_it_is_told_kept_by_appends_and_made_again_by_a_compaction(tmp_path, is_
     assert edges_of_snapshot(folder.open(appended)) == edges_of_snapshot(folder.open(other))
 
     compacted = compact(more, folder, vocabulary={})
-    assert compacted == publish(more, tmp_path / "elsewhere", is_a=is_a, **made)
+    assert compacted == publish(more, tmp_path / "elsewhere", changes=Changes(is_a=is_a), **made)
     assert folder.verify(compacted).images == len(ROWS) + 2
 
 

@@ -101,6 +101,8 @@ MISTAKES = [
     ({"comparisons": [{"first": "dk", "second": "clip", "claim": "x"}]}, "exactly one is `primary: true`"),
     ({"tables": {"one": {"title": "x", "arms": ["clip", "ek"]}}}, "tables.one.arms='ek': no such arm"),
     ({"snapshots": {**TREE["snapshots"], "moved": {"is_a": {"shuffled": "seed"}}}}, "snapshots.moved.is_a.*shuffled"),
+    ({"snapshots": {**TREE["snapshots"], "moved": {"relations": {"labels": ["organ"]}}}}, "snapshots.moved.relations"),
+    ({"snapshots": {**TREE["snapshots"], "moved": {"concepts": {"rarest": 0}}}}, "snapshots.moved.concepts.rarest"),
     ({"endpoint": {"smallest_effect": 0}}, "endpoint.smallest_effect=0: should be greater than 0"),
 ]
 

@@ -2,6 +2,7 @@ import json
 
 import pytest
 from nbclip.errors import BrokenArtefact, InvalidInput
+from nbclip.schemas.snapshots import PublishRequest
 from nbclip_trainer.experiments.grid import Grid, Recipe
 from nbclip_trainer.experiments.recipes import label_edges, needed_snapshots, publish_all, request_of
 
@@ -86,6 +87,29 @@ def test_a_request_leaves_to_the_service_what_the_recipe_does_not_say():
     assert request_of(Recipe(), None, []) == {"split": "train", "current": False}
     shuffled = Recipe.model_validate({"is_a": {"shuffled": "kg_seed"}})
     assert request_of(shuffled, 7, [])["is_a"] == {"shuffled": 7}
+
+
+def test_a_recipe_is_a_request_that_the_service_takes():
+    recipe = Recipe.model_validate(
+        {
+            "representations": {"both": {"seed": "kg_seed"}},
+            "is_a": {"shuffled": 1},
+            "relations": {"shuffled": "kg_seed"},
+            "concepts": {"rarest": 2},
+        }
+    )
+    assert recipe.has_kg_seed
+    body = request_of(recipe, 7, [])
+    assert body == {
+        "split": "train",
+        "representations": {"both": {"seed": 7}},
+        "is_a": {"shuffled": 1},
+        "relations": {"shuffled": 7},
+        "concepts": {"rarest": 2},
+        "current": False,
+    }
+    assert PublishRequest.model_validate(body).model_dump(exclude_none=True) == {**body, "append": False}
+    assert not Recipe.model_validate({"concepts": {"rarest": 2}, "relations": {"shuffled": 3}}).has_kg_seed
 
 
 def test_a_concept_goes_to_the_class_of_its_greatest_lift():

@@ -46,10 +46,16 @@ class LabelledIsA(Strict):
     labels: tuple[str, ...] = Field(..., min_length=1)
 
 
-class ShuffledIsA(Strict):
-    """The graph's is_a with its parents shuffled."""
+class Shuffled(Strict):
+    """The graph's edges with their targets shuffled: the parents of is_a, or the targets of each typed relation."""
 
     shuffled: int | Literal["kg_seed"]
+
+
+class RarestConcepts(Strict):
+    """Of each image's concepts only so many, the rarest."""
+
+    rarest: int = Field(..., ge=1)
 
 
 class Recipe(Strict):
@@ -58,7 +64,9 @@ class Recipe(Strict):
     dataset: str | None = None
     split: str | None = Field("train", description="null: every image of the graph, which a run takes for a leak")
     representations: dict[str, dict[str, bool | int | float | str]] | None = Field(None, min_length=1)
-    is_a: ShuffledIsA | LabelledIsA | None = None
+    is_a: Shuffled | LabelledIsA | None = None
+    relations: Shuffled | None = None
+    concepts: RarestConcepts | None = None
 
     @property
     def has_kg_seed(self) -> bool:

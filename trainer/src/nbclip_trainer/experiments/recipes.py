@@ -84,7 +84,8 @@ def read_snapshots(folder: Path) -> dict[str, str]:
 def request_of(recipe: Recipe, kg_seed: int | None, edges: Edges) -> dict[str, Any]:
     """The body of `POST /v1/snapshots`, the KG seed in its places; what is served stays."""
     is_a = {"edges": edges} if isinstance(recipe.is_a, LabelledIsA) else recipe.is_a and recipe.is_a.model_dump()
-    body = {**recipe.model_dump(include={"dataset", "split", "representations"}), "is_a": is_a, "current": False}
+    as_it_is = recipe.model_dump(include={"dataset", "split", "representations", "relations", "concepts"})
+    body = {**as_it_is, "is_a": is_a, "current": False}
     return {name: _seeded(value, kg_seed) for name, value in body.items() if value is not None}
 
 

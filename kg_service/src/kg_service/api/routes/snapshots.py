@@ -84,8 +84,9 @@ async def publish_snapshot(
     The same graph gives the same id. With `Prefer: wait=N` (up to 60) the answer is 201 with the snapshot if it is published
     within N seconds, and otherwise 202 with the job so far. If the service is killed, it starts the job again by itself.
 
-    `representations` says what is fitted, with which parameters; `is_a` puts another hierarchy in the place of the graph's, as
-    the manifest then says. With `current: false` what is served stays: such a snapshot is for requests that name it.
+    `representations` says what is fitted, with which parameters; `is_a` puts another hierarchy in the place of the graph's,
+    `relations` shuffles where the typed ones lead, and `concepts` leaves each image its rarest, as the manifest then says. With
+    `current: false` what is served stays: such a snapshot is for requests that name it.
 
     With `append` the images that the current snapshot lacks are added to it, of its dataset and split, by its frozen tables: in a
     small part of the time, so the answer is 201, and its own images keep their vectors. `append` in the answer counts what else

@@ -142,6 +142,13 @@ def is_a_text(manifest: Manifest) -> str:
     return " (of an own file)" if manifest.is_a.kind == "own" else f" (shuffled by seed {manifest.is_a.seed})"
 
 
+def changes_text(manifest: Manifest) -> str:
+    """What else a snapshot has otherwise than the graph; else empty."""
+    told = [f"relations shuffled by seed {manifest.relations.seed}"] if manifest.relations else []
+    told += [f"rarest concepts of each image: {manifest.rarest_concepts}"] if manifest.rarest_concepts else []
+    return "".join(f", {each}" for each in told)
+
+
 def append_lines(counts: AppendCounts, manifest: Manifest) -> Iterator[str]:
     """Lines on what an append added and what it left out."""
     from kg_service.snapshot.manifest import publish_command

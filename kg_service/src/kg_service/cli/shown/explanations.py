@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nbclip.schemas.concepts import ConceptRef
-from nbclip.schemas.explanations import CommonAncestor, Contribution, ExplainResponse, NeighboursResponse
+from nbclip.schemas.explanations import CommonAncestor, ConceptRelation, Contribution, ExplainResponse, NeighboursResponse
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -13,7 +13,7 @@ _SIDE_SHOWN = 5
 
 
 def explanation_lines(answer: ExplainResponse) -> Iterator[str | Table]:
-    """The similarity, the concepts of both images, notes, the parts that add up to it, and the common ancestors."""
+    """The similarity, the concepts of both images, notes, the parts that add up to it, common ancestors and typed relations."""
     yield f"similarity {answer.similarity:.4f} ({answer.representation}, {answer.knowledge}, snapshot {answer.snapshot[:12]}…)"
     if answer.parts:
         yield " + ".join(f"{share:.4f} by {kind}" for kind, share in answer.parts.items())
@@ -24,6 +24,8 @@ def explanation_lines(answer: ExplainResponse) -> Iterator[str | Table]:
         yield _contribution_table(answer)
     if answer.nearest_common_ancestors:
         yield _ancestor_table(answer.nearest_common_ancestors)
+    if answer.relations:
+        yield _relation_table(answer.relations)
 
 
 def neighbour_table(answer: NeighboursResponse) -> Table:
@@ -65,6 +67,13 @@ def _ancestor_table(ancestors: Sequence[CommonAncestor]) -> Table:
     )
     for each in ancestors:
         table.add_row(Text(_shown(each)), str(each.steps), str(each.other_steps))
+    return table
+
+
+def _relation_table(relations: Sequence[ConceptRelation]) -> Table:
+    table = Table(_left("relations by which they meet"), title_justify="left")
+    for each in relations:
+        table.add_row(Text(f"{_shown(each.subject)} —{each.relation}→ {_shown(each.target)}"))
     return table
 
 

@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from kg_service.representations.weights import Float64s, information
-
-_IMAGES_AT_ONCE = 1 << 14
+from kg_service.representations.weights import IMAGES_AT_ONCE, Float64s, information
 
 
 def ancestor_content(attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array, hub_share: float) -> Float64s:
@@ -46,8 +44,8 @@ def subtree_frequency(attribute_NM: sparse.csr_array, parent_MM: sparse.csr_arra
     images, concepts = attribute_NM.shape
     reached_MM = _reached(parent_MM)
     frequency_M = np.zeros(concepts, np.int64)
-    for start in range(0, images, _IMAGES_AT_ONCE):
-        reached_BM = attribute_NM[start : start + _IMAGES_AT_ONCE] @ reached_MM
+    for start in range(0, images, IMAGES_AT_ONCE):
+        reached_BM = attribute_NM[start : start + IMAGES_AT_ONCE] @ reached_MM
         frequency_M += np.bincount(reached_BM.indices, minlength=concepts)
     return frequency_M
 

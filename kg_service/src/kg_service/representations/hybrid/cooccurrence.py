@@ -14,17 +14,17 @@ _NOTHING = 1e-9
 """Of the largest singular value, or the longest vector: what is smaller is rounding."""
 
 
-def cooccurrence_vectors(attribute_NM: sparse.csr_array, dimension: int) -> npt.NDArray[np.float32]:
+def cooccurrence_vectors(count_MM: sparse.csr_array, dimension: int) -> npt.NDArray[np.float32]:
     """W = U √S of the PPMI matrix, largest singular values first, each column's largest entry positive.
 
     Args:
-        attribute_NM: 1.0 where image n has concept m; CSR, [N, M].
+        count_MM: how many images have both concepts (`weights.together`).
         dimension: d; columns beyond the rank that can be computed are left out.
 
     Returns:
         float32, [M, ≤ d].
     """
-    ppmi_MM = _ppmi(attribute_NM)
+    ppmi_MM = _ppmi(sparse.coo_array(count_MM))
     active = np.flatnonzero(np.diff(ppmi_MM.indptr))
     if min(dimension, len(active)) == 0:
         return np.zeros((ppmi_MM.shape[0], 0), np.float32)
@@ -51,9 +51,8 @@ def _left_vectors(ppmi_AA: sparse.csr_array, dimension: int) -> npt.NDArray[np.f
     return vectors_Ad
 
 
-def _ppmi(attribute_NM: sparse.csr_array) -> sparse.csr_array:
+def _ppmi(count_MM: sparse.coo_array) -> sparse.csr_array:
     """max(0, ln(p(c, a) / (p(c) q(a)))), q the context distribution raised to .75; diagonal 0; CSR, [M, M]."""
-    count_MM = sparse.coo_array(attribute_NM.T @ attribute_NM)
     off_diagonal = count_MM.row != count_MM.col
     row, column, count = count_MM.row[off_diagonal], count_MM.col[off_diagonal], count_MM.data[off_diagonal]
     if len(count) == 0:

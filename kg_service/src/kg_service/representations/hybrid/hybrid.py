@@ -56,6 +56,7 @@ from kg_service.representations.weights import (
     inverse_document_frequency,
     is_a_matrix,
     known_attributes,
+    together,
 )
 from kg_service.vocabulary.nearest import nearest
 
@@ -104,13 +105,14 @@ class Hybrid:
             if chosen := self._relations(graph):
                 spread_MM = spread_MM + self.relation_weight * self._relation_weights(attribute_NM, parent_MM, chosen)
         dimension = self.smoothing_dimension if self.smoothing > 0 else 0
+        count_MM = together(attribute_NM)
         return FittedHybrid(
             parameters=self,
             cuis=graph.cuis,
             idf=idf_M,
             spread=sparse.csr_array(spread_MM.astype(np.float32)),
-            cooccurrence=(cooccurrence_vectors(attribute_NM, dimension) * trust_M[:, None]).astype(np.float32),
-            overlap=overlaps(attribute_NM) if self.redundancy > 0 else sparse.csr_array((concepts, concepts), dtype=np.float32),
+            cooccurrence=(cooccurrence_vectors(count_MM, dimension) * trust_M[:, None]).astype(np.float32),
+            overlap=overlaps(count_MM) if self.redundancy > 0 else sparse.csr_array((concepts, concepts), dtype=np.float32),
             images=images,
             related=bool(graph.relations),
         )

@@ -13,14 +13,13 @@ _LEAST = 0.5
 """Concepts that stand together less often than apart say different things."""
 
 
-def overlaps(attribute_NM: sparse.csr_array) -> sparse.csr_array:
+def overlaps(count_MM: sparse.csr_array) -> sparse.csr_array:
     """J: Jaccard index of the images of two concepts where it is .5 or more, diagonal 0; float32 CSR, [M, M], symmetric.
 
     Args:
-        attribute_NM: 1.0 where image n has concept m; CSR, [N, M].
+        count_MM: how many images have both concepts (`weights.together`).
     """
-    both = sparse.coo_array(attribute_NM.T @ attribute_NM)
-    frequency_M = attribute_NM.sum(axis=0)
+    both, frequency_M = sparse.coo_array(count_MM), count_MM.diagonal()
     share = both.data / (frequency_M[both.row] + frequency_M[both.col] - both.data)
     kept = (share >= _LEAST) & (both.row != both.col)
     entries = (share[kept].astype(np.float32), (both.row[kept], both.col[kept]))

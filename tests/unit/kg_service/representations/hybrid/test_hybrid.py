@@ -9,6 +9,7 @@ from kg_service.graph.store import Graph
 from kg_service.representations.hybrid import Hybrid, cooccurrence
 from kg_service.representations.hybrid.cooccurrence import cooccurrence_vectors
 from kg_service.representations.hybrid.redundancy import overlaps
+from kg_service.representations.weights import together
 from kg_service.similarity.kernel import similarity
 from kg_service.similarity.rows import has_knowledge
 from scipy import sparse
@@ -112,7 +113,7 @@ def test_overlaps_are_the_jaccard_index_from_a_half_on():
     attributes = sparse.csr_array(np.array([[float(n in s) for s in sets] for n in range(60)]))
     jaccard = np.array([[len(s & t) / len(s | t) if s is not t else 0 for t in sets] for s in sets])
     assert 5 < (jaccard >= 0.5).sum() < 25
-    assert np.allclose(overlaps(attributes).toarray(), np.where(jaccard >= 0.5, jaccard, 0))
+    assert np.allclose(overlaps(together(attributes)).toarray(), np.where(jaccard >= 0.5, jaccard, 0))
 
 
 def test_an_ancestor_over_too_many_images_is_dropped(five_images):
@@ -151,7 +152,7 @@ def test_ppmi_of_two_concepts_by_hand():
     for row, column, count, total in [(0, 1, 2, 3), (0, 2, 1, 3), (1, 0, 2, 2), (2, 0, 1, 1)]:
         ppmi[row, column] = max(0.0, math.log(count * sum(context) / (total * context[column])))
     left, strength, _ = np.linalg.svd(ppmi)
-    vectors = cooccurrence_vectors(attributes, 2)
+    vectors = cooccurrence_vectors(together(attributes), 2)
     expected = (left * strength) @ left.T
     residual = strength[2] * np.outer(left[:, 2], left[:, 2])
     assert np.allclose(vectors @ vectors.T, expected - residual, atol=1e-6)
@@ -161,8 +162,8 @@ def test_the_sparse_solver_agrees_with_the_dense_one():
     rng = np.random.default_rng(0)
     topics = rng.random((400, 6)) @ rng.random((6, 260))
     attributes = sparse.csr_array((topics > np.quantile(topics, 0.97)).astype(float))
-    few = cooccurrence_vectors(attributes, 8)
-    all_of_them = cooccurrence_vectors(attributes, 260)
+    few = cooccurrence_vectors(together(attributes), 8)
+    all_of_them = cooccurrence_vectors(together(attributes), 260)
     assert np.allclose(np.abs(few), np.abs(all_of_them[:, :8]), atol=1e-4)
 
 
@@ -172,7 +173,7 @@ def test_a_concept_that_no_vector_reaches_has_none_and_no_rounding_in_its_place(
     rng = np.random.default_rng(0)
     common = [np.isin(range(33), rng.choice(30, 3, replace=False)) for _ in range(200)]
     attributes = sparse.csr_array(np.array([*common, np.arange(33) >= 30], float))
-    vectors = cooccurrence_vectors(attributes, 1)
+    vectors = cooccurrence_vectors(together(attributes), 1)
     assert np.flatnonzero(vectors.any(axis=1)).tolist() == [30, 31, 32]
 
 
@@ -221,5 +222,5 @@ def test_an_ancestor_at_the_hub_share_stays(five_images):
 def test_few_captions_over_many_concepts_give_the_same_bits_each_time():
     rng = np.random.default_rng(1)
     attributes = sparse.csr_array((rng.random((12, 400)) < 0.1).astype(float))
-    first, again = (cooccurrence_vectors(attributes, 64).tobytes() for _ in range(2))
+    first, again = (cooccurrence_vectors(together(attributes), 64).tobytes() for _ in range(2))
     assert first == again

@@ -1,0 +1,106 @@
+"""What a million captions cost, from files to a snapshot: through a batch, and through `ingest` and `publish`, as Markdown.
+
+    make bench-scale                                   # 100,000 captions: about three minutes, 0.5 GB on disk
+    make bench-scale ARGS="--captions 1000000"
+
+Captions are those of the example data, again and again under new ids and with a number in each, so that no two are equal.
+CPU seconds are those of the command with all its processes. RSS is the largest of any process of it, mapped files included.
+Both ways must give one snapshot id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+_MILLION = 1_000_000
+_TO_MB = 1e-3 if sys.platform == "linux" else 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of a command: CPU seconds, the largest RSS of a process in MB, and what it printed."""
+
+    cpu_s: float
+    peak_mb: float
+    printed: str
+
+
+def main() -> None:
+    arguments = _arguments()
+    count, load = arguments.captions, os.getloadavg()[0]
+    with TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        captions, work = folder / "captions.csv", folder / "work"
+        _write(captions, count)
+        _run(folder / "batch", "vocabulary", "build", EXAMPLES / "vocabulary", "--vocabulary", folder / "vocabulary")
+        costs = {
+            "batch plan": _run(folder / "batch", "batch", "plan", captions, work),
+            "batch run": _run(folder / "batch", "batch", "run", work, "--workers", arguments.workers),
+            "batch publish": _run(folder / "batch", "batch", "publish", work),
+        }
+        disk = sum(path.stat().st_size for path in work.rglob("*") if path.is_file()) / count
+        if not arguments.batch_only:
+            costs["ingest"] = _run(folder / "ingest", "ingest", captions)
+            costs["snapshot publish"] = _run(folder / "ingest", "snapshot", "publish")
+            if costs["snapshot publish"].printed != costs["batch publish"].printed:
+                raise SystemExit("the two ways gave different snapshots")
+    _show(costs, count, arguments.workers)
+    print(f"\n{disk:,.0f} bytes a caption in the batch's folder; load {load:.1f} before, {os.getloadavg()[0]:.1f} after")
+
+
+def _show(costs: Mapping[str, Cost], count: int, workers: int) -> None:
+    print(f"{count:,} captions, {workers} processes for linking\n")
+    print("| | CPU s a million | peak RSS of a process, MB |\n| --- | ---: | ---: |")
+    for what, cost in costs.items():
+        print(f"| `{what}` | {cost.cpu_s * _MILLION / count:,.0f} | {cost.peak_mb:,.0f} |")
+
+
+def _write(path: Path, count: int) -> None:
+    with (EXAMPLES / "radiology-open" / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        texts = [row["caption"] for row in csv.DictReader(file)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image_id", "caption"))
+        for number, text in enumerate(islice(cycle(texts), count)):
+            # Ids in no order, as files have them.
+            writer.writerow((f"{hash((number, 0)) & 0xFFFFFF:06x}-{number}", f"{text} ({number})"))
+
+
+def _run(data: Path, *words: object) -> Cost:
+    command = [sys.executable, "-m", "kg_service", *map(str, words)]
+    settings = {"KG_DATA": str(data), "KG_VOCABULARY": str(data.parent / "vocabulary")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KG_")} | settings
+    begun = time.monotonic()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        printed = process.stdout.read() if process.stdout else ""
+        # Of the command and all processes that it waited for.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    print(f"{' '.join(map(str, words[:2]))}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss * _TO_MB, printed)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--captions", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--batch-only", action="store_true", help="leave out `ingest` and what it gives")
+    parser.add_argument("--folder", type=Path, help="where to write; default: the system's folder for temporary files")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Arrays that are written batch by batch have the bytes of those that are written at once."""
+
+import numpy as np
+import pytest
+from kg_service.storage.arrays import ArrayWriter, open_array, save_arrays, widen
+
+
+@pytest.mark.parametrize("shape", [(0,), (7,), (12_345,), (7, 3), (7, 0), (0, 3), (1, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_batches_give_the_bytes_of_all_rows_at_once(tmp_path, shape, dtype):
+    array = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+    save_arrays(tmp_path, {"whole": array})
+    with ArrayWriter(tmp_path / "parts.npy", dtype, shape[1:]) as writer:
+        for part in np.array_split(array, 3):
+            writer.add(part)
+    assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_a_widened_array_has_the_bytes_of_one_of_the_wide_type(tmp_path, monkeypatch):
+    monkeypatch.setattr("kg_service.storage.arrays._AT_ONCE", 4)
+    array = np.arange(-5, 6, dtype=np.int32)
+    save_arrays(tmp_path, {"narrow": array, "wide": array.astype(np.int64)})
+    widen(tmp_path / "narrow.npy")
+    assert (tmp_path / "narrow.npy").read_bytes() == (tmp_path / "wide.npy").read_bytes()
+    np.testing.assert_equal(open_array(tmp_path / "narrow.npy"), array)
