@@ -12,9 +12,11 @@ import re
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
@@ -27,6 +29,8 @@ _IN_SHARD = re.compile(r"(?P<file>.+\.tar)#(?P<offset>\d+)\+(?P<size>\d+)")
 _IN_PARQUET = re.compile(r"(?P<file>.+)#(?P<column>[^#]+)\[(?P<row>\d+)\]")
 _AT_ONCE = 32
 """Images at addresses that are asked for at once."""
+_GAP_BYTES, _BLOCK_BYTES = 16 << 10, 8 << 20
+"""Images of a shard with no more than this between them are asked for together, up to so many bytes."""
 _BATCH_ROWS, _BATCHES = 16, 8
 """Images of Parquet that are read at once, and how many such batches are kept: threads ask for them nearly in order."""
 
@@ -50,7 +54,7 @@ def open_image_file(path: Location) -> BinaryIO:
     """
     place = str(path)
     if (coming := _coming.pop(place, None)) is not None:
-        return BytesIO(coming.result())
+        return BytesIO(coming())
     if "#" in place and (match := _IN_SHARD.fullmatch(place)):
         return BytesIO(_in_shard(match))
     if "#" in place and (match := _IN_PARQUET.fullmatch(place)):
@@ -78,7 +82,10 @@ def fetched(places: Iterable[Location]) -> Iterator[None]:
         return
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
-        _coming.update({url: pool.submit(_content, place) for url, place in elsewhere.items()})
+        in_shards = {url: match for url in elsewhere if (match := _IN_SHARD.fullmatch(url))}
+        for block in _blocks(in_shards.values()):
+            _coming.update(_parts_of(block, pool.submit(block.read)))
+        _coming.update({url: pool.submit(_whole, place).result for url, place in elsewhere.items() if url not in in_shards})
         yield
     finally:
         for url in elsewhere:
@@ -86,9 +93,41 @@ def fetched(places: Iterable[Location]) -> Iterator[None]:
         pool.shutdown(cancel_futures=True)
 
 
-def _content(place: Address) -> bytes:
-    match = _IN_SHARD.fullmatch(place.url)
-    return _in_shard(match) if match else _whole(place)
+@dataclass(slots=True)
+class _Block:
+    """Images that lie one after another in a shard, and are read at once."""
+
+    shard: Address
+    start: int
+    end: int
+    images: list[re.Match[str]]
+
+    def read(self) -> bytes:
+        """All bytes."""
+        return self.shard.read(self.start, self.end)
+
+
+def _blocks(places: Iterable[re.Match[str]]) -> list[_Block]:
+    """Of images in the order of their shards; of those in any other, each is a block."""
+    blocks: list[_Block] = []
+    for match in sorted(places, key=lambda match: (match["file"], int(match["offset"]))):
+        shard, start = Address(match["file"]), int(match["offset"])
+        end, last = start + int(match["size"]), blocks[-1] if blocks else None
+        if last and last.shard == shard and start - last.end <= _GAP_BYTES and end - last.start <= _BLOCK_BYTES:
+            last.end = max(last.end, end)
+            last.images.append(match)
+        else:
+            blocks.append(_Block(shard, start, end, [match]))
+    return blocks
+
+
+def _parts_of(block: _Block, content: Future[bytes]) -> dict[str, Callable[[], bytes]]:
+    """What each image of a block is, once it is read."""
+
+    def part(start: int, size: int) -> bytes:
+        return content.result()[start : start + size]
+
+    return {match[0]: partial(part, int(match["offset"]) - block.start, int(match["size"])) for match in block.images}
 
 
 def _whole(place: Address) -> bytes:
@@ -180,6 +219,6 @@ def _forget() -> None:
 
 
 _recent = _RecentImages()
-_coming: dict[str, Future[bytes]] = {}
+_coming: dict[str, Callable[[], bytes]] = {}
 # What is open is the parent's, and its lock may be held.
 os.register_at_fork(after_in_child=_forget)

@@ -4,11 +4,12 @@ import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import fsspec
 import pytest
 from nbclip.errors import InvalidInput, NotFound, Unavailable
-from nbclip.files import asking, remote
+from nbclip.files import asking, pictures, remote
 from nbclip.files.addresses import location
 from nbclip.files.pictures import fetched, open_image_file, place_in_shard
 from support.file_server import serving_files
@@ -165,15 +166,27 @@ def test_a_shorter_file_of_s3_is_refused(s3):
         s3.read(100_010, 100_020)
 
 
-def test_images_of_a_batch_come_together(server):
-    address = location(f"{server.url}/x.tar")
-    places = [location(place_in_shard(address, start, 100)) for start in range(0, 5_000, 100)]
-    server.failing = {7: "drop"}
-    with fetched(places):
+@pytest.mark.parametrize(("apart", "requests"), [(0, 1), (16 << 10, 1), ((16 << 10) + 1, 6)])
+def test_images_of_a_batch_come_together_and_neighbours_at_once(server, apart, requests):
+    address, starts = location(f"{server.url}/x.tar"), [number * (100 + apart) for number in (3, 0, 5, 1, 4, 2)]
+    places = [location(place_in_shard(address, start, 100)) for start in starts]
+    server.failing = {0: "drop"}
+    with fetched([*places, Path("x.png")]):
         contents = [open_image_file(place).read() for place in places]
-    assert contents == [CONTENT[start : start + 100] for start in range(0, 5_000, 100)]
-    assert len(server.asked) == 51
-    assert open_image_file(places[0]).read() == CONTENT[:100]
+    assert contents == [CONTENT[start : start + 100] for start in starts]
+    assert len(server.asked) == requests + 1
+    assert open_image_file(places[0]).read() == contents[0]
+
+
+def test_no_more_is_asked_for_at_once_than_a_block(server, monkeypatch):
+    monkeypatch.setattr(pictures, "_BLOCK_BYTES", 1_000)
+    address = location(f"{server.url}/x.tar")
+    places = [location(place_in_shard(address, start, 300)) for start in range(0, 3_000, 300)]
+    with fetched(places):
+        assert [open_image_file(place).read() for place in places] == [
+            CONTENT[start : start + 300] for start in range(0, 3_000, 300)
+        ]
+    assert len(server.asked) == 4
 
 
 def test_a_forked_process_reads_on_its_own(server):
