@@ -21,6 +21,7 @@ from nbclip_trainer.data.checking import Findings, Looked, findings, look_over
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.decoding import Picture, opened
 from nbclip_trainer.data.geometry import Geometry, Pixels
+from nbclip_trainer.data.identity import identity
 from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
 
@@ -102,8 +103,8 @@ def in_cache(
     name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     path, found = folder / f"{name}.npy", folder / f"{name}.json"
     with _locked(folder / f"{name}.lock"):
-        files = _files_digest(dataset)
-        if not found.is_file() or files not in (None, json.loads(found.read_text(encoding="utf-8"))[0]):
+        files = dataset.images_digest()
+        if not found.is_file() or _have_changed(dataset, files, json.loads(found.read_text(encoding="utf-8"))[0]):
             unfinished = folder / f"{name}.unfinished"
             pixels = new_array(unfinished, (len(dataset), *preprocess.input_size), np.uint8)
             new = _fill(pixels, dataset, preprocess, settings, told)
@@ -115,29 +116,9 @@ def in_cache(
     return Kept(mapped(path)), Findings(dict(bad), dict(frames))
 
 
-def identity(file: Path) -> str | None:
-    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time.
-
-    None where there is none.
-    """
-    container, _, place = str(file).partition("#")
-    for path in (file, Path(container)):
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        return f"{place if path != file else ''} {status.st_size} {status.st_mtime_ns}"
-    return None
-
-
-def _files_digest(dataset: Dataset) -> str | None:
-    """SHA-256 of the identities of all images, hexadecimal; None where one is gone."""
-    digest = hashlib.sha256()
-    for file in dataset.labels("file"):
-        if (found := identity(Path(file))) is None:
-            return None
-        digest.update(f"{found}\n".encode())
-    return digest.hexdigest()
+def _have_changed(dataset: Dataset, files: str, before: str) -> bool:
+    """Whether images are others than they were; where one is gone, the cache is all there is."""
+    return files != before and all(map(identity, dataset.labels("file")))
 
 
 def _fill(

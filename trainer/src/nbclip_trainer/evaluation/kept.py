@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nbclip_trainer.data.stored import identity
+from nbclip_trainer.data.identity import identity
 from nbclip_trainer.evaluation.features import Keep
 from nbclip_trainer.models.stages import TowerName, tower_named, tower_of
 from nbclip_trainer.runs.durable import in_turn, replacing
