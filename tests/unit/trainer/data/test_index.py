@@ -79,6 +79,7 @@ def test_an_index_has_the_rows_of_its_files_in_every_split(table, tmp_path, part
             assert list(one.labels(name)) == other.labels(name)
             rows = np.random.default_rng(0).permutation(len(other))[:4]
             assert one.values(name, rows) == other.values(name, rows)
+            assert [value for array in one.labels(name).arrays() for value in array.to_pylist()] == other.labels(name)
         assert [one.file(row) for row in range(len(one))] == other.files
         assert one.place(len(one) - 1) == other.place(len(other) - 1)
         assert one.rows_of(["id-3", "id-6", "none"]) == other.rows_of(["id-3", "id-6", "none"])
