@@ -16,7 +16,7 @@ from support.service import Service, upsert
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(often(900, 3_600))]
-KILLS = often(10, 50)
+KILLS = often(5, 50)
 READY_WITHIN_S = 10
 BATCH = 20
 JOB = often(1_500, 4_000)

@@ -13,7 +13,8 @@ from support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ANSWERS_WITHIN_S = 12
-SILENT_S = 30
+# Long enough for a second round on new connections.
+SILENT_S = often(ANSWERS_WITHIN_S + 1, 30)
 TIMES = often(1, 3)
 
 
@@ -54,7 +55,7 @@ def test_every_route_answers_in_time_while_the_store_is_silent(
         assert seconds < ANSWERS_WITHIN_S
         own_neo4j.resume()
         record_property("longest recovery, s", eventually(lambda: service.client.get("/readyz").status_code == 200, 10))
-    record_property("silences of 30 s", TIMES)
+    record_property(f"silences of {SILENT_S} s", TIMES)
     assert upsert(service, items[:25]).status_code == 200
     assert stored(own_neo4j.server) == expected(items[:25])
 

@@ -1,26 +1,21 @@
-"""Several ranks of a run as processes of their own, which talk over gloo.
-
-They are forked from a server that has imported torch and the trainer once: a start costs milliseconds, not seconds.
-"""
+"""Several ranks of a run as processes of their own, which talk over gloo."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 import traceback
 
 from nbclip_trainer.parallel.settings import DeviceSettings
 from nbclip_trainer.parallel.world import joined
+from support.forking import forking
 
 _SECONDS = 240
 
 
 def run_ranks(function, *arguments, ranks=2):
     """What `function(world, *arguments)` returned on each rank, in their order; the first error of any is raised."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nbclip_trainer.training.loop", __name__])
-    port, running = _free_port(), []
+    context, port, running = forking(), _free_port(), []
     for rank in range(ranks):
         mine, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_be_rank, args=(theirs, rank, ranks, port, function, arguments))

@@ -7,21 +7,31 @@ import re
 from xdist.scheduler import LoadFileScheduling
 
 USES_NEO4J = re.compile(r"tests/(contract|integration/neo4j|support/neo4j)/|test_copy_and_export")
-# What takes over half a minute, the longest first: begun late, it would leave one process to work alone.
+# What takes long, the longest first: begun late, it would leave one process to work alone.
 LONGEST_FIRST = (
-    "neo4j",
     "tests/e2e/test_demo.py",
-    "tests/unit/trainer/parallel/test_ranks.py",
-    "tests/unit/trainer/experiments/test_experiment.py",
-    "tests/faults/test_killed.py",
+    "neo4j",
     "tests/faults/test_service_killed.py",
-    "tests/unit/trainer/training/test_loop.py",
+    "tests/faults/test_killed.py",
+    "tests/unit/trainer/parallel/test_ranks.py",
     "tests/faults/test_silent.py",
-    "tests/faults/test_away.py",
+    "tests/unit/trainer/training/test_loop.py",
+    "tests/unit/trainer/experiments/test_experiment.py",
     "tests/faults/test_training.py",
+    "tests/faults/test_away.py",
     "tests/faults/test_disk_full.py",
+    "tests/unit/trainer/training/test_features.py",
     "tests/faults/test_commands_killed.py",
     "tests/unit/deploy/test_slurm.py",
+    "tests/integration/api/test_jobs.py",
+    "tests/integration/api/test_publication_jobs.py",
+    "tests/integration/api/test_process.py",
+    "tests/integration/api/test_connections.py",
+    "tests/unit/trainer/training/test_indexed_runs.py",
+    "tests/unit/trainer/training/test_gradient_cache.py",
+    "tests/unit/trainer/training/test_beside_open_clip.py",
+    "tests/unit/benchmarks/test_vocabulary.py",
+    "tests/unit/benchmarks/test_linking_run.py",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbclip.schemas.snapshots import PublishRequest
 
 from kg_service.config import Settings
-from kg_service.graph.store import GraphStore
+from kg_service.graph.store import GraphSource
 from kg_service.representations.from_settings import representations_of
 from kg_service.snapshot.preparation import OnStage
 from kg_service.snapshot.publication import publish
@@ -13,7 +13,7 @@ from kg_service.vocabulary.vocabulary import Vocabulary
 
 
 def publish_part(
-    store: GraphStore,
+    store: GraphSource,
     vocabulary: Vocabulary,
     settings: Settings,
     wanted: PublishRequest,

@@ -15,10 +15,34 @@ from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge
 from kg_service.cli.options import Data, Store, VocabularyFolder, settings_of
 from kg_service.cli.own_is_a import read_is_a
 from kg_service.cli.shown.console import append_lines, complain, is_a_text, part_text, stderr
-from kg_service.config import variables_of
+from kg_service.config import Settings, variables_of
 from kg_service.representations.methods import METHODS, method_named
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Publish immutable snapshots of the graph; targets come from them.")
+
+OfDataset = Annotated[str | None, typer.Option("--dataset", help="Only images of this dataset.")]
+OfSplit = Annotated[str | None, typer.Option("--split", help="Only images of this split.")]
+Representations = Annotated[
+    list[str] | None,
+    typer.Option("--representation", help=f"{', '.join(METHODS)}; repeatable. Default: {DEFAULT_REPRESENTATION}."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME.PARAMETER=VALUE", help="Set a parameter, such as transe.preset=paper; repeatable."),
+]
+ShuffleIsA = Annotated[
+    int | None,
+    typer.Option(
+        "--shuffle-is-a", min=0, metavar="SEED", help="A control: shuffle the parents of the graph's is_a by this seed."
+    ),
+]
+IsAFile = Annotated[
+    Path | None,
+    typer.Option("--is-a", help="An own is_a in place of the graph's: a CSV or TSV file with the columns child and parent."),
+]
+Current = Annotated[
+    bool, typer.Option("--current/--not-current", help="Serve it from now on; or leave what is served, for experiments.")
+]
 
 
 @snapshot_app.command("publish")
@@ -26,25 +50,13 @@ def publish_snapshot(
     data: Data = None,
     store: Store = None,
     vocabulary: VocabularyFolder = None,
-    dataset: Annotated[str | None, typer.Option(help="Only images of this dataset.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only images of this split.")] = None,
-    representation: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(METHODS)}; repeatable. Default: {DEFAULT_REPRESENTATION}.")
-    ] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME.PARAMETER=VALUE", help="Set a parameter, such as transe.preset=paper; repeatable."),
-    ] = None,
-    shuffle_is_a: Annotated[
-        int | None, typer.Option(min=0, metavar="SEED", help="A control: shuffle the parents of the graph's is_a by this seed.")
-    ] = None,
-    is_a: Annotated[
-        Path | None,
-        typer.Option(help="An own is_a in place of the graph's: a CSV or TSV file with the columns child and parent."),
-    ] = None,
-    current: Annotated[
-        bool, typer.Option("--current/--not-current", help="Serve it from now on; or leave what is served, for experiments.")
-    ] = True,
+    dataset: OfDataset = None,
+    split: OfSplit = None,
+    representation: Representations = None,
+    parameter: Parameters = None,
+    shuffle_is_a: ShuffleIsA = None,
+    is_a: IsAFile = None,
+    current: Current = True,
 ) -> None:
     """Freeze the graph into a snapshot, make it the current one and print its id; the same graph gives the same id.
 
@@ -52,7 +64,6 @@ def publish_snapshot(
     """
     from kg_service.app.publication import publish_part
     from kg_service.app.wiring import open_graph
-    from kg_service.snapshot import SnapshotFolder
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     settings = settings_of(
@@ -60,12 +71,19 @@ def publish_snapshot(
         store=store,
         vocabulary=vocabulary,
         representations=tuple(representation or ()) or None,
-        **_parameters(parameter or ()),
+        **parameters_of(parameter or ()),
     )
-    wanted = PublishRequest(dataset=dataset, split=split, is_a=_other_is_a(shuffle_is_a, is_a), current=current)
+    wanted = PublishRequest(dataset=dataset, split=split, is_a=other_is_a(shuffle_is_a, is_a), current=current)
     known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish_part(graph, known, settings, wanted)
+    show_published(settings, new_id)
+
+
+def show_published(settings: Settings, new_id: str) -> None:
+    """Prints what a new snapshot holds, and its id."""
+    from kg_service.snapshot import SnapshotFolder
+
     manifest = SnapshotFolder(settings.snapshots_folder).manifest(new_id)
     stderr().print(
         f"published {new_id:.12}…: {manifest.images} images ({manifest.images_with_knowledge} with a concept), "
@@ -75,7 +93,7 @@ def publish_snapshot(
     typer.echo(new_id)
 
 
-def _other_is_a(seed: int | None, file: Path | None) -> ShuffledIsA | OwnIsA | None:
+def other_is_a(seed: int | None, file: Path | None) -> ShuffledIsA | OwnIsA | None:
     """What takes the place of the graph's is_a.
 
     Raises:
@@ -88,7 +106,7 @@ def _other_is_a(seed: int | None, file: Path | None) -> ShuffledIsA | OwnIsA | N
     return None if seed is None else ShuffledIsA(shuffled=seed)
 
 
-def _parameters(pairs: Iterable[str]) -> dict[str, str]:
+def parameters_of(pairs: Iterable[str]) -> dict[str, str]:
     """Settings, from `NAME.PARAMETER=VALUE`.
 
     Raises:

@@ -161,7 +161,27 @@ class Graph:
     revision: Revision | None = None
 
 
-class GraphStore(Protocol):
+class GraphSource(Protocol):
+    """What snapshots are made of: a store, or a folder of linked captions."""
+
+    def image_ids(self) -> set[str]:
+        """The ids of all images."""
+
+    def splits(self) -> list[str]:
+        """The splits that images have, sorted."""
+
+    def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
+        """The whole graph, or the part that one dataset or split has, as arrays."""
+
+    def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
+        """The images added since a graph was read, with their own concepts and no edges between these; it reads no others.
+
+        None if images were replaced or deleted since, or if `since` is not a former state of this store: the whole
+        graph says what changed.
+        """
+
+
+class GraphStore(GraphSource, Protocol):
     """Keeps the graph. Every write may be replayed: the same batch twice gives the same graph."""
 
     def write(self, batch: GraphBatch, *, on_conflict: OnConflict = "reject") -> WriteReport:
@@ -187,24 +207,8 @@ class GraphStore(Protocol):
     def image_count(self, cui: str) -> int:
         """Images with a present attribute of exactly this concept."""
 
-    def image_ids(self) -> set[str]:
-        """The ids of all images."""
-
-    def splits(self) -> list[str]:
-        """The splits that images have, sorted."""
-
     def counts(self) -> GraphCounts:
         """Nodes and edges by kind."""
-
-    def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
-        """The whole graph, or the part that one dataset or split has, as arrays."""
-
-    def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
-        """The images added since a graph was read, with their own concepts and no edges between these; it reads no others.
-
-        None if images were replaced or deleted since, or if `since` is not a former state of this store: the whole
-        graph says what changed.
-        """
 
     def batches(self) -> Iterator[GraphBatch]:
         """The whole graph as batches that any store's `write` takes: concepts, is_a and relations first, then images by id.

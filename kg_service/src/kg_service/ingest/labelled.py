@@ -17,7 +17,8 @@ from typing import Any, Self
 from nbclip.errors import InvalidInput
 from nbclip.files.lines import TextFile
 from nbclip.files.ndjson import read_objects
-from nbclip.files.reading import Rows, format_of
+from nbclip.files.reading import Rows
+from nbclip.files.sources import format_of
 from nbclip.ids import Cui
 from nbclip.schemas.base import MAX_CAPTION_CHARACTERS
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator

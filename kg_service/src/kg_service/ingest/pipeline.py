@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -89,16 +89,23 @@ def link_batch(items: Sequence[ImageItem], linker: Linker, vocabulary: ConceptSo
 
     An item's own CUIs are used as they are, else its caption is linked. A CUI that the vocabulary lacks stays, without name.
     """
+    images = link_images(items, linker)
+    return around(images, {edge.cui for image in images for edge in image.attributes}, vocabulary)
+
+
+def link_images(items: Sequence[ImageItem], linker: Linker) -> list[ImageNode]:
+    """One image an item, in order, with the edges to its concepts."""
     linked = iter(linker.link([item.caption for item in items if item.cuis is None]))
-    images = [
-        _image(item, _linked_edges(next(linked), linker.name) if item.cuis is None else _given_edges(item)) for item in items
-    ]
-    cuis = {edge.cui for image in images for edge in image.attributes}
-    around = vocabulary.surroundings(cui for cui in cuis if cui in vocabulary)
-    nodes = [ConceptNode(concept.cui, concept.name, concept.semantic_types, concept.source) for concept in around.concepts]
+    return [_image(item, _linked_edges(next(linked), linker.name) if item.cuis is None else _given_edges(item)) for item in items]
+
+
+def around(images: Sequence[ImageNode], cuis: Collection[str], vocabulary: ConceptSource) -> GraphBatch:
+    """Images, these concepts, and what stands around the concepts in the vocabulary."""
+    known = vocabulary.surroundings(cui for cui in cuis if cui in vocabulary)
+    nodes = [ConceptNode(concept.cui, concept.name, concept.semantic_types, concept.source) for concept in known.concepts]
     nodes += [ConceptNode(cui, "") for cui in sorted(cuis) if cui not in vocabulary]
-    is_a = [IsAEdge(edge.child, edge.parent, edge.source) for edge in around.is_a]
-    relations = [RelationEdge(edge.subject, edge.relation, edge.target, edge.source) for edge in around.relations]
+    is_a = [IsAEdge(edge.child, edge.parent, edge.source) for edge in known.is_a]
+    relations = [RelationEdge(edge.subject, edge.relation, edge.target, edge.source) for edge in known.relations]
     return GraphBatch(images, nodes, is_a, relations)
 
 

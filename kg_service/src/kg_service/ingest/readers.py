@@ -105,7 +105,7 @@ def companion_of(rows: Rows, path: Path, otherwise: str) -> tuple[dict[str, list
     Raises:
         InvalidInput: it can't be read, or has no id of the rows.
     """
-    pipe = next((each for each in rows.paths if not (each.is_file() or each.is_dir())), None)
+    pipe = next((each for each in rows.paths if isinstance(each, Path) and not (each.is_file() or each.is_dir())), None)
     if pipe is not None:
         raise InvalidInput(f"{pipe} can be read once only, and CUIs of a companion file need its ids first", hint="give a file")
     companion = read_companion(path)

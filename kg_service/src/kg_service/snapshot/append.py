@@ -24,7 +24,7 @@ import structlog
 from nbclip.schemas.snapshots import AppendCounts
 from scipy import sparse
 
-from kg_service.graph.store import Graph, GraphStore
+from kg_service.graph.store import Graph, GraphSource, GraphStore
 from kg_service.representations.from_cards import method_of
 from kg_service.representations.model import FittedRepresentation, other_version
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
@@ -71,7 +71,7 @@ def with_elsewhere(store: GraphStore, part: Manifest, counts: AppendCounts) -> A
     return counts.model_copy(update={"elsewhere": store.counts().images - (part.images - counts.deleted)})
 
 
-def append_new(store: GraphStore, snapshots: SnapshotFolder, current: Snapshot) -> tuple[str, AppendCounts]:
+def append_new(store: GraphSource, snapshots: SnapshotFolder, current: Snapshot) -> tuple[str, AppendCounts]:
     """As `append`, to one snapshot; which one is the current one stays as it is."""
     part = current.manifest
     mark = read_mark(snapshots.path / current.id)

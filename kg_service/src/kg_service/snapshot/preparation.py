@@ -16,7 +16,7 @@ import structlog
 from nbclip.errors import BrokenArtefact, Conflict, Gone, InvalidInput, NBClipError, NotFound
 from threadpoolctl import threadpool_limits
 
-from kg_service.graph.store import Graph, GraphStore
+from kg_service.graph.store import Graph, GraphSource
 from kg_service.representations.from_cards import method_of
 from kg_service.representations.from_settings import with_control
 from kg_service.representations.model import Card, FittedRepresentation, Representation
@@ -82,7 +82,7 @@ class Prepared:
 
 @contextmanager
 def prepared(
-    store: GraphStore,
+    store: GraphSource,
     folder: Path,
     *,
     vocabulary: Mapping[str, str],
@@ -186,13 +186,13 @@ def _is_whole(folder: Path, held: str) -> bool:
     return True
 
 
-def _no_image(store: GraphStore, dataset: str | None, split: str | None) -> NBClipError:
+def _no_image(store: GraphSource, dataset: str | None, split: str | None) -> NBClipError:
     """The error of a graph that is empty, or has no image of this part."""
     chosen = " and ".join(f"{name} {value!r}" for name, value in (("dataset", dataset), ("split", split)) if value)
     hint = "ingest captions first: kg-service ingest FILE"
     if not chosen:
         return Conflict("the graph holds no image", hint=hint)
-    if images := store.counts().images:
+    if images := len(store.image_ids()):
         splits = ", ".join(store.splits())
         hint = f"its {images} images have the splits {splits}" if splits else f"none of its {images} images has a split"
         hint += "; rows set dataset and split, or the options --dataset and --split of ingest"

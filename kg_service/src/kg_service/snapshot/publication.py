@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from nbclip.errors import BrokenArtefact, Gone, NotFound
 
-from kg_service.graph.store import GraphStore
+from kg_service.graph.store import GraphSource
 from kg_service.representations.from_cards import representations_of_cards
 from kg_service.representations.model import Representation
 from kg_service.snapshot.append import append_new
@@ -30,7 +30,7 @@ _PATIENCE_S = 300.0
 
 
 def publish(
-    store: GraphStore,
+    store: GraphSource,
     folder: Path,
     *,
     vocabulary: Mapping[str, str],
@@ -99,7 +99,7 @@ def publish(
 
 
 def compact(
-    store: GraphStore, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str], hierarchy: Vocabulary | None = None
+    store: GraphSource, snapshots: SnapshotFolder, *, vocabulary: Mapping[str, str], hierarchy: Vocabulary | None = None
 ) -> str | None:
     """Publishes the current snapshot's part of the graph anew, by the same representations, and makes it the current one.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import NamedTuple
+
+from nbclip.files.addresses import Location
 
 START = 512
 """So many of a file's first bytes tell."""
@@ -50,7 +51,7 @@ def instead_of_image(start: bytes) -> str:
     return "" if kind in (None, IMAGE) else f"no image, but {kind.what}"
 
 
-def way_out(path: Path, otherwise: str) -> str:
+def way_out(path: Location, otherwise: str) -> str:
     """A hint on a file that can't be read as what its name says."""
     try:
         with path.open("rb") as file:

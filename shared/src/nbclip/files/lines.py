@@ -8,11 +8,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from io import BufferedReader
+from itertools import islice
 from types import TracebackType
 from typing import IO, Self, cast
 
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Location, size_of
 from nbclip.files.foreign import foreign_kind
 
 MAX_LINE_BYTES = 1 << 20
@@ -34,6 +36,27 @@ class Line:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive rows of a file, which can be read without those before them (`spans.py`).
+
+    Attributes:
+        first: number of the first row, as `rows.Row` has it.
+        stop: number of the first row behind it, or one more than the last row's.
+        rows: how many rows there are, good and bad.
+        start: byte at which the first row begins; 0 in a file that is not of lines.
+        end: byte behind the last row; of a file that is not of lines, its size.
+        head: lines at the beginning of the file that are read too, as they say how it is read.
+    """
+
+    first: int
+    stop: int
+    rows: int
+    start: int
+    end: int
+    head: int = 0
+
+
 class TextFile:
     """An open UTF-8 file, unpacked on the way if its name or its first bytes say gzip; a byte order mark is skipped.
 
@@ -41,14 +64,14 @@ class TextFile:
         InvalidInput: there is no such file, or it can't be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self._resources = ExitStack()
         try:
-            self._raw = self._resources.enter_context(path.open("rb"))
+            self._raw = self._resources.enter_context(cast(BufferedReader, path.open("rb")))
         except OSError as error:
             raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
-        self.size = path.stat().st_size
+        self.size = size_of(path)
         self._stream: IO[bytes] = self._raw
         self._unpacked = 0
         if path.suffix == ".gz" or self._raw.peek(2).startswith(_GZIP):
@@ -61,12 +84,26 @@ class TextFile:
         self._resources.close()
 
     @property
+    def is_packed(self) -> bool:
+        """Whether it is unpacked on the way."""
+        return self._stream is not self._raw
+
+    @property
     def position(self) -> int:
         """Bytes of the file taken so far, of `size`; packed bytes where it is packed; 0 for a pipe."""
         return self._raw.tell() if self._raw.seekable() else 0
 
     def __iter__(self) -> Iterator[Line]:
-        number = 1
+        return self._lines(1)
+
+    def lines(self, span: Span) -> Iterator[Line]:
+        """The lines of a span's head, then all from its first row on: a damaged row is told by what stands behind it."""
+        yield from islice(self._lines(1), span.head)
+        if span.start:
+            self._raw.seek(span.start)
+        yield from self._lines(span.first)
+
+    def _lines(self, number: int) -> Iterator[Line]:
         while content := self._next_line(number):
             if number == 1:
                 content = self._begun(content)
@@ -92,7 +129,7 @@ class TextFile:
     def _count(self, length: int, number: int) -> None:
         """Notes bytes that were read; raises InvalidInput if there are far more of them than the file has."""
         self._unpacked += length
-        packed = self._stream is not self._raw and self.size > 0
+        packed = self.is_packed and self.size > 0
         if packed and self._unpacked > max(_FREE_BYTES, MAX_RATIO * self.size):
             raise InvalidInput(
                 f"{self.path}:{number}: over {MAX_RATIO} times as long as packed", hint="send it unpacked if this is intended"

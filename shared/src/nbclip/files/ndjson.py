@@ -15,7 +15,7 @@ from nbclip.files.lines import Line
 from nbclip.files.notes import warn_of_misspelt
 from nbclip.files.rows import Row, Values, row_of
 
-_AHEAD = 100
+AHEAD = 100
 """Rows that are looked at for the keys there are, before the first is given."""
 _ONE_VALUE = re.compile(r"\s*(\[\s*(\{.*)?|\{)\s*", re.DOTALL)
 ONE_VALUE = "one JSON value, not an object a line"
@@ -90,7 +90,7 @@ def read_objects(file: str, lines: Iterator[Line], layout: Layout) -> Iterator[t
         InvalidInput: the file is one array or object; the first objects lack a key that is required, or that was chosen.
     """
     parsed = _parsed(file, lines)
-    ahead = list(islice(parsed, _AHEAD))
+    ahead = list(islice(parsed, AHEAD))
     reader = ObjectReader(file, layout, [value for _, value in ahead if not isinstance(value, str)])
     for number, value in chain(ahead, parsed):
         try:

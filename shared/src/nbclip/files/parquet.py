@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Location
 from nbclip.files.foreign import way_out
 from nbclip.files.layout import LABEL_FIELDS, Layout, Picker, Recipe, extra_names, misspelt
+from nbclip.files.lines import Span
 from nbclip.files.notes import warn_of_doubled, warn_of_misspelt
-from nbclip.files.pictures import place_in_parquet
+from nbclip.files.pictures import opened_parquet, place_in_parquet
 from nbclip.files.rows import Row, row_of
 
 _BATCH_ROWS = 1_000
@@ -23,27 +24,67 @@ _LISTS = frozenset({"cuis", *LABEL_FIELDS})
 """Fields that may have several values in a row."""
 
 
-def read_parquet(path: Path, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
+def read_parquet(path: Location, layout: Layout, done: Callable[[float], None], span: Span | None = None) -> Iterator[Row]:
     """The rows of a Parquet file; `number` counts rows over all row groups, and `file` may be a place within the file.
 
     Args:
         path: the file.
         layout: how it is read.
         done: told what share of it is read, in [0, 1].
+        span: the rows to read; default: all.
 
     Raises:
         InvalidInput: it is no Parquet file, is damaged, lacks a column, or has something else where text must be.
     """
+    with _opened(path) as file:
+        yield from _rows(path, file, layout, done, span)
+
+
+def rows_in_parquet(path: Location) -> int:
+    """How many rows a Parquet file says that it has; raises InvalidInput if it is none."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def chunks_in_parquet(path: Location, layout: Layout, span: Span) -> list[tuple[int, int]]:
+    """Where a span's values lie: first byte and length of each column that is read, of each row group that has rows of it.
+
+    Raises:
+        InvalidInput: as `read_parquet`.
+    """
+    with _opened(path) as file:
+        read = {name.split(".")[0] for name in _columns(path, file, layout).read}
+        groups = [file.metadata.row_group(group) for group, _ in _groups(file, span)]
+        columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+        chunks = [column for column in columns if column.path_in_schema.split(".")[0] in read]
+        # The dictionary, if there is one, lies before the values.
+        starts = [min(filter(None, (each.dictionary_page_offset, each.data_page_offset))) for each in chunks]
+        return [(start, each.total_compressed_size) for start, each in zip(starts, chunks, strict=True)]
+
+
+@contextmanager
+def _opened(path: Location) -> Iterator[Any]:
     try:
-        # Buffered, so that no column of a row group is read as a whole.
-        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-            yield from _rows(path, file, layout, done)
+        with opened_parquet(path) as file:
+            yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         why = f"{str(error).splitlines()[0]:.200}"
         raise InvalidInput(f"{path}: not a Parquet file: {why}", hint=way_out(path, "was it cut off?")) from error
 
 
-def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
+class _Columns(NamedTuple):
+    """Which columns are read of a file, and what of.
+
+    `images` is that of images in the file itself.
+    """
+
+    recipes: dict[str, Recipe]
+    extras: list[str]
+    images: str | None
+    read: list[str]
+
+
+def _columns(path: Location, file: Any, layout: Layout) -> _Columns:
     names, types = file.schema_arrow.names, _types(file.schema_arrow)
     recipes = layout.recipes([*names, *(name for name in types if name not in names)], str(path))
     if layout.lacking(recipes):
@@ -54,8 +95,13 @@ def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) 
     images = _images(recipes, types)
     _check_types(path, recipes, types)
     read = sorted({name for recipe in recipes.values() for each in recipe for name in each} | set(extras))
-    picker, number = Picker(recipes, extras, str), 0
-    for group in range(file.num_row_groups):
+    return _Columns(recipes, extras, images, read)
+
+
+def _rows(path: Location, file: Any, layout: Layout, done: Callable[[float], None], span: Span | None) -> Iterator[Row]:
+    recipes, extras, images, read = _columns(path, file, layout)
+    picker = Picker(recipes, extras, str)
+    for group, number in _groups(file, span):
         inside = images is not None and _has_values(file, group, images)
         for batch in file.iter_batches(_BATCH_ROWS, [group], read, use_threads=False):
             columns = [_values(_column(batch, name)) for name in read]
@@ -66,6 +112,16 @@ def _rows(path: Path, file: Any, layout: Layout, done: Callable[[float], None]) 
                 if inside:
                     values["file"] = place_in_parquet(path, str(images), number - 1)
                 yield _row(str(path), number, values)
+
+
+def _groups(file: Any, span: Span | None) -> Iterator[tuple[int, int]]:
+    """The row groups that have rows of a span, and how many rows stand before each."""
+    before = 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if span is None or (before + rows >= span.first and before + 1 < span.stop):
+            yield group, before
+        before += rows
 
 
 def _row(file: str, number: int, values: dict[str, Any]) -> Row:
@@ -117,7 +173,7 @@ def _has_values(file: Any, group: int, column: str) -> bool:
     return statistics is None or not statistics.has_null_count or bool(statistics.null_count < rows.num_rows)
 
 
-def _check_types(path: Path, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
+def _check_types(path: Location, recipes: Mapping[str, Recipe], types: Mapping[str, Any]) -> None:
     """Refuses captions that are several or no text, and fields that are structures or, but for CUIs and labels, lists."""
     for field, name in ((field, name) for field, recipe in recipes.items() for each in recipe for name in each):
         kind = types[name]

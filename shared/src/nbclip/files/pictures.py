@@ -6,47 +6,106 @@ A place within a file follows its name: `train-000.tar#1536+20394` (offset and s
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nbclip.errors import NotFound
+from nbclip.files.addresses import Address, Location, location
+
 _IN_SHARD = re.compile(r"(?P<file>.+\.tar)#(?P<offset>\d+)\+(?P<size>\d+)")
 _IN_PARQUET = re.compile(r"(?P<file>.+)#(?P<column>[^#]+)\[(?P<row>\d+)\]")
+_AT_ONCE = 32
+"""Images at addresses that are asked for at once."""
 _BATCH_ROWS, _BATCHES = 16, 8
 """Images of Parquet that are read at once, and how many such batches are kept: threads ask for them nearly in order."""
 
 
-def place_in_shard(shard: Path, offset: int, size: int) -> str:
+def place_in_shard(shard: Location, offset: int, size: int) -> str:
     """Where an image lies in a shard."""
     return f"{shard.absolute()}#{offset}+{size}"
 
 
-def place_in_parquet(file: Path, column: str, row: int) -> str:
+def place_in_parquet(file: Location, column: str, row: int) -> str:
     """Where an image lies in a Parquet file; `row` counts from 0."""
     return f"{file.absolute()}#{column}[{row}]"
 
 
-def open_image_file(path: Path) -> BinaryIO:
+def open_image_file(path: Location) -> BinaryIO:
     """An image's bytes.
 
     Raises:
         OSError: there is no such file, or no image in it at this place.
+        NBClipError: it lies at an address, and can't be read there (`remote.read_range`).
     """
     place = str(path)
+    if (coming := _coming.pop(place, None)) is not None:
+        return BytesIO(coming.result())
     if "#" in place and (match := _IN_SHARD.fullmatch(place)):
-        with Path(match["file"]).open("rb") as shard:
-            shard.seek(int(match["offset"]))
-            return BytesIO(shard.read(int(match["size"])))
+        return BytesIO(_in_shard(match))
     if "#" in place and (match := _IN_PARQUET.fullmatch(place)):
-        return BytesIO(_recent.read(Path(match["file"]), match["column"], int(match["row"])))
-    return path.open("rb")
+        return BytesIO(_recent.read(location(match["file"]), match["column"], int(match["row"])))
+    return BytesIO(_whole(path)) if isinstance(path, Address) else path.open("rb")
+
+
+def opened_parquet(file: Location) -> Any:
+    """A Parquet file that reads columns of row groups bit by bit, and none as a whole."""
+    import pyarrow.parquet as pq
+
+    source = file if isinstance(file, Path) else file.copy or file.open("rb")
+    return pq.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
+
+
+@contextmanager
+def fetched(places: Iterable[Location]) -> Iterator[None]:
+    """While the block opens images one by one, those at addresses come together, and each is held until it is opened.
+
+    Not those of Parquet, which are read in its order.
+    """
+    elsewhere = {place.url: place for place in places if isinstance(place, Address) and not _IN_PARQUET.fullmatch(place.url)}
+    if not elsewhere:
+        yield
+        return
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        _coming.update({url: pool.submit(_content, place) for url, place in elsewhere.items()})
+        yield
+    finally:
+        for url in elsewhere:
+            _coming.pop(url, None)
+        pool.shutdown(cancel_futures=True)
+
+
+def _content(place: Address) -> bytes:
+    match = _IN_SHARD.fullmatch(place.url)
+    return _in_shard(match) if match else _whole(place)
+
+
+def _whole(place: Address) -> bytes:
+    """The bytes of an image of its own, which is missing as a file of this machine may be."""
+    try:
+        return place.read(0, place.found().size)
+    except NotFound as error:
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", place.url) from error
+
+
+def _in_shard(match: re.Match[str]) -> bytes:
+    shard, offset, size = location(match["file"]), int(match["offset"]), int(match["size"])
+    if isinstance(shard, Address):
+        return shard.read(offset, offset + size)
+    with shard.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
 
 
 class _RecentImages:
@@ -54,7 +113,7 @@ class _RecentImages:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._column = (Path(), "")
+        self._column: tuple[Location | None, str] = (None, "")
         self._starts: list[int] = []
         self._file: Any = None
         self._ahead: Iterator[Any] = iter(())
@@ -62,7 +121,7 @@ class _RecentImages:
         self._next = 0
         self._whole = False
 
-    def read(self, file: Path, column: str, row: int) -> bytes:
+    def read(self, file: Location, column: str, row: int) -> bytes:
         """The bytes of a row's image; raises OSError if there are none."""
         with self._lock:
             if not self._whole or (file, column) != self._column:
@@ -75,11 +134,8 @@ class _RecentImages:
             raise OSError(f"no image in column {column} of row {row + 1}")
         return bytes(content)
 
-    def _open(self, file: Path, column: str) -> None:
-        import pyarrow.parquet as pq
-
-        # Buffered, so that no row group is read as a whole.
-        self._file = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
+    def _open(self, file: Location, column: str) -> None:
+        self._file = opened_parquet(file)
         sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._starts = list(accumulate(sizes[:-1], initial=0))
         self._column = (file, column)
@@ -120,8 +176,10 @@ def _leaf(batch: Any) -> Any:
 def _forget() -> None:
     global _recent
     _recent = _RecentImages()
+    _coming.clear()
 
 
 _recent = _RecentImages()
+_coming: dict[str, Future[bytes]] = {}
 # What is open is the parent's, and its lock may be held.
 os.register_at_fork(after_in_child=_forget)

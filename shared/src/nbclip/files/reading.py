@@ -12,35 +12,30 @@ used has a `problem`, and reading continues after it. How a file is to be read i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain, takewhile
 from pathlib import Path
 from typing import get_args
 
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Address, Location
 from nbclip.files.delimited import is_table, read_roco, read_table
 from nbclip.files.folders import read_part, roco_parts
 from nbclip.files.layout import Format, Layout
-from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line, TextFile
+from nbclip.files.lines import AS_UTF_8, NOT_UTF_8, Line, Span, TextFile
 from nbclip.files.ndjson import AN_OBJECT_A_LINE, ONE_VALUE, is_one_value, object_of, read_ndjson
 from nbclip.files.notes import warn
 from nbclip.files.rows import Row
 from nbclip.files.shards import read_shard
+from nbclip.files.sources import format_of, size_in_bytes, sources_of
 
-_SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".txt": "roco",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".parquet": "parquet",
-    ".tar": "webdataset",
-}
-_PACKED_SHARD = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4)|tgz|tbz2?|txz)$")
+_CONTAINERS = ("webdataset", "parquet")
+_AT_ONCE = 32
+"""Addresses that are asked for their size at once."""
 
 
 class Rows:
@@ -49,6 +44,7 @@ class Rows:
     Args:
         paths: files, folders and patterns (`sources_of`).
         layout: how they are read.
+        span: of a single file, the rows that are read; default: all.
 
     Attributes:
         paths: the files and folders of ROCO that are read.
@@ -59,12 +55,15 @@ class Rows:
         InvalidInput: when made, nothing is there of a name; when read, a file can't be read as a whole.
     """
 
-    def __init__(self, paths: Iterable[Path], layout: Layout) -> None:
+    def __init__(self, paths: Iterable[Location], layout: Layout, span: Span | None = None) -> None:
         self.paths = sources_of(paths)
         self.layout = layout
-        self._sizes = [_size(path) for path in self.paths]
-        self.size = sum(self._sizes)
-        self.empty: list[Path] = []
+        self._span = span
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            self._sizes = list(pool.map(size_in_bytes, self.paths))
+        self._starts = list(accumulate(self._sizes, initial=0))
+        self.size = self._starts[-1]
+        self.empty: list[Location] = []
         self._done = 0
         self._share = 0.0
         self._position: Callable[[], int] = int
@@ -75,17 +74,30 @@ class Rows:
         return self._done + self._position()
 
     def __iter__(self) -> Iterator[Row]:
-        self._done, self.empty = 0, []
-        for path, size in zip(self.paths, self._sizes, strict=True):
-            self._share = 0.0
-            self._position = partial(self._of_share, size)
-            count = 0
-            for row in self._folder(path) if path.is_dir() else self._file(path):
-                count += 1
-                yield row
-            if not count:
-                self.empty.append(path)
-            self._done, self._position = self._done + size, int
+        self.empty = []
+        for number in range(len(self.paths)):
+            with self.at_hand(number):
+                yield from self.of(number)
+
+    @contextmanager
+    def at_hand(self, number: int) -> Iterator[None]:
+        """One of `paths`; what is no text is copied from its address, since it is read more than once, and in any order."""
+        path, size, self._share = self.paths[number], self._sizes[number], 0.0
+        self._done = self._starts[number]
+        self._position = partial(self._of_share, size)
+        is_copied = isinstance(path, Address) and (self.layout.format or format_of(path)) in _CONTAINERS
+        with path.copied(self._note_share) if isinstance(path, Address) and is_copied else nullcontext():
+            yield
+        self._done, self._position = self._starts[number + 1], int
+
+    def of(self, number: int) -> Iterator[Row]:
+        """The rows of one of `paths`, which is at hand."""
+        path, count = self.paths[number], 0
+        for row in self._folder(path) if isinstance(path, Path) and path.is_dir() else self._spanned(path):
+            count += 1
+            yield row
+        if not count:
+            self.empty.append(path)
 
     def _folder(self, path: Path) -> Iterator[Row]:
         parts = roco_parts(path)
@@ -100,21 +112,29 @@ class Rows:
         for part in parts:
             yield from read_part(part, self.layout)
 
-    def _file(self, path: Path) -> Iterator[Row]:
+    def _spanned(self, path: Location) -> Iterator[Row]:
+        if self._span is None:
+            return self._file(path)
+        first, stop = self._span.first, self._span.stop
+        return (row for row in takewhile(lambda row: row.number < stop, self._file(path)) if row.number >= first)
+
+    def _file(self, path: Location) -> Iterator[Row]:
         kind = self.layout.format or format_of(path)
+        # Of what was copied, the copy is what took the time.
+        done = self._note_share if isinstance(path, Path) else lambda share: None
         if kind == "webdataset":
-            yield from read_shard(path, self._untold(path, kind), self._note_share)
+            yield from read_shard(path, self._untold(path, kind), done)
         elif kind == "parquet":
-            yield from _parquet_reader()(path, self._untold(path, kind), self._note_share)
+            yield from _parquet_reader()(path, self._untold(path, kind), done, self._span)
         else:
             with TextFile(path) as source:
                 self._position = lambda: source.position
-                yield from self._text(path, iter(source))
+                yield from self._text(path, iter(source) if self._span is None else source.lines(self._span))
 
-    def _text(self, path: Path, lines: Iterator[Line]) -> Iterator[Row]:
+    def _text(self, path: Location, lines: Iterator[Line]) -> Iterator[Row]:
         name, layout = str(path), self.layout
         first = next((line for line in lines if line.problem or line.text.strip()), None)
-        kind = layout.format or _told(path, first, layout)
+        kind = layout.format or told_format(path, first, layout)
         lines = lines if first is None else chain([first], lines)
         if kind == "ndjson":
             rows = read_ndjson(name, lines, self._untold(path, kind))
@@ -133,7 +153,7 @@ class Rows:
     def _note_share(self, share: float) -> None:
         self._share = share
 
-    def _untold(self, path: Path, kind: Format) -> Layout:
+    def _untold(self, path: Location, kind: Format) -> Layout:
         """The layout of a file that has no separator; raises InvalidInput if one was given."""
         if self.layout.separator:
             raise InvalidInput(f"{path}: a separator was given, and {kind} has none", hint="leave it out")
@@ -150,30 +170,7 @@ def _with_word_on_encoding(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def sources_of(paths: Iterable[Path]) -> list[Path]:
-    """Files, and folders of ROCO, that the paths name: `*` and the like written out, other folders opened.
-
-    Raises:
-        InvalidInput: a pattern that nothing has.
-    """
-    return [source for path in paths for source in _sources(Path(path))]
-
-
-def format_of(path: Path) -> Format | None:
-    """The format by the file's name; None if that says none.
-
-    Raises:
-        InvalidInput: it is a packed shard.
-    """
-    name = path.name.lower()
-    if _PACKED_SHARD.search(name):
-        raise InvalidInput(
-            f"{path}: a packed shard can't be read in any order", hint="unpack it to .tar: gunzip, bunzip2, unxz or zstd -d"
-        )
-    return _SUFFIXES.get(Path(name.removesuffix(".gz")).suffix)
-
-
-def _told(path: Path, first: Line | None, layout: Layout) -> Format:
+def told_format(path: Location, first: Line | None, layout: Layout) -> Format:
     """The format of a text: what its first line is, before what its name says."""
     named = format_of(path)
     text = "" if first is None else first.text
@@ -191,7 +188,7 @@ def _told(path: Path, first: Line | None, layout: Layout) -> Format:
     return named
 
 
-def _check_roco(path: Path, layout: Layout) -> None:
+def _check_roco(path: Location, layout: Layout) -> None:
     """Refuses what ROCO's captions can't give: chosen columns, and image files where their folder is not known."""
     if layout.columns:
         raise InvalidInput(
@@ -202,35 +199,7 @@ def _check_roco(path: Path, layout: Layout) -> None:
         raise InvalidInput(f"{path}: ROCO's captions name no image files", hint="give the folder, with images/ in it")
 
 
-def _sources(path: Path) -> list[Path]:
-    if not path.exists() and any(character in path.name for character in "*?["):
-        found = sorted(path.parent.glob(path.name))
-        if not found:
-            raise InvalidInput(f"{path}: no file matches", hint="quote the pattern, and check its folder")
-        return found
-    return _parts(path) or [path] if path.is_dir() and not roco_parts(path) else [path]
-
-
-def _parts(folder: Path) -> list[Path]:
-    """The files of a folder that can be read: shards, or else Parquet, or else tables and objects."""
-    kinds = {path: format_of(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")}
-    readable = {path: kind for path, kind in kinds.items() if kind not in (None, "roco")}
-    taken = next((kind for kind in ("webdataset", "parquet") if kind in readable.values()), None)
-    parts = [path for path, kind in readable.items() if taken in (None, kind)]
-    others = [path.name for path in readable if path not in parts]
-    if others:
-        warn(f"{folder}: {len(parts)} {taken} files are read; left aside: {', '.join(others[:3])}{', …' if others[3:] else ''}")
-    return parts
-
-
-def _size(path: Path) -> int:
-    try:
-        return sum(part.captions.stat().st_size for part in roco_parts(path)) if path.is_dir() else path.stat().st_size
-    except OSError as error:
-        raise InvalidInput(f"can't read {path}: {error.strerror}", hint="check the path") from error
-
-
-def _parquet_reader() -> Callable[[Path, Layout, Callable[[float], None]], Iterator[Row]]:
+def _parquet_reader() -> Callable[[Location, Layout, Callable[[float], None], Span | None], Iterator[Row]]:
     try:
         from nbclip.files.parquet import read_parquet
     except ModuleNotFoundError as error:

@@ -17,9 +17,10 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice, starmap
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Location
 from nbclip.files.foreign import way_out
 from nbclip.files.layout import Layout
 from nbclip.files.lines import MAX_LINE_BYTES
@@ -35,7 +36,7 @@ _AHEAD = 100
 Parts = dict[str, tarfile.TarInfo]
 
 
-def read_shard(path: Path, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
+def read_shard(path: Location, layout: Layout, done: Callable[[float], None]) -> Iterator[Row]:
     """The pairs of a shard, in its order; `number` counts keys, and `file` is a place within the shard.
 
     Args:
@@ -47,7 +48,7 @@ def read_shard(path: Path, layout: Layout, done: Callable[[float], None]) -> Ite
         InvalidInput: the shard is no tar file, is compressed or cut off, or its objects lack a key that was chosen.
     """
     try:
-        with _opened(path) as shard:
+        with path.open("rb") as file, _opened(file) as shard:
             keys, twice = _by_key(_members(shard))
             read = partial(_values, shard, split_named(path))
             first = [values for values, problem in starmap(read, islice(keys.items(), _AHEAD)) if not problem]
@@ -64,15 +65,15 @@ def read_shard(path: Path, layout: Layout, done: Callable[[float], None]) -> Ite
         raise InvalidInput(f"{path}: {error}", hint=way_out(path, "shards are whole, uncompressed tar files")) from error
 
 
-def split_named(path: Path) -> str | None:
+def split_named(path: Location) -> str | None:
     """The split that a file's or its folder's name says."""
     names = (re.split(r"[-_.\d]", path.name.lower())[0], path.absolute().parent.name.lower())
     return next((SPLITS[name] for name in names if name in SPLITS), None)
 
 
-def _opened(path: Path) -> tarfile.TarFile:
+def _opened(file: BinaryIO) -> tarfile.TarFile:
     with _headers():
-        return tarfile.open(path, "r:")
+        return tarfile.open(fileobj=file, mode="r:")
 
 
 def _members(shard: tarfile.TarFile) -> list[tarfile.TarInfo]:
@@ -128,7 +129,7 @@ def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         return b"" if file is None else file.read()
 
 
-def _image(path: Path, key: str, parts: Parts) -> tuple[str | None, str]:
+def _image(path: Location, key: str, parts: Parts) -> tuple[str | None, str]:
     """Where a pair's image lies, or why there is none."""
     images = [member for suffix, member in parts.items() if suffix in IMAGE_SUFFIXES]
     if len(images) == 1:

@@ -67,10 +67,18 @@ def moves(first, second, value):
 
 @pytest.mark.parametrize(
     ("between", "of_seeds", "named"),
-    [(0.02, 0.1, True), (0.1, 0.1, True), (0.2, 0.1, False), (0.2, None, False), (0.0, None, True)],
+    [
+        (0.02, (0.1, 0.3), True),
+        (0.1, (0.1, 0.3), True),
+        (0.2, (0.1, 0.3), False),
+        (0.2, (0.9,), False),
+        (0.2, (), False),
+        (0.0, (), True),
+    ],
 )
 def test_a_claim_on_targets_that_differ_no_more_than_kg_seeds_is_named(between, of_seeds, named):
-    changes = [moves("still", "moved", between)] + ([] if of_seeds is None else [moves("moved", "moved", of_seeds)])
+    seeds = [moves(title, title, value) for title, value in zip(("moved", "still"), of_seeds, strict=False)]
+    changes = [moves("moved", "still", between), *seeds]
     found = Inspection(split=None, seed=1, batch_size=8, batches=1, rows=9, sources=(), changes=tuple(changes))
     lines = list(same_targets(Grid.model_validate(TREE), found))
     assert ["moving helps" in line and f"{between:.2f}" in line for line in lines] == [True] * named

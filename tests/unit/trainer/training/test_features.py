@@ -232,6 +232,21 @@ def test_views_of_pretrained_towers_are_shared_by_runs_of_all_seeds(small, tmp_p
     assert sum(computed) == 32 + 24, "validation's are not changed"
 
 
+def test_a_resumed_run_takes_the_features_of_its_own_towers(small, tmp_path, computed):
+    """Its towers came from elsewhere: built anew without their weights they would see something else."""
+    train(load_config("tiny-clip", small("seed=7", "epochs=1")), tmp_path / "elsewhere")
+    towers = (f"model.pretrained={tmp_path / 'elsewhere'}", *LOCKED, f"data.features={tmp_path / 'features'}")
+    config = load_config("tiny-clip", small(*towers))
+    assert train(config, tmp_path / "straight").finished
+    del computed[:]
+    assert not train(config, tmp_path / "resumed", stop=StopAfter(2)).finished
+    shutil.rmtree(tmp_path / "elsewhere")
+    assert train(config, tmp_path / "resumed", resume=True).finished
+    assert not computed
+    first, second = (load_checkpoint(tmp_path / name).tensors for name in ("straight", "resumed"))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
 def test_projections_that_start_at_components_do_so_on_all_ranks_and_not_again_on_resume(small, tmp_path):
     settings = small(*LOCKED, "model.image.start=pca", "model.text.start=pca", f"data.features={tmp_path / 'features'}")
     config = load_config("tiny-clip", settings)

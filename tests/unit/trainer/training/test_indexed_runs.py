@@ -30,8 +30,8 @@ def same_weights(run_dir, other):
 
 
 def indexed(config, folder):
-    """The same settings on an index."""
-    write_index(folder, config.data, encoding_of(config.model), part_rows=7)
+    """The same settings on an index; it is made in this process, since another takes seconds to start."""
+    write_index(folder, config.data.model_copy(update={"workers": 0}), encoding_of(config.model), part_rows=7)
     return config.model_copy(update={"data": config.data.model_copy(update={"files": (folder,)})})
 
 

@@ -2,7 +2,6 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ from nbclip import codec
 from nbclip.errors import Conflict, InvalidInput, ServiceAway
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.errors import NonFiniteLoss
-from nbclip_trainer.runs import writer
+from nbclip_trainer.runs import durable, writer
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.folder import read_facts
 from nbclip_trainer.runs.quarantine import read_quarantine
@@ -28,6 +27,7 @@ from nbclip_trainer.training.step import train_step
 from PIL import Image
 from rich.console import Console
 from support.counts import often
+from support.forking import nbclip
 from support.waiting import StopAfter, eventually
 
 NEW = "f" * 64
@@ -94,15 +94,14 @@ def test_stopping_and_going_on_is_the_same_as_never_stopping(small, tmp_path, se
 def test_a_killed_process_goes_on_where_its_checkpoint_was(small, tmp_path, record_property):
     overrides = small("checkpoint.every=2", f"epochs={6 * (KILLS + 1)}")
     config = load_config("tiny-clip", overrides)
-    command = [sys.executable, "-m", "nbclip_trainer", "train", "--preset", "tiny-clip", "--run", str(tmp_path / "killed")]
+    command = ["train", "--preset", "tiny-clip", "--run", tmp_path / "killed"]
     command += [part for override in overrides for part in ("--set", override)]
     for number in range(KILLS):
-        process = subprocess.Popen([*command, *(["--resume"] if number else [])])
         deadline = time.monotonic() + 60
-        while newest_checkpoint(tmp_path / "killed") < 10 + 15 * number and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        with nbclip(*command, *(["--resume"] if number else [])) as training:
+            while newest_checkpoint(tmp_path / "killed") < 10 + 15 * number and time.monotonic() < deadline:
+                time.sleep(0.002)
+        assert training.exitcode == -signal.SIGKILL
     record_property("kills of the trainer", KILLS)
     assert train(config, tmp_path / "killed", resume=True).finished
     train(config, tmp_path / "straight")
@@ -110,23 +109,15 @@ def test_a_killed_process_goes_on_where_its_checkpoint_was(small, tmp_path, reco
     assert same_tensors(tmp_path / "killed", tmp_path / "straight")
 
 
-SLOW_AFTER_STEP_4 = """
-import sys, time
-from nbclip_trainer.cli.main import main
-from nbclip_trainer.runs import durable
+def slow_after_step_4():
+    flush = durable.sync
 
-flush = durable.sync
+    def slow(path):
+        if path.name.endswith(".tmp") and "00000004" not in path.name and path.name.startswith(".step"):
+            time.sleep(600)
+        flush(path)
 
-
-def slow(path):
-    if path.name.endswith(".tmp") and "00000004" not in path.name and path.name.startswith(".step"):
-        time.sleep(600)
-    flush(path)
-
-
-durable.sync = slow
-main()
-"""
+    durable.sync = slow
 
 
 def test_a_run_goes_on_while_a_checkpoint_is_written_and_a_kill_then_leaves_the_one_before(small, write_pairs, tmp_path):
@@ -134,11 +125,10 @@ def test_a_run_goes_on_while_a_checkpoint_is_written_and_a_kill_then_leaves_the_
     overrides = small("checkpoint.every=4", data=write_pairs(train=80))
     config = load_config("tiny-clip", overrides)
     settings = [part for override in overrides for part in ("--set", override)]
-    command = ["train", "--preset", "tiny-clip", "--run", str(tmp_path / "killed"), *settings]
-    process = subprocess.Popen([sys.executable, "-c", SLOW_AFTER_STEP_4, *command])
-    eventually(lambda: process.poll() is not None or records(tmp_path / "killed", "valid"), 120)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    command = ["train", "--preset", "tiny-clip", "--run", tmp_path / "killed", *settings]
+    with nbclip(*command, changed=slow_after_step_4) as training:
+        eventually(lambda: not training.is_alive() or records(tmp_path / "killed", "valid"), 120)
+    assert training.exitcode == -signal.SIGKILL
     assert [step for step, _ in losses(tmp_path / "killed")] == list(range(1, 11))
     assert load_checkpoint(tmp_path / "killed").step == 4
     assert list((tmp_path / "killed" / "checkpoints").glob(".step-00000008*"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from nbclip.files.addresses import location
 
 
 class Which(StrEnum):
@@ -18,9 +19,13 @@ class Which(StrEnum):
 
 
 Data = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
-        "--data", "-d", help="Table (.csv, .tsv, .parquet), .jsonl, shard (.tar), or a folder of these or of ROCO; repeatable."
+        "--data",
+        "-d",
+        metavar="PATH",
+        help="Table (.csv, .tsv, .parquet), .jsonl, shard (.tar), or a folder of these or of ROCO; or an address, such as "
+        "'s3://bucket/*.tar'; repeatable.",
     ),
 ]
 Settings = Annotated[
@@ -33,11 +38,11 @@ Checkpoint = Annotated[Which | None, typer.Option(help="Checkpoint to use; defau
 
 
 def as_overrides(
-    settings: list[str] | None, data: list[Path] | None, service: str | None = None, key_file: Path | None = None
+    settings: list[str] | None, data: list[str] | None, service: str | None = None, key_file: Path | None = None
 ) -> list[str]:
     """`--set` and the options that stand for a key; paths are absolute, so that the run knows them from anywhere."""
     chosen = {
-        "data.files": [str(path.absolute()) for path in data] if data else None,
+        "data.files": [str(location(text).absolute()) for text in data] if data else None,
         "service.url": service,
         "service.key_file": str(key_file.absolute()) if key_file else None,
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import location
 
 from nbclip_trainer.cli.console import err, out
 from nbclip_trainer.cli.options import Checkpoint, Data, Device, KeyFile, ServiceUrl, Which
@@ -84,7 +85,7 @@ def evaluate(
     with joined(DeviceSettings(name=device)) as world, opened(asked, key_file) as client:
         metrics = evaluate_run(
             run,
-            data or (),
+            [location(text) for text in data or ()],
             checkpoint=_chosen(run, checkpoint),
             protocol=protocol,
             ontology=chosen_ontology(ancestors, client),

@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
+from nbclip.files.addresses import Address, location
+from nbclip.files.pictures import fetched
 
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.decoding import Picture, opened
@@ -20,8 +21,8 @@ from nbclip_trainer.data.mapped import mapped
 from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.errors import BadImage
 
-_WINDOW = 4_096
-"""Images that are looked at ahead of the one whose turn it is."""
+_WINDOW, _WINDOW_ELSEWHERE = 4_096, 256
+"""Images that are looked at ahead of the one whose turn it is; fewer at addresses, whose files are in memory meanwhile."""
 _NAMED_AT_MOST = 5
 T = TypeVar("T")
 
@@ -87,14 +88,17 @@ def look_over(files: Sequence[str], look: Callable[[Picture], T], settings: Data
 
     def looked(file: str) -> Looked[T]:
         try:
-            with opened(Path(file), settings.max_pixels) as picture:
+            with opened(location(file), settings.max_pixels) as picture:
                 return Looked(look(picture), frames=picture.frames())
         except BadImage as error:
             return Looked(None, error.message)
 
     with ThreadPoolExecutor(max(settings.workers, 1)) as pool:
-        for start in range(0, len(files), _WINDOW):
-            yield from pool.map(looked, files[start : start + _WINDOW])
+        size = _WINDOW_ELSEWHERE if files and isinstance(location(files[0]), Address) else _WINDOW
+        for start in range(0, len(files), size):
+            window = files[start : start + size]
+            with fetched(map(location, window)):
+                yield from pool.map(looked, window)
 
 
 def reasons(dataset: Dataset, bad: Mapping[int, str]) -> list[str]:

@@ -6,17 +6,17 @@ import hashlib
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 import polars as pl
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Location, location
 from nbclip.files.layout import LABEL_FIELDS, Layout, Spelling
 from nbclip.files.reading import Rows
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 
-from nbclip_trainer.data.identity import digest_of, identities
+from nbclip_trainer.data.identity import identities, lines_of
 from nbclip_trainer.data.rows import (
     PLACE,
     REQUIRED,
@@ -94,7 +94,7 @@ class Dataset(Protocol):
         ...
 
     def images_digest(self) -> str:
-        """SHA-256 (hexadecimal) of the `identity` of all images; of an index, as they were when it was made."""
+        """SHA-256 (hexadecimal) of the `identities` of all images; of an index, as they were when it was made."""
         ...
 
     @property
@@ -107,9 +107,9 @@ class Dataset(Protocol):
         """Captions, none of them empty."""
         return self.labels("caption")
 
-    def file(self, row: int) -> Path:
-        """The absolute path of an image, as `open_image` takes it; it need not exist."""
-        return Path(self.values("file", [row])[0])
+    def file(self, row: int) -> Location:
+        """The absolute path of an image, or its address, as `open_image` takes it; it need not exist."""
+        return location(self.values("file", [row])[0])
 
     def place(self, row: int) -> str:
         """`file:line` of a row, for messages."""
@@ -146,9 +146,9 @@ class FrameDataset(Dataset):
         return self.frame.columns
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> list[Location]:
         """`file` of each row."""
-        return [Path(file) for file in self.frame["file"]]
+        return [location(file) for file in self.frame["file"]]
 
     def values(self, column: str, rows: Iterable[int]) -> list[Any]:
         """See `Dataset`."""
@@ -202,11 +202,11 @@ class FrameDataset(Dataset):
 
     def images_digest(self) -> str:
         """See `Dataset`."""
-        return digest_of(identities(self.labels("file")))
+        return hashlib.sha256(lines_of(identities(self.labels("file")))).hexdigest()
 
 
 def read_dataset(
-    sources: Sequence[Path],
+    sources: Sequence[Location],
     split: str | None = None,
     *,
     layout: Layout | None = None,
@@ -237,7 +237,7 @@ def read_dataset(
     return FrameDataset(frame, tuple(bad)).of_split(split)
 
 
-def rows_of_files(sources: Sequence[Path], layout: Layout) -> Rows:
+def rows_of_files(sources: Sequence[Location], layout: Layout) -> Rows:
     """The rows of files, not yet read; raises InvalidInput where there are none of them."""
     if not sources:
         raise InvalidInput("no data given", hint="name at least one file or folder: --data metadata.csv")

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from nbclip.files.addresses import Location
 from nbclip.files.foreign import START, instead_of_image
 from nbclip.files.pictures import open_image_file
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -66,7 +67,7 @@ class Picture(Protocol):
         ...
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS, least: int | None = None) -> Image.Image:
+def open_image(path: Location, max_pixels: int = MAX_PIXELS, least: int | None = None) -> Image.Image:
     """An image in RGB: the first frame, upright by its EXIF orientation, what is transparent on white.
 
     Greys of more than 8 bits are scaled to their own range: Pillow's conversion would cut them off at 255. DICOM goes through its
@@ -81,7 +82,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS, least: int | None = Non
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int) -> Iterator[Picture]:
+def opened(path: Location, max_pixels: int) -> Iterator[Picture]:
     """An image of which the header alone was read; what its decoder raises in the block is a BadImage too."""
     try:
         with open_image_file(path) as file:
@@ -98,20 +99,22 @@ def opened(path: Path, max_pixels: int) -> Iterator[Picture]:
         raise BadImage(f"{path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Location) -> str:
     """What a file is that is no image."""
     with open_image_file(path) as file:
         return instead_of_image(file.read(START)) or "no image of a known format"
 
 
-def _nearest(path: Path) -> str:
+def _nearest(path: Location) -> str:
     """The file that is there where a name is only written otherwise: as in an address, or with another ending."""
+    if not isinstance(path, Path):
+        return ""
     others = [Path(unquote(str(path)))]
     others += [each for suffix in _SUFFIXES for each in (path.with_suffix(suffix), path.with_name(path.name + suffix))]
     return next((f"; there is {other.name!r}" for other in others if other.is_file()), "")
 
 
-def _small_enough(picture: Picture, path: Path, max_pixels: int) -> Picture:
+def _small_enough(picture: Picture, path: Location, max_pixels: int) -> Picture:
     width, height = picture.size
     if width * height > max_pixels:
         raise BadImage(f"{path}: {width} x {height} pixels, over the limit of {max_pixels}")

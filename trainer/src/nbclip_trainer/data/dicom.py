@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from nbclip.errors import InvalidInput, NBClipError
+from nbclip.files.addresses import Location
 from nbclip.files.foreign import START, instead_of_image
 from PIL import Image
 
@@ -32,7 +32,7 @@ _GREYS = ("MONOCHROME1", "MONOCHROME2")
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
-def is_dicom(path: Path, file: BinaryIO) -> bool:
+def is_dicom(path: Location, file: BinaryIO) -> bool:
     """Whether a file says so, by `DICM` after 128 bytes, or failing that by its name; it is at its start then."""
     head = file.read(_AT + len(_MAGIC))
     file.seek(0)
@@ -47,7 +47,7 @@ class Dicom:
         size: width and height in pixels.
     """
 
-    path: Path
+    path: Location
     file: BinaryIO
     header: Dataset
     size: tuple[int, int]
@@ -67,7 +67,7 @@ class Dicom:
         return np.array(self.shown(least).convert("RGB"))
 
 
-def opened_dicom(path: Path, file: BinaryIO) -> Dicom:
+def opened_dicom(path: Location, file: BinaryIO) -> Dicom:
     """Reads what stands before the pixels.
 
     Raises:
@@ -93,7 +93,7 @@ def opened_dicom(path: Path, file: BinaryIO) -> Dicom:
 
 
 @contextmanager
-def _refused(path: Path, what: str = "") -> Iterator[None]:
+def _refused(path: Location, what: str = "") -> Iterator[None]:
     """Whatever pydicom raises on damaged files and on what it can't decompress is a BadImage."""
     try:
         yield

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from nbclip.errors import NBClipError
 from open_clip.transform import PreprocessCfg
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -86,6 +88,10 @@ class Stored(Protocol):
         """Whether images are kept as the model takes them, so that there is nothing to decode."""
         ...
 
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """Images of these rows, which the block takes, are got ready together as far as that is faster."""
+        ...
+
     def ready(self, row: int) -> Pixels:
         """An image as the model takes it, [3, H, W]; raises BadImage."""
         ...
@@ -134,16 +140,17 @@ class StoredImages:
         own = torch.Generator()
         pinned = torch.cuda.is_available()
         workers = 0 if self.stored.is_ready and decoder.crop is None else min(self.workers, _cpus())
-        return iter(
-            DataLoader(
-                decoder, sampler=plan, batch_size=None, num_workers=workers, collate_fn=_same, generator=own, pin_memory=pinned
-            )
+        loader = DataLoader(
+            decoder, sampler=plan, batch_size=None, num_workers=workers, collate_fn=_same, generator=own, pin_memory=pinned
         )
+        return map(_raised, iter(loader))
 
 
 @dataclass(frozen=True, slots=True)
-class _Decoder(torch.utils.data.Dataset[Decoded]):
+class _Decoder(torch.utils.data.Dataset[Decoded | NBClipError]):
     """Batches, as torch's loader asks for them; images are made floats together, which is faster than one by one.
+
+    Of an error that ends a run torch would make a traceback in a line, so it comes in the place of the batch.
 
     `view` is the one that is wanted, None where each epoch draws them.
     """
@@ -153,11 +160,18 @@ class _Decoder(torch.utils.data.Dataset[Decoded]):
     moved: bool = False
     view: int | None = None
 
-    def __getitem__(self, batch: PlannedBatch) -> Decoded:
+    def __getitem__(self, batch: PlannedBatch) -> Decoded | NBClipError:
+        try:
+            return self._batch(batch)
+        except NBClipError as error:
+            return error
+
+    def _batch(self, batch: PlannedBatch) -> Decoded:
         found: dict[int, Pixels] = {}
         bad: dict[int, str] = {}
-        with torch.random.fork_rng(devices=[]):
-            for row in batch.rows.tolist():
+        rows = batch.rows.tolist()
+        with torch.random.fork_rng(devices=[]), self.images.stored.fetched(rows):
+            for row in rows:
                 try:
                     found[row] = self._one(row, batch)
                 except BadImage as error:
@@ -204,6 +218,12 @@ class _Decoder(torch.utils.data.Dataset[Decoded]):
         preprocess = self.images.preprocess
         mean_311, std_311 = (torch.tensor(values)[:, None, None] for values in (preprocess.mean, preprocess.std))
         return pixels_B3HW.sub_(mean_311).div_(std_311)
+
+
+def _raised(decoded: Decoded | NBClipError) -> Decoded:
+    if isinstance(decoded, NBClipError):
+        raise decoded
+    return decoded
 
 
 def _same(decoded: Any) -> Any:

@@ -9,22 +9,24 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from nbclip.errors import Conflict
+from nbclip.files.addresses import Address, Location
 from nbclip.files.folders import roco_parts
 from nbclip.files.reading import Rows
 from nbclip.flushing import sync
 
-from nbclip_trainer.data.checking import findings, looked_at
+from nbclip_trainer.data.checking import Findings, findings, looked_at
 from nbclip_trainer.data.dataset import layout_of, refuse_empty, rows_of_files
 from nbclip_trainer.data.indexed import BAD_IMAGES, BAD_ROWS, BY_SPLIT, FRAMES, ROWS
-from nbclip_trainer.data.manifest import MANIFEST, VERSION, Manifest, Source, reading_of, stamp
+from nbclip_trainer.data.manifest import MANIFEST, VERSION, Manifest, Source, reading_of, stamps
 from nbclip_trainer.data.mapped import Table, part_file
+from nbclip_trainer.data.meanwhile import READ, Meanwhile, SoFar, are_elsewhere, note_part, so_far
 from nbclip_trainer.data.parts import TEXTS, Encoding, Parts, join_texts, next_part
 from nbclip_trainer.data.rows import columns_of, refuse_bad_rows, usable
 from nbclip_trainer.data.settings import DataSettings
@@ -62,7 +64,7 @@ def write_index(
     if folder.exists():
         raise Conflict(f"{folder} already exists", hint="remove it, or choose another --out")
     rows = rows_of_files(settings.files, layout_of(settings))
-    sources = tuple(stamp(file.absolute()) for path in rows.paths for file in _files(path))
+    sources = tuple(filter(None, stamps(file.absolute() for path in rows.paths for file in _files(path))))
     with _work_folder(folder, _begun(sources, settings, encoding, part_rows)) as work:
         with Parts(work, encoding, settings.workers, part_rows) as parts:
             table, names, bad_rows = _read(work, rows, parts, settings, told)
@@ -92,13 +94,21 @@ def write_index(
 
 def _read(work: Path, rows: Rows, parts: Parts, settings: DataSettings, told: Told) -> tuple[Table, tuple[str, ...], int]:
     """Writes the pairs; returns them, their columns, and how many rows are left out."""
-    bad: list[str] = []
-    names: dict[str, None] = {}
-    count = 0
-    found = usable(rows)
+    elsewhere = are_elsewhere(rows)
+    done = so_far(work, rows) if elsewhere else SoFar()
+    bad, names, count = list(done.bad), dict.fromkeys(done.names), done.rows
+    meanwhile = Meanwhile(rows, settings, done)
+    found = iter(meanwhile) if elsewhere else usable(rows)
+    parts.number, known = done.parts, len(bad)
     while values := next_part(found, bad, parts.part_rows):
+        number = parts.number
         parts.add(values)
         names.update(dict.fromkeys(columns_of(values)))
+        if elsewhere:
+            if looked := meanwhile.take(len(values)):
+                _write_findings(work, number, findings(enumerate(looked, count)))
+            note_part(work, number, values, bad[known:], rows.empty)
+            known = len(bad)
         count += len(values)
         told("reading", rows.position / max(rows.size, 1))
     refuse_empty(rows)
@@ -117,14 +127,19 @@ def _check(work: Path, table: Table, settings: DataSettings, told: Told) -> None
         if not path.exists():
             looked = looked_at(table.column(number, "file").to_pylist(), settings)
             found = findings(_counted(looked, table.rows_of_part(number).start, len(table), told))
-            unfinished = path.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps([list(found.bad.items()), list(found.frames.items())]), encoding="utf-8")
-            unfinished.replace(path)
+            _write_findings(work, number, found)
         bad_here, frames_here = json.loads(path.read_text(encoding="utf-8"))
         bad.update(bad_here)
         frames += map(tuple, frames_here)
     (work / BAD_IMAGES).write_text(json.dumps(bad), encoding="utf-8")
     np.save(work / FRAMES, np.array(frames, np.int64).reshape(-1, 2))
+
+
+def _write_findings(work: Path, number: int, found: Findings) -> None:
+    path = part_file(work / _CHECKS, number, "json")
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps([list(found.bad.items()), list(found.frames.items())]), encoding="utf-8")
+    unfinished.replace(path)
 
 
 def _counted(looked: Iterable[T], first: int, total: int, told: Told) -> Iterator[tuple[int, T]]:
@@ -142,9 +157,9 @@ def _begun(sources: tuple[Source, ...], settings: DataSettings, encoding: Encodi
     return json.dumps([*made_with, [source.model_dump() for source in sources]])
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Location) -> Sequence[Location]:
     """The files that are read of a path."""
-    if not path.is_dir():
+    if isinstance(path, Address) or not path.is_dir():
         return [path]
     return [file for part in roco_parts(path) for file in (part.captions, *part.companions)]
 
@@ -163,7 +178,7 @@ def _work_folder(folder: Path, begun: str) -> Iterator[Path]:
         if not path.is_file() or path.read_text(encoding="utf-8") != begun:
             for other in (each for each in work.iterdir() if each.name != _LOCK):
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
-            for name in (ROWS, TEXTS, _CHECKS):
+            for name in (ROWS, TEXTS, _CHECKS, READ):
                 (work / name).mkdir()
             path.write_text(begun, encoding="utf-8")
         yield work
@@ -171,7 +186,7 @@ def _work_folder(folder: Path, begun: str) -> Iterator[Path]:
 
 def _settle(work: Path, folder: Path) -> None:
     """Gives what is done its name, flushed to disk."""
-    for name in (TEXTS, _CHECKS):
+    for name in (TEXTS, _CHECKS, READ):
         shutil.rmtree(work / name)
     for name in (_BEGUN, _LOCK):
         (work / name).unlink()

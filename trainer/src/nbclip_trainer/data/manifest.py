@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from nbclip.errors import BrokenArtefact, InvalidInput
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
+from nbclip.files.addresses import Address, Location, location
 from nbclip.schemas.base import Strict
 from pydantic import ValidationError
 
 from nbclip_trainer.data.settings import Check, Columns, DataSettings
 
 VERSION = 2
+_AT_ONCE = 32
 MANIFEST = "index.json"
 AGAIN = "make it again: nbclip index DATA --out FOLDER"
 
 
 class Source(Strict):
-    """A file that was read, as it was then."""
+    """A file that was read, as it was then.
+
+    Attributes:
+        path: or its address.
+        bytes: its size.
+        modified_ns: of a file of this machine.
+        version: of one at an address, where its protocol tells (`nbclip.files.remote.Found`).
+    """
 
     path: str
     bytes: int
-    modified_ns: int
+    modified_ns: int | None = None
+    version: str | None = None
 
 
 class Reading(Strict):
@@ -100,20 +112,34 @@ def read_manifest(folder: Path) -> Manifest:
     raise InvalidInput(f"{folder}: an index of version {version}; this nbclip reads {VERSION}", hint=AGAIN)
 
 
-def stamp(path: Path) -> Source:
-    """A file as it is now; raises OSError where there is none."""
-    found = path.stat()
+def stamps(places: Iterable[Location]) -> Iterator[Source | None]:
+    """Files as they are now, those at addresses asked for together; None where there is none."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        yield from pool.map(_stamp, places)
+
+
+def _stamp(path: Location) -> Source | None:
+    if isinstance(path, Address):
+        try:
+            at_address = path.found()
+        except NotFound:
+            return None
+        return Source(path=path.url, bytes=at_address.size, version=at_address.version)
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return Source(path=str(path), bytes=found.st_size, modified_ns=found.st_mtime_ns)
 
 
 def refuse_changed(folder: Path, manifest: Manifest) -> None:
     """Raises InvalidInput where a file that was read has changed since, or is gone."""
-    for source in manifest.sources:
-        path = Path(source.path)
-        if not path.is_file():
-            raise InvalidInput(f"{path}: gone since {folder} was made of it", hint=AGAIN)
-        if stamp(path) != source:
-            raise InvalidInput(f"{path}: changed since {folder} was made of it", hint=AGAIN)
+    now = stamps(location(source.path) for source in manifest.sources)
+    for source, found in zip(manifest.sources, now, strict=True):
+        if found is None:
+            raise InvalidInput(f"{source.path}: gone since {folder} was made of it", hint=AGAIN)
+        if found != source:
+            raise InvalidInput(f"{source.path}: changed since {folder} was made of it", hint=AGAIN)
 
 
 def reading_of(settings: DataSettings) -> Reading:

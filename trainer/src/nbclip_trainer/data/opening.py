@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nbclip.errors import InvalidInput
 
 from nbclip_trainer.data.dataset import Dataset, layout_of, read_dataset
@@ -15,7 +17,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
     Raises:
         InvalidInput: as `read_dataset` and `open_index`; an index beside other files.
     """
-    index = next(filter(is_index, settings.files), None)
+    index = next((path for path in settings.files if isinstance(path, Path) and is_index(path)), None)
     if index is None:
         return read_dataset(settings.files, layout=layout_of(settings), max_bad_row_share=settings.max_bad_row_share)
     if len(settings.files) > 1:

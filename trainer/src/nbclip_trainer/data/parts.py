@@ -47,18 +47,23 @@ class Encoding:
 
 
 class Parts:
-    """Writes parts, and has other processes encode their captions where there are several."""
+    """Writes parts, and has other processes encode their captions where there are several.
+
+    Attributes:
+        part_rows: rows of a part.
+        number: of the next part.
+    """
 
     def __init__(self, work: Path, encoding: Encoding, workers: int, part_rows: int) -> None:
         self._work, self._encode, self._workers, self.part_rows = work, encoding.encode, workers, part_rows
         self._pool: ProcessPoolExecutor | None = None
         self._running: deque[Future[None]] = deque()
-        self._number = 0
+        self.number = 0
 
     def add(self, values: Sequence[Values]) -> None:
         """Writes the next part, unless it is there."""
-        path, number = part_file(self._work / TEXTS, self._number, "npz"), self._number
-        self._number += 1
+        path, number = part_file(self._work / TEXTS, self.number, "npz"), self.number
+        self.number += 1
         if path.exists():
             return
         columns = {name: [row.get(name) for row in values] for name in columns_of(values)}

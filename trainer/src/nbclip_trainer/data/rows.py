@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 from nbclip.errors import InvalidInput, NotFound
+from nbclip.files.addresses import Address, Location, location
 from nbclip.files.rows import Row, as_text, problem_of
 
 REQUIRED = ("image_id", "file", "caption")
@@ -24,7 +25,7 @@ Values = dict[str, str | int | None]
 def usable(rows: Iterable[Row]) -> Iterator[Values | str]:
     """Each row's values under the names of a dataset's columns, or `file:line: reason` of one that can't be used."""
     for row in rows:
-        problem = problem_of(row, REQUIRED) or _unreachable(str(row.values["file"]))
+        problem = problem_of(row, REQUIRED) or _unreachable(row)
         yield f"{row.file}:{row.number}: {problem}" if problem else _values(row)
 
 
@@ -75,15 +76,23 @@ def refuse_duplicates(frame: pl.DataFrame) -> None:
 
 def _values(row: Row) -> Values:
     values = {name: value if isinstance(value, str) else as_text(value) for name, value in row.values.items()}
-    file = _path(_folder(row.file), str(values["file"]))
+    file = _place(_folder(row.file), str(values["file"]))
     return {"split": None, **values, "file": file, "read_from": row.file, "line": row.number}
 
 
-def _unreachable(file: str) -> str:
-    """Why an image's file can't be a path of this machine; empty if it may be one."""
-    if _ADDRESS.match(file):
-        return f"file is an address, and no path of a downloaded image: {file:.80}"
+def _unreachable(row: Row) -> str:
+    """Why an image's file can't be a path of this machine, or a place in a file that was read; empty if it may be one."""
+    file = str(row.values["file"])
+    if _ADDRESS.match(file) and not file.startswith(f"{row.file}#"):
+        # What follows may be a signature.
+        return f"file is an address, and no path of a downloaded image: {file.partition('?')[0]:.80}"
     return f"file is a path of another machine, under Windows: {file:.80}" if _DRIVE.match(file) else ""
+
+
+def _place(folder: Location, file: str) -> str:
+    if isinstance(folder, Address):
+        return file if _ADDRESS.match(file) else f"{folder}/{file}"
+    return _path(folder, file)
 
 
 def _path(folder: Path, file: str) -> str:
@@ -97,5 +106,5 @@ def _path(folder: Path, file: str) -> str:
 
 
 @cache
-def _folder(file: str) -> Path:
-    return Path(file).absolute().parent
+def _folder(file: str) -> Location:
+    return location(file).absolute().parent

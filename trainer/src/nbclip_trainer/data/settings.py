@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
+from nbclip.files.addresses import Address, location
 from nbclip.files.layout import Format
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from nbclip.schemas.base import Strict
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, model_validator
 
 MAX_PIXELS = 100_000_000
 Check = Literal["none", "headers", "decode"]
 CHECKS: tuple[Check, ...] = get_args(Check)
 """From the one that finds least to the one that finds most."""
 Resize = Literal["torch", "pillow"]
+
+Place = Annotated[Path | InstanceOf[Address], BeforeValidator(location), PlainSerializer(str)]
+"""A path or an address, as a text in files of settings."""
 
 
 class Columns(Strict):
@@ -42,9 +46,10 @@ class Columns(Strict):
 class DataSettings(Strict):
     """Where pairs come from."""
 
-    files: tuple[Path, ...] = Field(
+    files: tuple[Place, ...] = Field(
         (),
-        description="tables, NDJSON, shards (.tar), folders of these or of ROCO; * stands for any; or one `nbclip index`",
+        description="tables, NDJSON, shards (.tar), each a path or an address (s3://bucket/a.tar), folders of these or of ROCO; "
+        "* stands for any, {000..009} for each; or one `nbclip index`",
     )
     columns: Columns = Columns()
     format: Format | None = Field(None, description="format of the files; null: by their name and content")

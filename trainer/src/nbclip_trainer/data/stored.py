@@ -8,20 +8,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from nbclip.files.addresses import location
+from nbclip.files.pictures import fetched
 from open_clip.transform import PreprocessCfg
 
 from nbclip_trainer.data.checking import Findings, Looked, findings, look_over
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.decoding import Picture, opened
 from nbclip_trainer.data.geometry import Geometry, Pixels
-from nbclip_trainer.data.identity import identity
+from nbclip_trainer.data.identity import identities
 from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
 
@@ -44,6 +46,10 @@ class InFiles:
         """See `images.Stored`."""
         return len(self.dataset)
 
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """See `images.Stored`."""
+        return fetched(map(location, self.dataset.values("file", rows)))
+
     def ready(self, row: int) -> Pixels:
         """See `images.Stored`."""
         return self.cropped(row, self.geometry)
@@ -64,6 +70,10 @@ class Kept:
     def __len__(self) -> int:
         """See `images.Stored`."""
         return len(self.pixels)
+
+    def fetched(self, rows: Sequence[int]) -> AbstractContextManager[None]:
+        """See `images.Stored`."""
+        return nullcontext()
 
     def __reduce__(self) -> tuple[Callable[..., Kept], tuple[Any, ...]]:
         # A mapped array would travel as a copy of all its file.
@@ -118,7 +128,7 @@ def in_cache(
 
 def _have_changed(dataset: Dataset, files: str, before: str) -> bool:
     """Whether images are others than they were; where one is gone, the cache is all there is."""
-    return files != before and all(map(identity, dataset.labels("file")))
+    return files != before and all(identities(dataset.labels("file")))
 
 
 def _fill(

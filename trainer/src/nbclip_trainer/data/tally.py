@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nbclip_trainer.data.identity import identities
+from nbclip_trainer.data.identity import identities, lines_of
 from nbclip_trainer.data.leaks import SHARED, shared
 from nbclip_trainer.data.manifest import Part
 from nbclip_trainer.data.mapped import Rows, Table
@@ -69,7 +69,7 @@ class _Texts(NamedTuple):
 
     ids: list[str]
     captions: list[str]
-    images: list[str]
+    images: list[str | None]
 
 
 @dataclass
@@ -87,7 +87,7 @@ class _Count:
         """Counts the rows of a part that are its own."""
         self.rows += int(np.count_nonzero(own_P))
         self.digest.update(digested(compress(texts.ids, own_P), compress(texts.captions, own_P)))
-        self.images.update("".join(compress(texts.images, own_P)).encode())
+        self.images.update(lines_of(compress(texts.images, own_P)))
         for name in part.schema.names:
             if name not in self.filled and (part.column(name).is_valid().to_numpy(zero_copy_only=False) & own_P).any():
                 self.filled[name] = None

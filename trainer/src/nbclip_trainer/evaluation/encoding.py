@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from nbclip.files.addresses import Location
 
 from nbclip_trainer.evaluation.features import Features, encode_captions, encode_images, raw_pixels
 from nbclip_trainer.evaluation.kept import Keeper
@@ -22,7 +22,7 @@ Encoded = dict[str, npt.NDArray[np.float32]]
 
 
 def encode_pairs(
-    loaded: LoadedRun, files: Sequence[Path], captions: Sequence[str] | None, max_pixels: int, world: World
+    loaded: LoadedRun, files: Sequence[Location], captions: Sequence[str] | None, max_pixels: int, world: World
 ) -> Encoded:
     """Features of images, and of captions where they are given, on every rank.
 
@@ -42,7 +42,9 @@ def encode_pairs(
     return {name: np.concatenate([found[name] for _, found in parts])[order] for name in parts[0][1]}
 
 
-def _encoded(loaded: LoadedRun, files: Sequence[Path], captions: Sequence[str] | None, max_pixels: int, world: World) -> Encoded:
+def _encoded(
+    loaded: LoadedRun, files: Sequence[Location], captions: Sequence[str] | None, max_pixels: int, world: World
+) -> Encoded:
     model, device = loaded.model, str(world.device)
     least = least_side_of(model, loaded.config.data)
     keeper = Keeper(loaded, _BATCH)

@@ -12,7 +12,8 @@ from typing import Literal, cast
 import polars as pl
 import torch
 from nbclip.errors import Conflict, InvalidInput
-from nbclip.files.reading import sources_of
+from nbclip.files.addresses import Location
+from nbclip.files.sources import sources_of
 from torch import Tensor
 
 from nbclip_trainer.config.saved import read_config
@@ -37,7 +38,7 @@ _FEWEST_IMAGES = 2
 
 def evaluate_run(
     run_dir: Path,
-    data: Sequence[Path] = (),
+    data: Sequence[Location] = (),
     *,
     checkpoint: Literal["last", "best"] = "last",
     protocol: ScoringProtocol | None = None,
@@ -133,7 +134,7 @@ def _queries(
     return pl.concat([score(one, images, protocol, ancestors=ancestors, device=device) for one in candidates])
 
 
-def _read(files: Sequence[Path], config: TrainConfig, protocol: ScoringProtocol) -> ScoredImages:
+def _read(files: Sequence[Location], config: TrainConfig, protocol: ScoringProtocol) -> ScoredImages:
     images = read_images(files, protocol.class_split, protocol.cui_splits, reading=config.data, where=protocol.where)
     _refuse_too_few(images, protocol)
     return images

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from nbclip.files.addresses import Location
+from nbclip.files.pictures import fetched
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -46,7 +47,7 @@ class Features:
 def encode_images(
     model: nn.Module,
     preprocess: Callable[[Image.Image], Tensor],
-    files: Sequence[Path],
+    files: Sequence[Location],
     *,
     batch_size: int = 128,
     device: str = "cpu",
@@ -101,13 +102,13 @@ def _both(feature_BEs: Iterable[Tensor], project: Projection | None) -> Features
     return Features(torch.cat(projected).numpy(), before)
 
 
-def raw_pixels(files: Sequence[Path], max_pixels: int = MAX_PIXELS) -> Float32:
+def raw_pixels(files: Sequence[Location], max_pixels: int = MAX_PIXELS) -> Float32:
     """The floor that a trained model must beat: each image as 16 x 16 greys less their mean, [N, 256].
 
     L2-normalised, so that the cosine of two images is the correlation of their pixels; a flat image is all zeros.
     """
 
-    def pixels(file: Path) -> npt.NDArray[np.float64]:
+    def pixels(file: Location) -> npt.NDArray[np.float64]:
         grey = open_image(file, max_pixels).convert("L").resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BOX)
         return np.asarray(grey, np.float64).ravel()
 
@@ -130,10 +131,11 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _batches(
-    files: Sequence[Path], preprocess: Callable[[Image.Image], Tensor], size: int, max_pixels: int, least: int | None
+    files: Sequence[Location], preprocess: Callable[[Image.Image], Tensor], size: int, max_pixels: int, least: int | None
 ) -> Iterator[Tensor]:
     """Decoded images in order, float32, [B, 3, H, W]; Pillow decodes outside of Python's lock."""
     with ThreadPoolExecutor(_DECODERS) as pool:
         for start in range(0, len(files), size):
             part = files[start : start + size]
-            yield torch.stack(list(pool.map(lambda file: preprocess(open_image(file, max_pixels, least)), part)))
+            with fetched(part):
+                yield torch.stack(list(pool.map(lambda file: preprocess(open_image(file, max_pixels, least)), part)))

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from nbclip.files.addresses import Location
 from torch import Tensor
 
-from nbclip_trainer.data.identity import identity
+from nbclip_trainer.data.identity import identities
 from nbclip_trainer.evaluation.features import Keep
 from nbclip_trainer.models.stages import TowerName, tower_named, tower_of
 from nbclip_trainer.runs.durable import in_turn, replacing
@@ -32,19 +33,19 @@ class Keeper:
     loaded: LoadedRun
     batch: int
 
-    def of_images(self, files: Sequence[Path], max_pixels: int) -> Keep:
+    def of_images(self, files: Sequence[Location], max_pixels: int) -> Keep:
         """For what the image tower computes of files."""
         visual: Any = self.loaded.model.visual
         read = [visual.preprocess_cfg, max_pixels, self.loaded.config.data.draft]
-        return self._keep("image", [*read, *(identity(file) or "missing" for file in files)])
+        return self._keep("image", [*read, *(found or "missing" for found in identities(files))])
 
     def of_captions(self, captions: Sequence[str]) -> Keep:
         """For what the text tower computes of captions."""
         return self._keep("text", [self.loaded.config.model.reading(), *captions])
 
-    def of_pixels(self, files: Sequence[Path], max_pixels: int) -> Keep:
+    def of_pixels(self, files: Sequence[Location], max_pixels: int) -> Keep:
         """For what is made of the files without a model."""
-        return self._keep(None, [max_pixels, *(identity(file) or "missing" for file in files)])
+        return self._keep(None, [max_pixels, *(found or "missing" for found in identities(files))])
 
     def _keep(self, tower: TowerName | None, given: Sequence[object]) -> Keep:
         folder = self.loaded.config.data.features

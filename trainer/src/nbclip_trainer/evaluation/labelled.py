@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from nbclip.errors import InvalidInput
+from nbclip.files.addresses import Location
 
 from nbclip_trainer.data.dataset import FrameDataset
 from nbclip_trainer.data.filtering import Where, with_values
@@ -76,13 +76,13 @@ class ScoredImages:
         return {cui for cuis in (*self.cuis, *(self.linked.cuis if self.linked else ())) for cui in cuis}
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> list[Location]:
         """Absolute paths of the images."""
         return FrameDataset(self.frame).files
 
 
 def read_images(
-    data: Sequence[Path],
+    data: Sequence[Location],
     class_split: str,
     cui_splits: Sequence[str],
     *,
@@ -157,5 +157,5 @@ def class_text(task: str, name: str) -> str:
     return f"{class_text('modality', modality)} of the {class_text('organ', organ)}" if separator else name.replace("_", " ")
 
 
-def _names(data: Sequence[Path]) -> str:
+def _names(data: Sequence[Location]) -> str:
     return ", ".join(str(path) for path in data)

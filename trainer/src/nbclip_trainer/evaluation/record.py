@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import polars as pl
+from nbclip.files.addresses import Address, Location
 
 from nbclip_trainer.data.indexed import is_index
 from nbclip_trainer.data.labels import CLASS_TASKS
@@ -59,8 +59,14 @@ def image_table(images: ScoredImages) -> pl.DataFrame:
     )
 
 
-def data_file(path: Path) -> DataFile:
-    """A file and its digest; of an index, that of its description; of another folder, the digest of all its tables'."""
+def data_file(path: Location) -> DataFile:
+    """A file and its digest; of an index, that of its description; of another folder, the digest of all its tables'.
+
+    Of a file at an address, which is not read again for it, the digest of its size and version.
+    """
+    if isinstance(path, Address):
+        found = path.found()
+        return DataFile(path=path.url, sha256=hashlib.sha256(f"{found.size} {found.version}".encode()).hexdigest())
     if is_index(path):
         return DataFile(path=str(path.absolute()), sha256=sha256(path / MANIFEST))
     if not path.is_dir():

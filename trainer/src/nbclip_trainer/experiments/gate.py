@@ -74,12 +74,12 @@ def _written(inspection: Mapping[str, Any]) -> dict[str, list[str | None]]:
 
 
 def same_targets(grid: Grid, found: Inspection) -> Iterator[str]:
-    """A line for each claim in which no more mass moves than between two KG seeds of one of its arms, or none at all."""
+    """A line for each claim in which no more mass moves than between two KG seeds of either of its arms, or none at all."""
     moved_by = {frozenset((one.first, one.second)): one.change.value or 0.0 for one in found.changes}
     for claim in grid.comparisons:
         titles = grid.arms[claim.first].title, grid.arms[claim.second].title
         moved = moved_by.get(frozenset(titles))
-        seeds = max(moved_by.get(frozenset((title,)), 0.0) for title in titles)
+        seeds = min(moved_by.get(frozenset((title,)), 0.0) for title in titles)
         if titles[0] != titles[1] and moved is not None and moved <= seeds:
             yield (
                 f"targets: {moved:.2f} of the mass moves from {titles[1]} to {titles[0]}, {seeds:.2f} from KG seed to KG seed: "

@@ -10,11 +10,11 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from nbclip.files.addresses import Location, location
 from PIL import Image
 
 from nbclip_trainer.data.decoding import open_image
@@ -141,10 +141,10 @@ def _cui_relevance(query: ImageRow, found: ImageRow) -> Relevance:
 def _shown(row: ImageRow, relevance: Relevance, score: float | None = None, *, max_pixels: int) -> Shown:
     label = " · ".join(str(row[name]).replace("_", " ") for name in ("modality", "organ") if row[name])
     credit = ". ".join(str(row[name]) for name in ("source", "licence", "attribution") if row[name])
-    return Shown(row["image_id"], _data_uri(Path(row["file"]), max_pixels), row["caption"], label, credit, *relevance, score)
+    return Shown(row["image_id"], _data_uri(location(row["file"]), max_pixels), row["caption"], label, credit, *relevance, score)
 
 
-def _data_uri(path: Path, max_pixels: int) -> str:
+def _data_uri(path: Location, max_pixels: int) -> str:
     picture = open_image(path, max_pixels)
     picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()

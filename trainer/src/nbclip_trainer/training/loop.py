@@ -18,7 +18,7 @@ from nbclip_trainer.models.building import write_model
 from nbclip_trainer.parallel.collectives import from_first, on_any_rank, wait_for_all
 from nbclip_trainer.parallel.world import World, alone, lost_ranks_named
 from nbclip_trainer.runs.boards import check_boards
-from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint
+from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, part
 from nbclip_trainer.runs.folder import check_same_data, locked, model_folder, read_facts, write_facts
 from nbclip_trainer.runs.quarantine import Quarantined, append_quarantine, read_quarantine, write_quarantine
 from nbclip_trainer.runs.selection import Validation, early_end
@@ -98,7 +98,8 @@ def train(
         checkpoint, pinned, held = from_first(_begin(config, run_dir, resume) if world.leads else (None, None, []), world)
         resumed = checkpoint is not None
         kept = model_folder(run_dir) if resumed else None
-        session = build_session(config, world=world, resumed=resumed, snapshot=pinned, quarantined=held, kept=kept)
+        weights = None if checkpoint is None else part(checkpoint.tensors, "model")
+        session = build_session(config, world=world, weights=weights, snapshot=pinned, quarantined=held, kept=kept)
         try:
             check_best_by(session)
             if world.leads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,7 +111,7 @@ def build_session(
     config: TrainConfig,
     *,
     world: World | None = None,
-    resumed: bool = False,
+    weights: Mapping[str, Tensor] | None = None,
     snapshot: str | None = None,
     quarantined: Sequence[Quarantined] = (),
     kept: Path | None = None,
@@ -121,7 +121,7 @@ def build_session(
     Args:
         config: the run's settings.
         world: this rank's place; None: a single process.
-        resumed: a checkpoint will bring the weights, so pretrained ones are not read.
+        weights: of a resumed run's model, in the place of those that it began with. Towers' features follow from them.
         snapshot: the one that a resumed run is bound to.
         quarantined: images that a resumed run leaves out.
         kept: where a resumed run keeps its model without weights (`write_model`).
@@ -148,7 +148,7 @@ def build_session(
     with ExitStack() as undo:
         source, coverage = open_source(config, snapshot, train, whole, world)
         undo.callback(source.close)
-        parts = _model(config, world, kept, resumed=resumed)
+        parts = _model(config, world, kept, weights)
         if world.leads and config.towers_repeat and config.data.features is None:
             _log.warning("both towers are locked and see the same views again: data.features=FOLDER computes their features once")
         train_pairs = _pairs(train, parts, config, world, quarantined, config.augmentation.views or 0)
@@ -163,7 +163,7 @@ def build_session(
     facts = {"data": data_facts, "bad_rows": bad_rows, "targets": target_facts, "leaks": leaks}
     facts |= {"parameters": trained_share(parts.model), "steps": plan.steps, "ranks": world.ranks}
     network = network_of(parts.model, config)
-    if not resumed:
+    if weights is None:
         start_projections(parts.model, train_pairs.images, train_pairs.tokens, train_pairs.good, config.model, world)
     zeros = example(parts, train_pairs.images, train_pairs.tokens, world.device)
     encoder, flops = encoder_of(network, zeros, world)
@@ -177,13 +177,15 @@ def build_session(
     )  # fmt: skip
 
 
-def _model(config: TrainConfig, world: World, kept: Path | None, *, resumed: bool) -> ModelParts:
+def _model(config: TrainConfig, world: World, kept: Path | None, weights: Mapping[str, Tensor] | None) -> ModelParts:
     # Rank 0's weights go to all, so the others need not read or download them.
-    load_weights = world.leads and not resumed
+    load_weights = world.leads and weights is None
     parts = build_model(config.model, seed=config.seed, with_bias=config.loss.has_bias, load_weights=load_weights, kept=kept)
     # Channels last makes convolutions a fifth faster, on CPUs and GPUs.
     parts.model.to(world.device).to(memory_format=torch.channels_last)
     parts = parts._replace(model=prepared(parts.model, config.model, config.device, world))
+    if weights is not None:
+        parts.model.load_state_dict(weights)
     copy_from_first(parts.model, world)
     return parts
 

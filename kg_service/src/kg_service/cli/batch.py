@@ -1,0 +1,222 @@
+"""`kg-service batch`: captions in any number to a snapshot, in shards, by as many processes and jobs as there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from nbclip.files.rows import MAX_BAD_ROW_SHARE
+from nbclip.schemas.snapshots import PublishRequest
+
+from kg_service.cli.options import (
+    BAD_ROWS_SHOWN,
+    Column,
+    Data,
+    FileFormat,
+    LinkerName,
+    Prior,
+    Separator,
+    VocabularyFolder,
+    columns,
+    end_if_bad,
+    settings_of,
+)
+from kg_service.cli.shown.batches import plan_line, shard_progress, state_lines
+from kg_service.cli.shown.console import complain, note, progress_bar, stdout
+from kg_service.cli.snapshot import (
+    Current,
+    IsAFile,
+    OfDataset,
+    OfSplit,
+    Parameters,
+    Representations,
+    ShuffleIsA,
+    other_is_a,
+    parameters_of,
+    show_published,
+)
+
+if TYPE_CHECKING:
+    from kg_service.batch.plan import LinkerChoice
+    from kg_service.config import Settings
+    from kg_service.vocabulary.model import BadRow
+    from kg_service.vocabulary.vocabulary import Vocabulary
+
+batch_app = typer.Typer(no_args_is_help=True, help="Publish millions of captions, in shards, from a folder that all jobs see.")
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the batch, on a file system that all jobs see.")]
+
+
+@batch_app.command("plan")
+def plan_batch(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Tables, NDJSON, Parquet, shards (.tar), or folders of such files.")
+    ],
+    folder: Folder,
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    linker: LinkerName = None,
+    prior: Prior = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset for rows that have none.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split for rows that have none.")] = None,
+    format: FileFormat = None,
+    separator: Separator = None,
+    column: Column = None,
+    relink: Annotated[bool, typer.Option("--relink", help="Link every caption, even where the row has CUIs.")] = False,
+    shard_rows: Annotated[int, typer.Option(min=1, help="Rows of a shard: so many a killed process loses.")] = 50_000,
+) -> None:
+    """Cut files of captions into shards, and write down how they are to be linked.
+
+    The files are read once and must stay as they are until the batch is published. The same files and options give the same
+    plan, on any machine.
+
+    `kg-service batch plan captions/ work`
+    """
+    from kg_service.batch.plan import linking_of, make_plan, write_plan
+    from kg_service.ingest.readers import ReadOptions
+
+    settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
+    options = ReadOptions(format, columns(column or ()), None, dataset, split, relink, separator)
+    choice, known = _linker(settings)
+    linking = linking_of(choice.open(known), choice.settings, known)
+    with progress_bar() as progress:
+        task = progress.add_task("reading", total=None)
+        plan = make_plan(
+            files,
+            options,
+            linking,
+            shard_rows=shard_rows,
+            on_file=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    write_plan(folder, plan)
+    stdout().print(plan_line(plan, folder), soft_wrap=True, markup=False)
+
+
+@batch_app.command("run")
+def run_batch(
+    folder: Folder,
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    linker: LinkerName = None,
+    prior: Prior = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Number of processes; default: KG_LINKER_WORKERS.", show_default=False)
+    ] = None,
+    shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Do only what the I-th of N jobs has to do.")] = "1/1",
+) -> None:
+    """Link the shards that are not linked yet. Kill it at any time: running it again goes on, with the same result.
+
+    A shard that can't be read is named, and the others are linked; the exit status is 1 then.
+
+    In a Slurm array of eight jobs: `kg-service batch run work --shard $((SLURM_ARRAY_TASK_ID + 1))/8`
+    """
+    from kg_service.batch.link import Batch
+    from kg_service.batch.local import run_here
+    from kg_service.batch.plan import linking_of, read_plan, refuse_other_linking
+    from kg_service.batch.run import part_named, run
+
+    settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
+    part, plan = part_named(shard), read_plan(folder)
+    choice, known = _linker(settings)
+    refuse_other_linking(folder, plan, linking_of(choice.open(known), choice.settings, known))
+    batch = Batch(folder.absolute(), plan.id, choice)
+    execute = partial(run_here, workers=workers or settings.linker_workers)
+    rows = sum(plan.shards[number].span.rows for number in part.shards(plan))
+    with progress_bar() as progress:
+        failed = run(batch, plan, execute, part=part, on_end=shard_progress(progress, folder.name, rows), on_redo=note)
+    for number, each in sorted(failed.items()):
+        complain(f"shard {number}, {plan.place(number)}: {each.reason}", each.hint)
+    _show_state(folder)
+    if failed:
+        raise typer.Exit(1)
+
+
+@batch_app.command("status")
+def batch_status(
+    folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")] = False
+) -> None:
+    """Show how far a batch is, from its folder alone: while jobs run and after, on any machine that sees it."""
+    _show_state(folder, as_json=as_json)
+
+
+@batch_app.command("publish")
+def publish_batch(
+    folder: Folder,
+    data: Data = None,
+    vocabulary: VocabularyFolder = None,
+    dataset: OfDataset = None,
+    split: OfSplit = None,
+    representation: Representations = None,
+    parameter: Parameters = None,
+    shuffle_is_a: ShuffleIsA = None,
+    is_a: IsAFile = None,
+    current: Current = True,
+    max_bad: Annotated[int, typer.Option(min=0, help="Number of bad or rejected rows to tolerate.")] = 0,
+    max_bad_row_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of bad rows to tolerate: damaged, or without a caption.")
+    ] = MAX_BAD_ROW_SHARE,
+    show: Annotated[int, typer.Option(min=1, help="Number of bad or rejected rows to show.")] = BAD_ROWS_SHOWN,
+) -> None:
+    """Freeze a batch whose shards are all linked into a snapshot, make it the current one and print its id.
+
+    The id is that which `kg-service ingest` of the same files into an empty graph and `kg-service snapshot publish` give.
+    The graph store is neither read nor written. Rows of one image id with different content are rejected but for the first;
+    then, or with too many bad rows, nothing is published.
+
+    `kg-service batch publish work --split train`
+    """
+    from kg_service.app.publication import publish_part
+    from kg_service.batch.graph import open_linked
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    settings = settings_of(
+        data=data,
+        vocabulary=vocabulary,
+        representations=tuple(representation or ()) or None,
+        **parameters_of(parameter or ()),
+    )
+    known = open_vocabulary(settings.vocabulary_folder)
+    linked = open_linked(folder, known)
+    _end_if_bad(folder, linked.rejected(), max_bad, max_bad_row_share, show)
+    wanted = PublishRequest(dataset=dataset, split=split, is_a=other_is_a(shuffle_is_a, is_a), current=current)
+    show_published(settings, publish_part(linked, known, settings, wanted))
+
+
+def _linker(settings: Settings) -> tuple[LinkerChoice, Vocabulary]:
+    """The linker that the settings name, and its vocabulary."""
+    from kg_service.batch.plan import LinkerChoice
+    from kg_service.linking.languages import warn_of_languages
+    from kg_service.linking.linkers import linker_settings
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    known = open_vocabulary(settings.vocabulary_folder)
+    warn_of_languages(known)
+    return LinkerChoice(settings.linker, linker_settings(settings, known), known.directory.absolute()), known
+
+
+def _end_if_bad(folder: Path, rejected: Sequence[BadRow], max_bad: int, max_share: float, show: int) -> None:
+    """Names bad and rejected rows; exits with status 1 if there are more than are tolerated."""
+    from kg_service.batch.state import bad_rows, state_of
+
+    state = state_of(folder)
+    bad = state.bad_rows.total()
+    tolerated = max_bad + (bad if bad <= max_share * state.rows else 0)
+    rows = [*islice(bad_rows(folder, state), show), *rejected]
+    mend = "fix them, plan the files in a new folder"
+    end_if_bad(rows, bad + len(rejected), tolerated, mend, kept="not published yet", show=show)
+
+
+def _show_state(folder: Path, *, as_json: bool = False) -> None:
+    from kg_service.batch.state import state_of
+
+    state = state_of(folder)
+    if as_json:
+        typer.echo(json.dumps(state.summary(), indent=1))
+        return
+    for line in state_lines(state, folder):
+        stdout().print(line, soft_wrap=True, markup=False)

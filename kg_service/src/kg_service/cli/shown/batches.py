@@ -1,0 +1,57 @@
+"""How far a batch is, on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import Progress
+
+if TYPE_CHECKING:
+    from kg_service.batch.plan import Plan
+    from kg_service.batch.run import Ended
+    from kg_service.batch.state import State
+
+_UNKNOWN_SHOWN = 5
+
+
+def plan_line(plan: Plan, folder: Path) -> str:
+    """What was planned, and what comes next."""
+    files = f"{len(plan.sources)} files" if len(plan.sources) > 1 else str(plan.sources[0].path)
+    return f"{plan.rows:,} rows of {files} in {len(plan.shards)} shards; next: kg-service batch run {folder}"
+
+
+def shard_progress(progress: Progress, what: str, rows: int) -> Callable[[Ended], None]:
+    """Shows one bar for the shards of a job, with the rate of what it links itself."""
+    task = progress.add_task(what, total=rows)
+    before: list[int] = []
+
+    def show(ended: Ended) -> None:
+        if not before or ended.before:
+            before[:] = [ended.rows]
+        rate = (ended.rows - before[0]) / max(progress.tasks[task].elapsed or 0, 1e-9)
+        progress.update(task, description=f"{what} · {ended.rows:,} rows · {rate:,.0f}/s", completed=ended.rows)
+
+    return show
+
+
+def state_lines(state: State, folder: Path) -> Iterator[str]:
+    """Lines on how far a batch is."""
+    share = state.rows_done / state.rows
+    yield f"{folder}: {len(state.done)} of {state.shards} shards linked, {state.rows_done:,} of {state.rows:,} rows ({share:.0%})"
+    if state.running:
+        left = "" if state.left_s is None else f", {timedelta(seconds=round(state.left_s))} left"
+        yield f"in work: {', '.join(state.running)}; {state.rate:,.0f} rows/s{left}"
+    for number, failed in state.failed.items():
+        yield f"shard {number} failed, {state.places[number]}: {failed.reason}"
+    if state.bad_rows:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in state.bad_rows.items())
+        yield f"{state.bad_rows.total()} rows left out ({kinds})"
+    if state.unknown_cuis:
+        first = ", ".join(f"{cui} at {place}" for cui, place in islice(state.unknown_cuis.items(), _UNKNOWN_SHOWN))
+        yield f"CUIs given that the vocabulary lacks: {len(state.unknown_cuis)}: {first}"
+    if not state.running:
+        yield f"next: kg-service batch {'publish' if len(state.done) == state.shards else 'run'} {folder}"

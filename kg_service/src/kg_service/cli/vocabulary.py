@@ -1,0 +1,86 @@
+"""`kg-service vocabulary`: RRF files, compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kg_service.cli.options import Data, VocabularyFolder, end_if_bad, listed, settings_of
+from kg_service.cli.shown.console import build_table, file_progress, note, progress_bar, stdout
+
+vocabulary_app = typer.Typer(no_args_is_help=True, help="Compile a vocabulary from UMLS files: names, semantic types, is_a.")
+
+
+@vocabulary_app.callback()
+def _room() -> None:
+    """Its commands stand below."""
+
+
+@vocabulary_app.command()
+def build(
+    rrf_dir: Annotated[Path, typer.Argument(help="META folder of a release, a folder above it, or one with its .nlm archives.")],
+    vocabulary: VocabularyFolder = None,
+    data: Data = None,
+    source: Annotated[list[str] | None, typer.Option(help="SABs to use, the most trusted first; default: all.")] = None,
+    semantic_type: Annotated[list[str] | None, typer.Option(help="TUIs, names or groups of types to use; default: all.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Languages to use; default: ENG.")] = None,
+    suppress: Annotated[list[str] | None, typer.Option(help="SUPPRESS values to skip; default: O, E, Y; '' skips none.")] = None,
+    is_a: Annotated[
+        Literal["rela", "rel", "both"], typer.Option(help="Rows of MRREL that count as is_a. rela: RELA=isa; rel: PAR, CHD.")
+    ] = "both",
+    part_of: Annotated[bool, typer.Option("--part-of", help="Deprecated, use --relation part_of: read part_of as is_a.")] = False,
+    relation: Annotated[
+        list[str] | None, typer.Option(help="Relations to have beside is_a, by their RELA; default: KG_RELATIONS, or none.")
+    ] = None,
+    release: Annotated[str, typer.Option(help="Name of the release; default: the name in its files.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the content, recorded in the manifest.")] = "",
+    max_bad: Annotated[int, typer.Option(min=0, help="Number of bad rows to tolerate.")] = 0,
+) -> None:
+    """Compile a vocabulary from RRF files, with the name index that linking uses.
+
+    Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
+    it was ingested with. A different vocabulary, or the same one with other relations, needs a new data folder.
+
+    `--relation has_finding_site` keeps Pneumonia has_finding_site Lung as a typed edge; rows of the inverse RELA give the same
+    edges.
+
+    Values of `--source`, `--language`, `--semantic-type`, `--suppress` and `--relation` are repeated or separated by commas, in
+    any case; one that nothing in the release has is an error.
+
+    `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
+    """
+    from kg_service.linking.languages import warn_of_languages
+    from kg_service.linking.linkers import linker_kind
+    from kg_service.vocabulary.builder import build_vocabulary
+    from kg_service.vocabulary.model import VocabularyFilters
+    from kg_service.vocabulary.vocabulary import open_vocabulary
+
+    settings = settings_of(data=data, vocabulary=vocabulary)
+    given = {
+        "sources": listed(source, "--source"),
+        "semantic_types": listed(semantic_type, "--semantic-type"),
+        "languages": listed(language, "--language"),
+        "relations": listed(relation, "--relation") or settings.relations,
+    }
+    chosen = {name: values for name, values in given.items() if values}
+    if suppress:
+        chosen["suppress"] = listed(suppress)
+    if part_of:
+        note("--part-of takes part_of for is_a and will go", "--relation part_of makes it an edge of its own")
+    is_a_from = (*(("rela", "rel") if is_a == "both" else (is_a,)), *(("part_of",) if part_of else ()))
+    filters = VocabularyFilters(is_a=is_a_from, **chosen)
+    with progress_bar() as progress:
+        report = build_vocabulary(
+            rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
+        )
+        progress.add_task(f"index of the {settings.linker} linker", total=None)
+        linker_kind(settings.linker).compile(built := open_vocabulary(settings.vocabulary_folder))
+    stdout().print(build_table(report, settings.vocabulary_folder))
+    for line in report.other_sizes:
+        note(line, "check that all parts and -meta.nlm archives are there; ignore this if rows were removed on purpose")
+    if not report.is_a:
+        note("no is_a edge was found, so dk_ek will equal dk", "check MRREL and --is-a")
+    warn_of_languages(built)
+    end_if_bad(report.bad_rows, report.bad_row_count, max_bad)

@@ -1,0 +1,79 @@
+"""`kg-service batch`, end to end: what it prints, what it leaves, how it ends."""
+
+import json
+
+import pytest
+from support.batches import small_vocabulary
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A data folder with a vocabulary alone, and captions beside it."""
+    monkeypatch.chdir(tmp_path)
+    small_vocabulary(tmp_path)
+    rows = [("a", "Pneumonia."), ("b", "Pleural effusion and pneumonia."), ("c", "No pneumothorax."), ("d", "lung disease")]
+    (tmp_path / "captions.csv").write_text("image_id,caption\n" + "".join(f"{name},{caption}\n" for name, caption in rows))
+    monkeypatch.setenv("KG_VOCABULARY", str(tmp_path / "compiled"))
+    return tmp_path
+
+
+def test_from_captions_to_the_snapshot_that_ingest_gives(folder, command):
+    code, out, _ = command("batch", "plan", "captions.csv", "work", "--shard-rows", 3)
+    assert (code, out) == (
+        0,
+        f"4 rows of {folder / 'captions.csv'} in 2 shards; next: kg-service batch run work\n",
+    )
+    assert command("batch", "status", "work")[1].startswith("work: 0 of 2 shards linked, 0 of 4 rows (0%)\n")
+    code, _, said = command("batch", "publish", "work")
+    assert (code, "kg-service batch run work" in said) == (2, True)
+    for part in ("2/2", "1/2"):
+        assert command("batch", "run", "work", "--shard", part)[0] == 0
+    code, out, _ = command("batch", "run", "work", "--workers", 2)
+    assert (code, out) == (0, "work: 2 of 2 shards linked, 4 of 4 rows (100%)\nnext: kg-service batch publish work\n")
+    code, published, said = command("batch", "publish", "work")
+    assert (code, "4 images (3 with a concept)" in said) == (0, True)
+    assert not (folder / "data" / "graph.sqlite").exists()
+    assert command("ingest", "captions.csv", "--data", "other")[0] == 0
+    assert command("snapshot", "publish", "--data", "other")[1] == published
+    state = json.loads(command("batch", "status", "work", "--json")[1])
+    assert (state["rows_done"], state["shards_done"], state["running"], state["failed"]) == (4, 2, [], {})
+
+
+def test_bad_rows_and_contradictions_are_named_and_nothing_is_published_until_they_are_tolerated(folder, command):
+    with (folder / "captions.csv").open("a") as file:
+        file.write("a,other caption\n,no id\n")
+    command("batch", "plan", "captions.csv", "work")
+    code, out, _ = command("batch", "run", "work")
+    assert code == 0
+    assert "1 rows left out (1 empty image_id)" in out
+    code, out, said = command("batch", "publish", "work")
+    assert (code, out) == (1, "")
+    assert f"{folder / 'captions.csv'}:7: empty image_id" in said
+    assert f"{folder / 'captions.csv'}:6: image a rejected: stored before with another caption and attributes" in said
+    assert "--max-bad 2" in said
+    code, published, _ = command("batch", "publish", "work", "--max-bad", 2)
+    assert code == 0
+    assert command("ingest", "captions.csv", "--data", "other")[0] == 1
+    assert command("snapshot", "publish", "--data", "other")[1] == published
+
+
+def test_a_shard_that_cannot_be_read_is_named_and_the_status_is_1(folder, command):
+    (folder / "more.csv").write_text("image_id,caption\ne,lung\n")
+    command("batch", "plan", "captions.csv", "more.csv", "work", "--shard-rows", 2)
+    (folder / "more.csv").unlink()
+    code, out, said = command("batch", "run", "work")
+    assert code == 1
+    assert f"shard 2, {folder / 'more.csv'}:1-2" in said
+    assert "2 of 3 shards linked" in out
+    assert "shard 2 failed" in command("batch", "status", "work")[1]
+
+
+def test_other_settings_a_folder_without_a_plan_and_a_part_that_is_none_are_refused(folder, command, monkeypatch):
+    command("batch", "plan", "captions.csv", "work")
+    monkeypatch.setenv("KG_LINKER_MIN_SCORE", "0.5")
+    code, _, said = command("batch", "run", "work")
+    assert (code, "min_score" in said) == (2, True)
+    monkeypatch.delenv("KG_LINKER_MIN_SCORE")
+    code, _, said = command("batch", "run", "captions.csv")
+    assert (code, "batch plan" in said) == (2, True)
+    assert command("batch", "run", "work", "--shard", "3/2")[0] == 2
