@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 
 import numpy as np
 import polars as pl
@@ -18,9 +19,11 @@ from nbclip_trainer.data.leaks import shared_between_splits
 from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.data.parts import EncodedTexts, Encoding
 from nbclip_trainer.data.settings import DataSettings
+from nbclip_trainer.data.stored import in_cache
 from nbclip_trainer.models.building import tokenizer_of
 from nbclip_trainer.models.captions import encoding_of, keys_of, texts_of, tokenized
 from nbclip_trainer.targets.rows import caption_keys
+from open_clip.transform import PreprocessCfg
 
 MODEL = load_config("tiny-clip", ["model.architecture.text_cfg.context_length=9"]).model
 TOKENIZER = tokenizer_of(MODEL)
@@ -70,12 +73,13 @@ def test_an_index_has_the_rows_of_its_files_in_every_split(table, tmp_path, part
     assert whole.splits() == plain.splits()
     for split in (None, "train", "valid", "retrieval"):
         one, other = whole.of_split(split), plain.of_split(split)
-        assert (len(one), one.digest()) == (len(other), other.digest())
+        assert (len(one), one.digest(), one.images_digest()) == (len(other), other.digest(), other.images_digest())
         assert list(one.names) == other.names
         for name in other.names:
             assert list(one.labels(name)) == other.labels(name)
             rows = np.random.default_rng(0).permutation(len(other))[:4]
             assert one.values(name, rows) == other.values(name, rows)
+            assert [value for array in one.labels(name).arrays() for value in array.to_pylist()] == other.labels(name)
         assert [one.file(row) for row in range(len(one))] == other.files
         assert one.place(len(one) - 1) == other.place(len(other) - 1)
         assert one.rows_of(["id-3", "id-6", "none"]) == other.rows_of(["id-3", "id-6", "none"])
@@ -179,6 +183,26 @@ def test_what_a_look_at_the_images_found_is_kept_for_every_split(write_pairs, tm
     assert list(found.bad) == [2]
 
 
+def cached(dataset, folder):
+    """Images of 8 x 8 pixels from a cache."""
+    cache = settings(pictures="cache", cache=folder)
+    return np.array(in_cache(dataset, PreprocessCfg(size=8, resize_mode="squash"), cache, folder)[0].pixels)
+
+
+def test_a_cache_is_that_of_an_index_until_one_is_made_of_changed_images(write_pairs, tmp_path):
+    path, cache = write_pairs(), tmp_path / "cache"
+    whole = opened(made(path, tmp_path / "index"))
+    first = cached(read_dataset([path]), cache)
+    shutil.copy(path.parent / "1.png", path.parent / "0.png")
+    assert np.array_equal(cached(whole, cache), first), "an index does not look at images again"
+    again = cached(opened(made(path, tmp_path / "again")), cache)
+    assert np.array_equal(again, [first[1], *first[1:]])
+    (path.parent / "0.png").unlink()
+    without = opened(made(path, tmp_path / "without"))
+    assert without.images_digest() not in (whole.images_digest(), "")
+    assert np.array_equal(cached(without, cache), again), "of what is gone the cache has the last picture"
+
+
 def test_an_index_that_was_checked_less_is_refused(table, tmp_path):
     folder = made(table(), tmp_path / "index", check="headers")
     with pytest.raises(InvalidInput, match=r"was made with data.check=headers, not decode") as refused:
@@ -212,13 +236,13 @@ def test_an_index_whose_files_changed_is_refused(table, tmp_path, change, messag
 def test_an_index_of_another_version_or_damaged_is_refused(table, tmp_path):
     folder = made(table(), tmp_path / "index")
     manifest = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps(manifest | {"version": 2}))
-    with pytest.raises(InvalidInput, match="an index of version 2; this nbclip reads 1"):
+    (folder / "index.json").write_text(json.dumps(manifest | {"version": 1}))
+    with pytest.raises(InvalidInput, match="an index of version 1; this nbclip reads 2"):
         opened(folder)
     for damaged in (
         "{",
         "[]",
-        json.dumps({"version": 1}),
+        json.dumps({"version": 2}),
         json.dumps({key: value for key, value in manifest.items() if key != "version"}),
     ):
         (folder / "index.json").write_text(damaged)

@@ -1,7 +1,8 @@
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
-from nbclip_trainer.targets.lookup import IdTable
+from nbclip_trainer.targets.lookup import IdTable, hashes_of
 
 
 def table_of(ids):
@@ -18,6 +19,17 @@ def test_ids_have_the_rows_that_a_dict_gives(count, monkeypatch):
     asked = [*reversed(ids), "image", "", "image-1x", *ids[:3], "Ä0"]
     assert table_of(ids).rows(asked).tolist() == [row_of.get(one, -1) for one in asked]
     assert table_of(ids).rows([]).tolist() == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_hashes_are_there_whose_ids_are(count):
+    ids, others = [f"ä{number}" for number in range(count)], [f"x{number}" for number in range(50)]
+    table = table_of(ids)
+    hashes = hashes_of(pa.array([*ids, *others], pa.string()))
+    order = np.argsort(hashes)
+    assert table.has_hashes(hashes[order]).tolist() == (order < count).tolist()
+    rows = np.arange(0, count, 3)
+    assert np.array_equal(table.hashes_of_rows(rows), hashes[rows])
 
 
 @pytest.mark.parametrize("kinds", [1, 2])

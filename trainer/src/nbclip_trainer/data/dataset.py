@@ -16,6 +16,7 @@ from nbclip.files.layout import LABEL_FIELDS, Layout, Spelling
 from nbclip.files.reading import Rows
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 
+from nbclip_trainer.data.identity import identities, lines_of
 from nbclip_trainer.data.rows import (
     PLACE,
     REQUIRED,
@@ -90,6 +91,10 @@ class Dataset(Protocol):
 
     def digest(self) -> str:
         """SHA-256 (hexadecimal) of ids and captions in their order: what a batch plan and its targets depend on."""
+        ...
+
+    def images_digest(self) -> str:
+        """SHA-256 (hexadecimal) of the `identities` of all images; of an index, as they were when it was made."""
         ...
 
     @property
@@ -194,6 +199,10 @@ class FrameDataset(Dataset):
     def digest(self) -> str:
         """See `Dataset`."""
         return hashlib.sha256(digested(self.ids, self.captions)).hexdigest()
+
+    def images_digest(self) -> str:
+        """See `Dataset`."""
+        return hashlib.sha256(lines_of(identities(self.labels("file")))).hexdigest()
 
 
 def read_dataset(

@@ -111,7 +111,9 @@ class IndexedDataset(Dataset):
     def others(self, split: str) -> IndexedDataset:
         """See `Dataset`."""
         rows = self._joined([part.split for part in self.index.manifest.splits if part.split != split])
-        return IndexedDataset(self.index, Part(split=None, rows=len(rows), sha256="", filled=(), cut=0, longest=0), rows)
+        return IndexedDataset(
+            self.index, Part(split=None, rows=len(rows), sha256="", images="", filled=(), cut=0, longest=0), rows
+        )
 
     def frame_of(self, splits: Collection[str]) -> pl.DataFrame:
         """See `Dataset`."""
@@ -138,6 +140,10 @@ class IndexedDataset(Dataset):
     def digest(self) -> str:
         """See `Dataset`."""
         return self.part.sha256
+
+    def images_digest(self) -> str:
+        """See `Dataset`."""
+        return self.part.images
 
     def own_rows(self, in_index: Rows) -> Rows:
         """The rows of this dataset that rows of the index are, of those that it has."""

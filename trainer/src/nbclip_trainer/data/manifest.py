@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from nbclip_trainer.data.settings import Check, Columns, DataSettings
 
-VERSION = 1
+VERSION = 2
 _AT_ONCE = 32
 MANIFEST = "index.json"
 AGAIN = "make it again: nbclip index DATA --out FOLDER"
@@ -51,6 +51,7 @@ class Part(Strict):
         split: its name; None: rows without one, or all.
         rows: how many.
         sha256: `Dataset.digest`.
+        images: `Dataset.images_digest`.
         filled: columns that have a value.
         cut: captions that are longer than the context.
         longest: tokens of the longest of these, 0 where none is.
@@ -59,6 +60,7 @@ class Part(Strict):
     split: str | None
     rows: int
     sha256: str
+    images: str
     filled: tuple[str, ...]
     cut: int
     longest: int

@@ -124,9 +124,27 @@ class Column(Sequence[Any]):
         for start in range(0, len(self), size):
             yield from self[start : start + size]
 
+    def arrays(self) -> Iterator[Any]:
+        """The values in their order, which is that of the table, as Arrow's arrays: part by part, none of them empty."""
+        for number in self._table.parts:
+            array, own = self._table.column(number, self._name), self._table.rows_of_part(number)
+            if self._row_N is not None:
+                first, last = np.searchsorted(self._row_N, (own.start, own.stop))
+                array = array.take(pa.array(self._row_N[first:last] - own.start))
+            if len(array):
+                yield array
+
     def _values(self, places: Sequence[int]) -> list[Any]:
         wanted = np.asarray(places, np.int64)
         return self._table.values(self._name, wanted if self._row_N is None else self._row_N[wanted])
+
+
+def arrays_of(texts: Sequence[str]) -> Iterator[Any]:
+    """Texts as Arrow's arrays, one after another; those of a table are not made Python's on the way."""
+    if isinstance(texts, Column):
+        yield from texts.arrays()
+    elif texts:
+        yield pa.array(texts, pa.large_string())
 
 
 @dataclass(frozen=True, slots=True)

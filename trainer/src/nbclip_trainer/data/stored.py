@@ -11,13 +11,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from nbclip.errors import NotFound
-from nbclip.files.addresses import Address, Location, location
+from nbclip.files.addresses import location
 from nbclip.files.pictures import fetched
 from open_clip.transform import PreprocessCfg
 
@@ -25,11 +23,9 @@ from nbclip_trainer.data.checking import Findings, Looked, findings, look_over
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.decoding import Picture, opened
 from nbclip_trainer.data.geometry import Geometry, Pixels
+from nbclip_trainer.data.identity import identities
 from nbclip_trainer.data.mapped import mapped, new_array
 from nbclip_trainer.data.settings import DataSettings
-
-if TYPE_CHECKING:
-    from nbclip.files.remote import Found
 
 Told = Callable[[float], None]
 """Told what share of the images is decoded, [0, 1]."""
@@ -117,8 +113,8 @@ def in_cache(
     name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     path, found = folder / f"{name}.npy", folder / f"{name}.json"
     with _locked(folder / f"{name}.lock"):
-        files = _files_digest(dataset)
-        if not found.is_file() or files not in (None, json.loads(found.read_text(encoding="utf-8"))[0]):
+        files = dataset.images_digest()
+        if not found.is_file() or _have_changed(dataset, files, json.loads(found.read_text(encoding="utf-8"))[0]):
             unfinished = folder / f"{name}.unfinished"
             pixels = new_array(unfinished, (len(dataset), *preprocess.input_size), np.uint8)
             new = _fill(pixels, dataset, preprocess, settings, told)
@@ -130,47 +126,9 @@ def in_cache(
     return Kept(mapped(path)), Findings(dict(bad), dict(frames))
 
 
-def identities(files: Iterable[str | Location]) -> Iterator[str | None]:
-    """What changes when an image does, wherever it lies: its place in its container, and that one's size and time or version.
-
-    None where there is none; a container at an address is asked for once.
-    """
-    found_at = cache(_found_at)
-    for file in map(location, files):
-        if isinstance(file, Address):
-            container, _, place = file.url.partition("#")
-            found = found_at(container)
-            yield None if found is None else f"{place} {found.size} {found.version}"
-        else:
-            yield _identity(file)
-
-
-def _found_at(url: str) -> Found | None:
-    try:
-        return Address(url).found()
-    except NotFound:
-        return None
-
-
-def _identity(file: Path) -> str | None:
-    container, _, place = str(file).partition("#")
-    for path in (file, Path(container)):
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        return f"{place if path != file else ''} {status.st_size} {status.st_mtime_ns}"
-    return None
-
-
-def _files_digest(dataset: Dataset) -> str | None:
-    """SHA-256 of the identities of all images, hexadecimal; None where one is gone."""
-    digest = hashlib.sha256()
-    for found in identities(dataset.labels("file")):
-        if found is None:
-            return None
-        digest.update(f"{found}\n".encode())
-    return digest.hexdigest()
+def _have_changed(dataset: Dataset, files: str, before: str) -> bool:
+    """Whether images are others than they were; where one is gone, the cache is all there is."""
+    return files != before and all(identities(dataset.labels("file")))
 
 
 def _fill(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from nbclip_trainer.data.identity import identities, lines_of
 from nbclip_trainer.data.leaks import SHARED, shared
 from nbclip_trainer.data.manifest import Part
 from nbclip_trainer.data.mapped import Rows, Table
@@ -43,16 +44,17 @@ def tallied(table: Table, length_N: npt.NDArray[np.int32]) -> Tally:
     code_N = np.empty(len(table), np.int32)
     for number in table.parts:
         names = table.column(number, "split").to_pylist()
-        ids, captions = (table.column(number, name).to_pylist() for name in ("image_id", "caption"))
+        ids, captions, files = (table.column(number, name).to_pylist() for name in ("image_id", "caption", "file"))
+        texts = _Texts(ids, captions, identities(files))
         own_N = table.rows_of_part(number)
         part = table.part(number)
-        whole.add(part, ids, captions, length_N[own_N], np.ones(len(names), np.bool_))
+        whole.add(part, texts, length_N[own_N], np.ones(len(names), np.bool_))
         for split in dict.fromkeys(names):
             count = splits.setdefault(split, _Count())
             code = list(splits).index(split)
             is_own = np.fromiter((name == split for name in names), np.bool_, len(names))
             code_N[own_N][is_own] = code
-            count.add(part, ids, captions, length_N[own_N], is_own)
+            count.add(part, texts, length_N[own_N], is_own)
     _refuse_duplicates(table)
     largest_first = sorted(splits, key=lambda split: -splits[split].rows)
     place = np.array([largest_first.index(split) for split in splits], np.int32)
@@ -62,20 +64,30 @@ def tallied(table: Table, length_N: npt.NDArray[np.int32]) -> Tally:
     return Tally(whole.part(None), parts, by_split, tuple(_shared(table, name, code_N, nowhere) for name in SHARED))
 
 
+class _Texts(NamedTuple):
+    """What the digests of a part are of; of the images, their `identities`."""
+
+    ids: list[str]
+    captions: list[str]
+    images: list[str | None]
+
+
 @dataclass
 class _Count:
     """A `Part` as its rows come."""
 
     rows: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
+    images: Any = field(default_factory=hashlib.sha256)
     filled: dict[str, None] = field(default_factory=dict)
     cut: int = 0
     longest: int = 0
 
-    def add(self, part: Any, ids: list[str], captions: list[str], length_P: npt.NDArray[np.int32], own_P: Any) -> None:
+    def add(self, part: Any, texts: _Texts, length_P: npt.NDArray[np.int32], own_P: Any) -> None:
         """Counts the rows of a part that are its own."""
         self.rows += int(np.count_nonzero(own_P))
-        self.digest.update(digested(compress(ids, own_P), compress(captions, own_P)))
+        self.digest.update(digested(compress(texts.ids, own_P), compress(texts.captions, own_P)))
+        self.images.update(lines_of(compress(texts.images, own_P)))
         for name in part.schema.names:
             if name not in self.filled and (part.column(name).is_valid().to_numpy(zero_copy_only=False) & own_P).any():
                 self.filled[name] = None
@@ -85,8 +97,15 @@ class _Count:
 
     def part(self, split: str | None) -> Part:
         """What was counted."""
-        digest = self.digest.hexdigest()
-        return Part(split=split, rows=self.rows, sha256=digest, filled=tuple(self.filled), cut=self.cut, longest=self.longest)
+        return Part(
+            split=split,
+            rows=self.rows,
+            sha256=self.digest.hexdigest(),
+            images=self.images.hexdigest(),
+            filled=tuple(self.filled),
+            cut=self.cut,
+            longest=self.longest,
+        )
 
 
 def _refuse_duplicates(table: Table) -> None:

@@ -19,7 +19,7 @@ import torch
 from nbclip.files.addresses import Location
 from torch import Tensor
 
-from nbclip_trainer.data.stored import identities
+from nbclip_trainer.data.identity import identities
 from nbclip_trainer.evaluation.features import Keep
 from nbclip_trainer.models.stages import TowerName, tower_named, tower_of
 from nbclip_trainer.runs.durable import in_turn, replacing

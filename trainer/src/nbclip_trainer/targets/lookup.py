@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Rows = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
 _AT_ONCE = 1_000_000
 
 
@@ -31,35 +32,68 @@ class IdTable:
         aligned = np.require(offsets, np.int64, "A")
         self._ids = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(aligned), pa.py_buffer(text))
         hash_N = np.concatenate([np.zeros(0, np.uint64), *self._hashes()])
-        # Polars sorts pairs of numbers twice as fast as numpy finds their order.
-        ordered = pl.DataFrame({"hash": hash_N, "row": np.arange(len(hash_N), dtype=np.int32)}).sort("hash")
-        self._hash_N, self._row_N = (ordered[name].to_numpy() for name in ("hash", "row"))
+        self._hash_N, self._row_N = _ordered(hash_N)
 
     def rows(self, image_ids: Sequence[str]) -> Rows:
         """The row of each id, -1 where there is none; int64, [R]."""
         wanted = pl.Series(image_ids, dtype=pl.String)
-        hash_R, asked = wanted.hash().to_numpy(), wanted.to_arrow()
+        asked = wanted.to_arrow()
         row_R = np.full(len(wanted), -1, np.int64)
-        # Hashes in their order are found several times as fast, since what is near in memory is asked for together.
-        open_R = np.argsort(hash_R)
-        place_R = np.searchsorted(self._hash_N, hash_R[open_R])
+        hash_R, open_R = _ordered(wanted.hash().to_numpy())
+        place_R = np.searchsorted(self._hash_N, hash_R)
         while len(open_R):
             # Different ids may have the same hash: then the next one is looked at.
-            here = place_R < len(self._hash_N)
-            here[here] = self._hash_N[place_R[here]] == hash_R[open_R[here]]
-            open_R, place_R = open_R[here], place_R[here]
+            here = self._has(hash_R, place_R)
+            hash_R, open_R, place_R = hash_R[here], open_R[here], place_R[here]
             found_R = self._row_N[place_R]
             is_same = _same(self._ids, found_R, asked, open_R)
             row_R[open_R[is_same]] = found_R[is_same]
-            open_R, place_R = open_R[~is_same], place_R[~is_same] + 1
+            hash_R, open_R, place_R = hash_R[~is_same], open_R[~is_same], place_R[~is_same] + 1
         return row_R
 
-    def _hashes(self) -> Iterator[npt.NDArray[np.uint64]]:
+    def has_hashes(self, hash_R: Hashes) -> npt.NDArray[np.bool_]:
+        """Whether an id of the table has each of some hashes, which ascend: in a fifth of the time of `rows`.
+
+        An id that the table lacks has the hash of another with a chance of N / 2^64.
+        """
+        return self._has(hash_R, np.searchsorted(self._hash_N, hash_R))
+
+    def hashes_of_rows(self, row_R: Rows) -> Hashes:
+        """The hashes of the ids in some rows."""
+        return hashes_of(self._ids.take(pa.array(row_R)))
+
+    def _has(self, hash_R: Hashes, place_R: Rows) -> npt.NDArray[np.bool_]:
+        """Whether the hashes are in these places."""
+        here = place_R < len(self._hash_N)
+        here[here] = self._hash_N[place_R[here]] == hash_R[here]
+        return here
+
+    def _hashes(self) -> Iterator[Hashes]:
         for start in range(0, len(self._ids), _AT_ONCE):
-            yield pl.Series(pl.from_arrow(self._ids[start : start + _AT_ONCE])).hash().to_numpy()
+            yield hashes_of(self._ids[start : start + _AT_ONCE])
 
 
-def _same(ids: Any, row_R: npt.NDArray[Any], others: Any, place_R: Rows) -> npt.NDArray[np.bool_]:
+def hashes_of(ids: Any) -> Hashes:
+    """Of Arrow's array of strings, in its order."""
+    return pl.Series(pl.from_arrow(ids), dtype=pl.String).hash().to_numpy()
+
+
+def in_order(hash_N: Hashes) -> Hashes:
+    """Hashes in rising order; Polars sorts in several threads."""
+    return pl.Series(hash_N).sort().to_numpy()
+
+
+def _ordered(hash_N: Hashes) -> tuple[Hashes, npt.NDArray[np.int32]]:
+    """Hashes in rising order, and where each was.
+
+    In their order they are found several times as fast, since what is near in memory is asked for together. Polars sorts pairs of
+    numbers twice as fast as numpy finds their order.
+    """
+    ordered = pl.DataFrame({"hash": hash_N, "row": np.arange(len(hash_N), dtype=np.int32)}).sort("hash")
+    return ordered["hash"].to_numpy(), ordered["row"].to_numpy()
+
+
+def _same(ids: Any, row_R: npt.NDArray[Any], others: Any, place_R: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Where the ids in these rows are the others in these places."""
     equal = pc.equal(ids.take(pa.array(row_R)), others.take(pa.array(place_R)))
     return np.asarray(equal.to_numpy(zero_copy_only=False), np.bool_)

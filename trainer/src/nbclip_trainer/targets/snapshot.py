@@ -8,18 +8,20 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from nbclip.codec import map_tensors
 from nbclip.errors import InvalidInput, UnknownImages
 from nbclip.vectors import Csr, VectorBatch, take_vectors
 
-from nbclip_trainer.targets.lookup import IdTable
+from nbclip_trainer.data.mapped import arrays_of
+from nbclip_trainer.targets.lookup import Hashes, IdTable, hashes_of, in_order
 from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.targets.source import Coverage
 
 _HINT = "write it with: kg-service snapshot embeddings FILE"
 _NAMED_AT_MOST = 20
 _AT_ONCE = 262_144
-"""Images that are looked up together."""
+"""Images whose dense parts are in memory at once."""
 _TENSORS = ("id_bytes", "id_offsets", "sparse_indptr", "sparse_indices", "sparse_data", "dense")
 
 
@@ -57,24 +59,28 @@ class SnapshotSource:
         return take_vectors(self._sparse, self._dense, self._columns, rows_C, self._metadata)
 
     def coverage(self, image_ids: Sequence[str]) -> Coverage:
-        """Looks all images up."""
-        unknown: list[str] = []
-        without = 0
-        for start in range(0, len(image_ids), _AT_ONCE):
-            ids = image_ids[start : start + _AT_ONCE]
-            rows = self._ids.rows(ids)
-            unknown += [ids[place] for place in np.flatnonzero(rows < 0).tolist()]
-            without += self._without_knowledge(rows[rows >= 0])
-        return Coverage(unknown, without / max(len(image_ids) - len(unknown), 1))
+        """Looks all images up, by the hashes of their ids; `fetch` compares the ids themselves."""
+        hash_N = in_order(np.concatenate([np.zeros(0, np.uint64), *map(hashes_of, arrays_of(image_ids))]))
+        absent = hash_N[~self._ids.has_hashes(hash_N)]
+        unknown = _with_hashes(image_ids, absent) if len(absent) else []
+        without = np.isin(hash_N, self._ids.hashes_of_rows(self._without_knowledge())).sum()
+        return Coverage(unknown, int(without) / max(len(image_ids) - len(unknown), 1))
 
     def close(self) -> None:
         """Holds no connection."""
 
-    def _without_knowledge(self, rows: npt.NDArray[np.int64]) -> int:
-        """How many of these rows have no vector, or one of zeros; dense parts, which are most of the file, only where it must."""
-        indptr = self._sparse[0]
-        bare = rows[indptr[rows + 1] == indptr[rows]]
-        return int(np.count_nonzero(~self._dense[bare].any(axis=1)))
+    def _without_knowledge(self) -> npt.NDArray[np.int64]:
+        """The rows without a vector, or with one of zeros; dense parts, which are most of the file, are read where they must."""
+        bare = np.flatnonzero(np.diff(self._sparse[0]) == 0)
+        parts = (bare[start : start + _AT_ONCE] for start in range(0, len(bare), _AT_ONCE))
+        return np.concatenate([bare[:0], *(rows[~self._dense[rows].any(axis=1)] for rows in parts)])
+
+
+def _with_hashes(image_ids: Sequence[str], hashes: Hashes) -> list[str]:
+    """Those ids that have one of some hashes, in their order."""
+    return [
+        image_id for ids in arrays_of(image_ids) for image_id in ids.filter(pa.array(np.isin(hashes_of(ids), hashes))).to_pylist()
+    ]
 
 
 def settings_of_file(path: Path) -> dict[str, Any]:

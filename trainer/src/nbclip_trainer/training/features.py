@@ -28,7 +28,6 @@ from torch import Tensor
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.features import FeaturesOfImages
-from nbclip_trainer.data.stored import identities
 from nbclip_trainer.models.building import ModelParts
 from nbclip_trainer.models.captions import Cut
 from nbclip_trainer.models.heads import image_below_projection, text_below_projection
@@ -166,12 +165,10 @@ def _key(dataset: Dataset, parts: ModelParts, config: TrainConfig, world: World,
         "preprocess": asdict(parts.preprocess),
         "precision": str(tower_dtype(world, config.device)),
         "images": [config.data.pictures, config.data.max_pixels, config.data.draft, config.data.resize],
-        "pairs": dataset.digest(),
+        "pairs": [dataset.digest(), dataset.images_digest()],
         "views": [views, config.augmentation.model_dump(mode="json", exclude={"views"}) if views else None],
     }
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode())
-    for found in identities(dataset.labels("file")):
-        digest.update(f"{found or 'missing'}\n".encode())
     for name, tensor in _below_projections(parts):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
