@@ -19,7 +19,7 @@ from nbclip_trainer.experiments.verdicts import Verdict
 
 EFFECTS = {
     "clip": 0, "noise": -1.5, "dk": 2.0, "dk_ek": 2.1, "mse": 0.2, "sigmoid": -1.0, "frozen": -6, "shuffled": 2.0,
-    "labelled": 4.0, "labels": 7.0,
+    "labelled": 4.0, "labels": 7.0, "dk_transe": 3.0, "dk_ek_transe": 3.0,
 }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_an_effect_where_the_paper_has_none_refutes_it(judgement):
 
 
 def test_all_controls_as_they_must_be_make_a_table_that_counts(judgement):
-    assert [table.is_void for table in judgement.tables] == [False, False]
+    assert not any(table.is_void for table in judgement.tables)
     assert {one.arm for one in judgement.tables[0].controls} == {"noise", "frozen", "shuffled", "labelled", "labels"}
     page = markdown(page_of(judgement, account(judgement)))
     assert "void**" not in page.partition("## Answers")[0]
@@ -162,7 +162,7 @@ def test_the_page_has_all_a_reviewer_asks_for_in_order(judgement):
     ]  # fmt: skip
     for text in (
         "16.2",
-        "model.logit_scale=14.3",
+        "model.logit_scale=7",
         "caption source radiologist",
         "0.700 [0.680, 0.720]",
         "abc123",
