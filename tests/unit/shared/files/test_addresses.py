@@ -47,13 +47,13 @@ def test_a_file_url_and_whatever_is_no_address_is_a_path():
 @pytest.mark.parametrize(
     "text",
     [
-        "https://user:s3cret@host/x.tar",
+        "https://user:s3cret@host/x.tar",  # pragma: allowlist secret
         "https://s3cret@host/x.tar",
-        "s3://key:s3cret@bucket/x.tar",
+        "s3://key:s3cret@bucket/x.tar",  # pragma: allowlist secret
         "https://host/x.tar?X-Amz-Signature=SIGNATURE",
         "https://host/x.tar?SIGNATURE",
         "s3://bucket/x.tar?sig=SIGNATURE",
-        "abfs://container:s3cret@account/x.tar",
+        "abfs://container:s3cret@account/x.tar",  # pragma: allowlist secret
     ],
 )
 def test_an_address_with_a_secret_in_it_is_refused_without_telling_it(text):

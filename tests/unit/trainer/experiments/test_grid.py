@@ -141,7 +141,7 @@ def test_a_grid_that_is_not_there_names_those_that_are():
 def test_shipped_grids_hold_the_papers_order_and_every_control_in_every_table(name):
     grid = read_grid(name)
     controls = {arm for arm, one in grid.arms.items() if one.control}
-    assert controls == {"frozen", "noise", "shuffled", "labelled", "labels"}
+    assert controls == {"shuffled", "labelled", "labels"}
     assert all(controls <= set(table.arms) for table in grid.tables.values())
     over_noise = next(one for one in grid.comparisons if (one.first, one.second) == ("dk_ek", "noise"))
     differences = grid.paper_difference(over_noise)

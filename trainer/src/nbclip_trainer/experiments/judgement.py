@@ -2,12 +2,12 @@
 
 Claims are decided by the grid's endpoint: its metric, macro over classes, mean of the class tasks. The primary claim stands
 alone, the others are adjusted together (Holm) over all sets of pictures of a table; single columns likewise. Controls must all
-come out as they must, each for itself, else their table is void.
+come out as they must, each for itself, else their table is void on those pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -41,10 +41,9 @@ class Claim:
     cells: dict[tuple[str, Column], Judged]
     subsets: dict[tuple[str, Subset], Estimate]
 
-    @property
-    def verdict(self) -> Verdict:
-        """That of every set of pictures; refuted where one refutes and none reproduces; else open."""
-        verdicts = {judged.verdict for judged in self.endpoint.values()}
+    def verdict_on(self, pictures: Collection[str]) -> Verdict:
+        """That of every one of these sets of pictures; refuted where one refutes and none reproduces; else open."""
+        verdicts = {judged.verdict for name, judged in self.endpoint.items() if name in pictures}
         if verdicts == {Verdict.REPRODUCES}:
             return Verdict.REPRODUCES
         if Verdict.REFUTES in verdicts and Verdict.REPRODUCES not in verdicts:
@@ -83,10 +82,10 @@ class JudgedTable:
         """Controls that did not come out as they must."""
         return tuple(one for one in self.controls if not one.is_as_it_must_be)
 
-    @property
-    def is_void(self) -> bool:
-        """It says nothing: a control failed, or it has none."""
-        return bool(self.failed) or not self.controls
+    def is_void_on(self, pictures: str) -> bool:
+        """It says nothing of these pictures: a control failed on them, or there is none."""
+        judged = [one for one in self.controls if one.pictures == pictures]
+        return not judged or not all(one.is_as_it_must_be for one in judged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,10 +62,15 @@ def _lead(judgement: Judgement) -> Iterator[Block]:
             "organ and both, at settings chosen for each on the validation split? Differences from "
             f"{grid.endpoint.smallest_effect:g} points matter."
         )
-        yield Text(f"**Answer.** {answer(grid, claim, void=table.is_void)}")
+        yield Text(f"**Answer.** {answer(grid, claim, void=_void_sets(judgement, table))}")
     for table in judgement.tables:
-        if table.is_void:
-            yield Text(f"**Table “{table.title}” is void.** {_reason(judgement, table)}", "alarm")
+        if void := _void_sets(judgement, table):
+            where = f" on {' and '.join(void)}" if len(judgement.grid.sets) > 1 else ""
+            yield Text(f"**Table “{table.title}” is void{where}.** {_reason(judgement, table)}", "alarm")
+
+
+def _void_sets(judgement: Judgement, table: JudgedTable) -> tuple[str, ...]:
+    return tuple(pictures for pictures in judgement.grid.sets if table.is_void_on(pictures))
 
 
 def _reason(judgement: Judgement, table: JudgedTable) -> str:
@@ -84,7 +89,7 @@ def _reason(judgement: Judgement, table: JudgedTable) -> str:
 def _answers(judgement: Judgement) -> Iterator[Block]:
     said: set[str] = set()
     for table in judgement.tables:
-        answers = [answer(judgement.grid, claim, void=table.is_void) for claim in table.claims]
+        answers = [answer(judgement.grid, claim, void=_void_sets(judgement, table)) for claim in table.claims]
         yield Text(f"**Table: {table.title}**")
         yield Items(tuple(one for one in answers if one not in said))
         said.update(answers)
@@ -151,7 +156,7 @@ def _differences(judgement: Judgement) -> Iterator[Block]:
             signed(judged.paper),
             smallest_visible(judged.estimate),
             f"{p_value(judged.p)}{'' if judged.adjusted else ' (alone)'}",
-            verdict(judged, void=table.is_void),
+            verdict(judged, void=table.is_void_on(pictures)),
         )
         for table in judgement.tables
         for claim in table.claims
@@ -186,8 +191,8 @@ def _controls(judgement: Judgement) -> Iterator[Block]:
     yield Text(
         f"Above and below: the {_PERCENT} interval excludes 0. Equal: the 90 % interval lies within "
         f"±{judgement.grid.endpoint.smallest_effect:g} points (two one-sided tests), which is more than a difference that is "
-        "not significant. A table of which one control is otherwise or not shown is void; since all must pass, none is "
-        "corrected for their number.",
+        "not significant. A table of which one control is otherwise or not shown is void on those pictures; since all "
+        "must pass, none is corrected for their number.",
         "note",
     )
 

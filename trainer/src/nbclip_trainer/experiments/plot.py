@@ -44,7 +44,7 @@ def _rows(judgement: Judgement) -> list[Row]:
             pair = f"{titles[claim.comparison.first]} − {titles[claim.comparison.second]}"
             for pictures, judged in claim.endpoint.items():
                 label = f"{pair}{', ' + pictures if len(judgement.grid.sets) > 1 else ''}"
-                rows.setdefault(label, (label, judged, table.is_void))
+                rows.setdefault(label, (label, judged, table.is_void_on(pictures)))
     return list(rows.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import JsonValue
 
@@ -94,15 +94,17 @@ def verdict(judged: Judged, *, void: bool) -> str:
     return str(judged.verdict)
 
 
-def answer(grid: Grid, claim: Claim, *, void: bool) -> str:
-    """A claim in a sentence: verdict, numbers with intervals, what the data could have shown."""
+def answer(grid: Grid, claim: Claim, *, void: Collection[str]) -> str:
+    """A claim in a sentence: the verdict on what is not `void`, numbers with intervals, what the data could have shown."""
     said = claim.comparison.claim
     numbers = "; ".join(_number(grid, pictures, judged) for pictures, judged in claim.endpoint.items())
     head = f"**{said[0].upper()}{said[1:]}**{' (primary)' if claim.comparison.primary else ''}: "
     sizes = f"{arms_of(grid, claim.comparison)} is {numbers}." if numbers else "Not measured."
-    if void:
+    counted = {pictures: judged for pictures, judged in claim.endpoint.items() if pictures not in void}
+    if void and not counted:
         return f"{head}**void**. {sizes} A control is not as it must be, so that the difference says nothing."
-    return f"{head}**{_overall(claim)}**. {sizes} {_why(claim)}".rstrip()
+    where = f" on {' and '.join(counted)}, void on {' and '.join(void)}" if void else ""
+    return f"{head}**{_overall(claim, counted)}**{where}. {sizes} {_why(claim, counted)}".rstrip()
 
 
 def control_outcome(result: ControlResult) -> str:
@@ -125,27 +127,27 @@ def _number(grid: Grid, pictures: str, judged: Judged) -> str:
     return f"{signed(judged.estimate.value)} points{_interval(judged.estimate, LEVEL, signed=True)}{where}{paper}"
 
 
-def _overall(claim: Claim) -> str:
-    has_paper = any(judged.paper is not None for judged in claim.endpoint.values())
+def _overall(claim: Claim, counted: Mapping[str, Judged]) -> str:
+    has_paper = any(judged.paper is not None for judged in counted.values())
     word = {
         Verdict.REPRODUCES: "reproduces" if has_paper else "holds",
         Verdict.REFUTES: "refuted",
         Verdict.UNDERPOWERED: "underpowered",
-    }[claim.verdict]
-    verdicts = {judged.verdict for judged in claim.endpoint.values()}
+    }[claim.verdict_on(counted)]
+    verdicts = {judged.verdict for judged in counted.values()}
     return f"{word} (sets of pictures differ)" if len(verdicts) > 1 else word
 
 
-def _why(claim: Claim) -> str:
-    judged = list(claim.endpoint.values())
+def _why(claim: Claim, counted: Mapping[str, Judged]) -> str:
+    judged, verdict = list(counted.values()), claim.verdict_on(counted)
     if not judged:
         return ""
     bar, side = judged[0].claimed.bar, judged[0].claimed.side
     named = "half the paper's effect" if judged[0].paper is not None and side else "the smallest effect of interest"
-    if claim.verdict is Verdict.REFUTES:
+    if verdict is Verdict.REFUTES:
         beyond = f"does not reach {named}, {bar:.1f} points" if side else f"is beyond {named}, ±{bar:.1f} points"
         return f"The difference {beyond}."
-    if claim.verdict is Verdict.REPRODUCES:
+    if verdict is Verdict.REPRODUCES:
         if side == 0:
             return f"It lies within {named}, ±{bar:.1f} points."
         return f"It is smaller than {named}, {bar:.1f} points." if all(one.under_bar for one in judged) else ""
