@@ -51,7 +51,7 @@ def test_an_image_is_open_clips_to_the_byte_by_pillow_and_to_a_grey_level_by_tor
     assert np.array_equal(resized(path, preprocess, "pillow", is_train=is_train), wanted)
     found = resized(path, preprocess, "torch", is_train=is_train)
     apart = np.abs(found.astype(int) - wanted)
-    record_property("apart", apart.mean())
+    record_property("apart", float(apart.mean()))
     assert found.shape == wanted.shape
     assert apart.max() <= 1
     assert apart.mean() < 0.02
