@@ -3,6 +3,7 @@ import os
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from kg_service.batch.link import link_shard
@@ -38,7 +39,7 @@ def test_processes_and_parts_in_any_order_give_the_bytes_of_one_process(batch, e
 
 def test_the_bytes_do_not_depend_on_where_the_files_lie(batch, expected, vocabulary, files, tmp_path):
     (tmp_path / "moved").mkdir()
-    moved = [shutil.copy(file, tmp_path / "moved") for file in files]
+    moved = [Path(shutil.copy(file, tmp_path / "moved")) for file in files]
     other = planned(tmp_path / "other", vocabulary, moved)
     run(*other, in_turn)
     tables = {name: content for name, content in contents(tmp_path / "other").items() if name.endswith(".parquet")}
