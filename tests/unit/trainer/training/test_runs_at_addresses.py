@@ -228,7 +228,7 @@ def test_a_shard_that_goes_away_ends_a_run_with_its_name_and_no_image_is_called_
     monkeypatch.setattr(remote, "PATIENCE", 0.5)
     config = indexed(config_on(small, shards(served), f"data.workers={workers}"), tmp_path / "index")
     read = len([span for _, _, span in server.asked if span])
-    server.failing = dict.fromkeys(range(read + 30, read + 10_000), status)
+    server.failing = dict.fromkeys(range(read + 6, read + 10_000), status)
     with pytest.raises(kind, match=rf"^{served}/(train|valid)-\d+\.tar: .*{says}") as refused:
         train(config, tmp_path / "run")
     assert type(refused.value) is kind
