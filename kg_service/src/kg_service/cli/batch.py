@@ -19,8 +19,14 @@ from kg_service.cli.options import (
     Data,
     FileFormat,
     LinkerName,
+    MaxBad,
+    MaxBadRowShare,
     Prior,
+    Relink,
+    RowsDataset,
+    RowsSplit,
     Separator,
+    Shown,
     VocabularyFolder,
     columns,
     end_if_bad,
@@ -38,10 +44,8 @@ from kg_service.cli.snapshot import (
     Representations,
     ShuffleIsA,
     ShuffleRelations,
-    only_rarest,
-    other_is_a,
-    other_relations,
-    parameters_of,
+    changes_of,
+    fitting_settings,
     show_published,
 )
 
@@ -66,12 +70,12 @@ def plan_batch(
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
     prior: Prior = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset for rows that have none.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split for rows that have none.")] = None,
+    dataset: RowsDataset = None,
+    split: RowsSplit = None,
     format: FileFormat = None,
     separator: Separator = None,
     column: Column = None,
-    relink: Annotated[bool, typer.Option("--relink", help="Link every caption, even where the row has CUIs.")] = False,
+    relink: Relink = False,
     shard_rows: Annotated[int, typer.Option(min=1, help="Rows of a shard: so many a killed process loses.")] = 50_000,
 ) -> None:
     """Cut files of captions into shards, and write down how they are to be linked.
@@ -162,11 +166,9 @@ def publish_batch(
     shuffle_relations: ShuffleRelations = None,
     rarest_concepts: Rarest = None,
     current: Current = True,
-    max_bad: Annotated[int, typer.Option(min=0, help="Number of bad or rejected rows to tolerate.")] = 0,
-    max_bad_row_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of bad rows to tolerate: damaged, or without a caption.")
-    ] = MAX_BAD_ROW_SHARE,
-    show: Annotated[int, typer.Option(min=1, help="Number of bad or rejected rows to show.")] = BAD_ROWS_SHOWN,
+    max_bad: MaxBad = 0,
+    max_bad_row_share: MaxBadRowShare = MAX_BAD_ROW_SHARE,
+    show: Shown = BAD_ROWS_SHOWN,
 ) -> None:
     """Freeze a batch whose shards are all linked into a snapshot, make it the current one and print its id.
 
@@ -180,23 +182,12 @@ def publish_batch(
     from kg_service.batch.graph import open_linked
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = settings_of(
-        data=data,
-        vocabulary=vocabulary,
-        representations=tuple(representation or ()) or None,
-        **parameters_of(parameter or ()),
-    )
+    settings = fitting_settings(representation, parameter, data=data, vocabulary=vocabulary)
     known = open_vocabulary(settings.vocabulary_folder)
     linked = open_linked(folder, known)
     _end_if_bad(folder, linked.rejected(), max_bad, max_bad_row_share, show)
-    wanted = PublishRequest(
-        dataset=dataset,
-        split=split,
-        is_a=other_is_a(shuffle_is_a, is_a),
-        relations=other_relations(shuffle_relations),
-        concepts=only_rarest(rarest_concepts),
-        current=current,
-    )
+    changes = changes_of(shuffle_is_a, is_a, shuffle_relations, rarest_concepts)
+    wanted = PublishRequest(dataset=dataset, split=split, current=current, **changes)
     show_published(settings, publish_part(linked, known, settings, wanted))
 
 

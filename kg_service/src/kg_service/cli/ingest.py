@@ -15,8 +15,14 @@ from kg_service.cli.options import (
     Data,
     FileFormat,
     LinkerName,
+    MaxBad,
+    MaxBadRowShare,
     Prior,
+    Relink,
+    RowsDataset,
+    RowsSplit,
     Separator,
+    Shown,
     Store,
     VocabularyFolder,
     columns,
@@ -37,21 +43,19 @@ def ingest(
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
     prior: Prior = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset for rows that have none.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split for rows that have none.")] = None,
+    dataset: RowsDataset = None,
+    split: RowsSplit = None,
     format: FileFormat = None,
     separator: Separator = None,
     column: Column = None,
     cuis: Annotated[
         Path | None, typer.Option(help="File of image ids and CUIs, as in ROCO; these are used instead of linking.")
     ] = None,
-    relink: Annotated[bool, typer.Option("--relink", help="Link every caption, even where the row has CUIs.")] = False,
+    relink: Relink = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace images that are stored with different content.")] = False,
-    max_bad: Annotated[int, typer.Option(min=0, help="Number of bad or rejected rows to tolerate.")] = 0,
-    max_bad_row_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of bad rows to tolerate: damaged, or without a caption.")
-    ] = MAX_BAD_ROW_SHARE,
-    show: Annotated[int, typer.Option(min=1, help="Number of bad or rejected rows to show.")] = BAD_ROWS_SHOWN,
+    max_bad: MaxBad = 0,
+    max_bad_row_share: MaxBadRowShare = MAX_BAD_ROW_SHARE,
+    show: Shown = BAD_ROWS_SHOWN,
 ) -> None:
     """Link the captions of a file and store them in the graph; running it again changes nothing.
 

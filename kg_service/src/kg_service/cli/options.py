@@ -47,6 +47,15 @@ Column = Annotated[
         "the first that has text.",
     ),
 ]
+RowsDataset = Annotated[str | None, typer.Option("--dataset", help="Dataset for rows that have none.")]
+RowsSplit = Annotated[str | None, typer.Option("--split", help="Split for rows that have none.")]
+Relink = Annotated[bool, typer.Option("--relink", help="Link every caption, even where the row has CUIs.")]
+MaxBad = Annotated[int, typer.Option("--max-bad", min=0, help="Number of bad or rejected rows to tolerate.")]
+MaxBadRowShare = Annotated[
+    float,
+    typer.Option("--max-bad-row-share", min=0, max=1, help="Share of bad rows to tolerate: damaged, or without a caption."),
+]
+Shown = Annotated[int, typer.Option("--show", min=1, help="Number of bad or rejected rows to show.")]
 
 
 def settings_of(**options: Any) -> Settings:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from nbclip.errors import BrokenArtefact, InvalidInput
@@ -78,21 +78,9 @@ def publish_snapshot(
     from kg_service.app.wiring import open_graph
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
-    settings = settings_of(
-        data=data,
-        store=store,
-        vocabulary=vocabulary,
-        representations=tuple(representation or ()) or None,
-        **parameters_of(parameter or ()),
-    )
-    wanted = PublishRequest(
-        dataset=dataset,
-        split=split,
-        is_a=other_is_a(shuffle_is_a, is_a),
-        relations=other_relations(shuffle_relations),
-        concepts=only_rarest(rarest_concepts),
-        current=current,
-    )
+    settings = fitting_settings(representation, parameter, data=data, store=store, vocabulary=vocabulary)
+    changes = changes_of(shuffle_is_a, is_a, shuffle_relations, rarest_concepts)
+    wanted = PublishRequest(dataset=dataset, split=split, current=current, **changes)
     known = open_vocabulary(settings.vocabulary_folder)
     with closing(open_graph(settings, bulk=True)) as graph:
         new_id = publish_part(graph, known, settings, wanted)
@@ -113,7 +101,25 @@ def show_published(settings: Settings, new_id: str) -> None:
     typer.echo(new_id)
 
 
-def other_is_a(seed: int | None, file: Path | None) -> ShuffledIsA | OwnIsA | None:
+def fitting_settings(
+    representations: Sequence[str] | None, parameters: Iterable[str] | None, **places: Path | str | None
+) -> Settings:
+    """The settings with these representations and their parameters (`parameters_of`); errors as `settings_of`."""
+    return settings_of(representations=tuple(representations or ()) or None, **parameters_of(parameters or ()), **places)
+
+
+def changes_of(
+    shuffle_is_a: int | None, is_a: Path | None, shuffle_relations: int | None, rarest_concepts: int | None
+) -> dict[str, Any]:
+    """What a `PublishRequest` has in the place of the graph's own; raises InvalidInput as `_other_is_a`."""
+    return {
+        "is_a": _other_is_a(shuffle_is_a, is_a),
+        "relations": None if shuffle_relations is None else ShuffledRelations(shuffled=shuffle_relations),
+        "concepts": None if rarest_concepts is None else RarestConcepts(rarest=rarest_concepts),
+    }
+
+
+def _other_is_a(seed: int | None, file: Path | None) -> ShuffledIsA | OwnIsA | None:
     """What takes the place of the graph's is_a.
 
     Raises:
@@ -124,16 +130,6 @@ def other_is_a(seed: int | None, file: Path | None) -> ShuffledIsA | OwnIsA | No
     if file is not None:
         return read_is_a(file)
     return None if seed is None else ShuffledIsA(shuffled=seed)
-
-
-def other_relations(seed: int | None) -> ShuffledRelations | None:
-    """What takes the place of the graph's typed relations."""
-    return None if seed is None else ShuffledRelations(shuffled=seed)
-
-
-def only_rarest(number: int | None) -> RarestConcepts | None:
-    """What is left of each image's concepts."""
-    return None if number is None else RarestConcepts(rarest=number)
 
 
 def parameters_of(pairs: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from nbclip_trainer.targets.lookup import IdTable, hashes_of
+from nbclip_trainer.data.mapped import hashes_of
+from nbclip_trainer.targets.lookup import IdTable
 
 
 def table_of(ids):

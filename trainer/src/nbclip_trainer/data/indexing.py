@@ -25,7 +25,7 @@ from nbclip_trainer.data.checking import Findings, findings, looked_at
 from nbclip_trainer.data.dataset import layout_of, refuse_empty, rows_of_files
 from nbclip_trainer.data.indexed import BAD_IMAGES, BAD_ROWS, BY_SPLIT, FRAMES, ROWS
 from nbclip_trainer.data.manifest import MANIFEST, VERSION, Manifest, Source, reading_of, stamps
-from nbclip_trainer.data.mapped import Table, part_file
+from nbclip_trainer.data.mapped import Table, part_file, write_json
 from nbclip_trainer.data.meanwhile import READ, Meanwhile, SoFar, are_elsewhere, note_part, so_far
 from nbclip_trainer.data.parts import TEXTS, Encoding, Parts, join_texts, next_part
 from nbclip_trainer.data.rows import columns_of, refuse_bad_rows, usable
@@ -136,10 +136,7 @@ def _check(work: Path, table: Table, settings: DataSettings, told: Told) -> None
 
 
 def _write_findings(work: Path, number: int, found: Findings) -> None:
-    path = part_file(work / _CHECKS, number, "json")
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps([list(found.bad.items()), list(found.frames.items())]), encoding="utf-8")
-    unfinished.replace(path)
+    write_json(part_file(work / _CHECKS, number, "json"), [list(found.bad.items()), list(found.frames.items())])
 
 
 def _counted(looked: Iterable[T], first: int, total: int, told: Told) -> Iterator[tuple[int, T]]:

@@ -5,6 +5,7 @@ Shape legend: N rows of the data, R rows that are asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 Rows = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
 
 
 class Table:
@@ -88,6 +90,13 @@ class Table:
 def part_file(folder: Path, number: int, suffix: str = "arrow") -> Path:
     """The file of a part."""
     return folder / f"{number:05}.{suffix}"
+
+
+def write_json(path: Path, told: Any) -> None:
+    """Writes a record as a whole: whoever is killed meanwhile leaves none."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(told), encoding="utf-8")
+    unfinished.replace(path)
 
 
 def write_part(path: Path, columns: dict[str, list[Any]]) -> None:
@@ -167,6 +176,11 @@ class MappedTensor:
     def __getitem__(self, rows: Any) -> Tensor:
         wanted = rows if self.rows is None else self.rows[rows]
         return torch.from_numpy(np.array(self.array[wanted], self.dtype))
+
+
+def hashes_of(texts: Any) -> Hashes:
+    """Of Arrow's array of strings, in its order; equal ones have equal hashes within a process."""
+    return pl.Series(pl.from_arrow(texts), dtype=pl.String).hash().to_numpy()
 
 
 def mapped(path: Path) -> npt.NDArray[Any]:

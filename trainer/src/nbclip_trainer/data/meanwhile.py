@@ -14,7 +14,7 @@ from nbclip.files.addresses import Address, Location, location
 from nbclip.files.reading import Rows
 
 from nbclip_trainer.data.checking import Looked, looked_at
-from nbclip_trainer.data.mapped import part_file
+from nbclip_trainer.data.mapped import part_file, write_json
 from nbclip_trainer.data.parts import TEXTS
 from nbclip_trainer.data.rows import Values, columns_of, usable
 from nbclip_trainer.data.settings import DataSettings
@@ -87,10 +87,7 @@ def note_part(work: Path, number: int, values: Sequence[Values], bad: Sequence[s
         "empty": [str(path) for path in empty],
         "last": [last["read_from"], last["line"]],
     }
-    path = part_file(work / READ, number, "json")
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(told), encoding="utf-8")
-    unfinished.replace(path)
+    write_json(part_file(work / READ, number, "json"), told)
 
 
 @dataclass

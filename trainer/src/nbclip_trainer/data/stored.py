@@ -24,7 +24,7 @@ from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.decoding import Picture, opened
 from nbclip_trainer.data.geometry import Geometry, Pixels
 from nbclip_trainer.data.identity import identities
-from nbclip_trainer.data.mapped import mapped, new_array
+from nbclip_trainer.data.mapped import mapped, new_array, write_json
 from nbclip_trainer.data.settings import DataSettings
 
 Told = Callable[[float], None]
@@ -120,8 +120,7 @@ def in_cache(
             new = _fill(pixels, dataset, preprocess, settings, told)
             pixels.flush()
             unfinished.replace(path)
-            unfinished.write_text(json.dumps([files, list(new.bad.items()), list(new.frames.items())]), encoding="utf-8")
-            unfinished.replace(found)
+            write_json(found, [files, list(new.bad.items()), list(new.frames.items())])
     _, bad, frames = json.loads(found.read_text(encoding="utf-8"))
     return Kept(mapped(path)), Findings(dict(bad), dict(frames))
 

@@ -15,10 +15,8 @@ import polars as pl
 from nbclip_trainer.data.identity import identities, lines_of
 from nbclip_trainer.data.leaks import SHARED, shared
 from nbclip_trainer.data.manifest import Part
-from nbclip_trainer.data.mapped import Rows, Table
+from nbclip_trainer.data.mapped import Hashes, Rows, Table, hashes_of
 from nbclip_trainer.data.rows import PLACE, digested, refuse_duplicates
-
-Hashes = npt.NDArray[np.uint64]
 
 
 class Tally(NamedTuple):
@@ -132,4 +130,4 @@ def _shared(table: Table, name: str, code_N: npt.NDArray[np.int32], nowhere: int
 def _hashes(table: Table, name: str) -> Iterator[Hashes]:
     """Of a column, part by part."""
     for number in table.parts:
-        yield pl.Series(pl.from_arrow(table.column(number, name))).hash().to_numpy()
+        yield hashes_of(table.column(number, name))

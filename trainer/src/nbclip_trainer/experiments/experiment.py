@@ -44,7 +44,7 @@ def check(layout: Layout) -> None:
         InvalidInput: settings that can't be, a split, column or value that the data lack, labels that are needed.
         Conflict: the folder has runs of another experiment.
     """
-    first = {arm: layout.grid.candidates(arm)[0] for arm in layout.grid.trained}
+    first = layout.grid.first_candidates
     configs = {run: layout.config(run, first, {}) for run in (*layout.tried(), *layout.reported())}
     _check_rankers(layout.grid, {run.arm: config for run, config in configs.items()})
     for data in {config.data.model_dump_json(): config.data for config in configs.values()}.values():

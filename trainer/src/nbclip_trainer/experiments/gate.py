@@ -51,8 +51,9 @@ def _sources(layout: Layout, snapshots: Snapshots) -> list[Named]:
     found: dict[tuple[str, str | None], Named] = {}
     base: TrainConfig | None = None
     title_of: dict[str, str] = {}
+    first = layout.grid.first_candidates
     for run in layout.reported():
-        config = layout.config(run, {name: layout.grid.candidates(name)[0] for name in layout.grid.trained}, snapshots)
+        config = layout.config(run, first, snapshots)
         if config.targets.knowledge == "identity":
             continue
         base = base or config

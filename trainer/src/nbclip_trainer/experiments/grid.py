@@ -175,6 +175,11 @@ class Grid(Strict):
         free = free if self.arms[arm].choose is None else (self.arms[arm].choose or {})
         return [dict(zip(free, values, strict=True)) for values in product(*free.values())]
 
+    @property
+    def first_candidates(self) -> dict[str, dict[str, JsonValue]]:
+        """Of each trained arm, for what does not depend on the choice."""
+        return {arm: self.candidates(arm)[0] for arm in self.trained}
+
     def paper_difference(self, comparison: Comparison) -> dict[tuple[str, str], float]:
         """The paper's difference in points by task and metric, of what it gives of both arms."""
         if comparison.paper:

@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Rows = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
+from nbclip_trainer.data.mapped import Hashes, Rows, hashes_of
+
 _AT_ONCE = 1_000_000
 
 
@@ -71,11 +71,6 @@ class IdTable:
     def _hashes(self) -> Iterator[Hashes]:
         for start in range(0, len(self._ids), _AT_ONCE):
             yield hashes_of(self._ids[start : start + _AT_ONCE])
-
-
-def hashes_of(ids: Any) -> Hashes:
-    """Of Arrow's array of strings, in its order."""
-    return pl.Series(pl.from_arrow(ids), dtype=pl.String).hash().to_numpy()
 
 
 def in_order(hash_N: Hashes) -> Hashes:

@@ -13,8 +13,8 @@ from nbclip.codec import map_tensors
 from nbclip.errors import InvalidInput, UnknownImages
 from nbclip.vectors import Csr, VectorBatch, take_vectors
 
-from nbclip_trainer.data.mapped import arrays_of
-from nbclip_trainer.targets.lookup import Hashes, IdTable, hashes_of, in_order
+from nbclip_trainer.data.mapped import Hashes, arrays_of, hashes_of
+from nbclip_trainer.targets.lookup import IdTable, in_order
 from nbclip_trainer.targets.settings import TargetSettings
 from nbclip_trainer.targets.source import Coverage
 
