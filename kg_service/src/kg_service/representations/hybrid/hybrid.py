@@ -7,7 +7,7 @@
             + 4 · .8^steps(c,a) · IC_r(a)                      where typed relations lead from c to a (`relations.py`),
                                                                such as has_finding_site, if the graph has any
     IC(a)   = ln((N+1)/(df_subtree_a+.5)) / max                document frequency including descendants
-    W[c,:]  = df_c/(df_c+10) · (U_64 √S_64)[c,:]               PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ
+    W[c,:]  = df_c^f · df_c/(df_c+10) · (U_64 √S_64)[c,:]      PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ
     J[c,b]  = images with both / images with either            left out below .5
     w_c     = √idf_c / (1 + Σ_b J[c,b])                        b over the image's other concepts: what says the same counts once
     x1 = l2(Σ_c w_c E[c,:]);  x2 = l2(Σ_c w_c W[c,:]);  x = l2([x1, √.6·x2])
@@ -48,7 +48,6 @@ from kg_service.representations.model import (
     Tables,
     Variants,
     added_later,
-    later,
     of_card,
 )
 from kg_service.representations.weights import (
@@ -74,6 +73,9 @@ class Hybrid:
     )
     smoothing: Annotated[float, Field(ge=0, le=100, description="weight of the co-occurrence part; 0: none")] = 0.6
     smoothing_dimension: Annotated[int, Field(ge=1, le=4_096, description="dimensions of the co-occurrence part")] = 64
+    smoothing_frequency: Annotated[
+        float, Field(ge=0, le=2, description="exponent by which frequent concepts weigh more in the co-occurrence part; 0: not")
+    ] = field(default=0.0, metadata=added_later(0.0))
     shrinkage: Annotated[
         float, Field(gt=0, description="number of images at which the co-occurrence of a concept counts half")
     ] = 10.0
@@ -106,12 +108,13 @@ class Hybrid:
                 spread_MM = spread_MM + self.relation_weight * self._relation_weights(attribute_NM, parent_MM, chosen)
         dimension = self.smoothing_dimension if self.smoothing > 0 else 0
         count_MM = together(attribute_NM)
+        weight_M = trust_M * frequency_M**self.smoothing_frequency
         return FittedHybrid(
             parameters=self,
             cuis=graph.cuis,
             idf=idf_M,
             spread=sparse.csr_array(spread_MM.astype(np.float32)),
-            cooccurrence=(cooccurrence_vectors(count_MM, dimension) * trust_M[:, None]).astype(np.float32),
+            cooccurrence=(cooccurrence_vectors(count_MM, dimension) * weight_M[:, None]).astype(np.float32),
             overlap=overlaps(count_MM) if self.redundancy > 0 else sparse.csr_array((concepts, concepts), dtype=np.float32),
             images=images,
             related=bool(graph.relations),
@@ -260,10 +263,14 @@ class FittedHybrid:
 
     def card(self) -> Card:
         """Method, parameters and what the tables come from."""
-        left_out = () if self.related else later(Hybrid)
+        named = asdict(self.parameters)
+        if not self.related:
+            named = {name: value for name, value in named.items() if name not in _OF_RELATIONS}
+        if self.parameters.smoothing_frequency == 0:
+            del named["smoothing_frequency"]
         return {
             "method": "hybrid",
-            **{name: value for name, value in asdict(self.parameters).items() if name not in left_out},
+            **named,
             "images": self.images,
             "concepts": len(self.cuis),
             "inductive": "new captions, by their concepts; concepts that no image had are left out",
@@ -283,6 +290,8 @@ def restore_hybrid(card: Card, cuis: tuple[str, ...], tables: Tables) -> FittedH
         related="relation_weight" in card,
     )
 
+
+_OF_RELATIONS = ("relations", "relation_weight", "relation_decay")
 
 METHOD = Method(
     name="hybrid",
