@@ -1,6 +1,8 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
 .PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench soak fuzz nightly
 .DEFAULT_GOAL := help
+# Without bytecode each start of a program would compile torch anew, 8 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 TOOLS := .tools/uv
 UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
