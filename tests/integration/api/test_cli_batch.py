@@ -77,3 +77,7 @@ def test_other_settings_a_folder_without_a_plan_and_a_part_that_is_none_are_refu
     code, _, said = command("batch", "run", "captions.csv")
     assert (code, "batch plan" in said) == (2, True)
     assert command("batch", "run", "work", "--shard", "3/2")[0] == 2
+    code, _, said = command("batch", "run", "work", "--ray", "auto", "--workers", "2")
+    assert (code, "--workers" in said) == (2, True)
+    code, _, said = command("batch", "run", "work", "--ray", "ray://head:10001")
+    assert (code, "--ray HOST:PORT" in said) == (2, True)

@@ -52,7 +52,7 @@ def link_shard(batch: Batch, number: int) -> Done | Failed:
         Conflict: this process would link otherwise than the plan says, or the folder has another plan by now.
         Unavailable: the folder can't be written.
     """
-    opened, begun = _opened(batch), time.process_time()
+    opened, begun = open_batch(batch), time.process_time()
     linked = _linked(opened, number)
     try:
         if isinstance(linked, Failed):
@@ -68,15 +68,22 @@ def link_shard(batch: Batch, number: int) -> Done | Failed:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
+    """A batch as a process links it."""
+
     plan: Plan
     vocabulary: Vocabulary
     linker: Linker
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(batch: Batch) -> _Opened:
-    """What a process keeps from shard to shard."""
+def open_batch(batch: Batch) -> Opened:
+    """What a process keeps from shard to shard.
+
+    Raises:
+        NotFound: there is no plan, or no vocabulary.
+        Conflict: as `link_shard`.
+    """
     # Of a whole file it was warned when the plan was made.
     logging.getLogger("nbclip.files").setLevel(logging.ERROR)
     plan, vocabulary = read_plan(batch.folder), open_vocabulary(batch.linker.vocabulary)
@@ -84,7 +91,7 @@ def _opened(batch: Batch) -> _Opened:
         raise Conflict(f"{batch.folder} has another plan by now", hint="run it again")
     linker = batch.linker.open(vocabulary)
     refuse_other_linking(batch.folder, plan, linking_of(linker, batch.linker.settings, vocabulary))
-    return _Opened(plan, vocabulary, linker)
+    return Opened(plan, vocabulary, linker)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class _Linked:
     without_cuis: int
 
 
-def _linked(opened: _Opened, number: int) -> _Linked | Failed:
+def _linked(opened: Opened, number: int) -> _Linked | Failed:
     tables, bad, unknown, without_cuis = [], list[BadRow](), dict[str, str](), 0
     try:
         for chunk in _chunks(opened.plan, number):

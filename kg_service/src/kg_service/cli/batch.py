@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from nbclip.errors import InvalidInput
 from nbclip.files.rows import MAX_BAD_ROW_SHARE
 from nbclip.schemas.snapshots import PublishRequest
 
@@ -50,7 +53,9 @@ from kg_service.cli.snapshot import (
 )
 
 if TYPE_CHECKING:
-    from kg_service.batch.plan import LinkerChoice
+    from kg_service.batch.link import Batch
+    from kg_service.batch.plan import LinkerChoice, Plan
+    from kg_service.batch.run import Executor
     from kg_service.config import Settings
     from kg_service.vocabulary.model import BadRow
     from kg_service.vocabulary.vocabulary import Vocabulary
@@ -116,15 +121,20 @@ def run_batch(
         int | None, typer.Option(min=1, max=256, help="Number of processes; default: KG_LINKER_WORKERS.", show_default=False)
     ] = None,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Do only what the I-th of N jobs has to do.")] = "1/1",
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Link on a Ray cluster: HOST:PORT, auto, or local, which starts one here."),
+    ] = None,
 ) -> None:
     """Link the shards that are not linked yet. Kill it at any time: running it again goes on, with the same result.
 
     A shard that can't be read is named, and the others are linked; the exit status is 1 then.
 
     In a Slurm array of eight jobs: `kg-service batch run work --shard $((SLURM_ARRAY_TASK_ID + 1))/8`
+
+    On a node of a Ray cluster: `kg-service batch run work --ray auto`
     """
     from kg_service.batch.link import Batch
-    from kg_service.batch.local import run_here
     from kg_service.batch.plan import linking_of, read_plan, refuse_other_linking
     from kg_service.batch.run import part_named, run
 
@@ -133,9 +143,8 @@ def run_batch(
     choice, known = _linker(settings)
     refuse_other_linking(folder, plan, linking_of(choice.open(known), choice.settings, known))
     batch = Batch(folder.absolute(), plan.id, choice)
-    execute = partial(run_here, workers=workers or settings.linker_workers)
     rows = sum(plan.shards[number].span.rows for number in part.shards(plan))
-    with progress_bar() as progress:
+    with _executor(batch, plan, ray, workers, settings) as execute, progress_bar() as progress:
         failed = run(batch, plan, execute, part=part, on_end=shard_progress(progress, folder.name, rows), on_redo=note)
     for number, each in sorted(failed.items()):
         complain(f"shard {number}, {plan.place(number)}: {each.reason}", each.hint)
@@ -191,16 +200,33 @@ def publish_batch(
     show_published(settings, publish_part(linked, known, settings, wanted))
 
 
+def _executor(
+    batch: Batch, plan: Plan, ray: str | None, workers: int | None, settings: Settings
+) -> AbstractContextManager[Executor]:
+    """Where shards are linked: in processes of this machine, or on a Ray cluster."""
+    from kg_service.batch.cluster import LOCAL, on_cluster
+    from kg_service.batch.local import run_here
+
+    if ray is None:
+        return nullcontext(partial(run_here, workers=workers or settings.linker_workers))
+    if workers is not None and ray != LOCAL:
+        raise InvalidInput("--workers is for processes of this machine", hint="a Ray cluster has one for each of its CPUs")
+    return on_cluster(ray, workers or settings.linker_workers, batch, plan)
+
+
 def _linker(settings: Settings) -> tuple[LinkerChoice, Vocabulary]:
     """The linker that the settings name, and its vocabulary."""
     from kg_service.batch.plan import LinkerChoice
     from kg_service.linking.languages import warn_of_languages
-    from kg_service.linking.linkers import linker_settings
+    from kg_service.linking.linkers import linker_settings, paths_of
     from kg_service.vocabulary.vocabulary import open_vocabulary
 
     known = open_vocabulary(settings.vocabulary_folder)
     warn_of_languages(known)
-    return LinkerChoice(settings.linker, linker_settings(settings, known), known.directory.absolute()), known
+    chosen = linker_settings(settings, known)
+    # Another process may have another working folder.
+    paths: dict[str, Any] = {name: path.absolute() for name, path in paths_of(chosen).items()}
+    return LinkerChoice(settings.linker, replace(chosen, **paths), known.directory.absolute()), known
 
 
 def _end_if_bad(folder: Path, rejected: Sequence[BadRow], max_bad: int, max_share: float, show: int) -> None:
