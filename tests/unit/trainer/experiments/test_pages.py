@@ -101,6 +101,18 @@ def test_all_controls_as_they_must_be_make_a_table_that_counts(judgement):
     assert "void**" not in page.partition("## Answers")[0]
 
 
+def test_changes_of_targets_are_shown_for_what_is_compared(judgement):
+    of = account(judgement)
+    dk, dk_ek, noise, shuffled = (judgement.grid.arms[name].title for name in ("dk", "dk_ek", "noise", "shuffled"))
+    pairs = [(dk, dk), (dk, dk_ek), (dk, noise), (dk, shuffled), (noise, shuffled)]
+    change = of.inspection["changes"][0]["change"]
+    of.inspection["changes"] = [{"first": first, "second": second, "change": change} for first, second in pairs]
+    page = markdown(page_of(judgement, of))
+    shown = [line.split("|")[1].strip() for line in page.splitlines() if "→" in line and line.startswith("|")]
+    assert shown[1:] == [f"{dk} → {dk_ek}", f"{dk} → {shuffled}"]
+    assert f"| seeds of {dk} |" in page
+
+
 @pytest.mark.parametrize(
     ("arm", "effect", "said"),
     [
