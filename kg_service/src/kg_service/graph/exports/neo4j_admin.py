@@ -19,7 +19,7 @@ from pyarrow.csv import CSVWriter, WriteOptions
 from kg_service.graph.exports.tables import OnImages, Table, write_tables
 from kg_service.graph.neo4j.rows import attribute_key, relation_key
 from kg_service.graph.neo4j.schema import SCHEMA_VERSION
-from kg_service.graph.store import GraphBatch, GraphCounts, GraphStore
+from kg_service.graph.store import GraphBatch, GraphCounts, GraphSource
 
 _REVISION = 1
 # The unit separator, which no semantic type holds.
@@ -44,13 +44,13 @@ exec "$admin" database import full \
 """
 
 
-def export_neo4j_admin(store: GraphStore, folder: Path, *, on_images: OnImages = lambda images: None) -> GraphCounts:
+def export_neo4j_admin(source: GraphSource, folder: Path, *, on_images: OnImages = lambda images: None) -> GraphCounts:
     """Writes the files and `import.sh`, which imports them; arguments, result and errors as `write_tables`.
 
     What is imported is a graph with an identity of its own, of one write transaction.
     """
     texts = {"state.csv": _state(), "import.sh": _SCRIPT}
-    return write_tables(store, folder, _TABLES, _open, more_files=texts, on_images=on_images)
+    return write_tables(source, folder, _TABLES, _open, more_files=texts, on_images=on_images)
 
 
 def import_commands(folder: Path) -> dict[str, str]:
