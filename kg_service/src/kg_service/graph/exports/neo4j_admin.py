@@ -1,7 +1,7 @@
 """A graph as CSV files that `neo4j-admin database import full` takes: the fast way into a Neo4j server that is empty.
 
 `cypher/schema.cypher` is the schema. The constraints are missing from what is imported; the store makes them when it is first
-used.
+used. CSV rather than Parquet: of the latter, Neo4j Community 5.26.30 as Maven has it lacks a class (`com.ctc.wstx`).
 """
 
 from __future__ import annotations
