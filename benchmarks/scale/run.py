@@ -1,4 +1,4 @@
-"""What a million captions cost, from files to snapshot and graph: through a batch, and through `ingest` and `publish`, as Markdown.
+"""What a million captions cost, from files to snapshot and graph, as Markdown: through a batch, and through `ingest`.
 
     make bench-scale                                   # 100,000 captions: about four minutes, 0.8 GB on disk
     make bench-scale ARGS="--captions 1000000"
