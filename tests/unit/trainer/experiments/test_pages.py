@@ -19,7 +19,7 @@ from nbclip_trainer.experiments.verdicts import Verdict
 
 EFFECTS = {
     "clip": 0, "noise": -1.5, "dk": 2.0, "dk_ek": 2.1, "mse": 0.2, "sigmoid": -1.0, "frozen": -6, "shuffled": 2.0,
-    "labelled": 4.0, "labels": 7.0, "dk_ek_rare": 2.0, "dk_transe": 3.0, "dk_ek_transe": 3.0,
+    "labelled": 4.0, "labels": 7.0, "dk_ek_loud": 2.0, "dk_ek_rare": 2.0, "dk_transe": 3.0, "dk_ek_transe": 3.0,
 }  # fmt: skip
 
 
