@@ -35,7 +35,7 @@ set -eu
 admin=$(command -v "${1:?neo4j-admin of the server is missing}") || { echo "error: there is no $1" >&2; exit 2; }
 admin=$(realpath "$admin")
 shift
-# Names without this folder's: in them, neo4j-admin reads some characters as a pattern. Of later ones than 5 they need a folder.
+# Relative names, since neo4j-admin reads some characters of a path as a pattern; newer releases than 5 refuse them without `./`.
 cd "$(dirname "$0")"
 exec "$admin" database import full \
   --nodes=Image=./images.csv --nodes=Concept=./concepts.csv --nodes=GraphState=./state.csv \
