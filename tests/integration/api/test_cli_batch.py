@@ -138,7 +138,7 @@ def test_an_export_is_imported_by_the_neo4j_that_is_named(folder, command):
     home = admin(folder / "a neo4j", f'echo "$@" > {folder}/arguments; ls > {folder}/files; echo imported')
     code, out, _ = command("batch", "export", "neo4j-admin", "work", "import", "--neo4j-home", home)
     assert (code, "import.sh" in out) == (0, False)
-    assert (folder / "arguments").read_text().startswith("database import full --nodes=Image=images.csv ")
+    assert (folder / "arguments").read_text().startswith("database import full --nodes=Image=./images.csv ")
     assert (folder / "files").read_text().split() == sorted(path.name for path in (folder / "import").iterdir())
 
 

@@ -1,7 +1,7 @@
 """A graph as CSV files that `neo4j-admin database import full` takes: the fast way into a Neo4j server that is empty.
 
 `cypher/schema.cypher` is the schema. The constraints are missing from what is imported; the store makes them when it is first
-used.
+used. CSV rather than Parquet: of the latter, Neo4j Community 5.26.30 as Maven has it lacks a class (`com.ctc.wstx`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REVISION = 1
 # The unit separator, which no semantic type holds.
 _ARRAY_DELIMITER = "\x1f"
 _SCRIPT = r"""#!/bin/sh
-# Imports this graph into the database neo4j of a Neo4j 5 server that is stopped:
+# Imports this graph into the database neo4j of a Neo4j server, 5.26 or later, that is stopped:
 #
 #   sh import.sh NEO4J_ADMIN [OPTION…]
 #
@@ -35,10 +35,11 @@ set -eu
 admin=$(command -v "${1:?neo4j-admin of the server is missing}") || { echo "error: there is no $1" >&2; exit 2; }
 admin=$(realpath "$admin")
 shift
+# Relative names, since neo4j-admin reads some characters of a path as a pattern; newer releases than 5 refuse them without `./`.
 cd "$(dirname "$0")"
 exec "$admin" database import full \
-  --nodes=Image=images.csv --nodes=Concept=concepts.csv --nodes=GraphState=state.csv \
-  --relationships=HAS_ATTRIBUTE=has_attribute.csv --relationships=IS_A=is_a.csv --relationships=relations.csv \
+  --nodes=Image=./images.csv --nodes=Concept=./concepts.csv --nodes=GraphState=./state.csv \
+  --relationships=HAS_ATTRIBUTE=./has_attribute.csv --relationships=IS_A=./is_a.csv --relationships=./relations.csv \
   --array-delimiter=U+001F --multiline-fields=true --multiline-fields-format=v1 \
   --bad-tolerance=0 --report-file="${TMPDIR:-/tmp}/import.report" "$@" neo4j
 """
