@@ -118,8 +118,8 @@ def _expanded(graph: Graph) -> npt.NDArray[np.float32]:
 
 def _with_cooccurrence(graph: Graph, cuis: Cuis, vectors_Md: npt.NDArray[np.float32]) -> ImageVectors:
     frequency_M = attribute_matrix(graph).sum(axis=0)
-    trust_M1 = (frequency_M / (frequency_M + _DEFAULT.shrinkage))[:, None]
-    held = replace(_DEFAULT.fit(graph), cooccurrence=(vectors_Md * trust_M1).astype(np.float32))
+    weight_M = frequency_M**_DEFAULT.smoothing_frequency * frequency_M / (frequency_M + _DEFAULT.shrinkage)
+    held = replace(_DEFAULT.fit(graph), cooccurrence=(vectors_Md * weight_M[:, None]).astype(np.float32))
     return held.embed(graph.image_ids, cuis)
 
 

@@ -43,10 +43,11 @@ def cooccurrence_alone(graph: Graph, cuis: Cuis) -> ImageVectors:
 
 
 def former(*, ancestors: bool, smoothing: float = 0.2) -> Embed:
-    """The hybrid before concepts shared their weight and rarity counted: w_c = idf_c, E[c,a] = .5^dist · IC(a)."""
+    """The first hybrid, before concepts shared their weight and rarity counted: w_c = idf_c, E[c,a] = .5^dist · IC(a)."""
 
     def embed(graph: Graph, cuis: Cuis) -> ImageVectors:
-        held = Hybrid(ancestors=False, smoothing=smoothing, shrinkage=1e-9, redundancy=0).fit(graph)
+        first = replace(_BY_RARE, ancestors=False, smoothing=smoothing, shrinkage=1e-9, redundancy=0)
+        held = first.fit(graph)
         spread_MM = held.spread + (_ancestors(graph) if ancestors else 0 * held.spread)
         # Weights are the square root of `idf`.
         return replace(held, idf=held.idf**2, spread=sparse.csr_array(spread_MM.astype(np.float32))).embed(graph.image_ids, cuis)
@@ -96,6 +97,7 @@ _LEARNED: dict[str, Any] = {}
 """What the last call of `transe` learned, and of which graph."""
 
 _DEFAULT = Hybrid()
+_BY_RARE = Hybrid(smoothing=0.6, smoothing_dimension=64, smoothing_frequency=0)
 DEFAULT = Method("**hybrid** (default): dk_ek + co-occurrence", True, fitted(_DEFAULT))
 METHODS = (
     Method("noise", False, fitted(Noise())),
@@ -104,9 +106,10 @@ METHODS = (
     Method("co-occurrence alone", False, cooccurrence_alone),
     Method("hybrid: dk + co-occurrence", False, fitted(replace(_DEFAULT, ancestors=False))),
     DEFAULT,
+    Method("hybrid by rare concepts (the former default)", True, fitted(_BY_RARE)),
     Method("IDF² bag", False, former(ancestors=False, smoothing=0)),
-    Method("former hybrid: dk + co-occurrence", False, former(ancestors=False)),
-    Method("former hybrid: dk_ek + co-occurrence", True, former(ancestors=True)),
+    Method("first hybrid: dk + co-occurrence", False, former(ancestors=False)),
+    Method("first hybrid: dk_ek + co-occurrence", True, former(ancestors=True)),
 )
 LEARNED = (
     DEFAULT,
@@ -123,8 +126,11 @@ ABLATIONS = (
     Method("no is_a", False, fitted(replace(_DEFAULT, ancestors=False))),
     Method("no sharing of weight", True, fitted(replace(_DEFAULT, redundancy=0))),
     Method("ancestors of frequent concepts as of rare ones", True, in_every_concept),
+    Method("co-occurrence weighs .6, not 6", True, fitted(replace(_DEFAULT, smoothing=0.6))),
+    Method("co-occurrence of 64 dimensions", True, fitted(replace(_DEFAULT, smoothing_dimension=64))),
+    Method("frequent concepts no heavier", True, fitted(replace(_DEFAULT, smoothing_frequency=0))),
     Method("no co-occurrence", True, fitted(replace(_DEFAULT, smoothing=0))),
 )
 ROBUST = tuple(
-    method for method in METHODS if method.name not in ("noise", "co-occurrence alone", "former hybrid: dk + co-occurrence")
+    method for method in METHODS if method.name not in ("noise", "co-occurrence alone", "first hybrid: dk + co-occurrence")
 )

@@ -45,10 +45,12 @@ def test_the_current_one_takes_further_images_and_the_others_stay(copied, expect
     assert "RM_00466" in kg("neighbours", "more")
 
 
-def test_the_graph_publishes_as_it_did(copied, kg):
+def test_the_graph_publishes_as_it_did_with_the_settings_of_then(copied, kg):
     before = json.loads((copied / "expected" / "published-anew.json").read_text())
     representations = sorted({variant.partition("/")[0] for variant in before["variants"]} - {"noise"})
     options = [option for name in representations for option in ("--representation", name)]
+    of_then = {"smoothing": 0.6, "smoothing_dimension": 64, "smoothing_frequency": 0}
+    options += [option for name, value in of_then.items() for option in ("--set", f"hybrid.{name}={value}")]
     new_id = kg("snapshot", "publish", "--split", before["split"], *options)
     now = json.loads((copied / "data" / "snapshots" / new_id / "manifest.json").read_text())
     alike = computes_alike(copied, before["versions"], now["versions"])

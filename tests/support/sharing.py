@@ -6,7 +6,7 @@ import re
 
 from xdist.scheduler import LoadFileScheduling
 
-USES_NEO4J = re.compile(r"tests/(contract|integration/neo4j|support/neo4j)/|test_copy_and_export")
+USES_NEO4J = re.compile(r"tests/(contract|integration/neo4j|support/neo4j)/|test_copy_and_export|test_batch_in_neo4j")
 # Folders and files that take long, the longest first: begun late, one would leave a process to work alone.
 LONGEST_FIRST = (
     "tests/e2e/",

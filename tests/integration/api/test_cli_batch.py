@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 import pytest
 from support.batches import small_vocabulary
 
@@ -81,3 +82,83 @@ def test_other_settings_a_folder_without_a_plan_and_a_part_that_is_none_are_refu
     assert (code, "--workers" in said) == (2, True)
     code, _, said = command("batch", "run", "work", "--ray", "ray://head:10001")
     assert (code, "--ray HOST:PORT" in said) == (2, True)
+
+
+def linked(command):
+    command("batch", "plan", "captions.csv", "work")
+    command("batch", "run", "work")
+
+
+def test_a_batch_is_copied_into_a_store_to_which_more_is_ingested(folder, command):
+    linked(command)
+    code, out, said = command("batch", "copy", "work", "data/graph.sqlite")
+    assert (code, out.splitlines()[0], said) == (0, "4 created", "")
+    assert command("batch", "copy", "work", "data/graph.sqlite")[1].splitlines()[0] == "4 unchanged"
+    assert command("snapshot", "publish")[1] == command("batch", "publish", "work", "--data", "other")[1]
+    (folder / "more.csv").write_text("image_id,caption\ne,lung\n")
+    assert command("ingest", "more.csv")[0] == 0
+    code, out, said = command("batch", "copy", "work", "data/graph.sqlite")
+    assert (code, out) == (2, "")
+    assert "1 images that the source lacks, nothing was copied: e" in said
+
+
+def test_a_batch_is_exported_to_parquet_as_a_store_is(folder, command):
+    linked(command)
+    assert command("batch", "export", "parquet", "work", "files")[0] == 0
+    command("ingest", "captions.csv")
+    command("export", "parquet", "of-store")
+    for name in ("images", "attributes", "concepts", "is_a", "relations"):
+        ours, theirs = (pl.read_parquet(folder / out / f"{name}.parquet") for out in ("files", "of-store"))
+        without = [column for column in ours.columns if column != "ingested_at"]
+        assert ours.select(without).sort(without).equals(theirs.select(without).sort(without))
+
+
+@pytest.mark.parametrize("arguments", [("export", "neo4j-admin", "work", "files"), ("copy", "work", "data/graph.sqlite")])
+def test_what_is_not_linked_or_has_bad_rows_is_neither_exported_nor_copied(folder, command, arguments):
+    with (folder / "captions.csv").open("a") as file:
+        file.write("a,other caption\n")
+    command("batch", "plan", "captions.csv", "work")
+    code, out, said = command("batch", *arguments)
+    assert (code, out, "kg-service batch run work" in said) == (2, "", True)
+    command("batch", "run", "work")
+    code, out, said = command("batch", *arguments)
+    assert (code, out) == (1, "")
+    assert f"{folder / 'captions.csv'}:6: image a rejected" in said
+    assert not (folder / arguments[-1]).exists()
+    assert command("batch", *arguments, "--max-bad", 1)[0] == 0
+
+
+def admin(home, script):
+    """A `neo4j-admin` that is this shell script."""
+    (home / "bin").mkdir(parents=True)
+    path = home / "bin" / "neo4j-admin"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return home
+
+
+def test_an_export_is_imported_by_the_neo4j_that_is_named(folder, command):
+    linked(command)
+    home = admin(folder / "a neo4j", f'echo "$@" > {folder}/arguments; ls > {folder}/files; echo imported')
+    code, out, _ = command("batch", "export", "neo4j-admin", "work", "import", "--neo4j-home", home)
+    assert (code, "import.sh" in out) == (0, False)
+    assert (folder / "arguments").read_text().startswith("database import full --nodes=Image=./images.csv ")
+    assert (folder / "files").read_text().split() == sorted(path.name for path in (folder / "import").iterdir())
+
+
+def test_an_import_that_fails_keeps_the_files_and_says_how_to_repeat_it(folder, command):
+    linked(command)
+    home = admin(folder / "neo4j", "exit 3")
+    code, _, said = command("batch", "export", "neo4j-admin", "work", "import", "--neo4j-home", home)
+    assert (code, f"{home}/bin/neo4j-admin ended with status 3" in said) == (2, True)
+    assert f"/bin/sh import/import.sh {home}/bin/neo4j-admin --overwrite-destination=true" in said
+
+
+@pytest.mark.parametrize(
+    ("format", "said_of"), [("neo4j-admin", "no program nowhere/bin/neo4j-admin"), ("parquet", "no parquet")]
+)
+def test_a_neo4j_that_is_not_there_or_not_needed_is_refused_before_anything_is_written(folder, command, format, said_of):
+    linked(command)
+    code, _, said = command("batch", "export", format, "work", "import", "--neo4j-home", "nowhere")
+    assert (code, said_of in said) == (2, True)
+    assert not (folder / "import").exists()

@@ -3,7 +3,6 @@
 import re
 from contextlib import closing
 
-import neo4j
 import numpy as np
 import pytest
 from kg_service.graph import open_store
@@ -12,7 +11,12 @@ from kg_service.graph.neo4j.schema import schema
 from kg_service.graph.store import AttributeEdge, GraphBatch, GraphCounts, ImageNode
 from nbclip.errors import Conflict
 from support.graphs import CONCEPTS, nasty_graph
+from support.neo4j.artifacts import NEWEST_POM, find_artifacts, find_java_of_newest, newest_can_be_had
+from support.neo4j.contents import edges, indexes, nodes
 from support.neo4j.offline import import_offline
+from support.neo4j.process import ProcessServer
+
+IMPORTED = re.compile(r"20 nodes\s+37 relationships")
 
 
 @pytest.fixture
@@ -23,15 +27,20 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def imported(source, make_own_neo4j, tmp_path):
-    """A server that was started on an export."""
+def exported(source, tmp_path):
     # Characters that a shell, a list of files or a regular expression would take for its own.
     folder = tmp_path / "first load, (1)+ [x]"
     assert export_neo4j_admin(source, folder) == source.counts()
+    return folder
+
+
+@pytest.fixture
+def imported(exported, make_own_neo4j, tmp_path):
+    """A server that was started on an export."""
     own = make_own_neo4j(tmp_path / "server")
     own.start()
     own.stop()
-    assert re.search(r"20 nodes\s+37 relationships", import_offline(own, folder, tmp_path))
+    assert IMPORTED.search(import_offline(own, exported, tmp_path))
     own.start()
     return own.server
 
@@ -41,7 +50,7 @@ def test_an_imported_graph_is_the_same_as_one_that_was_written_and_can_be_writte
     with closing(opened(empty_neo4j, tmp_path / "written")) as store:
         store.write(nasty_graph())
     for label, name in (("Image", "image_id"), ("Concept", "cui"), ("GraphState", "name")):
-        assert known(nodes(imported, label, name)) == known(nodes(empty_neo4j, label, name))
+        assert nodes(imported, label, name) == nodes(empty_neo4j, label, name)
     assert edges(imported) == edges(empty_neo4j)
     assert not schema().keys() & indexes(imported)
     with closing(opened(imported, tmp_path / "imported")) as store:
@@ -54,6 +63,14 @@ def test_an_imported_graph_is_the_same_as_one_that_was_written_and_can_be_writte
         for either in (store, source):
             assert either.write(new).outcomes[0].outcome == "created"
         assert_same(store.read_graph(), source.read_graph())
+
+
+if newest_can_be_had():
+
+    @pytest.mark.slow
+    def test_the_newest_neo4j_imports_an_export_too(exported, tmp_path):
+        with closing(ProcessServer(find_java_of_newest(), find_artifacts(NEWEST_POM), tmp_path / "server")) as never_started:
+            assert IMPORTED.search(import_offline(never_started, exported, tmp_path))
 
 
 def test_two_exports_are_two_graphs(source, tmp_path):
@@ -88,34 +105,3 @@ def assert_same(graph, other):
         np.testing.assert_array_equal(getattr(graph, name), getattr(other, name))
     one, two = ({name: edges.tolist() for name, edges in each.relations.items()} for each in (graph, other))
     assert one == two
-
-
-def known(nodes):
-    """Nodes without what names a graph or counts its transactions."""
-    changing = ("graph_id", "revision")
-    # An import leaves out a list that is empty.
-    return {
-        name: {key: value for key, value in node.items() if key not in changing and value != []} for name, node in nodes.items()
-    }
-
-
-def nodes(server, label, name):
-    return {node[name]: dict(node) for (node,) in rows(server, f"MATCH (node:{label}) RETURN node")}
-
-
-def edges(server):
-    found = rows(server, "MATCH ()-[edge]->() RETURN type(edge), properties(edge), startNode(edge), endNode(edge)")
-    return {(kind, edge["key"]): (edge, [*map(identity, ends)]) for kind, edge, *ends in found}
-
-
-def identity(node):
-    return node.get("image_id", node.get("cui"))
-
-
-def indexes(server):
-    return {name for (name,) in rows(server, 'SHOW INDEXES YIELD name, state WHERE state = "ONLINE" RETURN name')}
-
-
-def rows(server, query):
-    with server.driver() as driver:
-        return driver.execute_query(query, result_transformer_=neo4j.Result.values)

@@ -7,14 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 from support.neo4j.container import ContainerServer
-from support.neo4j.process import ProcessServer
+from support.neo4j.process import FLAGS, ProcessServer
 from support.neo4j.server import OwnServer
 from testcontainers.core.docker_client import DockerClient
 
 # `bin/neo4j-admin`, which Maven's artifacts lack.
 _ADMIN = """#!/bin/sh
 export NEO4J_HOME="{home}" NEO4J_CONF="{home}/conf"
-exec "{java}" -cp "{jars}/*" org.neo4j.cli.AdminTool "$@"
+exec "{java}" {flags} -cp "{jars}/*" org.neo4j.cli.AdminTool "$@"
 """
 _REPLACE = "--overwrite-destination=true"
 
@@ -56,6 +56,6 @@ def _written(scratch: Path, **places: object) -> Path:
     folder = scratch / "tools"
     folder.mkdir()
     admin = folder / "neo4j-admin"
-    admin.write_text(_ADMIN.format(**places))
+    admin.write_text(_ADMIN.format(flags=" ".join(FLAGS), **places))
     admin.chmod(0o755)
     return admin

@@ -13,7 +13,7 @@ from pathlib import Path
 from support.neo4j.disk import SmallDisk
 from support.neo4j.server import SETTINGS, DidNotStart, Neo4jServer, free_ports, wait_until_ready
 
-_FLAGS = [
+FLAGS = [
     "-Dfile.encoding=UTF-8",
     *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.nio", "java.io", "sun.nio.ch")),
 ]
@@ -41,7 +41,7 @@ class ProcessServer:
         self._java = [java, "-cp", f"{jars}/*"]
         # Neo4j's own start script would read it from the settings.
         heap = (settings or {}).get("server.memory.heap.max_size", "512m")
-        self._flags = [*_FLAGS, f"-Xmx{heap}", *(_STARTS_FAST if starts_fast else ())]
+        self._flags = [*FLAGS, f"-Xmx{heap}", *(_STARTS_FAST if starts_fast else ())]
         self._main = _main_class(jars)
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,15 +1,18 @@
 """The graph of a folder in which every shard is linked, as a store of the same captions would give it.
 
 Of several rows with one image id the first counts, by file and row; one that says the same is left out, one that says something
-else is rejected: as `ingest` does, whose outcomes these are (`graph.settlement`).
+else is rejected: as `ingest` does, whose outcomes these are (`graph.settlement`). As there, the concepts of all rows are part of
+the graph.
 
 Shape legend: N images, A attributes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,19 +24,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from nbclip.errors import Conflict
 
+from kg_service.batch.firsts import Firsts, find_firsts
 from kg_service.batch.plan import Plan, read_plan
 from kg_service.batch.records import check_linked, linked_path, read_done
-from kg_service.batch.tables import images_of
+from kg_service.batch.tables import attributes_in, images_in, images_of
 from kg_service.graph.arrays import assemble_graph
-from kg_service.graph.settlement import settle
-from kg_service.graph.store import Graph, ImageNode, Revision
+from kg_service.graph.settlement import concept_batches, image_batch, settle
+from kg_service.graph.store import Graph, GraphBatch, GraphCounts, ImageNode, Revision
 from kg_service.ingest.pipeline import ConceptSource, around
 from kg_service.storage.csr import pointers
 from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 _EDGE = "attributes.list.element"
-_READ = ["image_id", "row", "caption_sha256", "dataset", "split", *(f"{_EDGE}.{name}" for name in ("cui", "assertion", "linker"))]
+_READ = ["image_id", "caption_sha256", "dataset", "split", *(f"{_EDGE}.{name}" for name in ("cui", "assertion", "linker"))]
 
 
 def open_linked(folder: Path, vocabulary: Vocabulary) -> LinkedGraph:
@@ -54,30 +58,41 @@ def open_linked(folder: Path, vocabulary: Vocabulary) -> LinkedGraph:
             f"{folder} was planned with another vocabulary ({plan.linking.vocabulary:.12}…) than this ({vocabulary.sha256:.12}…)",
             hint="use the same one, with --vocabulary",
         )
-    done = {number: read_done(folder, plan.id, number) for number in range(len(plan.shards))}
-    missing = [number for number, record in done.items() if record is None]
+    found = {number: read_done(folder, plan.id, number) for number in range(len(plan.shards))}
+    done = {number: record for number, record in found.items() if record}
+    missing = [number for number in found if number not in done]
     if missing:
         raise Conflict(
             f"{len(missing)} of {len(plan.shards)} shards of {folder} are not linked, such as {plan.place(missing[0])}",
             hint=f"kg-service batch run {folder}",
         )
     for number, record in done.items():
-        if record is not None:
-            check_linked(folder, number, record)
-    return LinkedGraph(folder, plan, vocabulary)
+        check_linked(folder, number, record)
+    paths = tuple(linked_path(folder, number) for number in done)
+    ended = tuple(datetime.fromtimestamp(record.ended, UTC).isoformat(timespec="milliseconds") for record in done.values())
+    return LinkedGraph(plan, paths, ended, vocabulary)
 
 
 @dataclass(frozen=True)
 class LinkedGraph:
-    """A `GraphSource`; it has no states, so what was added since one can't be said."""
+    """A `GraphSource`; it has no states, so what was added since one can't be said.
 
-    folder: Path
+    Attributes:
+        plan: what was linked.
+        shards: the tables of its shards (`tables.py`).
+        ended: when each of them was linked (ISO 8601, UTC): its images were ingested then.
+        vocabulary: that of the plan.
+    """
+
     plan: Plan
+    shards: tuple[Path, ...]
+    ended: tuple[str, ...]
     vocabulary: ConceptSource
 
     def image_ids(self) -> set[str]:
         """The ids of all images."""
-        return set(self._images["image_id"].to_pylist())
+        columns = (pq.ParquetFile(path).read(["image_id"])["image_id"] for path in self.shards)
+        return {image_id for column in columns for image_id in column.to_pylist()}
 
     def splits(self) -> list[str]:
         """The splits that images have, sorted."""
@@ -112,14 +127,27 @@ class LinkedGraph:
 
     def rejected(self) -> list[BadRow]:
         """Rows whose image another row before has with other content, in their order."""
-        ids = self._rows["image_id"].filter(pa.array(~self._first))
-        return [problem for _, problem in sorted(self._rejected(pc.unique(ids)), key=lambda each: each[0])]
+        return [problem for _, problem in sorted(self._rejected(self._firsts.repeated), key=lambda each: each[0])]
+
+    def counts(self) -> GraphCounts:
+        """As `GraphSource.counts`."""
+        known = self._around
+        relations = Counter(edge.relation for edge in known.relations)
+        images = sum(int(mask.sum()) for mask in self._firsts.masks)
+        return GraphCounts(images, len(known.concepts), self._attributes[1], len(known.is_a), dict(sorted(relations.items())))
+
+    def batches(self) -> Iterator[GraphBatch]:
+        """As `GraphSource.batches`, shard by shard: a part of one is held at a time."""
+        yield from concept_batches(self._around.concepts, [*self._around.is_a, *self._around.relations])
+        for path, is_first_R, ended in zip(self.shards, self._firsts.masks, self.ended, strict=True):
+            for images in images_in(path, is_first_R):
+                yield image_batch([replace(image, ingested_at=ended) for image in images])
 
     def _rejected(self, ids: pa.Array) -> Iterator[tuple[tuple[int, int], BadRow]]:
         """Place and problem of rejected rows with these ids."""
         met: dict[str, list[tuple[tuple[int, int], ImageNode]]] = {}
-        for number in range(len(self.plan.shards)) if len(ids) else ():
-            table = pq.read_table(linked_path(self.folder, number), filters=pc.field("image_id").isin(ids))
+        for number, path in enumerate(self.shards if len(ids) else ()):
+            table = pq.read_table(path, filters=pc.field("image_id").isin(ids))
             for row, image in images_of(table):
                 met.setdefault(image.image_id, []).append(((number, row), image))
         for rows in met.values():
@@ -130,25 +158,28 @@ class LinkedGraph:
                     yield (number, row), BadRow(file, row, f"image {image.image_id} rejected: {outcome.reason}")
 
     @cached_property
-    def _rows(self) -> pa.Table:
-        """What is read of all shards, by image id, then by shard and row."""
-        tables = [_compact(linked_path(self.folder, number), number) for number in range(len(self.plan.shards))]
-        order = [("image_id", "ascending"), ("shard", "ascending"), ("row", "ascending")]
-        return pa.concat_tables(tables).sort_by(order).combine_chunks()
-
-    @cached_property
-    def _first(self) -> npt.NDArray[np.bool_]:
-        """Whether a row is the first of its image."""
-        ids = self._rows["image_id"]
-        same = pc.equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0)))
-        return np.concatenate([[True], ~same.to_numpy()])[: len(ids)]
+    def _firsts(self) -> Firsts:
+        return find_firsts(self.shards)
 
     @cached_property
     def _images(self) -> pa.Table:
-        return self._rows.filter(pa.array(self._first))
+        """What `read_graph` needs of the images, by shard."""
+        masks = map(pa.array, self._firsts.masks)
+        return pa.concat_tables(_compact(path).filter(mask) for path, mask in zip(self.shards, masks, strict=True))
+
+    @cached_property
+    def _attributes(self) -> tuple[set[str], int]:
+        """The CUIs of all rows, and how many edges the images have."""
+        found = [attributes_in(path, mask) for path, mask in zip(self.shards, self._firsts.masks, strict=True)]
+        return set().union(*(cuis for cuis, _ in found)), sum(edges for _, edges in found)
+
+    @cached_property
+    def _around(self) -> GraphBatch:
+        """All concepts and the edges among them."""
+        return around((), self._attributes[0], self.vocabulary)
 
 
-def _compact(path: Path, number: int) -> pa.Table:
+def _compact(path: Path) -> pa.Table:
     """The images of a shard: `concepts`, the numbers of the CUIs that are present, and `linker`, which found them."""
     table = pq.ParquetFile(path).read(_READ)
     lists = table["attributes"].combine_chunks()
@@ -163,7 +194,6 @@ def _compact(path: Path, number: int) -> pa.Table:
         table.drop_columns("attributes")
         .append_column("concepts", pa.ListArray.from_arrays(offsets.astype(np.int32), codes))
         .append_column("linker", linker.dictionary_encode())
-        .append_column("shard", pa.array(np.full(len(table), number, np.int32)))
     )
 
 

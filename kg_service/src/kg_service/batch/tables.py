@@ -2,6 +2,8 @@
 
 image_id, row (in its file), caption, caption_sha256 (32 bytes), dataset, split, and `attributes`, a list of structures with the
 fields of `AttributeEdge`.
+
+Shape legend: R rows.
 """
 
 from __future__ import annotations
@@ -10,9 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from itertools import accumulate
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from nbclip.ids import caption_sha256
 
@@ -64,7 +70,23 @@ def parquet_of(tables: Iterable[pa.Table]) -> bytes:
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
-def images_of(table: pa.Table) -> Iterator[tuple[int, ImageNode]]:
+def images_in(path: Path, is_wanted_R: npt.NDArray[np.bool_]) -> Iterator[list[ImageNode]]:
+    """The images of the wanted rows of a file, in order, some thousand at a time."""
+    start = 0
+    for rows in pq.ParquetFile(path).iter_batches(_ROW_GROUP):
+        wanted = pa.array(is_wanted_R[start : start + len(rows)])
+        yield [image for _, image in images_of(rows.filter(wanted))]
+        start += len(rows)
+
+
+def attributes_in(path: Path, is_wanted_R: npt.NDArray[np.bool_]) -> tuple[set[str], int]:
+    """The CUIs of all rows of a file, and how many edges the wanted rows have."""
+    lists = pq.ParquetFile(path).read(["attributes.list.element.cui"])["attributes"].combine_chunks()
+    edges = pc.list_value_length(lists).to_numpy()[is_wanted_R].sum()
+    return set(pc.unique(lists.flatten().field("cui")).to_pylist()), int(edges)
+
+
+def images_of(table: pa.Table | pa.RecordBatch) -> Iterator[tuple[int, ImageNode]]:
     """Row and image of each row of a table."""
     for row in table.to_pylist():
         values: dict[str, Any] = {name: row[name] for name in ("image_id", "caption", "dataset", "split")}

@@ -3,64 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from nbclip.errors import InvalidInput
-from nbclip.files.rows import MAX_BAD_ROW_SHARE
-from nbclip.schemas.snapshots import PublishRequest
 
+from kg_service.cli.batched import copy_batch, export_batch, publish_batch
 from kg_service.cli.options import (
-    BAD_ROWS_SHOWN,
     Column,
     Data,
     FileFormat,
     LinkerName,
-    MaxBad,
-    MaxBadRowShare,
     Prior,
     Relink,
     RowsDataset,
     RowsSplit,
     Separator,
-    Shown,
     VocabularyFolder,
     columns,
-    end_if_bad,
     settings_of,
 )
 from kg_service.cli.shown.batches import plan_line, shard_progress, state_lines
 from kg_service.cli.shown.console import complain, note, progress_bar, stdout
-from kg_service.cli.snapshot import (
-    Current,
-    IsAFile,
-    OfDataset,
-    OfSplit,
-    Parameters,
-    Rarest,
-    Representations,
-    ShuffleIsA,
-    ShuffleRelations,
-    changes_of,
-    fitting_settings,
-    show_published,
-)
 
 if TYPE_CHECKING:
     from kg_service.batch.link import Batch
     from kg_service.batch.plan import LinkerChoice, Plan
     from kg_service.batch.run import Executor
     from kg_service.config import Settings
-    from kg_service.vocabulary.model import BadRow
     from kg_service.vocabulary.vocabulary import Vocabulary
 
-batch_app = typer.Typer(no_args_is_help=True, help="Publish millions of captions, in shards, from a folder that all jobs see.")
+batch_app = typer.Typer(
+    no_args_is_help=True, help="Link millions of captions in shards, in a folder that all jobs see, and publish them."
+)
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the batch, on a file system that all jobs see.")]
 
@@ -161,43 +140,9 @@ def batch_status(
     _show_state(folder, as_json=as_json)
 
 
-@batch_app.command("publish")
-def publish_batch(
-    folder: Folder,
-    data: Data = None,
-    vocabulary: VocabularyFolder = None,
-    dataset: OfDataset = None,
-    split: OfSplit = None,
-    representation: Representations = None,
-    parameter: Parameters = None,
-    shuffle_is_a: ShuffleIsA = None,
-    is_a: IsAFile = None,
-    shuffle_relations: ShuffleRelations = None,
-    rarest_concepts: Rarest = None,
-    current: Current = True,
-    max_bad: MaxBad = 0,
-    max_bad_row_share: MaxBadRowShare = MAX_BAD_ROW_SHARE,
-    show: Shown = BAD_ROWS_SHOWN,
-) -> None:
-    """Freeze a batch whose shards are all linked into a snapshot, make it the current one and print its id.
-
-    The id is that which `kg-service ingest` of the same files into an empty graph and `kg-service snapshot publish` give.
-    The graph store is neither read nor written. Rows of one image id with different content are rejected but for the first;
-    then, or with too many bad rows, nothing is published.
-
-    `kg-service batch publish work --split train`
-    """
-    from kg_service.app.publication import publish_part
-    from kg_service.batch.graph import open_linked
-    from kg_service.vocabulary.vocabulary import open_vocabulary
-
-    settings = fitting_settings(representation, parameter, data=data, vocabulary=vocabulary)
-    known = open_vocabulary(settings.vocabulary_folder)
-    linked = open_linked(folder, known)
-    _end_if_bad(folder, linked.rejected(), max_bad, max_bad_row_share, show)
-    changes = changes_of(shuffle_is_a, is_a, shuffle_relations, rarest_concepts)
-    wanted = PublishRequest(dataset=dataset, split=split, current=current, **changes)
-    show_published(settings, publish_part(linked, known, settings, wanted))
+batch_app.command("publish")(publish_batch)
+batch_app.command("export")(export_batch)
+batch_app.command("copy")(copy_batch)
 
 
 def _executor(
@@ -227,18 +172,6 @@ def _linker(settings: Settings) -> tuple[LinkerChoice, Vocabulary]:
     # Another process may have another working folder.
     paths: dict[str, Any] = {name: path.absolute() for name, path in paths_of(chosen).items()}
     return LinkerChoice(settings.linker, replace(chosen, **paths), known.directory.absolute()), known
-
-
-def _end_if_bad(folder: Path, rejected: Sequence[BadRow], max_bad: int, max_share: float, show: int) -> None:
-    """Names bad and rejected rows; exits with status 1 if there are more than are tolerated."""
-    from kg_service.batch.state import bad_rows, state_of
-
-    state = state_of(folder)
-    bad = state.bad_rows.total()
-    tolerated = max_bad + (bad if bad <= max_share * state.rows else 0)
-    rows = [*islice(bad_rows(folder, state), show), *rejected]
-    mend = "fix them, plan the files in a new folder"
-    end_if_bad(rows, bad + len(rejected), tolerated, mend, kept="not published yet", show=show)
 
 
 def _show_state(folder: Path, *, as_json: bool = False) -> None:

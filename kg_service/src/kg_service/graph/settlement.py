@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TypeVar
@@ -16,6 +16,7 @@ ConceptEdge = TypeVar("ConceptEdge", IsAEdge, RelationEdge)
 
 _place = attrgetter("start", "end", "cui")
 _CONTENT = ("caption", "dataset", "split", "attributes")
+_PAGE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,15 @@ def image_batch(images: Sequence[ImageNode]) -> GraphBatch:
     return GraphBatch(images, [ConceptNode(cui, "") for cui in sorted(named)])
 
 
-def edge_batch(edges: Sequence[IsAEdge | RelationEdge]) -> GraphBatch:
+def concept_batches(concepts: Sequence[ConceptNode], edges: Sequence[IsAEdge | RelationEdge]) -> Iterator[GraphBatch]:
+    """All concepts, then the edges among them, in batches of which none is too large."""
+    for start in range(0, len(concepts), _PAGE):
+        yield GraphBatch(concepts=concepts[start : start + _PAGE])
+    for start in range(0, len(edges), _PAGE):
+        yield _edge_batch(edges[start : start + _PAGE])
+
+
+def _edge_batch(edges: Sequence[IsAEdge | RelationEdge]) -> GraphBatch:
     """Edges between concepts that were written before, without their names."""
     is_a = [edge for edge in edges if isinstance(edge, IsAEdge)]
     relations = [edge for edge in edges if isinstance(edge, RelationEdge)]

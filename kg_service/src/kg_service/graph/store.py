@@ -162,7 +162,7 @@ class Graph:
 
 
 class GraphSource(Protocol):
-    """What snapshots are made of: a store, or a folder of linked captions."""
+    """What snapshots, copies and exports are made of: a store, or a folder of linked captions."""
 
     def image_ids(self) -> set[str]:
         """The ids of all images."""
@@ -178,6 +178,16 @@ class GraphSource(Protocol):
 
         None if images were replaced or deleted since, or if `since` is not a former state of this store: the whole
         graph says what changed.
+        """
+
+    def counts(self) -> GraphCounts:
+        """Nodes and edges by kind."""
+
+    def batches(self) -> Iterator[GraphBatch]:
+        """The whole graph as batches that any store's `write` takes: concepts, is_a and relations first, then images, a
+        store's by id.
+
+        What is written meanwhile may be among them or not.
         """
 
 
@@ -206,15 +216,6 @@ class GraphStore(GraphSource, Protocol):
 
     def image_count(self, cui: str) -> int:
         """Images with a present attribute of exactly this concept."""
-
-    def counts(self) -> GraphCounts:
-        """Nodes and edges by kind."""
-
-    def batches(self) -> Iterator[GraphBatch]:
-        """The whole graph as batches that any store's `write` takes: concepts, is_a and relations first, then images by id.
-
-        What is written meanwhile may be among them or not.
-        """
 
     def check(self) -> None:
         """Runs a real query.

@@ -107,6 +107,9 @@ def copied(url: str, done: Callable[[float], None]) -> Iterator[None]:
         InvalidInput: the file changes meanwhile, and as `read_range`.
     """
     before = found_at(url)
+    # Who reads it later asks for ranges, which a small file that is read at once would not show.
+    if before.size > 1:
+        read_range(url, 0, 1)
     with tempfile.NamedTemporaryFile() as file:
 
         def copy(start: int) -> None:

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from kg_service.batch.graph import open_linked
 from kg_service.batch.run import Part, run
 from kg_service.batch.state import bad_rows, state_of
 from kg_service.graph import open_store
+from kg_service.graph.exports.tables import each_concept_once
+from kg_service.graph.store import GraphCounts
 from kg_service.ingest.pipeline import ingest_file
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.builder import build_linker
@@ -54,6 +57,60 @@ def test_the_graph_is_that_of_a_store(batch, files, vocabulary, ingested, tmp_pa
     with closing(store):
         assert same(linked.read_graph(**part), store.read_graph(**part))
         assert (linked.image_ids(), linked.splits()) == (store.image_ids(), store.splits())
+
+
+def test_batches_and_counts_are_those_of_a_store(batch, files, vocabulary, ingested, monkeypatch):
+    monkeypatch.setattr("kg_service.batch.tables._ROW_GROUP", 2)
+    run(*batch, in_turn)
+    linked = open_linked(batch[0].folder, open_vocabulary(vocabulary))
+    store, _ = ingested(files)
+    with closing(store):
+        assert whole(linked) == whole(store)
+        assert linked.counts() == store.counts()
+    assert {len(part.images) for part in linked.batches()} == {0, 1, 2}
+
+
+def test_concepts_of_a_rejected_row_are_part_of_the_graph_as_with_ingest(vocabulary, ingested, tmp_path):
+    (tmp_path / "a.csv").write_text("image_id,caption\na,pneumonia\na,no pneumothorax\n")
+    batch = planned(tmp_path / "work", vocabulary, [tmp_path / "a.csv"], shard_rows=1)
+    run(*batch, in_turn)
+    linked = open_linked(batch[0].folder, open_vocabulary(vocabulary))
+    store, _ = ingested([tmp_path / "a.csv"])
+    with closing(store):
+        assert whole(linked) == whole(store)
+    concepts, _, _, images = whole(linked)
+    assert "C0000004" in [concept.cui for concept in concepts]
+    assert [edge.cui for image in images for edge in image.attributes] == ["C0000001"]
+
+
+def test_a_batch_without_a_usable_row_is_an_empty_graph(vocabulary, tmp_path):
+    (tmp_path / "a.csv").write_text("image_id,caption\n,pneumonia\n,lung\n")
+    batch = planned(tmp_path / "work", vocabulary, [tmp_path / "a.csv"], shard_rows=1)
+    run(*batch, in_turn)
+    linked = open_linked(batch[0].folder, open_vocabulary(vocabulary))
+    assert (linked.image_ids(), whole(linked), linked.rejected()) == (set(), ([], [], [], []), [])
+    assert linked.counts() == GraphCounts(0, 0, 0, 0)
+
+
+def test_images_were_ingested_when_their_shard_was_linked(batch, vocabulary):
+    begun = datetime.now(UTC) - timedelta(milliseconds=1)
+    run(*batch, in_turn)
+    ended = datetime.now(UTC)
+    times = {
+        image.ingested_at for part in open_linked(batch[0].folder, open_vocabulary(vocabulary)).batches() for image in part.images
+    }
+    assert all(begun <= datetime.fromisoformat(each) <= ended for each in times)
+    assert len(times) > 1
+
+
+def whole(source):
+    """Concepts with what is known of them, is_a, relations, and images without their times, each sorted."""
+    parts = list(each_concept_once(source.batches()))
+    concepts, is_a, relations, images = (
+        [each for part in parts for each in getattr(part, name)] for name in ("concepts", "is_a", "relations", "images")
+    )
+    timeless = [replace(image, ingested_at="") for image in images]
+    return tuple(sorted(found, key=str) for found in (concepts, is_a, relations, timeless))
 
 
 def test_rejected_and_bad_rows_are_those_of_ingest(batch, files, vocabulary, ingested):

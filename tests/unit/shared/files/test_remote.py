@@ -92,6 +92,15 @@ def test_a_server_without_ranges_is_refused_and_not_misread(server):
         location(f"{server.url}/x.tar").read(10, 20)
 
 
+def test_a_server_without_ranges_is_refused_before_a_file_is_copied_that_is_to_be_read_by_them(server):
+    server.ranges = False
+    with (
+        pytest.raises(InvalidInput, match="the server sends all of it where a range is asked for"),
+        location(f"{server.url}/x.tar").copied(lambda share: None),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(("start", "end"), [(99_990, 100_010), (100_010, 100_020)])
 def test_a_file_that_is_shorter_now_is_refused(server, start, end):
     with pytest.raises(InvalidInput, match=r"x\.tar: (ends before byte 100010|shorter than it was).*was it replaced\?"):

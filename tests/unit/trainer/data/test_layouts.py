@@ -328,8 +328,9 @@ def test_a_list_of_fixed_length_is_read_as_a_list(tmp_path):
 def test_a_shard_that_is_cut_off_or_no_tar_is_refused(shard):
     whole = shard({"1.png": b"x" * 5000, "1.txt": b"x"})
     whole.write_bytes(whole.read_bytes()[:3000])
-    with pytest.raises(InvalidInput, match=r"train-000.tar: "):
+    with pytest.raises(InvalidInput, match=r"train-000.tar: ") as refused:
         read_dataset([whole])
+    assert refused.value.hint == "shards are whole, uncompressed tar files: get it again"
     whole.write_bytes(b"x" * 2000)
     with pytest.raises(InvalidInput, match=r"train-000.tar: "):
         read_dataset([whole])

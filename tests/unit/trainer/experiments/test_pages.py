@@ -19,7 +19,7 @@ from nbclip_trainer.experiments.verdicts import Verdict
 
 EFFECTS = {
     "clip": 0, "noise": -1.5, "dk": 2.0, "dk_ek": 2.1, "mse": 0.2, "sigmoid": -1.0, "frozen": -6, "shuffled": 2.0,
-    "labelled": 4.0, "labels": 7.0, "dk_transe": 3.0, "dk_ek_transe": 3.0,
+    "labelled": 4.0, "labels": 7.0, "dk_ek_loud": 2.0, "dk_ek_rare": 2.0, "dk_transe": 3.0, "dk_ek_transe": 3.0,
 }  # fmt: skip
 
 
@@ -99,6 +99,18 @@ def test_all_controls_as_they_must_be_make_a_table_that_counts(judgement):
     assert {one.arm for one in judgement.tables[0].controls} == {"shuffled", "labelled", "labels"}
     page = markdown(page_of(judgement, account(judgement)))
     assert "void**" not in page.partition("## Answers")[0]
+
+
+def test_changes_of_targets_are_shown_for_what_is_compared(judgement):
+    of = account(judgement)
+    dk, dk_ek, noise, shuffled = (judgement.grid.arms[name].title for name in ("dk", "dk_ek", "noise", "shuffled"))
+    pairs = [(dk, dk), (dk, dk_ek), (dk, noise), (dk, shuffled), (noise, shuffled)]
+    change = of.inspection["changes"][0]["change"]
+    of.inspection["changes"] = [{"first": first, "second": second, "change": change} for first, second in pairs]
+    page = markdown(page_of(judgement, of))
+    shown = [line.split("|")[1].strip() for line in page.splitlines() if "→" in line and line.startswith("|")]
+    assert shown[1:] == [f"{dk} → {dk_ek}", f"{dk} → {shuffled}"]
+    assert f"| seeds of {dk} |" in page
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ def trained(model, start):
     return {name for name in names if name.startswith(start)}
 
 
+def test_nothing_left_to_train_is_refused():
+    tower = {"unlocked": 0, "projection": False}
+    with pytest.raises(InvalidInput, match="nothing is left to train"):
+        locked("timm", image=tower, text=tower)
+    locked("timm", image=tower, text={"unlocked": 0})
+
+
 PROJECTIONS = {"vision transformer": "visual.proj", "modified resnet": "visual.attnpool.c_proj", "timm": "visual.head"}
 
 

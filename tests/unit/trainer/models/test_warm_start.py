@@ -63,6 +63,17 @@ def test_a_run_of_other_shapes_is_refused_by_the_first_that_do_not_fit(small, ru
     assert "\n" not in refused.value.message
 
 
+def test_a_run_reads_longer_captions_than_the_one_that_it_starts_from(small, run):
+    config = load_config("tiny-clip", small(f"model.pretrained={run}", "model.context_length=32"))
+    found, before = build(config).state_dict(), part(load_checkpoint(run).tensors, "model")
+    theirs = before["positional_embedding"].T[None]
+    assert theirs.shape[2] < 32
+    wanted = torch.nn.functional.interpolate(theirs, size=32, mode="linear", align_corners=False)[0].T
+    assert torch.allclose(found["positional_embedding"], wanted)
+    same = found.keys() - {"positional_embedding", "attn_mask", "logit_scale"}
+    assert all(torch.equal(found[name], before[name]) for name in same)
+
+
 def test_a_folder_that_is_no_run_is_refused(small, tmp_path):
     with pytest.raises(InvalidInput, match="no checkpoint of a run is there"):
         build(load_config("tiny-clip", small(f"model.pretrained={tmp_path}")))

@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 from nbclip.errors import BrokenArtefact, NotFound
-from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, part, save_checkpoint
+from nbclip_trainer.runs.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, part, save_checkpoint, share_locked
 from support.deaths import deaths_of
 
 
@@ -140,6 +140,27 @@ def test_what_is_locked_is_written_once_and_comes_back_with_each(tmp_path):
     assert torch.equal(found.tensors["model.tower"], locked["model.tower"])
     assert found.locked == locked.keys()
     assert found.state == {}
+
+
+def test_runs_share_the_file_of_weights_that_none_of_them_changes(tmp_path):
+    towers = {"model.tower": torch.arange(1000.0)}
+    others = {"model.tower": torch.ones(1000)}
+    for name, locked in {"a": towers, "b": towers, "c": others}.items():
+        (tmp_path / name).mkdir()
+        save_checkpoint(tmp_path / name, Checkpoint(1, {**locked, "model.head": torch.ones(2)}, {}, frozenset(locked)), keep=1)
+        for _ in range(2):
+            share_locked(tmp_path / name, tmp_path / "towers")
+    file = {name: (tmp_path / name / "checkpoints" / "locked.safetensors").stat() for name in "abc"}
+    assert file["a"].st_ino == file["b"].st_ino != file["c"].st_ino
+    assert len(list((tmp_path / "towers").iterdir())) == 2
+    for name, locked in {"a": towers, "b": towers, "c": others}.items():
+        assert torch.equal(load_checkpoint(tmp_path / name).tensors["model.tower"], locked["model.tower"])
+
+
+def test_a_run_without_locked_weights_shares_none(tmp_path):
+    save_checkpoint(tmp_path, Checkpoint(1, {"model.head": torch.ones(2)}, {}), keep=1)
+    share_locked(tmp_path, tmp_path / "towers")
+    assert not (tmp_path / "towers").exists()
 
 
 def test_locked_weights_of_a_run_that_had_no_checkpoint_yet_are_not_taken_for_this_ones(tmp_path):

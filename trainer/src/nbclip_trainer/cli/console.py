@@ -46,7 +46,9 @@ def stop_on_signal(*signals: signal.Signals) -> Iterator[threading.Event]:
         signal.signal(signum, signal.SIG_DFL)
         # Processes that decode images inherit this handler, and torchrun signals them too.
         if os.getpid() == process and rank() == 0:
-            err().print("stopping after this step, with a checkpoint; once more to stop at once")
+            err().print(
+                "stopping after the step that is under way, or the first one, with a checkpoint; once more to stop at once"
+            )
         stop.set()
 
     before = {signum: signal.signal(signum, ask) for signum in signals or (signal.SIGINT, signal.SIGTERM)}

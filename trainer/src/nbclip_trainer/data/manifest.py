@@ -17,7 +17,7 @@ from nbclip_trainer.data.settings import Check, Columns, DataSettings
 VERSION = 2
 _AT_ONCE = 32
 MANIFEST = "index.json"
-AGAIN = "make it again: nbclip index DATA --out FOLDER"
+AGAIN = "make it again: nbclip index --data DATA --preset PRESET --out FOLDER"
 
 
 class Source(Strict):

@@ -35,7 +35,11 @@ def _mechanism(judgement: Judgement, account: Account) -> Iterator[Block]:
             for source in sources
         ),
     )
-    changes = account.inspection.get("changes", ())
+    changes = [
+        one
+        for one in account.inspection.get("changes", ())
+        if one["first"] == one["second"] or frozenset((one["first"], one["second"])) in _compared(judgement.grid)
+    ]
     if changes:
         pairs = tuple(
             (
@@ -51,6 +55,13 @@ def _mechanism(judgement: Judgement, account: Account) -> Iterator[Block]:
         "is nothing to learn from.",
         "note",
     )
+
+
+def _compared(grid: Grid) -> set[frozenset[str]]:
+    """Titles of two arms that a claim or a control compares."""
+    controls = {(name, arm.control.of) for name, arm in grid.arms.items() if arm.control and arm.control.of in grid.arms}
+    claims = {(claim.first, claim.second) for claim in grid.comparisons}
+    return {frozenset(grid.arms[name].title for name in pair) for pair in claims | controls}
 
 
 def choice_section(grid: Grid, account: Account) -> Section:

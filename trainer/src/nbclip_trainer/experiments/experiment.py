@@ -114,7 +114,7 @@ def _job(layout: Layout, run: Run, config: TrainConfig) -> Job:
                 minimum_class_size=grid.minimum_class_size,
                 resamples=_RESAMPLES,
             )
-    return Job(run.title, layout.run_dir(run), config, evaluations)
+    return Job(run.title, layout.run_dir(run), config, evaluations, layout.folder / "towers")
 
 
 def _towers(config: TrainConfig) -> str:

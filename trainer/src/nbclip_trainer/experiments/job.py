@@ -27,7 +27,7 @@ from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.experiments.choosing import is_trained, mark_trained
 from nbclip_trainer.parallel.world import alone
-from nbclip_trainer.runs.checkpoint import has_checkpoint
+from nbclip_trainer.runs.checkpoint import has_checkpoint, share_locked
 from nbclip_trainer.runs.results import ScoringProtocol
 from nbclip_trainer.training import loop
 
@@ -41,12 +41,14 @@ class Job:
         run_dir: its folder.
         config: its settings.
         evaluations: protocol of each evaluation, by its folder; none for a run of the choice.
+        towers: where runs share the weights that none of them changes; None: each keeps its own.
     """
 
     title: str
     run_dir: Path
     config: TrainConfig
     evaluations: dict[Path, ScoringProtocol] = field(default_factory=dict)
+    towers: Path | None = None
 
     @property
     def is_done(self) -> bool:
@@ -119,6 +121,8 @@ def _trained(job: Job, log: TextIO) -> bool:
     console = Console(file=log, width=160)
     if not loop.train(job.config, job.run_dir, resume=True, stop=_Stop.event, console=console).finished:
         return False
+    if job.towers is not None:
+        share_locked(job.run_dir, job.towers)
     mark_trained(job.run_dir, time.monotonic() - started)
     return True
 

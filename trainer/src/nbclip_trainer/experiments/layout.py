@@ -8,6 +8,7 @@ runs/ARM-kg1-seed1/          a run that is reported, as `nbclip train` makes it;
 runs/ARM-kg1-seed1/sets/SET/ its evaluation on a set of pictures, as `nbclip evaluate --out` makes it
 RUN/log.txt                  what a run said
 features/                    what locked towers compute, once for all runs
+towers/                      their weights, which the runs have by hard links
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def texts_of(dataset: Dataset, tokenizer: Tokenizer) -> Texts:
         InvalidInput: the index has tokens of another tokenizer.
     """
     if isinstance(dataset, IndexedDataset):
-        _refuse_other(dataset, tokenizer)
+        refuse_other_tokens(dataset, tokenizer)
         part = dataset.part
         return Texts(dataset.tokens(), Cut(part.cut, part.longest, dataset.index.manifest.context))
     tokens, cut = tokenized(tokenizer, dataset.captions)
@@ -133,8 +133,10 @@ def _length(tokenizer: Tokenizer, caption: str, padding: int) -> int:
     return int((token_L != padding).nonzero().max()) + 1
 
 
-def _refuse_other(dataset: IndexedDataset, tokenizer: Tokenizer) -> None:
-    """Looks at some captions of the whole index."""
+def refuse_other_tokens(dataset: Dataset, tokenizer: Tokenizer) -> None:
+    """Raises InvalidInput if a dataset is an index with tokens of another tokenizer; looks at some of its captions."""
+    if not isinstance(dataset, IndexedDataset):
+        return
     index = dataset.index
     sample = np.unique(np.linspace(0, index.manifest.whole.rows - 1, _SAMPLE).astype(np.int64))
     token_NL = tokenizer(index.table.values("caption", sample)).numpy()
@@ -142,7 +144,7 @@ def _refuse_other(dataset: IndexedDataset, tokenizer: Tokenizer) -> None:
     if token_NL.shape[1] != index.manifest.context:
         raise InvalidInput(
             f"{made_with}, {index.manifest.context} a caption, and this model reads {token_NL.shape[1]}",
-            hint=f"{AGAIN} --preset …",
+            hint=AGAIN,
         )
     if not np.array_equal(token_NL, index.all_tokens()[sample]):
-        raise InvalidInput(f"{made_with}, and this model has another tokenizer", hint=f"{AGAIN} --preset …")
+        raise InvalidInput(f"{made_with}, and this model has another tokenizer", hint=AGAIN)

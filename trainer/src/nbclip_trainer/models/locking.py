@@ -11,18 +11,23 @@ from torch import nn
 
 from nbclip_trainer.models.adapters import ADAPTER
 from nbclip_trainer.models.settings import ModelSettings, TowerSettings
-from nbclip_trainer.models.stages import TowerName, tower_named, tower_of
+from nbclip_trainer.models.stages import SCALARS, TowerName, tower_named, tower_of
 
 
 def lock(model: nn.Module, settings: ModelSettings) -> None:
     """Takes the gradient from what `model.image` and `model.text` lock, and from a logit scale that is fixed.
 
     Raises:
-        InvalidInput: a tower has no such blocks.
+        InvalidInput: a tower has no such blocks, or nothing is left to train.
     """
     for name, chosen in settings.towers():
         if chosen.is_locked or not chosen.projection:
             _lock_tower(model, name, chosen)
+    if not {name for name, parameter in model.named_parameters() if parameter.requires_grad} - {*SCALARS}:
+        raise InvalidInput(
+            "both towers are locked and so are their projections: nothing is left to train",
+            hint="model.image.projection=true, or unlock blocks: model.image.unlocked=N",
+        )
     if not settings.logit_scale_trains:
         model.get_parameter("logit_scale").requires_grad_(False)
 

@@ -31,6 +31,10 @@ class Vision(Strict):
     timm_drop_path: float | None = Field(None, ge=0, lt=1, description="stochastic depth of the timm model; null: its own")
 
 
+MISSING_HINT = "check the path; `make weights` fetches what the preset small names"
+"""Where weights or a folder are not there."""
+
+
 class TokenizerOptions(Strict):
     """Options of the tokenizer; null: its own."""
 

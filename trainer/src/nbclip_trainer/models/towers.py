@@ -11,6 +11,7 @@ from open_clip.tokenizer import HFTokenizer
 from torch import nn
 
 from nbclip_trainer.models.recipe import Recipe
+from nbclip_trainer.models.settings import MISSING_HINT
 
 _OFFSET = {"roberta", "xlm-roberta", "camembert"}
 """Kinds of text towers that count positions from behind their padding token."""
@@ -27,7 +28,7 @@ def check_sources(recipe: Recipe) -> None:
     for name in named:
         # ORG/NAME has neither; transformers would look it up on the hub.
         if name.startswith((".", "/")) and not Path(name).is_dir():
-            raise InvalidInput(f"{name}: no such folder", hint="`make weights` fetches what the preset small needs")
+            raise InvalidInput(f"{name}: no such folder", hint=MISSING_HINT)
 
 
 def check_towers(model: nn.Module, tokenizer: object, recipe: Recipe) -> None:

@@ -13,10 +13,12 @@ import torch
 from nbclip.errors import InvalidInput
 from open_clip.factory import load_state_dict
 from open_clip.hf_model import HFTextEncoder
+from open_clip.model import resize_pos_embed, resize_text_pos_embed
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nbclip_trainer.models.adapters import ADAPTER
+from nbclip_trainer.models.settings import MISSING_HINT
 from nbclip_trainer.runs.checkpoint import has_checkpoint, load_checkpoint, part
 
 _UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, AttributeError, StopIteration, UnpicklingError, SafetensorError)
@@ -121,8 +123,10 @@ def _read(path: Path, source: str) -> dict[str, Tensor]:
 
 def _unreadable(source: str, error: Exception) -> InvalidInput:
     if isinstance(error, FileNotFoundError):
-        return InvalidInput(f"{source}: no such file", hint="`make weights` fetches what the preset small needs")
-    return InvalidInput(f"{source}: not a weights file: {' '.join(str(error).split()):.200}", hint="check the file")
+        return InvalidInput(f"{source}: no such file", hint=MISSING_HINT)
+    # torch's own text names settings of torch.load, which are not to be had here.
+    reason = "no safetensors, nor what torch.save wrote" if isinstance(error, UnpicklingError) else " ".join(str(error).split())
+    return InvalidInput(f"{source}: not a weights file: {reason:.200}", hint="check the file")
 
 
 def _load_as_open_clip(model: nn.Module, path: Path, source: str) -> None:
@@ -136,13 +140,27 @@ def _load_as_open_clip(model: nn.Module, path: Path, source: str) -> None:
 
 def _load_run(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """A run's weights, averaged if it averages them; a bias is blank where the run has none."""
-    weights = {**part(tensors, "model"), **part(tensors, "average")}
+    weights = _resized(model, {**part(tensors, "model"), **part(tensors, "average")})
     if any(ADAPTER in name for name in weights):
         raise InvalidInput(
             f"{source}: weights of a run with adapters (lora)", hint="`nbclip export` merges them: model.name=local-dir:FOLDER"
         )
     bias = cast(Tensor | None, getattr(model, "logit_bias", None))
     _fit(model, weights if bias is None else {"logit_bias": torch.zeros_like(bias), **weights}, source)
+
+
+def _resized(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Positional embeddings of open_clip's own towers as long as the model's; others as they are, to be refused."""
+    own = model.state_dict()
+    resize = {
+        "visual.positional_embedding": resize_pos_embed,
+        "positional_embedding": resize_text_pos_embed,
+        "text.positional_embedding": resize_text_pos_embed,
+    }
+    for name in resize.keys() & own.keys() & weights.keys():
+        if own[name].shape[1:] == weights[name].shape[1:]:
+            resize[name](weights, model)
+    return weights
 
 
 def _classifier(trunk: nn.Module) -> tuple[str, ...]:

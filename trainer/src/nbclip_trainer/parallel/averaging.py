@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -43,7 +44,10 @@ def averaging(model: nn.Module, world: World, pairs: Example) -> nn.Module:
     if world.ranks == 1:
         return encoder
     # Statistics of batches are of the global batch, and so the same everywhere: they need not be sent before each step.
-    averaged = DistributedDataParallel(encoder, gradient_as_bucket_view=True, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # torch 2.15 names it anew; that name is unknown to the versions before.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        averaged = DistributedDataParallel(encoder, gradient_as_bucket_view=True, broadcast_buffers=False)
     # After the first backward pass DDP changes its buckets, and with them the order in which three ranks add. If that were a
     # step of the run, a resumed one would not be bit for bit the same.
     with plain(encoder):

@@ -191,5 +191,8 @@ def _device(settings: DeviceSettings, place: _Place) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InvalidInput(f"device.name={name!r}: {str(error).splitlines()[0]}", hint="auto, cpu, cuda or cuda:N") from error
+        reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # twenty kinds of devices that torch has names for
+            reason = "no such device"
+        raise InvalidInput(f"device.name={name!r}: {reason}", hint="auto, cpu, cuda or cuda:N") from error
     return device

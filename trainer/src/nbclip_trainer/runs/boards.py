@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,6 +112,20 @@ class _WeightsAndBiases:
         self._run.finish(exit_code=int(failed))
 
 
+@contextmanager
+def _impatient_mlflow() -> Iterator[None]:
+    """A server that is not there is asked for seconds, not for minutes; during a run MLflow is as patient as it likes."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "2"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
 class _MLflow:
     """Sends from a thread to the server that `MLFLOW_TRACKING_URI` names."""
 
@@ -117,7 +133,8 @@ class _MLflow:
         from mlflow import MlflowClient
 
         self._client = MlflowClient()
-        self._id = _board_id(run_dir, "mlflow", lambda: self._created(run_dir, project, settings))
+        with _impatient_mlflow():
+            self._id = _board_id(run_dir, "mlflow", lambda: self._created(run_dir, project, settings))
         self._last: Any = None
 
     def _created(self, run_dir: Path, project: str, settings: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,6 +87,22 @@ def load_checkpoint(run_dir: Path, which: Literal["last", "best"] = "last", best
 def has_checkpoint(run_dir: Path) -> bool:
     """Whether the run has got as far as a checkpoint."""
     return any((run_dir / "checkpoints").glob("step-*.json"))
+
+
+def share_locked(run_dir: Path, folder: Path) -> None:
+    """Makes what the run did not change one file with the same of other runs, by hard links in `folder`, where it can."""
+    own = run_dir / "checkpoints" / _LOCKED
+    digest = _digest_of_locked(own.parent)
+    if digest is None or not own.is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = folder / f"{digest}.safetensors"
+    # File systems without hard links keep the copies.
+    with suppress(OSError):
+        with suppress(FileExistsError):
+            shared.hardlink_to(own)
+        with replacing(own) as path:
+            path.hardlink_to(shared)
 
 
 def _written(path: Path, tensors: Mapping[str, Tensor]) -> str:

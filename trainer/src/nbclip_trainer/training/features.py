@@ -29,7 +29,7 @@ from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.features import FeaturesOfImages
 from nbclip_trainer.models.building import ModelParts
-from nbclip_trainer.models.captions import Cut
+from nbclip_trainer.models.captions import Cut, refuse_other_tokens
 from nbclip_trainer.models.heads import image_below_projection, text_below_projection
 from nbclip_trainer.models.stages import SCALARS, towers_of
 from nbclip_trainer.parallel.collectives import from_all, from_first
@@ -49,9 +49,10 @@ def cached(dataset: Dataset, parts: ModelParts, config: TrainConfig, folder: Pat
     `views` is how many there are of each image besides itself.
 
     Raises:
-        InvalidInput: the folder can't be written to.
+        InvalidInput: the folder can't be written to, or the dataset is an index for another tokenizer.
         BrokenArtefact: an entry is damaged.
     """
+    refuse_other_tokens(dataset, parts.tokenizer)
     key = from_first(_key(dataset, parts, config, world, views) if world.leads else "", world)
     entry, scratch = folder / key, folder / f".{key}"
     with _turn(folder, key) if world.leads else nullcontext():

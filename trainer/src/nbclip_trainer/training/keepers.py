@@ -40,6 +40,8 @@ def _announcement(session: Session, first_step: int) -> str:
     """What is about to be trained, in a line."""
     config, world, plan = session.config, session.world, session.plan
     begun = f"on from step {first_step} of {plan.steps}" if first_step else f"{plan.steps} steps in {config.epochs} epochs"
+    if first_step == plan.steps:
+        begun += ", which is its end: nothing is left to do"
     where = f"{world.device.type}, {world.ranks} processes" if world.ranks > 1 else world.device.type
     snapshot = session.facts["targets"].get("snapshot")
     targets = f"{config.targets.knowledge} of snapshot {snapshot:.12}" if snapshot else config.targets.knowledge

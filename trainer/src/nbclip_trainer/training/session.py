@@ -54,6 +54,7 @@ class Pairs:
         keys: `caption_keys` of the captions, int64, [N].
         quarantine: which of them are left out, since their images can't be decoded.
         cut: how many captions are longer than that.
+        notes: what else is to be known of them, a sentence each.
     """
 
     dataset: Dataset
@@ -62,6 +63,7 @@ class Pairs:
     keys: ByRow
     quarantine: Quarantine
     cut: Cut
+    notes: tuple[str, ...] = ()
 
     @property
     def good(self) -> list[int]:
@@ -153,6 +155,9 @@ def build_session(
             _log.warning("both towers are locked and see the same views again: data.features=FOLDER computes their features once")
         train_pairs = _pairs(train, parts, config, world, quarantined, config.augmentation.views or 0)
         valid_pairs = None if valid is None else _pairs(valid, parts, config, world, quarantined)
+        for split, pairs in ((config.data.train_split, train_pairs), (config.data.valid_split, valid_pairs)):
+            for note in () if pairs is None else pairs.notes:
+                _log.warning("%s%s", f"split {split}: " if split else "", note)
         data_facts = {"train": _counts(train_pairs), "valid": _counts(valid_pairs)}
         _check_same_everywhere(data_facts, world)
         undo.pop_all()
@@ -204,9 +209,8 @@ def _pairs(
     seen = look(dataset, parts, config) if features is None else cached(dataset, parts, config, features, world, views)
     quarantine = Quarantine(dataset, config.data.max_bad_share, world, known)
     quarantine.add(seen.bad, 0)
-    for note in filter(None, (note_on_frames(dataset, seen.frames), str(seen.cut))):
-        _log.warning("%s", note)
-    return Pairs(dataset, seen.images, seen.texts, keys_of(dataset), quarantine, seen.cut)
+    notes = tuple(filter(None, (note_on_frames(dataset, seen.frames), str(seen.cut))))
+    return Pairs(dataset, seen.images, seen.texts, keys_of(dataset), quarantine, seen.cut, notes)
 
 
 def _check_same_everywhere(data_facts: dict[str, Any], world: World) -> None:

@@ -18,7 +18,7 @@ from nbclip.ids import caption_sha256
 
 from kg_service.graph.arrays import Int64s, assemble_graph
 from kg_service.graph.embedded.sqlite import Database
-from kg_service.graph.settlement import canonical, edge_batch, image_batch, require_concepts, settle
+from kg_service.graph.settlement import canonical, concept_batches, image_batch, require_concepts, settle
 from kg_service.graph.store import (
     Access,
     AttributeEdge,
@@ -147,10 +147,7 @@ class EmbeddedStore:
         with self._database.reading() as connection:
             concepts = _concept_nodes(connection)
             edges: list[IsAEdge | RelationEdge] = [*_is_a_edges(connection), *_relation_edges(connection)]
-        for start in range(0, len(concepts), _PAGE):
-            yield GraphBatch(concepts=concepts[start : start + _PAGE])
-        for start in range(0, len(edges), _PAGE):
-            yield edge_batch(edges[start : start + _PAGE])
+        yield from concept_batches(concepts, edges)
         after = ""
         while page := self.images(after=after, limit=_PAGE):
             yield image_batch(page)

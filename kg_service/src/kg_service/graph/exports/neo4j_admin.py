@@ -1,7 +1,7 @@
 """A graph as CSV files that `neo4j-admin database import full` takes: the fast way into a Neo4j server that is empty.
 
 `cypher/schema.cypher` is the schema. The constraints are missing from what is imported; the store makes them when it is first
-used.
+used. CSV rather than Parquet: of the latter, Neo4j Community 5.26.30 as Maven has it lacks a class (`com.ctc.wstx`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pyarrow.csv import CSVWriter, WriteOptions
 from kg_service.graph.exports.tables import OnImages, Table, write_tables
 from kg_service.graph.neo4j.rows import attribute_key, relation_key
 from kg_service.graph.neo4j.schema import SCHEMA_VERSION
-from kg_service.graph.store import GraphBatch, GraphCounts, GraphStore
+from kg_service.graph.store import GraphBatch, GraphCounts, GraphSource
 
 _REVISION = 1
 # The unit separator, which no semantic type holds.
 _ARRAY_DELIMITER = "\x1f"
 _SCRIPT = r"""#!/bin/sh
-# Imports this graph into the database neo4j of a Neo4j 5 server that is stopped:
+# Imports this graph into the database neo4j of a Neo4j server, 5.26 or later, that is stopped:
 #
 #   sh import.sh NEO4J_ADMIN [OPTION…]
 #
@@ -35,22 +35,23 @@ set -eu
 admin=$(command -v "${1:?neo4j-admin of the server is missing}") || { echo "error: there is no $1" >&2; exit 2; }
 admin=$(realpath "$admin")
 shift
+# Relative names, since neo4j-admin reads some characters of a path as a pattern; newer releases than 5 refuse them without `./`.
 cd "$(dirname "$0")"
 exec "$admin" database import full \
-  --nodes=Image=images.csv --nodes=Concept=concepts.csv --nodes=GraphState=state.csv \
-  --relationships=HAS_ATTRIBUTE=has_attribute.csv --relationships=IS_A=is_a.csv --relationships=relations.csv \
+  --nodes=Image=./images.csv --nodes=Concept=./concepts.csv --nodes=GraphState=./state.csv \
+  --relationships=HAS_ATTRIBUTE=./has_attribute.csv --relationships=IS_A=./is_a.csv --relationships=./relations.csv \
   --array-delimiter=U+001F --multiline-fields=true --multiline-fields-format=v1 \
   --bad-tolerance=0 --report-file="${TMPDIR:-/tmp}/import.report" "$@" neo4j
 """
 
 
-def export_neo4j_admin(store: GraphStore, folder: Path, *, on_images: OnImages = lambda images: None) -> GraphCounts:
+def export_neo4j_admin(source: GraphSource, folder: Path, *, on_images: OnImages = lambda images: None) -> GraphCounts:
     """Writes the files and `import.sh`, which imports them; arguments, result and errors as `write_tables`.
 
     What is imported is a graph with an identity of its own, of one write transaction.
     """
     texts = {"state.csv": _state(), "import.sh": _SCRIPT}
-    return write_tables(store, folder, _TABLES, _open, more_files=texts, on_images=on_images)
+    return write_tables(source, folder, _TABLES, _open, more_files=texts, on_images=on_images)
 
 
 def import_commands(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A graph as Parquet files, for analysis: images, attributes, concepts, is_a, relations; a row group a batch of the store."""
+"""A graph as Parquet files, for analysis: images, attributes, concepts, is_a, relations; a row group a batch of the source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbclip.ids import caption_sha256
 from pyarrow.parquet import ParquetWriter
 
 from kg_service.graph.exports.tables import OnImages, Table, write_tables
-from kg_service.graph.store import GraphBatch, GraphCounts, GraphStore
+from kg_service.graph.store import GraphBatch, GraphCounts, GraphSource
 
 _TYPES = {"start": pa.int64(), "end": pa.int64(), "score": pa.float64(), "semantic_types": pa.list_(pa.string())}
 _NULLABLE = ("dataset", "split")
@@ -23,9 +23,9 @@ _ATTRIBUTE = ("cui", "text", "start", "end", "score", "rule", "assertion", "link
 _attribute = attrgetter(*_ATTRIBUTE)
 
 
-def export_parquet(store: GraphStore, folder: Path, *, on_images: OnImages = lambda images: None) -> GraphCounts:
+def export_parquet(source: GraphSource, folder: Path, *, on_images: OnImages = lambda images: None) -> GraphCounts:
     """Writes the files; arguments, result and errors as `write_tables`."""
-    return write_tables(store, folder, _TABLES, _open, on_images=on_images)
+    return write_tables(source, folder, _TABLES, _open, on_images=on_images)
 
 
 def _image_rows(batch: GraphBatch) -> Iterable[tuple[Any, ...]]:

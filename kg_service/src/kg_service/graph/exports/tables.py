@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from nbclip.errors import Conflict
 
-from kg_service.graph.store import ConceptNode, GraphBatch, GraphCounts, GraphStore
+from kg_service.graph.store import ConceptNode, GraphBatch, GraphCounts, GraphSource
 from kg_service.storage.replacement import install
 from kg_service.storage.scratch import new_folder
 
@@ -38,7 +38,7 @@ class TableWriter(Protocol):
 
 
 def write_tables(
-    store: GraphStore,
+    source: GraphSource,
     folder: Path,
     tables: Mapping[str, Table],
     open_writer: Callable[[Path, pa.Schema], TableWriter],
@@ -49,7 +49,7 @@ def write_tables(
     """Writes a file for each table, holding one batch of the graph at a time in memory, and every CUI.
 
     Args:
-        store: what is exported; what is written to it meanwhile may be in the files or not, but no edge lacks an end.
+        source: what is exported; what is written to it meanwhile may be in the files or not, but no edge lacks an end.
         folder: made; must be empty if it is there.
         tables: by file name.
         open_writer: opens a file of this name for rows of this schema.
@@ -61,7 +61,7 @@ def write_tables(
 
     Raises:
         Conflict: the folder holds something.
-        Unavailable: the store can't be read; there is no folder then.
+        Unavailable: the source can't be read; there is no folder then.
     """
     _refuse_content(folder)
     written = GraphCounts(0, 0, 0, 0)
@@ -70,7 +70,7 @@ def write_tables(
             writers = {
                 name: stack.enter_context(closing(open_writer(scratch / name, table.schema))) for name, table in tables.items()
             }
-            for batch in each_concept_once(store.batches()):
+            for batch in each_concept_once(source.batches()):
                 for name, table in tables.items():
                     _append(writers[name], table, batch)
                 written = _added(written, batch)
@@ -84,7 +84,7 @@ def write_tables(
 def each_concept_once(batches: Iterable[GraphBatch]) -> Iterator[GraphBatch]:
     """The same graph with every concept in one batch only.
 
-    In what a store gives, a concept stands once with all that is known of it, and bare wherever an edge names it. One of
+    In what a source gives, a concept stands once with all that is known of it, and bare wherever an edge names it. One of
     which nothing is known is bare everywhere: it comes last.
     """
     known: set[str] = set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nbclip.errors import Conflict
 from nbclip.schemas.images import Outcome
 
-from kg_service.graph.store import GraphCounts, GraphStore, OnConflict
+from kg_service.graph.store import GraphCounts, GraphSource, GraphStore, OnConflict
 
 FIRST_DIFFERENCES = 20
 
@@ -40,7 +40,7 @@ class CopyReport:
 
 
 def copy(
-    source: GraphStore,
+    source: GraphSource,
     target: GraphStore,
     *,
     on_conflict: OnConflict = "reject",
@@ -80,7 +80,7 @@ def copy(
     return CopyReport(outcomes, report.source, report.target, (*differences, *surplus)[:FIRST_DIFFERENCES])
 
 
-def _refuse_another_graph(source: GraphStore, target: GraphStore) -> None:
+def _refuse_another_graph(source: GraphSource, target: GraphStore) -> None:
     if not target.counts().images:
         return
     others = sorted(target.image_ids() - source.image_ids())

@@ -7,10 +7,10 @@
             + 4 · .8^steps(c,a) · IC_r(a)                      where typed relations lead from c to a (`relations.py`),
                                                                such as has_finding_site, if the graph has any
     IC(a)   = ln((N+1)/(df_subtree_a+.5)) / max                document frequency including descendants
-    W[c,:]  = df_c^f · df_c/(df_c+10) · (U_64 √S_64)[c,:]      PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ
+    W[c,:]  = df_c^.25 · df_c/(df_c+10) · (U_32 √S_32)[c,:]    PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ
     J[c,b]  = images with both / images with either            left out below .5
     w_c     = √idf_c / (1 + Σ_b J[c,b])                        b over the image's other concepts: what says the same counts once
-    x1 = l2(Σ_c w_c E[c,:]);  x2 = l2(Σ_c w_c W[c,:]);  x = l2([x1, √.6·x2])
+    x1 = l2(Σ_c w_c E[c,:]);  x2 = l2(Σ_c w_c W[c,:]);  x = l2([x1, √6·x2])
 
 Information content by corpus frequency: Resnik, IJCAI 1995. PPMI with smoothed contexts, factorised: Levy, Goldberg and
 Dagan, TACL 2015. `dk` leaves the ancestors out, `dk_ek` has them; the co-occurrence weight is a setting of its own.
@@ -71,11 +71,11 @@ class Hybrid:
     hub_share: Annotated[float, Field(gt=0, le=1, description="ancestors that a larger share of the images has are dropped")] = (
         0.1
     )
-    smoothing: Annotated[float, Field(ge=0, le=100, description="weight of the co-occurrence part; 0: none")] = 0.6
-    smoothing_dimension: Annotated[int, Field(ge=1, le=4_096, description="dimensions of the co-occurrence part")] = 64
+    smoothing: Annotated[float, Field(ge=0, le=100, description="weight of the co-occurrence part; 0: none")] = 6.0
+    smoothing_dimension: Annotated[int, Field(ge=1, le=4_096, description="dimensions of the co-occurrence part")] = 32
     smoothing_frequency: Annotated[
         float, Field(ge=0, le=2, description="exponent by which frequent concepts weigh more in the co-occurrence part; 0: not")
-    ] = field(default=0.0, metadata=added_later(0.0))
+    ] = field(default=0.25, metadata=added_later(0.0))
     shrinkage: Annotated[
         float, Field(gt=0, description="number of images at which the co-occurrence of a concept counts half")
     ] = 10.0
@@ -300,7 +300,7 @@ METHOD = Method(
     parameters=Hybrid,
     restore=restore_hybrid,
 )
-CONCEPTS = replace(METHOD, representation=lambda hybrid: replace(hybrid, smoothing=0.0))
+CONCEPTS = replace(METHOD, representation=lambda hybrid: replace(hybrid, smoothing=0.0, smoothing_frequency=0.0))
 """The hybrid without its co-occurrence part, by the hybrid's settings."""
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from kg_service.graph.store import Graph
 from kg_service.representations.hybrid import Hybrid, cooccurrence
 from kg_service.representations.hybrid.cooccurrence import cooccurrence_vectors
+from kg_service.representations.hybrid.hybrid import restore_hybrid
 from kg_service.representations.hybrid.redundancy import overlaps
 from kg_service.representations.weights import together
 from kg_service.similarity.kernel import similarity
@@ -104,6 +105,15 @@ def test_few_captions_say_little_of_what_stands_beside_a_concept(five_images):
     assert np.allclose(more[0], some[0] * (2 / 5) / (2 / 3))
     assert np.allclose(more[1], some[1] * (1 / 4) / (1 / 2))
     assert np.abs(some[:2]).max() > 0
+
+
+def test_frequent_concepts_weigh_more_in_the_cooccurrence_part(five_images):
+    of, as_one = (Hybrid(smoothing_frequency=each).fit(five_images) for each in (0.5, 0))
+    assert np.allclose(of.cooccurrence[0], as_one.cooccurrence[0] * math.sqrt(2))
+    assert np.allclose(of.cooccurrence[1:], as_one.cooccurrence[1:])
+    assert "smoothing_frequency" not in as_one.card(), "snapshots of before have no such weight, and keep their ids"
+    assert restore_hybrid(as_one.card(), as_one.cuis, as_one.tables()).parameters == as_one.parameters
+    assert restore_hybrid(of.card(), of.cuis, of.tables()).parameters == of.parameters
 
 
 def test_overlaps_are_the_jaccard_index_from_a_half_on():
