@@ -66,6 +66,8 @@ def on_cluster(address: str, workers: int, batch: Batch, plan: Plan) -> Iterator
         Conflict: a node lacks the package, or has another version of it, or lacks the folder, a file of captions or the
             vocabulary, or would link otherwise than planned.
     """
+    if address == AUTO:
+        address = os.environ.get("RAY_ADDRESS") or AUTO
     if address not in (AUTO, LOCAL):
         _refuse_unreachable(address)
     with _connected(address, workers):
@@ -110,7 +112,8 @@ def _connected(address: str, workers: int) -> Iterator[None]:
     try:
         with _silent_stderr():
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:
+        # Ray has no class for it, and raises some as `Exception` itself.
         raise _unusable(address, error) from error
     # Ray would end with another status.
     signal.signal(signal.SIGTERM, on_term)

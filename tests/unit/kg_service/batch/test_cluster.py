@@ -28,6 +28,12 @@ def test_what_is_no_address_of_a_head_is_refused(batch, address):
     assert "--ray local" in caught.value.hint
 
 
+def test_auto_is_what_the_environment_names(batch, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(InvalidInput, match="ray://head:10001"):
+        enter("auto", batch)
+
+
 @pytest.mark.parametrize("port", ["free", "99999"])
 def test_an_address_where_nobody_listens_is_said_at_once(batch, port):
     with pytest.raises(Unavailable, match="can't use the Ray cluster"):
