@@ -144,7 +144,7 @@ def test_why_two_images_are_similar_is_shown_part_by_part(visit, reader):
     found = rows(tab, "explanation")
     parts = len(answer["contributions"])
     assert [float(row[0]) for row in found[:parts]] == [round(part["share"], 3) for part in answer["contributions"]]
-    place, met = next((place, part) for place, part in enumerate(answer["contributions"]) if part["kind"] == "shared")
+    place, met = next((place, part) for place, part in enumerate(answer["contributions"]) if part["kind"] == "concept")
     assert found[place][2].split()[0] == met["concept"]["cui"]
     assert len(found) == parts + len(answer["nearest_common_ancestors"])
     tab.get_by_label("Compare with").fill("nobody")

@@ -107,15 +107,14 @@ def copied(url: str, done: Callable[[float], None]) -> Iterator[None]:
         InvalidInput: the file changes meanwhile, and as `read_range`.
     """
     before = found_at(url)
-    # Who reads it later asks for ranges, which a small file that is read at once would not show.
-    if before.size > 1:
-        read_range(url, 0, 1)
+    # Two at least: who reads it later asks for ranges, and a server without any would not be known by a file read at once.
+    block = max(1, min(_BLOCK_BYTES, -(-before.size // 2)))
     with tempfile.NamedTemporaryFile() as file:
 
         def copy(start: int) -> None:
-            os.pwrite(file.fileno(), read_range(url, start, min(start + _BLOCK_BYTES, before.size)), start)
+            os.pwrite(file.fileno(), read_range(url, start, min(start + block, before.size)), start)
 
-        _each(copy, range(0, before.size, _BLOCK_BYTES), done)
+        _each(copy, range(0, before.size, block), done)
         if found_at(url) != before:
             raise InvalidInput(f"{url}: changed while it was read", hint="try again once it is whole")
         copies[url] = Path(file.name)
