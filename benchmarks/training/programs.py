@@ -27,7 +27,7 @@ _THEIRS = (
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What is trained: `architecture` where open_clip has no such name."""
+    """What is trained: `architecture` where open_clip has no such name; `curve`, further settings where losses are compared."""
 
     name: str
     preset: str
@@ -35,6 +35,7 @@ class Model:
     batch: int
     steps: int
     architecture: dict[str, Any] | None = None
+    curve: tuple[str, ...] = ()
 
     def with_batch(self, batch: int) -> Model:
         """The same with another batch, and about as many pairs in all."""
@@ -50,9 +51,14 @@ _OWN_WEIGHTS = (
     f"model.image_weights={_WEIGHTS / 'efficientnet-lite0.safetensors'}",
     f"model.architecture.text_cfg.hf_model_name={_WEIGHTS / 'all-minilm-l6-v2'}",
 )
+# open_clip_train knows no locked towers whose batch normalisation rests, no views and no dropout before projections.
+_WHOLE_TOWERS = (
+    *("data.features=null", "augmentation.views=null", "optim.lr=1e-4"),
+    *(f"model.{tower}.{setting}" for tower in ("image", "text") for setting in ("unlocked=null", "dropout=0", "start=weights")),
+)
 MODELS = (
     Model("tiny", "tiny-clip", (), 128, 27, _architecture("tiny-clip")),
-    Model("small", "small-clip", _OWN_WEIGHTS, 128, 9, _architecture("small-clip", _OWN_WEIGHTS)),
+    Model("small", "small-clip", _OWN_WEIGHTS, 128, 9, _architecture("small-clip", _OWN_WEIGHTS), _WHOLE_TOWERS),
     Model("ViT-B-32", "paper-clip", ("model.name=ViT-B-32", "model.pretrained=null"), 32, 8),
 )
 

@@ -126,7 +126,14 @@ def _ratio(values: Sequence[float], others: Sequence[float]) -> str:
 def _print_curves(models: Sequence[Model], pairs: Path, batch: int) -> None:
     print(f"| {_CURVE} steps of {batch} pairs | loss at first | at last | largest difference |\n| --- | ---: | ---: | ---: |")
     for model in models:
-        settings = (*model.settings, f"data.files=[{pairs}]", "data.valid_split=null", "device.name=cpu", f"batch_size={batch}")
+        settings = (
+            *model.settings,
+            *model.curve,
+            f"data.files=[{pairs}]",
+            "data.valid_split=null",
+            "device.name=cpu",
+            f"batch_size={batch}",
+        )
         # The preset `small` has another rate for the scale, which open_clip_train can't have.
         config = load_config(model.preset, [*settings, "optim.logit_scale_lr=null"])
         for double in (True, False):
