@@ -58,6 +58,7 @@ def test_other_content_of_the_target_is_named_and_ends_with_1(graph, tmp_path, c
     assert code == 1
     assert out.splitlines()[0] == "7 created, 1 rejected"
     assert err.splitlines()[0].startswith("fracture: stored before with another caption")
+    assert f"copy.sqlite holds a different graph from {graph}" in err.replace("\n", " ")
     assert "--replace" in err.splitlines()[-1]
     code, out, _ = command("copy", graph, target, "--replace")
     assert (code, out.splitlines()[0]) == (0, "1 replaced, 7 unchanged")

@@ -123,7 +123,7 @@ def copy_batch(
     """
     settings = settings_of(data=data, vocabulary=vocabulary)
     linked, _ = _opened(work, settings, "copied", max_bad, max_bad_row_share, show)
-    copy_to(target, linked, settings, replace=replace, merge=merge)
+    copy_to(target, linked, settings, named=work, replace=replace, merge=merge)
 
 
 def _opened(

@@ -15,11 +15,11 @@ from nbclip.errors import InvalidInput
 from kg_service.cli.options import Data, Store, settings_of
 from kg_service.cli.shown.console import complain, counts_table, image_progress, progress_bar, stderr, stdout
 
-_STANDARD_ERROR = 2
-
 if TYPE_CHECKING:
     from kg_service.config import Settings
     from kg_service.graph.store import GraphSource
+
+_STANDARD_ERROR = 2
 
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="Graph store to copy to: empty, or with an interrupted copy.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace images that are stored with different content.")]
@@ -52,11 +52,11 @@ def copy_graph(
     settings = settings_of(data=data)
     require_store(source)
     with closing(open_graph(settings, source, bulk=True, read_only=True)) as graph:
-        copy_to(target, graph, settings, replace=replace, merge=merge)
+        copy_to(target, graph, settings, named=source, replace=replace, merge=merge)
 
 
-def copy_to(target: str, source: GraphSource, settings: Settings, *, replace: bool, merge: bool) -> None:
-    """Copies a graph to the store that `target` names, and prints both; exits with status 1 where they differ."""
+def copy_to(target: str, source: GraphSource, settings: Settings, *, named: object, replace: bool, merge: bool) -> None:
+    """Copies a graph, which messages call `named`, to a store and prints both; exits with status 1 where they differ."""
     from kg_service.app.wiring import open_graph
     from kg_service.graph.exports.transfer import copy
 
@@ -70,7 +70,7 @@ def copy_to(target: str, source: GraphSource, settings: Settings, *, replace: bo
         for difference in report.differences:
             stderr().print(difference, soft_wrap=True, markup=False)
         mend = "--replace takes the source's images" if report.outcomes.get("rejected") else "images only the target has are kept"
-        complain(f"{target} holds a different graph from {source}", f"{mend}; for an identical graph copy to an empty store")
+        complain(f"{target} holds a different graph from {named}", f"{mend}; for an identical graph copy to an empty store")
         raise typer.Exit(1)
 
 

@@ -159,11 +159,6 @@ def added_later(before: bool | int | float | str) -> dict[str, Any]:
     return {"before": before}
 
 
-def later(parameters: type[Any]) -> tuple[str, ...]:
-    """The parameters that model cards may lack."""
-    return tuple(each.name for each in fields(parameters) if "before" in each.metadata)
-
-
 def of_card(parameters: type[MethodParameters], card: Card) -> MethodParameters:
     """The parameters that a model card names; raises KeyError where it lacks one that every version had."""
     known = {field.name: field.metadata["before"] for field in fields(parameters) if "before" in field.metadata} | card

@@ -62,13 +62,8 @@ def read_shard(path: Location, layout: Layout, done: Callable[[float], None]) ->
                     problem = problem or none
                 yield row._replace(problem=twice.get(key) or problem or row.problem)
     except tarfile.TarError as error:
-        raise InvalidInput(f"{path}: {error}", hint=_way_out(path)) from error
-
-
-def _way_out(path: Location) -> str:
-    otherwise = "shards are whole, uncompressed tar files: get it again"
-    found = way_out(path, otherwise)
-    return otherwise if "a tar archive" in found else found
+        hint = way_out(path, "shards are whole, uncompressed tar files: get it again")
+        raise InvalidInput(f"{path}: {error}", hint=hint) from error
 
 
 def split_named(path: Location) -> str | None:

@@ -114,6 +114,12 @@ def test_a_parquet_file_that_is_none_or_lacks_a_column_is_named(pairs):
     with pytest.raises(InvalidInput, match=r"pairs.parquet: not a Parquet file"):
         read_dataset([path])
     pl.DataFrame({"image_id": ["a"], "caption": ["x"]}).write_parquet(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    with pytest.raises(InvalidInput, match=r"pairs.parquet: not a Parquet file") as refused:
+        read_dataset([path])
+    assert refused.value.hint == "was it cut off?"
+    path.write_bytes(whole)
     with pytest.raises(InvalidInput, match=r"pairs.parquet: no column file or file_name or image among: image_id, caption"):
         read_dataset([path])
 

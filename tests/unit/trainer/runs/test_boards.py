@@ -1,6 +1,7 @@
 """Figures on real boards: Weights & Biases offline, MLflow in a folder."""
 
 import json
+import os
 import struct
 
 import pytest
@@ -9,6 +10,7 @@ from nbclip.errors import InvalidInput
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.runs.tracking import read_metrics
 from nbclip_trainer.training.loop import train
+from support.tcp import free_port
 from support.waiting import StopAfter
 from wandb.proto.wandb_internal_pb2 import Record
 
@@ -92,6 +94,15 @@ def test_a_board_that_is_not_installed_is_named_before_the_data_are_read(tmp_pat
     with pytest.raises(InvalidInput, match=r"log.boards=wandb") as refused:
         train(load_config("tiny-clip", ["log.boards=[wandb]", "data.files=[none.csv]"]), tmp_path / "run")
     assert "nbclip-trainer[wandb]" in refused.value.hint
+
+
+def test_a_server_of_mlflow_that_is_not_there_is_named_before_minutes_are_over(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    with pytest.raises(InvalidInput, match=r"log.boards=mlflow: .*Max retries exceeded") as refused:
+        train(load_config("tiny-clip", small("log.boards=[mlflow]")), tmp_path / "run")
+    assert "names a server that is reached from here" in refused.value.hint
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
 
 
 def test_a_board_that_does_not_let_us_in_is_named(small, tmp_path, monkeypatch):

@@ -449,8 +449,8 @@ def test_captions_that_are_cut_and_files_of_several_images_are_told_at_the_start
     pairs.write_text("\n".join(lines))
     Image.new("L", (8, 8)).save(pairs.parent / "0.gif", save_all=True, append_images=[Image.new("L", (8, 8), 9)])
     train(load_config("tiny-clip", small("epochs=1", data=pairs)), tmp_path / "run")
-    assert "captions cut at the 16 tokens that the text tower reads: 1, the longest of 32" in caplog.text
-    assert f"files of several images, of which the first is taken: 1, at {pairs}:2 (2)" in caplog.text
+    assert "split train: captions cut at the 16 tokens that the text tower reads: 1, the longest of 32" in caplog.text
+    assert f"split train: files of several images, of which the first is taken: 1, at {pairs}:2 (2)" in caplog.text
     cut_captions = read_facts(tmp_path / "run")["data"]["train"]["captions_cut"]
     assert cut_captions == {"captions": 1, "longest": 32, "context": 16}
 

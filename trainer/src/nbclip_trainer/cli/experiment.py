@@ -73,13 +73,9 @@ def _run(layout: Layout, service: str | None, key_file: Path | None, jobs: int, 
     """Makes what is missing; exits with 130 where it was stopped, raises where runs failed."""
     # Before torch is imported, which takes seconds: a signal must find its handler.
     with stop_on_signal() as stop, opened(service, key_file) as client:
-        import stamina.instrumentation
-
         from nbclip_trainer.experiments.experiment import Means, check, run_experiment
         from nbclip_trainer.experiments.gate import inspect_arms
         from nbclip_trainer.experiments.running import devices_of, failed
-
-        stamina.instrumentation.set_on_retry_hooks([])
 
         def say(line: str) -> None:
             err().print(line, soft_wrap=True, markup=False, highlight=False)

@@ -151,15 +151,11 @@ def _chosen(run: Path, checkpoint: Which | None) -> Literal["last", "best"]:
 @contextmanager
 def opened(service: str | None, key_file: Path | None) -> Iterator[Service | None]:
     """A connection to a service, None where no URL is given."""
-    import stamina.instrumentation
-
     from nbclip_trainer.targets.service import service_client
 
     if service is None:
         yield None
         return
-    # The client warns in its own words.
-    stamina.instrumentation.set_on_retry_hooks([])
     with service_client(service, key_file) as client:
         yield client
 

@@ -54,13 +54,9 @@ def train(
     config = _config(run, preset, as_overrides(settings, data, service, key_file), resume=resume)
     # Before torch is imported, which takes seconds: a signal must find its handler.
     with stop_on_signal() as stop, stop_on_signal(signal.SIGUSR1) as requeue:
-        import stamina.instrumentation
-
         from nbclip_trainer.parallel.world import joined, restarts
         from nbclip_trainer.training import loop
 
-        # The client warns in its own words, once in ten seconds.
-        stamina.instrumentation.set_on_retry_hooks([])
         # A rank may wait for one that waits for the service.
         patience = config.service.give_up_after + _PATIENCE_WITH_RANKS
         again = resume or restarts() > 0

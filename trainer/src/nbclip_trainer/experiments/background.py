@@ -35,10 +35,11 @@ def _mechanism(judgement: Judgement, account: Account) -> Iterator[Block]:
             for source in sources
         ),
     )
+    compared = _compared(judgement.grid)
     changes = [
         one
         for one in account.inspection.get("changes", ())
-        if one["first"] == one["second"] or frozenset((one["first"], one["second"])) in _compared(judgement.grid)
+        if one["first"] == one["second"] or frozenset((one["first"], one["second"])) in compared
     ]
     if changes:
         pairs = tuple(

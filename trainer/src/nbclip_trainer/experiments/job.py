@@ -17,7 +17,6 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TextIO
 
-import stamina.instrumentation
 import torch
 from nbclip.errors import NBClipError
 from rich.console import Console
@@ -85,8 +84,6 @@ def begin(stop: Event, device: str | None, threads: int) -> None:
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     torch.set_num_threads(threads)
-    # The run's log says what it waits for; workers have no console of their own.
-    stamina.instrumentation.set_on_retry_hooks([])
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
