@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput
+from nbclip.files.notes import untold
 from nbclip.files.reading import Rows
 from nbclip.files.rows import kind_of
 from nbclip.files.spans import digest_of
@@ -53,7 +53,8 @@ def link_shard(batch: Batch, number: int) -> Done | Failed:
         Unavailable: the folder can't be written.
     """
     opened, begun = open_batch(batch), time.process_time()
-    linked = _linked(opened, number)
+    with untold():  # of a whole file it was told when the plan was made
+        linked = _linked(opened, number)
     try:
         if isinstance(linked, Failed):
             note_failed(batch.folder, number, linked)
@@ -84,8 +85,6 @@ def open_batch(batch: Batch) -> Opened:
         NotFound: there is no plan, or no vocabulary.
         Conflict: as `link_shard`.
     """
-    # Of a whole file it was warned when the plan was made.
-    logging.getLogger("nbclip.files").setLevel(logging.ERROR)
     plan, vocabulary = read_plan(batch.folder), open_vocabulary(batch.linker.vocabulary)
     if plan.id != batch.plan:
         raise Conflict(f"{batch.folder} has another plan by now", hint="run it again")

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _log = logging.getLogger("nbclip.files")
+_told = ContextVar("told", default=True)
 
 
 def warn(text: str) -> None:
-    """Tells it in the program's log."""
-    _log.warning(text)
+    """Tells it in the program's log, unless `untold` holds."""
+    if _told.get():
+        _log.warning(text)
+
+
+@contextmanager
+def untold() -> Iterator[None]:
+    """Within it nothing is told: for a part of a file, when the whole was read before."""
+    before = _told.set(False)
+    try:
+        yield
+    finally:
+        _told.reset(before)
 
 
 def warn_of_doubled(place: str, columns: Sequence[str]) -> None:

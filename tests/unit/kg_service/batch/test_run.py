@@ -13,6 +13,7 @@ from kg_service.batch.run import Part, part_named, run, running
 from kg_service.batch.state import bad_rows, state_of
 from kg_service.storage.locks import locked
 from nbclip.errors import Conflict, InvalidInput, Unavailable
+from nbclip.files.notes import warn
 from support.batches import contents, in_turn, planned
 
 
@@ -173,6 +174,16 @@ def test_a_full_disk_ends_the_job_and_it_goes_on_later(batch, expected, monkeypa
     assert state_of(batch[0].folder).failed == {}
     assert run(*batch, in_turn) == {}
     assert contents(batch[0].folder) == expected
+
+
+def test_a_file_is_warned_of_once_and_others_are_after_it(vocabulary, tmp_path, caplog):
+    doubled = tmp_path / "doubled.csv"
+    doubled.write_text("image_id,caption,caption\n" + "".join(f"{number},pneumonia,x\n" for number in range(12)))
+    batch = planned(tmp_path / "batch", vocabulary, [doubled])
+    assert run(*batch, in_turn) == {}
+    assert caplog.text.count("several columns are called caption") == 1
+    warn("of another file")
+    assert caplog.messages[-1] == "of another file"
 
 
 def test_a_process_that_would_link_otherwise_or_finds_another_plan_ends_the_job(batch):
