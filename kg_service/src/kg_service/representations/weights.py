@@ -22,11 +22,13 @@ Float64s = npt.NDArray[np.float64]
 
 
 def attribute_matrix(graph: Graph, images: slice = ALL) -> sparse.csr_array:
-    """A, or of some images the rows: 1.0 where the image has the concept; CSR, [N, M]."""
+    """A, or of some images the rows: 1 where the image has the concept; int8 CSR, [N, M]. The graph's indices are not copied."""
     start, stop, _ = images.indices(len(graph.image_ids))
-    indptr = graph.attribute_indptr[start : stop + 1]
-    indices = graph.attribute_indices[indptr[0] : indptr[-1]]
-    return sparse.csr_array((np.ones(len(indices)), indices, indptr - indptr[0]), shape=(stop - start, len(graph.cuis)))
+    indptr = graph.attribute_indptr[start : stop + 1] - graph.attribute_indptr[start]
+    indices = graph.attribute_indices[graph.attribute_indptr[start] : graph.attribute_indptr[stop]]
+    # With pointers of another type than theirs the indices would be copied.
+    kept = indptr.astype(indices.dtype) if indptr[-1] < np.iinfo(indices.dtype).max else indptr
+    return sparse.csr_array((np.ones(len(indices), np.int8), indices, kept), shape=(stop - start, len(graph.cuis)))
 
 
 def together(attribute_NM: sparse.csr_array) -> sparse.csr_array:
@@ -34,7 +36,7 @@ def together(attribute_NM: sparse.csr_array) -> sparse.csr_array:
     images, concepts = attribute_NM.shape
     count_MM = sparse.csr_array((concepts, concepts))
     for start in range(0, images, _COUNTED_AT_ONCE):
-        rows_BM = attribute_NM[start : start + _COUNTED_AT_ONCE]
+        rows_BM = attribute_NM[start : start + _COUNTED_AT_ONCE].astype(np.float64)
         count_MM = count_MM + rows_BM.T @ rows_BM
     return sparse.csr_array(count_MM)
 
