@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ _LEAST_IDF = 0.05
 IMAGES_AT_ONCE = 1 << 14
 """Images of which the vectors, or what leads to their counts, are in memory at a time."""
 ALL = slice(None)
-_COUNTED_AT_ONCE = 1 << 17
+_COUNTED_AT_ONCE = 1 << 18
 """Images whose pairs are counted at a time: each addition goes over all pairs there are."""
 
 Int64s = npt.NDArray[np.int64]
@@ -32,13 +33,23 @@ def attribute_matrix(graph: Graph, images: slice = ALL) -> sparse.csr_array:
 
 
 def together(attribute_NM: sparse.csr_array) -> sparse.csr_array:
-    """How many images have both concepts, at [one, other], and on the diagonal how many have the concept; CSR, [M, M]."""
+    """How many images have both concepts, at [lower, higher], on the diagonal how many have one; int32 CSR, [M, M]."""
     images, concepts = attribute_NM.shape
-    count_MM = sparse.csr_array((concepts, concepts))
+    count_MM = sparse.csr_array((concepts, concepts), dtype=np.int32)
     for start in range(0, images, _COUNTED_AT_ONCE):
-        rows_BM = attribute_NM[start : start + _COUNTED_AT_ONCE].astype(np.float64)
-        count_MM = count_MM + rows_BM.T @ rows_BM
+        rows_BM = attribute_NM[start : start + _COUNTED_AT_ONCE].astype(np.int32)
+        count_MM = count_MM + sparse.triu(rows_BM.T @ rows_BM, format="csr")
     return sparse.csr_array(count_MM)
+
+
+def both_ways(
+    lower: npt.NDArray[np.integer[Any]], higher: npt.NDArray[np.integer[Any]], data: npt.NDArray[Any], concepts: int
+) -> sparse.csr_array:
+    """A symmetric matrix by its entries at [lower, higher]; CSR, [M, M], rows ascending."""
+    ends = np.concatenate([lower, higher]), np.concatenate([higher, lower])
+    matrix_MM = sparse.csr_array((np.concatenate([data, data]), ends), shape=(concepts, concepts))
+    matrix_MM.sort_indices()
+    return matrix_MM
 
 
 def is_a_matrix(graph: Graph) -> sparse.csr_array:
