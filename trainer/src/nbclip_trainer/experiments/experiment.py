@@ -15,11 +15,12 @@ from nbclip_trainer.data.filtering import narrowed, with_values
 from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.experiments.choosing import choose
-from nbclip_trainer.experiments.grid import Grid, LabelledIsA
+from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.job import Job
 from nbclip_trainer.experiments.layout import Chosen, Layout, Run, Snapshots, keep_grid
 from nbclip_trainer.experiments.recipes import Edges, label_edges, needed_snapshots
 from nbclip_trainer.experiments.running import Failure, run_jobs
+from nbclip_trainer.experiments.snapshots import LabelledIsA
 from nbclip_trainer.runs.results import ScoringProtocol
 
 _RESAMPLES = 100

@@ -24,7 +24,8 @@ from pydantic import JsonValue
 
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.config.tree import TrainConfig
-from nbclip_trainer.experiments.grid import KG_SEED, Grid
+from nbclip_trainer.experiments.grid import Grid
+from nbclip_trainer.experiments.snapshots import KG_SEED
 from nbclip_trainer.runs.durable import replacing
 
 Snapshots = Mapping[str, str]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from kg_service.representations.weights import both_ways
+
 _LEAST = 0.5
 """Concepts that stand together less often than apart say different things."""
 
@@ -22,5 +24,4 @@ def overlaps(count_MM: sparse.csr_array) -> sparse.csr_array:
     both, frequency_M = sparse.coo_array(count_MM), count_MM.diagonal()
     share = both.data / (frequency_M[both.row] + frequency_M[both.col] - both.data)
     kept = (share >= _LEAST) & (both.row != both.col)
-    entries = (share[kept].astype(np.float32), (both.row[kept], both.col[kept]))
-    return sparse.csr_array(entries, shape=both.shape)
+    return both_ways(both.row[kept], both.col[kept], share[kept].astype(np.float32), len(frequency_M))
