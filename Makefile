@@ -111,7 +111,7 @@ bench-serving: setup  ## measure /v1/targets: its arithmetic, its way over a soc
 bench: setup  ## measure serving against its goals and peers, into docs/performance.md
 	$(RUN) python benchmarks/serving/run.py --report $(ARGS)
 
-bench-growth: setup  ## measure serving with 10,000, 100,000 and 1,000,000 images, into docs/performance.md
+bench-growth: setup  ## measure publishing and serving with 10,000 to 10,000,000 images, into docs/performance.md
 	$(RUN) python benchmarks/serving/growth.py --report $(ARGS)
 
 soak: setup  ## run ten minutes of load during an ingest: no error, level memory; into docs/reliability/

@@ -72,6 +72,13 @@ class Settings(BaseSettings):
         0.2, ge=0, le=1, description="share of appended images from which the service publishes again; 0: never"
     )
 
+    read_only: bool = Field(
+        False,
+        description="serve published snapshots and the vocabulary alone: nothing is written, no graph is opened, and whatever "
+        "needs either is refused; for services that share a folder",
+    )
+    writer: str = Field("", description="address of the service that stores and publishes, for the refusals of a read-only one")
+
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs a key")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0: any free one")
     uds: Path | None = Field(None, description="unix socket to listen on instead")

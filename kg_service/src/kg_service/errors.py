@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbclip.errors import NBClipError, Unavailable
+from nbclip.errors import Forbidden, NBClipError, Unavailable
 
 
 class MissingExtra(NBClipError):
@@ -37,6 +37,20 @@ class UnusablePath(Unavailable):
     """A file can't be opened where the settings say: not ready for a client (503), wrong input for who set it (exit 2)."""
 
     code, title, exit_code = "unusable-path", "A file can't be used", 2
+
+
+class ReadOnly(Forbidden):
+    """A service that only reads was asked to store or publish, or for the graph: another one does that (403).
+
+    Args:
+        writer: the address of that one; empty where the settings don't say.
+    """
+
+    code, title = "read-only", "This service only serves snapshots"
+
+    def __init__(self, writer: str) -> None:
+        hint = f"ask {writer}" if writer else "ask the service that writes the snapshots; KG_WRITER may name it here"
+        super().__init__("this service only serves published snapshots (KG_READ_ONLY)", hint=hint)
 
 
 class MissingPart(Unavailable):

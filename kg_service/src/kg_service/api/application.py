@@ -105,14 +105,25 @@ def _no_failure() -> str | None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, metrics.Metrics]]:
     wiring: Wiring = app.state.wiring
-    await run_in_threadpool(sweep, wiring.settings)
+    if not wiring.settings.read_only:
+        await run_in_threadpool(sweep, wiring.settings)
     # Without asking the store, which may keep us waiting, and without the linker, whose libraries take a second: targets need
     # neither, readiness asks both.
     for name, error in (await run_in_threadpool(wiring.local_failures)).items():
         structlog.get_logger().warning("not ready", part=name, reason=str(error))
-    upkeep = Upkeep(wiring.settings)
+    async with _upkeep(app, wiring.settings):
+        yield {METRICS: app.state.metrics}
+    wiring.close()
+
+
+@asynccontextmanager
+async def _upkeep(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """What the service does by itself during the block, which is nothing if it only reads."""
+    if settings.read_only:
+        yield
+        return
+    upkeep = Upkeep(settings)
     app.state.upkeep_failure, app.state.upkeep_trouble = upkeep.failure, upkeep.trouble
     upkeep.start()
-    yield {METRICS: app.state.metrics}
+    yield
     await run_in_threadpool(upkeep.close)
-    wiring.close()

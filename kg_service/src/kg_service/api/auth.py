@@ -12,6 +12,7 @@ from fastapi.security import HTTPBearer
 from nbclip.errors import BrokenArtefact, Busy, Forbidden, Unauthorized, Unavailable
 
 from kg_service.app.keys import Key, Keyring, Scope
+from kg_service.app.wiring import refuse_read_only
 from kg_service.config import Settings
 
 _KEYLESS = "local"
@@ -108,5 +109,7 @@ class require(HTTPBearer):  # noqa: N801 - it reads as a function where it is us
         self._scope = scope
 
     async def __call__(self, request: Request) -> None:  # type: ignore[override]
-        """As `demand`."""
+        """As `demand`; raises ReadOnly where it opens what a service that only reads does not do."""
         demand(request, self._scope)
+        if self._scope != "read":
+            refuse_read_only(request.app.state.settings)

@@ -41,7 +41,8 @@ def serve(settings: Settings) -> None:
     refuse_open_bind(settings)
     check_settings(settings)
     check_semantic_types(settings)
-    _refuse_wrong_store(settings)
+    if not settings.read_only:
+        _refuse_wrong_store(settings)
     for name in unknown_variables(settings):
         structlog.get_logger().warning("this variable has no effect", variable=name, hint="kg-service settings lists them all")
     # A batch's product is too small to share out among cores, and requests share them already.

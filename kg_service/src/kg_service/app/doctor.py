@@ -18,6 +18,8 @@ from kg_service.snapshot.manifest import PUBLISH, publish_command
 
 _INGEST = "kg-service ingest FILE"
 _TRAIN = "train"
+_NOT_READ = ("data", "graph")
+"""Of what a service that only reads needs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ def examine(settings: Settings) -> list[Finding]:
         "snapshot": _snapshot,
         "keys": _keys,
     }
+    unused = _NOT_READ if settings.read_only else ()
     try:
-        return [_look(name, look, wiring) for name, look in looks.items()]
+        return [_look(name, look, wiring) for name, look in looks.items() if name not in unused]
     finally:
         wiring.close()
 

@@ -26,6 +26,11 @@ def needed(wanted: Collection[Ability]) -> list[str]:
     return list(dict.fromkeys(part for each in wanted for part in _NEEDS[each]))
 
 
+def asked_by_default(settings: Settings) -> tuple[Ability, ...]:
+    """What a service is ready for as such: everything begins with captions, but for one that only reads."""
+    return ("targets",) if settings.read_only else ("ingest",)
+
+
 def failures(checks: Checks, parts: Sequence[str]) -> dict[str, NBClipError]:
     """Why parts can't be used, by part."""
     found = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nbclip.errors import BrokenArtefact, NotFound
+from nbclip.errors import BrokenArtefact, InvalidInput, NotFound
 
 from kg_service.config import PREFIX, Settings, Variable, own_variables, variables_of
 from kg_service.linking.linkers import LINKERS, linker_kind, linker_settings
@@ -22,6 +22,11 @@ def check_settings(settings: Settings) -> None:
     """
     linker_settings(settings)
     representations_of(settings)
+    if settings.read_only and settings.append_every_s:
+        raise InvalidInput(
+            f"KG_APPEND_EVERY_S={settings.append_every_s:g}: a service with KG_READ_ONLY appends nothing",
+            hint="leave one of them out; the service that writes appends",
+        )
 
 
 def check_semantic_types(settings: Settings) -> None:

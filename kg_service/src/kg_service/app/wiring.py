@@ -10,7 +10,7 @@ from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.app.readiness import failures
 from kg_service.config import Settings
-from kg_service.errors import MissingPart
+from kg_service.errors import MissingPart, ReadOnly
 from kg_service.graph import open_store, store_file
 from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings
@@ -27,7 +27,8 @@ Place = TypeVar("Place")
 class Wiring:
     """Store, vocabulary, linker and snapshots of one data folder; safe to share by threads.
 
-    Each raises MissingPart where it is not there yet, and BrokenArtefact where it is damaged.
+    Each raises MissingPart where it is not there yet, and BrokenArtefact where it is damaged; the store ReadOnly where the
+    settings say so.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -41,6 +42,7 @@ class Wiring:
     @property
     def store(self) -> GraphStore:
         """The graph."""
+        refuse_read_only(self.settings)
         with self._lock:
             if self._store is None:
                 self._store = _present(open_graph, self.settings)
@@ -82,7 +84,8 @@ class Wiring:
 
     def local_failures(self) -> dict[str, NBClipError]:
         """Why store, vocabulary or snapshot can't be opened, by part; the store is not asked anything."""
-        return failures({**self.checks(), "store": lambda: self.store}, ("store", "vocabulary", "snapshot"))
+        parts = ("vocabulary", "snapshot") if self.settings.read_only else ("store", "vocabulary", "snapshot")
+        return failures({**self.checks(), "store": lambda: self.store}, parts)
 
     def name_of(self, cui: str) -> str:
         """The concept's preferred name; empty where names are switched off or the vocabulary does not have it."""
@@ -113,11 +116,18 @@ def open_graph(settings: Settings, url: str = "", *, bulk: bool = False, read_on
 
 
 def check_room(settings: Settings) -> None:
-    """Raises Unavailable if the data folder, or that of the graph's file, can't be written."""
+    """Raises Unavailable if the data folder, or that of the graph's file, can't be written; ReadOnly if it is not to be."""
+    refuse_read_only(settings)
     check_writable(settings.data)
     file = store_file(settings.store_url)
     if file is not None:
         check_writable(file.parent)
+
+
+def refuse_read_only(settings: Settings) -> None:
+    """Raises ReadOnly where the settings say that this service only reads."""
+    if settings.read_only:
+        raise ReadOnly(settings.writer)
 
 
 def _present(open_part: Callable[[Place], Part], place: Place) -> Part:

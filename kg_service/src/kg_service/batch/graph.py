@@ -4,18 +4,17 @@ Of several rows with one image id the first counts, by file and row; one that sa
 else is rejected: as `ingest` does, whose outcomes these are (`graph.settlement`). As there, the concepts of all rows are part of
 the graph.
 
-Shape legend: N images, A attributes.
+Shape legend: A attributes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,20 +23,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from nbclip.errors import Conflict
 
-from kg_service.batch.firsts import Firsts, find_firsts
+from kg_service.batch.merging import Merged, merge
 from kg_service.batch.plan import Plan, read_plan
 from kg_service.batch.records import check_linked, linked_path, read_done
 from kg_service.batch.tables import attributes_in, images_in, images_of
-from kg_service.graph.arrays import assemble_graph
+from kg_service.graph.arrays import Concepts, assemble_concepts, distinct_pairs
 from kg_service.graph.settlement import concept_batches, image_batch, settle
 from kg_service.graph.store import Graph, GraphBatch, GraphCounts, ImageNode, Revision
 from kg_service.ingest.pipeline import ConceptSource, around
-from kg_service.storage.csr import pointers
+from kg_service.storage.arrays import ArrayWriter, open_array
+from kg_service.storage.scratch import new_folder
+from kg_service.storage.strings import StringsWriter, map_strings
+from kg_service.storage.sweeping import sweep
 from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.vocabulary import Vocabulary
 
-_EDGE = "attributes.list.element"
-_READ = ["image_id", "caption_sha256", "dataset", "split", *(f"{_EDGE}.{name}" for name in ("cui", "assertion", "linker"))]
+Int64s = npt.NDArray[np.int64]
+
+_CUIS = 10_000_000
+"""CUIs there can be: C and seven digits."""
 
 
 def open_linked(folder: Path, vocabulary: Vocabulary) -> LinkedGraph:
@@ -70,7 +74,7 @@ def open_linked(folder: Path, vocabulary: Vocabulary) -> LinkedGraph:
         check_linked(folder, number, record)
     paths = tuple(linked_path(folder, number) for number in done)
     ended = tuple(datetime.fromtimestamp(record.ended, UTC).isoformat(timespec="milliseconds") for record in done.values())
-    return LinkedGraph(plan, paths, ended, vocabulary)
+    return LinkedGraph(folder, plan, paths, ended, vocabulary)
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,14 @@ class LinkedGraph:
     """A `GraphSource`; it has no states, so what was added since one can't be said.
 
     Attributes:
+        folder: of the batch, where what is sorted lies while it is needed.
         plan: what was linked.
         shards: the tables of its shards (`tables.py`).
         ended: when each of them was linked (ISO 8601, UTC): its images were ingested then.
         vocabulary: that of the plan.
     """
 
+    folder: Path
     plan: Plan
     shards: tuple[Path, ...]
     ended: tuple[str, ...]
@@ -91,62 +97,79 @@ class LinkedGraph:
 
     def image_ids(self) -> set[str]:
         """The ids of all images."""
-        columns = (pq.ParquetFile(path).read(["image_id"])["image_id"] for path in self.shards)
-        return {image_id for column in columns for image_id in column.to_pylist()}
+        return {image_id for ids in self._merged.images["image_id"].chunks for image_id in ids.to_pylist()}
 
     def splits(self) -> list[str]:
         """The splits that images have, sorted."""
-        return sorted(pc.unique(self._images["split"]).drop_null().to_pylist())
+        return sorted(pc.unique(self._merged.images["split"]).drop_null().to_pylist())
 
     def read_new(self, since: Revision, *, dataset: str | None = None, split: str | None = None) -> Graph | None:
         """None."""
 
     def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
-        """As `GraphSource.read_graph`."""
-        table = self._images
-        for name, value in (("dataset", dataset), ("split", split)):
-            if value is not None:
-                table = table.filter(pc.field(name) == value)
-        codes, concept_A = np.unique(table["concepts"].combine_chunks().flatten().to_numpy(), return_inverse=True)
-        cuis = [f"C{code:07}" for code in codes.tolist()]
-        row_A = np.repeat(np.arange(len(table)), pc.list_value_length(table["concepts"]).to_numpy())
-        known = around((), cuis, self.vocabulary)
-        place = {concept.cui: at for at, concept in enumerate(known.concepts)}
-        to_concept = np.array([place[cui] for cui in cuis], np.int64)
+        """As `GraphSource.read_graph`; its images are mapped, from files in the batch's folder that nothing else sees."""
+        selected = partial(self._selected, {"dataset": dataset, "split": split})
+        had, linkers = np.zeros(_CUIS, np.bool_), set[str]()
+        for images in selected():
+            had[images["concepts"].flatten().to_numpy()] = True
+            linkers.update(pc.unique(images["linker"].drop_null()).to_pylist())
+        concepts = self._concepts(np.flatnonzero(had))
+        with new_folder(self.folder) as scratch:
+            _write_images(scratch, selected(), concepts)
+            return Graph(
+                image_ids=map_strings(scratch, "id"),
+                caption_sha256=map_strings(scratch, "caption"),
+                cuis=concepts.cuis,
+                attribute_indptr=open_array(scratch / "indptr.npy"),
+                attribute_indices=open_array(scratch / "indices.npy"),
+                is_a=concepts.is_a,
+                linkers=tuple(sorted(linkers)),
+                relations=concepts.relations,
+            )
+
+    def _selected(self, wanted: Mapping[str, str | None]) -> Iterator[pa.RecordBatch]:
+        """Images that have these values, by id, some at a time."""
+        for images in self._merged.images.to_batches():
+            for name, value in wanted.items():
+                if value is not None:
+                    images = images.filter(pc.equal(images[name], value))
+            yield images
+
+    def _concepts(self, numbers: Int64s) -> Concepts:
+        """The concepts of these numbers and what stands around them in the vocabulary; keys are the numbers of the CUIs."""
+        known = around((), [f"C{number:07}" for number in numbers.tolist()], self.vocabulary)
         relations: dict[str, list[tuple[int, int]]] = {}
         for edge in known.relations:
-            relations.setdefault(edge.relation, []).append((place[edge.subject], place[edge.target]))
-        return assemble_graph(
-            zip(range(len(table)), table["image_id"].to_pylist(), _hexadecimal(table["caption_sha256"]), strict=True),
-            ((at, cui) for cui, at in place.items()),
-            np.stack([row_A, to_concept[concept_A]], axis=1),
-            _pairs((place[edge.child], place[edge.parent]) for edge in known.is_a),
-            pc.unique(table["linker"]).drop_null().to_pylist(),
+            relations.setdefault(edge.relation, []).append((_number(edge.subject), _number(edge.target)))
+        return assemble_concepts(
+            [(_number(concept.cui), concept.cui) for concept in known.concepts],
+            numbers,
+            _pairs((_number(edge.child), _number(edge.parent)) for edge in known.is_a),
             {name: _pairs(edges) for name, edges in relations.items()},
         )
 
     def rejected(self) -> list[BadRow]:
         """Rows whose image another row before has with other content, in their order."""
-        return [problem for _, problem in sorted(self._rejected(self._firsts.repeated), key=lambda each: each[0])]
+        return [problem for _, problem in sorted(self._rejected(self._merged.repeated), key=lambda each: each[0])]
 
     def counts(self) -> GraphCounts:
         """As `GraphSource.counts`."""
         known = self._around
         relations = Counter(edge.relation for edge in known.relations)
-        images = sum(int(mask.sum()) for mask in self._firsts.masks)
+        images = sum(int(mask.sum()) for mask in self._merged.masks)
         return GraphCounts(images, len(known.concepts), self._attributes[1], len(known.is_a), dict(sorted(relations.items())))
 
     def batches(self) -> Iterator[GraphBatch]:
         """As `GraphSource.batches`, shard by shard: a part of one is held at a time."""
         yield from concept_batches(self._around.concepts, [*self._around.is_a, *self._around.relations])
-        for path, is_first_R, ended in zip(self.shards, self._firsts.masks, self.ended, strict=True):
+        for path, is_first_R, ended in zip(self.shards, self._merged.masks, self.ended, strict=True):
             for images in images_in(path, is_first_R):
                 yield image_batch([replace(image, ingested_at=ended) for image in images])
 
-    def _rejected(self, ids: pa.Array) -> Iterator[tuple[tuple[int, int], BadRow]]:
+    def _rejected(self, ids: Sequence[str]) -> Iterator[tuple[tuple[int, int], BadRow]]:
         """Place and problem of rejected rows with these ids."""
         met: dict[str, list[tuple[tuple[int, int], ImageNode]]] = {}
-        for number, path in enumerate(self.shards if len(ids) else ()):
+        for number, path in enumerate(self.shards if ids else ()):
             table = pq.read_table(path, filters=pc.field("image_id").isin(ids))
             for row, image in images_of(table):
                 met.setdefault(image.image_id, []).append(((number, row), image))
@@ -158,19 +181,15 @@ class LinkedGraph:
                     yield (number, row), BadRow(file, row, f"image {image.image_id} rejected: {outcome.reason}")
 
     @cached_property
-    def _firsts(self) -> Firsts:
-        return find_firsts(self.shards)
-
-    @cached_property
-    def _images(self) -> pa.Table:
-        """What `read_graph` needs of the images, by shard."""
-        masks = map(pa.array, self._firsts.masks)
-        return pa.concat_tables(_compact(path).filter(mask) for path, mask in zip(self.shards, masks, strict=True))
+    def _merged(self) -> Merged:
+        sweep(self.folder)
+        with new_folder(self.folder) as scratch:
+            return merge(self.shards, scratch)
 
     @cached_property
     def _attributes(self) -> tuple[set[str], int]:
         """The CUIs of all rows, and how many edges the images have."""
-        found = [attributes_in(path, mask) for path, mask in zip(self.shards, self._firsts.masks, strict=True)]
+        found = [attributes_in(path, mask) for path, mask in zip(self.shards, self._merged.masks, strict=True)]
         return set().union(*(cuis for cuis, _ in found)), sum(edges for _, edges in found)
 
     @cached_property
@@ -179,27 +198,28 @@ class LinkedGraph:
         return around((), self._attributes[0], self.vocabulary)
 
 
-def _compact(path: Path) -> pa.Table:
-    """The images of a shard: `concepts`, the numbers of the CUIs that are present, and `linker`, which found them."""
-    table = pq.ParquetFile(path).read(_READ)
-    lists = table["attributes"].combine_chunks()
-    edges = lists.flatten()
-    is_present = pc.equal(edges.field("assertion"), "present").to_numpy(zero_copy_only=False)
-    offsets = pointers(is_present)[lists.offsets.to_numpy() - lists.offsets[0].as_py()]
-    codes = pc.utf8_slice_codeunits(edges.field("cui").filter(pa.array(is_present)), 1).cast(pa.int32())
-    # All edges of an image are of one linker, or given: so that of the first is enough.
-    has_any, linkers = np.diff(offsets) > 0, edges.field("linker").filter(pa.array(is_present))
-    linker = linkers.take(pa.array(offsets[:-1], mask=~has_any))
-    return (
-        table.drop_columns("attributes")
-        .append_column("concepts", pa.ListArray.from_arrays(offsets.astype(np.int32), codes))
-        .append_column("linker", linker.dictionary_encode())
-    )
+def _write_images(folder: Path, images: Iterable[pa.RecordBatch], concepts: Concepts) -> None:
+    """Writes ids, caption digests and concepts of images, in this order."""
+    with (
+        StringsWriter(folder, "id") as ids,
+        StringsWriter(folder, "caption") as digests,
+        ArrayWriter(folder / "indptr.npy", np.int64) as indptr,
+        ArrayWriter(folder / "indices.npy", np.int32) as indices,
+    ):
+        indptr.add(np.zeros(1, np.int64))
+        for some in images:
+            ids.add(some["image_id"])
+            digests.add(pa.array([digest.hex() for digest in some["caption_sha256"].to_pylist()], pa.string()))
+            row_A = np.repeat(np.arange(len(some)), pc.list_value_length(some["concepts"]).to_numpy())
+            numbers = some["concepts"].flatten().to_numpy().astype(np.int64)
+            row_A, concept_A = distinct_pairs(row_A, concepts.positions(numbers), len(concepts.cuis))
+            indptr.add(indices.length + np.cumsum(np.bincount(row_A, minlength=len(some))))
+            indices.add(concept_A)
 
 
-def _hexadecimal(digests: pa.ChunkedArray) -> Iterator[str]:
-    return (digest.hex() for digest in digests.to_pylist())
+def _number(cui: str) -> int:
+    return int(cui[1:])
 
 
-def _pairs(edges: Any) -> npt.NDArray[np.int64]:
+def _pairs(edges: Iterable[tuple[int, int]]) -> Int64s:
     return np.array(list(edges), np.int64).reshape(-1, 2)

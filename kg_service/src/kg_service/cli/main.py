@@ -106,6 +106,9 @@ def serve(
     linker: LinkerName = None,
     prior: Prior = None,
     keys_file: KeysFile = None,
+    read_only: Annotated[
+        bool | None, typer.Option("--read-only", help="Serve published snapshots alone, and write nothing.", show_default=False)
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs a key.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     uds: Annotated[Path | None, typer.Option(help="Unix socket to listen on instead.")] = None,
@@ -119,8 +122,8 @@ def serve(
     from kg_service.api.server import serve as run
 
     settings = load_settings(
-        data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior, keys_file=keys_file, host=host,
-        port=port, uds=uds, root_path=root_path, log_format=log_format,
+        data=data, store=store, vocabulary=vocabulary, linker=linker, linker_prior=prior, keys_file=keys_file,
+        read_only=read_only, host=host, port=port, uds=uds, root_path=root_path, log_format=log_format,
     )  # fmt: skip
     configure_logging(settings.log_format)
     run(settings)

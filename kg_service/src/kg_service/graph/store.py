@@ -136,7 +136,7 @@ class Graph:
     """The graph as arrays, as representations read it. Orders are canonical: image ids and CUIs sorted by code point.
 
     Attributes:
-        image_ids: N image ids, sorted.
+        image_ids: N image ids, sorted: a tuple, or mapped (`storage.strings.Strings`) where there may be more than memory holds.
         caption_sha256: N digests (`nbclip.ids.caption_sha256`).
         cuis: M CUIs, sorted: every concept of the selected images' present attributes, all their ancestors, what a relation of
             one of these leads to, and all above that by is_a and by transitive relations (`TRANSITIVE`).
@@ -150,8 +150,8 @@ class Graph:
         revision: the state of the store, or of the local copy, that it was read from; None if it was read from none.
     """
 
-    image_ids: tuple[str, ...]
-    caption_sha256: tuple[str, ...]
+    image_ids: Sequence[str]
+    caption_sha256: Sequence[str]
     cuis: tuple[str, ...]
     attribute_indptr: npt.NDArray[np.int64]
     attribute_indices: npt.NDArray[np.int32]

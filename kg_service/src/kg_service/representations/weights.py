@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,29 +15,50 @@ _LEAST_IDF = 0.05
 IMAGES_AT_ONCE = 1 << 14
 """Images of which the vectors, or what leads to their counts, are in memory at a time."""
 ALL = slice(None)
-_COUNTED_AT_ONCE = 1 << 17
+_COUNTED_AT_ONCE = 1 << 18
 """Images whose pairs are counted at a time: each addition goes over all pairs there are."""
+_ENTRIES_AT_ONCE = 1 << 22
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
 
 def attribute_matrix(graph: Graph, images: slice = ALL) -> sparse.csr_array:
-    """A, or of some images the rows: 1.0 where the image has the concept; CSR, [N, M]."""
+    """A, or of some images the rows: 1 where the image has the concept; int8 CSR, [N, M]. The graph's indices are not copied."""
     start, stop, _ = images.indices(len(graph.image_ids))
-    indptr = graph.attribute_indptr[start : stop + 1]
-    indices = graph.attribute_indices[indptr[0] : indptr[-1]]
-    return sparse.csr_array((np.ones(len(indices)), indices, indptr - indptr[0]), shape=(stop - start, len(graph.cuis)))
+    indptr = graph.attribute_indptr[start : stop + 1] - graph.attribute_indptr[start]
+    indices = graph.attribute_indices[graph.attribute_indptr[start] : graph.attribute_indptr[stop]]
+    # With pointers of another type than theirs the indices would be copied.
+    kept = indptr.astype(indices.dtype) if indptr[-1] < np.iinfo(indices.dtype).max else indptr
+    return sparse.csr_array((np.ones(len(indices), np.int8), indices, kept), shape=(stop - start, len(graph.cuis)))
 
 
 def together(attribute_NM: sparse.csr_array) -> sparse.csr_array:
-    """How many images have both concepts, at [one, other], and on the diagonal how many have the concept; CSR, [M, M]."""
+    """How many images have both concepts, at [lower, higher], on the diagonal how many have one; int32 CSR, [M, M]."""
     images, concepts = attribute_NM.shape
-    count_MM = sparse.csr_array((concepts, concepts))
+    count_MM = sparse.csr_array((concepts, concepts), dtype=np.int32)
     for start in range(0, images, _COUNTED_AT_ONCE):
-        rows_BM = attribute_NM[start : start + _COUNTED_AT_ONCE]
-        count_MM = count_MM + rows_BM.T @ rows_BM
+        rows_BM = attribute_NM[start : start + _COUNTED_AT_ONCE].astype(np.int32)
+        count_MM = count_MM + sparse.triu(rows_BM.T @ rows_BM, format="csr")
     return sparse.csr_array(count_MM)
+
+
+def entries(matrix_MM: sparse.csr_array) -> Iterator[tuple[Int64s, npt.NDArray[np.integer[Any]], npt.NDArray[Any]]]:
+    """Row, column and value of each entry, some million at a time."""
+    for start in range(0, matrix_MM.nnz, _ENTRIES_AT_ONCE):
+        some = slice(start, min(start + _ENTRIES_AT_ONCE, matrix_MM.nnz))
+        row = np.searchsorted(matrix_MM.indptr, np.arange(some.start, some.stop), side="right") - 1
+        yield row, matrix_MM.indices[some], matrix_MM.data[some]
+
+
+def both_ways(
+    lower: npt.NDArray[np.integer[Any]], higher: npt.NDArray[np.integer[Any]], data: npt.NDArray[Any], concepts: int
+) -> sparse.csr_array:
+    """A symmetric matrix by its entries at [lower, higher]; CSR, [M, M], rows ascending."""
+    ends = np.concatenate([lower, higher]), np.concatenate([higher, lower])
+    matrix_MM = sparse.csr_array((np.concatenate([data, data]), ends), shape=(concepts, concepts))
+    matrix_MM.sort_indices()
+    return matrix_MM
 
 
 def is_a_matrix(graph: Graph) -> sparse.csr_array:

@@ -19,6 +19,7 @@ from kg_service.snapshot.damage import Damage
 from kg_service.snapshot.manifest import PUBLISH, Manifest, decoded, republish, stands_on
 from kg_service.snapshot.once import OpenOnce
 from kg_service.snapshot.opened import Base, Snapshot
+from kg_service.snapshot.pointer import Pointer
 from kg_service.snapshot.segment import Segment, joined, load_segment, open_snapshot_arrays
 from kg_service.storage.artefact import MANIFEST, check_files
 
@@ -35,7 +36,7 @@ class SnapshotFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._damage = Damage(path)
-        self._pointer: tuple[tuple[int, int, int], str] | None = None
+        self._pointer = Pointer(path / CURRENT)
         self._open = OpenOnce(self._open_checked, most=4)
         self._open_base = OpenOnce(self._base, most=8)
         self.segment = OpenOnce(self._segment, most=32)
@@ -58,17 +59,12 @@ class SnapshotFolder:
         return last if former is None else former.id
 
     def published_last(self) -> str | None:
-        """The id that the last publication, append or compaction wrote down, whole or damaged; None before the first."""
-        pointer = self.path / CURRENT
-        try:
-            status = pointer.stat()
-        except FileNotFoundError:
-            return None
-        # Each request asks, and the pointer is another file whenever it names another snapshot.
-        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if self._pointer is None or self._pointer[0] != stamp:
-            self._pointer = stamp, pointer.read_text().strip()
-        return self._pointer[1]
+        """The id that the last publication, append or compaction wrote down, whole or damaged; None before the first.
+
+        Raises:
+            Unavailable: it can't be read.
+        """
+        return self._pointer.read()
 
     def open(self, wanted: str | None = None) -> Snapshot:
         """The snapshot of this id, or the current one: what was published last or, where that is damaged, the newest whole one

@@ -25,7 +25,7 @@ def id_table(image_ids: Sequence[str]) -> tuple[Bytes, Rows, npt.NDArray[np.int3
 
     The ids are distinct.
     """
-    text, offsets = _packed(image_ids)
+    text, offsets = packed(image_ids)
     return text, offsets, fill_table(text, offsets)
 
 
@@ -47,7 +47,8 @@ def find_rows(text: Bytes, offsets: Rows, table: npt.NDArray[np.int32], image_id
     return rows
 
 
-def _packed(image_ids: Sequence[str]) -> tuple[Bytes, Rows]:
+def packed(image_ids: Sequence[str]) -> tuple[Bytes, Rows]:
+    """UTF-8 bytes of all ids, and offsets, [N + 1]."""
     text = "".join(image_ids).encode()
     lengths = map(len, image_ids) if text.isascii() else (len(image_id.encode()) for image_id in image_ids)
     offsets = np.zeros(len(image_ids) + 1, np.int64)

@@ -27,7 +27,7 @@ from kg_service.snapshot.changes import NO_CHANGES, Changes, changed, in_manifes
 from kg_service.snapshot.folder import SnapshotFolder
 from kg_service.snapshot.manifest import Manifest, encoded, id_of
 from kg_service.snapshot.mark import Mark, write_mark
-from kg_service.snapshot.segment import Variant, image_arrays, save_vectors
+from kg_service.snapshot.segment import Variant, save_images, save_vectors
 from kg_service.snapshot.vocabulary_check import warn_of_other_is_a
 from kg_service.storage.arrays import save_arrays
 from kg_service.storage.artefact import MANIFEST, describe_files
@@ -99,7 +99,7 @@ def prepared(
     """
     on_stage("reading the graph", 0)
     whole = store.read_graph(dataset=dataset, split=split)
-    if not whole.image_ids:
+    if not len(whole.image_ids):
         raise _no_image(store, dataset, split)
     if not len(whole.attribute_indices):
         raise Conflict("no image has a concept", hint="see what the linker finds: kg-service link 'a caption'")
@@ -128,8 +128,7 @@ def _write(
     """Fits the graph and writes the files of its snapshot, all but the manifest, which it returns."""
     # In one thread BLAS adds up in one order, so the same graph gives the same bits on every machine of a kind.
     with threadpool_limits(1, "blas"):
-        images = image_arrays(graph.image_ids, graph.caption_sha256)
-        save_arrays(scratch, {f"images.{name}": array for name, array in images.items()})
+        save_images(scratch, graph.image_ids, graph.caption_sha256)
         _write_graph(scratch, graph)
         variants = _fit(graph, with_control(representations), on_stage)
         cards, with_knowledge = _write_variants(scratch, graph, variants)

@@ -19,12 +19,13 @@ from nbclip.ids import caption_sha256
 from scipy import sparse
 
 from kg_service.representations.model import ImageVectors
-from kg_service.snapshot.lookup import fill_table, find_rows, id_table
+from kg_service.snapshot.lookup import fill_table, find_rows, id_table, packed
 from kg_service.snapshot.manifest import Manifest
-from kg_service.storage.arrays import Arrays, ArrayWriter, open_arrays, save_arrays, widen
+from kg_service.storage.arrays import Arrays, ArrayWriter, open_array, open_arrays, retype, save_arrays
 from kg_service.storage.artefact import FileRecord
 
 _READ_WHOLE_BELOW = 1 << 14
+_IMAGES_AT_ONCE = 1 << 14
 _INT32_UP_TO = 1 << 31
 """Entries of a CSR array from which on its positions are int64: both of its arrays have one type."""
 
@@ -76,6 +77,24 @@ def image_arrays(image_ids: Sequence[str], digests: Sequence[str]) -> Arrays:
     return {"id_bytes": text, "id_offsets": offsets, "id_table": table, "caption_keys": caption_keys(digests, image_ids)}
 
 
+def save_images(folder: Path, image_ids: Sequence[str], digests: Sequence[str]) -> None:
+    """Writes what `image_arrays` gives of them; only the table is in memory."""
+    with (
+        ArrayWriter(folder / "images.id_bytes.npy", np.uint8) as text,
+        ArrayWriter(folder / "images.id_offsets.npy", np.int64) as offsets,
+        ArrayWriter(folder / "images.caption_keys.npy", np.int64) as keys,
+    ):
+        offsets.add(np.zeros(1, np.int64))
+        for start in range(0, len(image_ids), _IMAGES_AT_ONCE):
+            ids = image_ids[start : start + _IMAGES_AT_ONCE]
+            id_bytes, ends = packed(ids)
+            offsets.add(text.length + ends[1:])
+            text.add(id_bytes)
+            keys.add(caption_keys(digests[start : start + _IMAGES_AT_ONCE], ids))
+    table = fill_table(open_array(folder / "images.id_bytes.npy"), open_array(folder / "images.id_offsets.npy"))
+    save_arrays(folder, {"images.id_table": table})
+
+
 def caption_keys(digests: Sequence[str], image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
     """`nbclip.ids.caption_key` of each caption's digest.
 
@@ -93,25 +112,25 @@ def caption_keys(digests: Sequence[str], image_ids: Sequence[str]) -> npt.NDArra
 
 def save_vectors(folder: Path, variant: Variant, tables: Iterable[ImageVectors]) -> None:
     """Writes the image vectors of a variant, of tables that follow one another; one of them is in memory."""
-    prefix, counts = f"{'.'.join(variant)}.x.", [np.zeros(1, np.int64)]
-    tables = iter(tables)
+    prefix, tables = f"{'.'.join(variant)}.x.", iter(tables)
     first = next(tables)
     with (
+        ArrayWriter(folder / f"{prefix}sparse_indptr.npy", np.int64) as indptr,
         ArrayWriter(folder / f"{prefix}sparse_indices.npy", np.int32) as indices,
         ArrayWriter(folder / f"{prefix}sparse_data.npy", first.sparse.dtype) as data,
         ArrayWriter(folder / f"{prefix}dense.npy", first.dense.dtype, first.dense.shape[1:]) as dense,
     ):
+        indptr.add(np.zeros(1, np.int64))
         for table in chain([first], tables):
-            counts.append(np.diff(table.sparse.indptr))
+            indptr.add(indices.length + table.sparse.indptr[1:])
             indices.add(table.sparse.indices)
             data.add(table.sparse.data)
             dense.add(table.dense)
-    indptr = np.cumsum(np.concatenate(counts))
-    if indptr[-1] >= _INT32_UP_TO:
-        widen(folder / f"{prefix}sparse_indices.npy")
-    index = np.int32 if indptr[-1] < _INT32_UP_TO else np.int64
-    shape = np.array([len(indptr) - 1, first.sparse.shape[1]])
-    save_arrays(folder, {f"{prefix}sparse_indptr": indptr.astype(index), f"{prefix}sparse_shape": shape})
+    if indices.length < _INT32_UP_TO:
+        retype(folder / f"{prefix}sparse_indptr.npy", np.int32)
+    else:
+        retype(folder / f"{prefix}sparse_indices.npy", np.int64)
+    save_arrays(folder, {f"{prefix}sparse_shape": np.array([indptr.length - 1, first.sparse.shape[1]])})
 
 
 def save_segment(folder: Path, segment: Segment) -> None:

@@ -44,13 +44,13 @@ def open_arrays(folder: Path, files: Iterable[str], prefix: str = "", *, whole_b
     return {name.removeprefix(prefix): open_array(folder / f"{name}{_SUFFIX}", whole_below=whole_below) for name in names}
 
 
-def widen(path: Path, dtype: npt.DTypeLike = np.int64) -> None:
-    """Writes a one-dimensional array anew with a wider type, part by part."""
-    narrow, wide = open_array(path), path.with_suffix(".wide")
-    with ArrayWriter(wide, dtype) as writer:
-        for start in range(0, len(narrow), _AT_ONCE):
-            writer.add(narrow[start : start + _AT_ONCE])
-    wide.replace(path)
+def retype(path: Path, dtype: npt.DTypeLike) -> None:
+    """Writes a one-dimensional array anew with another type that can hold its values, part by part."""
+    before, after = open_array(path), path.with_suffix(".retyped")
+    with ArrayWriter(after, dtype) as writer:
+        for start in range(0, len(before), _AT_ONCE):
+            writer.add(before[start : start + _AT_ONCE])
+    after.replace(path)
 
 
 class ArrayWriter:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kg_service.storage.arrays import ArrayWriter
+from kg_service.storage.arrays import ArrayWriter, open_array
+
+_AT_ONCE = 1 << 14
 
 
-@dataclass(frozen=True, slots=True)
-class Strings:
-    """N strings.
+@dataclass(frozen=True, slots=True, eq=False)
+class Strings(Sequence[str]):
+    """N strings; a slice of them is a list, which is faster than one by one.
 
     Attributes:
         offsets: int64, [N + 1], from 0 up.
@@ -31,14 +33,23 @@ class Strings:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, position: int) -> str:
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> list[str]: ...
+
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            start, stop, _ = position.indices(len(self))
+            offsets = np.ascontiguousarray(self.offsets[start : max(start, stop) + 1])
+            strings = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(self.data))
+            return list(strings.to_pylist())
         return self.data[self.offsets[position] : self.offsets[position + 1]].tobytes().decode()
 
-    def slice(self, start: int, stop: int) -> list[str]:
-        """Strings `start` to `stop` at once, which is faster than one by one."""
-        offsets = np.ascontiguousarray(self.offsets[start : stop + 1])
-        strings = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(self.data))
-        return list(strings.to_pylist())
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
 
 
 def write_strings(directory: Path, stem: str, batches: Iterable[pa.Array]) -> int:
@@ -47,6 +58,11 @@ def write_strings(directory: Path, stem: str, batches: Iterable[pa.Array]) -> in
         for batch in batches:
             writer.add(batch)
     return writer.length
+
+
+def map_strings(directory: Path, stem: str) -> Strings:
+    """What `write_strings` or `StringsWriter` wrote, mapped."""
+    return Strings(open_array(directory / f"{stem}_offsets.npy"), open_array(directory / f"{stem}_data.npy"))
 
 
 class StringsWriter:

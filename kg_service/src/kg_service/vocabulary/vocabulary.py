@@ -128,7 +128,7 @@ class Vocabulary:
     def names(self, cui: str) -> list[str]:
         """All names, the preferred one first."""
         start, stop = self._arrays["concept_names"][self.index(cui) :][:2]
-        return self._names.slice(int(start), int(stop))
+        return self._names[int(start) : int(stop)]
 
     def evidence_at(self, index: int) -> int:
         """Names and is_a edges of the concept at a position: much for a central concept, little for a stray duplicate."""
@@ -248,7 +248,7 @@ class Vocabulary:
 
     def name_texts(self, start: int, stop: int) -> list[str]:
         """The text of names `start` to `stop`, in the order of concepts."""
-        return self._names.slice(start, stop)
+        return self._names[start:stop]
 
     def name_text(self, position: int) -> str:
         """The text of one name."""

@@ -71,10 +71,10 @@ def test_every_file_and_every_folder_is_flushed_before_it_counts(memory, held):
     calls = calls_of(lambda: published(AFTER, memory / "new"))
     (snapshot,) = (memory / "new").glob("*/manifest.json")
     files = len(list(snapshot.parent.iterdir()))
-    # The new folder's name; the files and their folder, then its name; the folder of snapshots and CURRENT, then its content; the
-    # folder again.
+    # The new folder's name, then the pointers of three variants in a smaller type; the files and their folder, then its name; the
+    # folder of snapshots and CURRENT, then its content; the folder again.
     flushes = [call for call in calls if call in ("fsync", "rename", "replace")]
-    assert flushes == ["fsync"] * (1 + files + 1) + ["rename"] + ["fsync"] * 2 + ["replace", "fsync"]
+    assert flushes == ["fsync"] + ["replace"] * 3 + ["fsync"] * (files + 1) + ["rename"] + ["fsync"] * 2 + ["replace", "fsync"]
 
 
 def test_dying_at_any_write_of_a_publication_leaves_the_snapshot_before_or_the_new_one(held, dies):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from kg_service.storage.arrays import ArrayWriter, open_array, save_arrays, widen
+from kg_service.storage.arrays import ArrayWriter, open_array, retype, save_arrays
 
 
 @pytest.mark.parametrize("shape", [(0,), (7,), (12_345,), (7, 3), (7, 0), (0, 3), (1, 1)])
@@ -16,10 +16,11 @@ def test_batches_give_the_bytes_of_all_rows_at_once(tmp_path, shape, dtype):
     assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
-def test_a_widened_array_has_the_bytes_of_one_of_the_wide_type(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("before", "after"), [(np.int32, np.int64), (np.int64, np.int32)])
+def test_an_array_of_another_type_has_the_bytes_of_one_that_was_written_so(tmp_path, monkeypatch, before, after):
     monkeypatch.setattr("kg_service.storage.arrays._AT_ONCE", 4)
-    array = np.arange(-5, 6, dtype=np.int32)
-    save_arrays(tmp_path, {"narrow": array, "wide": array.astype(np.int64)})
-    widen(tmp_path / "narrow.npy")
-    assert (tmp_path / "narrow.npy").read_bytes() == (tmp_path / "wide.npy").read_bytes()
-    np.testing.assert_equal(open_array(tmp_path / "narrow.npy"), array)
+    array = np.arange(-5, 6, dtype=before)
+    save_arrays(tmp_path, {"one": array, "other": array.astype(after)})
+    retype(tmp_path / "one.npy", after)
+    assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "other.npy").read_bytes()
+    np.testing.assert_equal(open_array(tmp_path / "one.npy"), array)

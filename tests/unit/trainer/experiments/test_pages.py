@@ -67,6 +67,45 @@ def account(judgement):
     )
 
 
+def section_of(page, title):
+    return page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_page_says_what_was_chosen_at_the_end_of_its_range(judgement):
+    grid = judgement.grid
+    chosen = {"clip": 8, "dk": 4}
+    tried = tuple(
+        Tried(arm, settings, (0.5,), number == place)
+        for arm, place in chosen.items()
+        for number, settings in enumerate(grid.candidates(arm))
+    )
+    assert Account(tried=tried).ends() == {"model.logit_scale=2.5, the lowest": ["clip"], "optim.lr=0.016, the highest": ["clip"]}
+    page = section_of(markdown(page_of(judgement, Account(tried=tried))), "What was tried for each arm")
+    assert "- `optim.lr=0.016, the highest`: CLIP (InfoNCE)\n" in page
+    assert "scale_trains=False, the" not in page, "a truth value and a single candidate have no ends"
+    middle = tuple(one for one in tried if one.arm == "dk")
+    assert "end of what was tried" not in markdown(page_of(judgement, Account(tried=middle)))
+
+
+def test_the_page_says_which_arms_were_chosen_jointly_and_what_each_would_have_taken_alone(judgement):
+    grid = judgement.grid
+    assert grid.choose.group_of("dk_ek")[:2] == ("dk", "dk_ek")
+    tried = tuple(
+        Tried(arm, settings, (0.5 + 0.01 * (number == best),), number == 0)
+        for arm, best in (("dk", 0), ("dk_ek", 3))
+        for number, settings in enumerate(grid.candidates(arm))
+    )
+    page = section_of(markdown(page_of(judgement, Account(tried=tried))), "What was tried for each arm")
+    marks = [line.split("|")[3].strip() for line in page.splitlines() if line.startswith("| DK")]
+    assert [(number, mark) for number, mark in enumerate(marks) if mark] == [
+        (0, "**chosen**"), (9, "**chosen**"), (12, "best alone"),
+    ]  # fmt: skip
+    assert ", ".join(grid.arms[arm].title for arm in grid.choose.jointly[0]) in page
+    alone = grid.model_copy(update={"choose": grid.choose.model_copy(update={"jointly": ()})})
+    apart = type(judgement)(alone, judgement.tables, judgement.columns, judgement.cases)
+    assert "jointly" not in markdown(page_of(apart, Account(tried=tried)))
+
+
 def test_a_planted_effect_is_found_with_its_size(judgement):
     found = claim(judgement, "dk_ek", "clip")
     assert found.verdict_on(found.endpoint) is Verdict.REPRODUCES
@@ -189,7 +228,7 @@ def test_the_page_has_all_a_reviewer_asks_for_in_order(judgement):
     ]  # fmt: skip
     for text in (
         "16.2",
-        "model.logit_scale=7",
+        "model.logit_scale=5",
         "caption source radiologist",
         "0.700 [0.680, 0.720]",
         "abc123",
@@ -199,6 +238,7 @@ def test_the_page_has_all_a_reviewer_asks_for_in_order(judgement):
         assert text in page, text
         assert text in web, text
     assert "Linked CUI overlap@10" in page
+    assert "**Linked CUIs are not gold**" in section_of(page, "Figures")
     assert "<svg" in web
     assert "**" not in web.partition("<body>")[2]
 
@@ -212,6 +252,18 @@ def test_the_headline_has_concepts_by_the_names_that_the_scorer_gives_them(plant
     frames = [part.with_columns(task=pl.lit("cui", pl.Categorical), metric=pl.lit(name, pl.Categorical)) for name in scored]
     found = headline_columns(judge(grid(), Evidence(pl.concat([rows, *frames]))))
     assert [metric for task, metric in found if task == "cui"] == ["cui_coverage@10", "cui_overlap@10", "cui_overlap_rare@10"]
+
+
+def test_figures_that_a_set_of_pictures_has_of_no_arm_are_left_out(planted):
+    two = grid(sets={"retrieval": PictureSet(), "unseen": PictureSet(split="unseen")})
+    frame = planted(two, EFFECTS).filter(~((pl.col("set") == "retrieval") & (pl.col("task") == "cui")))
+    page = section_of(markdown(page_of(judge(two, Evidence(frame, resamples=100)), Account())), "Figures")
+    header = next(line for line in page.splitlines() if line.startswith("| per cent"))
+    assert "CUI coverage@10, unseen" in header
+    assert "| CUI coverage@10, retrieval" not in header
+    assert "Linked CUI coverage@10, retrieval" in header
+    gold = frame.filter(pl.col("task") != "cui_linked")
+    assert "not gold" not in section_of(markdown(page_of(judge(two, Evidence(gold, resamples=100)), Account())), "Figures")
 
 
 def test_the_mean_over_tasks_is_of_all_three(judgement, planted):

@@ -3,8 +3,9 @@ import json
 import pytest
 from nbclip.errors import BrokenArtefact, InvalidInput
 from nbclip.schemas.snapshots import PublishRequest
-from nbclip_trainer.experiments.grid import Grid, Recipe
+from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.recipes import label_edges, needed_snapshots, publish_all, request_of
+from nbclip_trainer.experiments.snapshots import Recipe
 
 TREE = {
     "preset": "small",

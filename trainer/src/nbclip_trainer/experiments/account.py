@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from statistics import fmean
@@ -62,3 +62,24 @@ class Account:
     def chosen(self, arm: str) -> Mapping[str, JsonValue]:
         """An arm's chosen settings; none where it had no choice."""
         return next((one.settings for one in self.tried if one.arm == arm and one.is_chosen), {})
+
+    def best_alone(self, arm: str) -> Tried | None:
+        """An arm's best candidate by its own figures, which a joint choice may pass over."""
+        return max((one for one in self.tried if one.arm == arm), key=lambda one: one.mean, default=None)
+
+    def ends(self) -> dict[str, list[str]]:
+        """Arms that chose the lowest or highest of several numbers, by the setting, such as `optim.lr=0.008, the highest`."""
+        found: dict[str, list[str]] = {}
+        for one in self.tried:
+            for key, value in one.settings.items() if one.is_chosen else ():
+                numbers = _numbers([other.settings[key] for other in self.tried if other.arm == one.arm])
+                if len(numbers) > 1 and value in (min(numbers), max(numbers)):
+                    end = "lowest" if value == min(numbers) else "highest"
+                    found.setdefault(f"{key}={value}, the {end}", []).append(one.arm)
+        return found
+
+
+def _numbers(values: Sequence[JsonValue]) -> set[float]:
+    """Distinct values; none where some is no number."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return set(numbers) if len(numbers) == len(values) else set()

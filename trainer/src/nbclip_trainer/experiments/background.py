@@ -11,6 +11,13 @@ from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.judgement import Judgement
 from nbclip_trainer.experiments.wording import NONE, settings_of
 
+_JOINTLY = (
+    "Arms whose targets are nearly the same have nearly the same best settings, and a choice by a few seeds of one split gives "
+    "them different ones by chance. That difference would be in every run that is reported, so that no interval would show it. "
+    "A joint choice takes it out, and favours no arm of its line. Where the best settings do differ, each arm loses what stands "
+    "between its rows “best alone” and “chosen”; so only arms of one loss and one form of targets are chosen jointly."
+)
+
 
 def mechanism_section(judgement: Judgement, account: Account) -> Section:
     """What the targets are like: purity by the classes that are asked for, and how much of their mass an arm changes."""
@@ -79,7 +86,7 @@ def _choice(grid: Grid, account: Account) -> Iterator[Block]:
         (
             grid.arms[one.arm].title,
             settings_of(one.settings),
-            "**chosen**" if one.is_chosen else "",
+            "**chosen**" if one.is_chosen else "best alone" if one == account.best_alone(one.arm) else "",
             f"{one.mean:.3f}",
             ", ".join(f"{value:.3f}" for value in one.values),
         )
@@ -88,9 +95,18 @@ def _choice(grid: Grid, account: Account) -> Iterator[Block]:
     yield Rows(("arm", "settings", "", f"{by}, mean", "each seed"), rows, words=2)
     yield Text(
         f"By {by} on the validation split, with seeds {', '.join(map(str, seeds))}, none of which is reported. Every arm had "
-        "the same number of candidates. A best candidate at the end of its range says that the range may be too short.",
+        "the same number of candidates.",
         "note",
     )
+    if ends := account.ends():
+        yield Text(
+            "**Chosen at the end of what was tried**, so that these arms might do better beyond it, or at least otherwise:"
+        )
+        yield Items(tuple(f"`{value}`: {', '.join(grid.arms[arm].title for arm in arms)}" for value, arms in ends.items()))
+    if groups := grid.choose.jointly if grid.choose else ():
+        yield Text("**Chosen jointly**, one candidate for all arms of a line, by the mean over them:")
+        yield Items(tuple(", ".join(grid.arms[arm].title for arm in group) for group in groups))
+        yield Text(_JOINTLY, "note")
 
 
 def limits_section(judgement: Judgement, account: Account) -> Section:

@@ -1,9 +1,13 @@
-"""Which candidate of every arm is reported: that of the best mean on the validation split, all of it kept in `choice.json`."""
+"""Which candidate of every arm is reported: that of the best mean on the validation split, all of it kept in `choice.json`.
+
+The mean is over seeds, and over the arms that are chosen jointly.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -58,30 +62,31 @@ class ChoiceRecord(Strict):
 def choose(layout: Layout) -> ChoiceRecord | None:
     """Chooses by the runs of `layout.tried()`, writes `choice.json` and returns it; None where the grid chooses nothing.
 
-    Arms of which a run of the choice is missing are left out.
+    Arms of which a run of the choice is missing are left out, and those that are chosen with them.
 
     Raises:
         InvalidInput: the validation split has no such figure.
     """
-    grid = layout.grid
-    if grid.choose is None:
+    choice = layout.grid.choose
+    if choice is None:
         return None
-    arms = {}
-    for name in dict.fromkeys(run.arm for run in layout.tried()):
-        values: dict[int, list[float]] = {number: [] for number in range(len(grid.candidates(name)))}
-        runs = [run for run in layout.tried() if run.arm == name]
-        if not all(is_trained(layout.run_dir(run)) for run in runs):
-            continue
-        for run in runs:
-            values[run.candidate or 0].append(_value(layout.run_dir(run), grid.choose.by))
-        settings = grid.candidates(name)
-        tried = tuple(Candidate(settings=settings[number], values=tuple(found)) for number, found in values.items())
-        best = max(range(len(tried)), key=lambda number: tried[number].mean)
-        arms[name] = ChoiceOfArm(tried=tried, chosen=best)
-    record = ChoiceRecord(by=grid.choose.by, seeds=grid.choose.seeds, arms=arms)
+    found = {arm: _tried(layout, arm, choice.by) for arm in dict.fromkeys(run.arm for run in layout.tried())}
+    tried = {arm: candidates for arm, candidates in found.items() if candidates}
+    arms = {
+        arm: ChoiceOfArm(tried=candidates, chosen=best([tried[one] for one in choice.group_of(arm)]))
+        for arm, candidates in tried.items()
+        if tried.keys() >= {*choice.group_of(arm)}
+    }
+    record = ChoiceRecord(by=choice.by, seeds=choice.seeds, arms=arms)
     with replacing(layout.folder / _NAME) as path:
         path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
     return record
+
+
+def best(arms: Sequence[Sequence[Candidate]]) -> int:
+    """The number of the candidate with the best mean over these arms, the first of equal ones."""
+    means = [fmean(candidate.mean for candidate in same) for same in zip(*arms, strict=True)]
+    return means.index(max(means))
 
 
 def read_choice(folder: Path) -> ChoiceRecord | None:
@@ -104,6 +109,17 @@ def mark_trained(run_dir: Path, seconds: float) -> None:
     """Says that a run has come to its end, and how long it took this time."""
     with replacing(run_dir / "trained.json") as path:
         path.write_text(json.dumps({"seconds": round(seconds, 2)}), encoding="utf-8")
+
+
+def _tried(layout: Layout, arm: str, by: BestBy) -> tuple[Candidate, ...]:
+    """An arm's candidates with their figures; none where a run is missing."""
+    runs = [run for run in layout.tried() if run.arm == arm]
+    if not all(is_trained(layout.run_dir(run)) for run in runs):
+        return ()
+    return tuple(
+        Candidate(settings=settings, values=tuple(_value(layout.run_dir(run), by) for run in runs if run.candidate == number))
+        for number, settings in enumerate(layout.grid.candidates(arm))
+    )
 
 
 def _value(run_dir: Path, by: BestBy) -> float:

@@ -6,17 +6,16 @@ A grid is a YAML file of these models; `extends: NAME` lays it over another one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 from typing import Any, Literal, Self
 
 from nbclip.schemas.base import Strict
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from nbclip_trainer.experiments.snapshots import Recipe
 from nbclip_trainer.runs.settings import BestBy
 
-KG_SEED = "kg_seed"
-"""What stands in a recipe for the number of a KG seed."""
 EVERY_ARM = "all"
 Overrides = tuple[str, ...]
 Paper = dict[str, dict[str, float]]
@@ -32,46 +31,20 @@ class PictureSet(Strict):
 
 
 class Choice(Strict):
-    """How every arm's free settings are chosen: of all combinations, the best mean over seeds on the validation split."""
+    """How every arm's free settings are chosen: of all combinations, the best mean over seeds on the validation split.
+
+    Arms that are chosen `jointly` take the same combination, the one of the best mean over these arms.
+    """
 
     by: BestBy = "precision_at_10"
     seeds: tuple[int, ...] = Field((101,), min_length=1, description="none of those that are reported")
     kg_seeds: tuple[int, ...] = Field((101,), min_length=1, description="taken in turn with the seeds; none that is reported")
     settings: dict[str, tuple[JsonValue, ...]] = Field({}, description="candidates by key of the settings")
+    jointly: tuple[tuple[str, ...], ...] = Field((), description="groups of arms that take the same candidate")
 
-
-class LabelledIsA(Strict):
-    """is_a from each concept to the class of the training labels that it is most typical of, in each of these columns."""
-
-    labels: tuple[str, ...] = Field(..., min_length=1)
-
-
-class Shuffled(Strict):
-    """The graph's edges with their targets shuffled: the parents of is_a, or the targets of each typed relation."""
-
-    shuffled: int | Literal["kg_seed"]
-
-
-class RarestConcepts(Strict):
-    """Of each image's concepts only so many, the rarest."""
-
-    rarest: int = Field(..., ge=1)
-
-
-class Recipe(Strict):
-    """A snapshot of the service: `POST /v1/snapshots`, with `kg_seed` in the place of a number that is one."""
-
-    dataset: str | None = None
-    split: str | None = Field("train", description="null: every image of the graph, which a run takes for a leak")
-    representations: dict[str, dict[str, bool | int | float | str]] | None = Field(None, min_length=1)
-    is_a: Shuffled | LabelledIsA | None = None
-    relations: Shuffled | None = None
-    concepts: RarestConcepts | None = None
-
-    @property
-    def has_kg_seed(self) -> bool:
-        """Whether it makes another snapshot of each KG seed."""
-        return KG_SEED in _values(self.model_dump())
+    def group_of(self, arm: str) -> tuple[str, ...]:
+        """The arms that an arm is chosen with, itself among them."""
+        return next((group for group in self.jointly if arm in group), (arm,))
 
 
 class Control(Strict):
@@ -146,6 +119,7 @@ class Grid(Strict):
     seeds: tuple[int, ...] = Field(..., min_length=1)
     kg_seeds: tuple[int, ...] = Field((1,), min_length=1)
     sets: dict[str, PictureSet] = Field({"retrieval": PictureSet()}, min_length=1)
+    linked_cuis: bool = Field(False, description="also CUI@K by the concepts that the service's linker finds in captions")
     choose: Choice | None = None
     snapshots: dict[str, Recipe] = Field({})
     arms: dict[str, Arm] = Field(..., min_length=1)
@@ -212,6 +186,8 @@ class Grid(Strict):
     def _named(self) -> Iterator[tuple[str, str, str, list[str]]]:
         """Where a name of this grid is used: place, name, what it must be and which there are."""
         arms = list(self.arms)
+        for arm_of_group in (arm for group in (self.choose.jointly if self.choose else ()) for arm in group):
+            yield "choose.jointly", arm_of_group, "trained arm", list(self.trained)
         for name, arm in self.arms.items():
             if arm.snapshot is not None:
                 yield f"arms.{name}.snapshot", arm.snapshot, "snapshot", list(self.snapshots)
@@ -242,18 +218,20 @@ class Grid(Strict):
         return self
 
     @model_validator(mode="after")
+    def _what_is_chosen_jointly_can_be(self) -> Self:
+        grouped = [arm for group in (self.choose.jointly if self.choose else ()) for arm in group]
+        for arm in grouped:
+            if grouped.count(arm) > 1:
+                raise ValueError(f"choose.jointly: {arm!r} is there twice")
+            if self.arms[arm].choose is not None:
+                raise ValueError(f"arms.{arm}.choose: candidates of its own, and it is chosen jointly with others")
+        return self
+
+    @model_validator(mode="after")
     def _one_claim_is_primary(self) -> Self:
         if self.comparisons and sum(one.primary for one in self.comparisons) != 1:
             raise ValueError("comparisons: exactly one is `primary: true`, the claim that was decided on before the run")
         return self
-
-
-def _values(tree: object) -> Iterator[object]:
-    if isinstance(tree, Mapping):
-        for value in tree.values():
-            yield from _values(value)
-    else:
-        yield tree
 
 
 def _flat(paper: Paper) -> Iterator[tuple[tuple[str, str], float]]:

@@ -11,8 +11,9 @@ from typing import Any
 from nbclip.errors import BrokenArtefact, InvalidInput
 from nbclip.ids import is_snapshot_id
 
-from nbclip_trainer.experiments.grid import KG_SEED, Grid, LabelledIsA, Recipe
+from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.layout import snapshot_name
+from nbclip_trainer.experiments.snapshots import KG_SEED, LabelledIsA, Recipe
 from nbclip_trainer.runs.durable import replacing
 
 _NAME = "snapshots.json"

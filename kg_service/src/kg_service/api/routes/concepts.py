@@ -15,6 +15,7 @@ from kg_service.api.cursors import Cursor, cursor_of, key_of, no_cursor
 from kg_service.api.dependencies import WiringOf, working
 from kg_service.api.problems import KEYED, described
 from kg_service.app.wiring import Wiring
+from kg_service.errors import ReadOnly
 
 router = APIRouter(prefix="/concepts", tags=["concepts"])
 
@@ -52,7 +53,8 @@ def get_concept(
 ) -> Response:
     """Names, semantic types, parents, children, all ancestors (nearest first), and how many images have it.
 
-    The number is null while the graph store does not answer; everything else comes from the vocabulary.
+    The number is null while the graph store does not answer, or is not asked as the service only reads; everything else comes
+    from the vocabulary.
     """
     vocabulary = wiring.vocabulary
     check_cui(cui)
@@ -83,7 +85,7 @@ def _image_count(request: Request, wiring: Wiring, cui: str) -> int | None:
     try:
         with request.app.state.graph_places.take():
             return wiring.store.image_count(cui)
-    except (Busy, Unavailable):
+    except (Busy, Unavailable, ReadOnly):
         return None
 
 

@@ -14,11 +14,11 @@ from kg_service.api.dependencies import WiringOf
 from kg_service.api.paths import API
 from kg_service.api.problems import KEYED, NotReady, described, problem_content
 from kg_service.app.own_paths import without_own_paths
-from kg_service.app.readiness import ABILITIES, abilities, failures, needed
+from kg_service.app.readiness import ABILITIES, abilities, asked_by_default, failures, needed
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
+from kg_service.errors import ReadOnly
 
-_BY_DEFAULT: tuple[Ability, ...] = ("ingest",)
 _NOT_READY = {"description": "Service Unavailable", "content": problem_content(NotReadyProblem)}
 
 probes = APIRouter(tags=["service"])
@@ -37,14 +37,19 @@ def readyz(
     wiring: WiringOf,
     wanted: Annotated[
         list[Ability] | None,
-        Query(alias="for", description="answer 503 unless all of these can be done, such as `targets`; default: `ingest`"),
+        Query(
+            alias="for",
+            description="answer 503 unless all of these can be done, such as `targets`; default: `ingest`, "
+            "of a service that only reads `targets`",
+        ),
     ] = None,
 ) -> Response:
     """Which work the service can take: `can` says for each kind whether it is ready and, if not, why. A 503 has
     `can`, too, and names the parts that can't be used.
 
-    Without `for`, it is ready once captions can be sent, because everything begins with them. If you need targets, ask with
-    `?for=targets`: a snapshot is enough, and they are served while the graph store is away.
+    Without `for`, it is ready once captions can be sent, because everything begins with them; one that only reads
+    (`KG_READ_ONLY`), once targets can be. If you need targets, ask with `?for=targets`: a snapshot is enough, and they are served
+    while the graph store is away.
 
     `degraded`: the snapshot that was published last is damaged, and a former one is served; or upkeep, such as an append, fails.
     """
@@ -53,7 +58,7 @@ def readyz(
     asked = tuple(dict.fromkeys(wanted or ABILITIES))
     failed = _failures(request, wiring, needed(asked))
     can = abilities(asked, failed, wiring.settings)
-    demanded = wanted or _BY_DEFAULT
+    demanded = wanted or asked_by_default(wiring.settings)
     if not all(can[each].ready for each in demanded):
         lacking = [part for part in needed(demanded) if part in failed]
         raise NotReady([{"where": part, "message": str(error)} for part, error in failed.items()], lacking, can)
@@ -105,7 +110,8 @@ def _degraded(wiring: Wiring) -> str | None:
     dependencies=[Depends(require("read"))],
 )
 def info(request: Request, wiring: WiringOf) -> Response:
-    """Versions, limits and counts, for clients."""
+    """Versions, limits and counts, for clients. What targets don't need is left empty where it is not there: vocabulary, linker,
+    counts."""
     settings = wiring.settings
     scheme, separator, _ = settings.store_url.partition("://")
     return answer(
@@ -113,9 +119,9 @@ def info(request: Request, wiring: WiringOf) -> Response:
             name="nbclip-kg-service",
             version=request.app.version,
             api=API,
-            vocabulary=wiring.vocabulary.describe(),
+            vocabulary=_vocabulary(wiring),
             store=scheme if separator else "embedded",
-            linker=wiring.linker.name,
+            linker=_linker(wiring),
             snapshot=wiring.snapshots.current(),
             limits=limits(settings),
             counts=_counts(request, wiring),
@@ -123,12 +129,26 @@ def info(request: Request, wiring: WiringOf) -> Response:
     )
 
 
+def _vocabulary(wiring: Wiring) -> dict[str, str]:
+    try:
+        return wiring.vocabulary.describe()
+    except NBClipError:
+        return {}
+
+
+def _linker(wiring: Wiring) -> str:
+    try:
+        return wiring.linker.name
+    except NBClipError:
+        return ""
+
+
 def _counts(request: Request, wiring: Wiring) -> dict[str, int]:
     """Counts of the graph; empty while the store does not answer, since targets don't need it."""
     try:
         with request.app.state.graph_places.take():
             return wiring.store.counts().by_kind()
-    except (Busy, Unavailable):
+    except (Busy, Unavailable, ReadOnly):
         return {}
 
 

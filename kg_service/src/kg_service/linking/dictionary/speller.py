@@ -105,7 +105,7 @@ def build_speller(words: WordIndex) -> dict[str, npt.NDArray[Any]]:
     for start in range(0, len(words.words), _BATCH):
         batch = [
             (position, word)
-            for position, word in enumerate(words.words.slice(start, start + _BATCH), start)
+            for position, word in enumerate(words.words[start : start + _BATCH], start)
             if _is_plain(word) and len(word) <= _MOST
         ]
         stems.append(np.array([hash_of(stem) for _, word in batch for stem in normalise(word).stems], np.uint64))

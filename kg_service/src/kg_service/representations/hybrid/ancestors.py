@@ -41,8 +41,16 @@ def nearness(parent_MM: sparse.csr_array, decay: float, max_distance: int) -> sp
 
 def subtree_frequency(attribute_NM: sparse.csr_array, parent_MM: sparse.csr_array) -> npt.NDArray[np.int64]:
     """Images that have the concept or a descendant of it; [M]."""
+    return images_that_reach(attribute_NM, _reached(parent_MM))
+
+
+def images_that_reach(attribute_NM: sparse.csr_array, reached_MM: sparse.csr_array) -> npt.NDArray[np.int64]:
+    """Images that have a concept which leads to this one; [M].
+
+    Args:
+        reached_MM: above 0 at [concept, what it leads to].
+    """
     images, concepts = attribute_NM.shape
-    reached_MM = _reached(parent_MM)
     frequency_M = np.zeros(concepts, np.int64)
     for start in range(0, images, IMAGES_AT_ONCE):
         reached_BM = attribute_NM[start : start + IMAGES_AT_ONCE] @ reached_MM

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
+from kg_service.representations.weights import both_ways, entries
+
 _CONTEXT_EXPONENT = 0.75
 _DENSE_UP_TO = 1_000
 """Concepts up to which the whole SVD is computed: below the rank asked for, the sparse solver goes on from random vectors."""
+_PAIRS_UP_TO = 1 << 21
+"""Pairs of concepts that are looked at: where more occur, the most frequent ones. Of millions of captions most pairs stand in one
+or two, whose information is large and says little."""
 _NOTHING = 1e-9
 """Of the largest singular value, or the longest vector: what is smaller is rounding."""
 
@@ -18,13 +25,13 @@ def cooccurrence_vectors(count_MM: sparse.csr_array, dimension: int) -> npt.NDAr
     """W = U √S of the PPMI matrix, largest singular values first, each column's largest entry positive.
 
     Args:
-        count_MM: how many images have both concepts (`weights.together`).
+        count_MM: how many images have both concepts (`weights.together`), above the diagonal.
         dimension: d; columns beyond the rank that can be computed are left out.
 
     Returns:
         float32, [M, ≤ d].
     """
-    ppmi_MM = _ppmi(sparse.coo_array(count_MM))
+    ppmi_MM = _ppmi(count_MM)
     active = np.flatnonzero(np.diff(ppmi_MM.indptr))
     if min(dimension, len(active)) == 0:
         return np.zeros((ppmi_MM.shape[0], 0), np.float32)
@@ -51,14 +58,31 @@ def _left_vectors(ppmi_AA: sparse.csr_array, dimension: int) -> npt.NDArray[np.f
     return vectors_Ad
 
 
-def _ppmi(count_MM: sparse.coo_array) -> sparse.csr_array:
+def _ppmi(count_MM: sparse.csr_array) -> sparse.csr_array:
     """max(0, ln(p(c, a) / (p(c) q(a)))), q the context distribution raised to .75; diagonal 0; CSR, [M, M]."""
-    off_diagonal = count_MM.row != count_MM.col
-    row, column, count = count_MM.row[off_diagonal], count_MM.col[off_diagonal], count_MM.data[off_diagonal]
+    lower, higher, count = _frequent_pairs(count_MM)
     if len(count) == 0:
         return sparse.csr_array(count_MM.shape)
-    total_M = np.bincount(row, count, minlength=count_MM.shape[0])
+    counts_MM = sparse.coo_array(both_ways(lower, higher, count.astype(np.float64), count_MM.shape[0]))
+    row, column = counts_MM.row, counts_MM.col
+    total_M = np.bincount(row, counts_MM.data, minlength=count_MM.shape[0])
     context_M = total_M**_CONTEXT_EXPONENT
-    information = np.log(count * context_M.sum() / (total_M[row] * context_M[column]))
+    information = np.log(counts_MM.data * context_M.sum() / (total_M[row] * context_M[column]))
     kept = information > 0
     return sparse.csr_array((information[kept], (row[kept], column[kept])), shape=count_MM.shape)
+
+
+def _frequent_pairs(count_MM: sparse.csr_array) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """The lower and the higher concept of each pair, and its count: all pairs, or those from the least count on that leaves out
+    enough of them."""
+    pairs_of_count = np.zeros(count_MM.data.max(initial=0) + 1, np.int64)
+    for one, other, both in entries(count_MM):
+        pairs_of_count += np.bincount(both[one != other], minlength=len(pairs_of_count))
+    pairs_from_count = pairs_of_count[::-1].cumsum()[::-1]
+    least = max(1, int(np.argmax(pairs_from_count <= _PAIRS_UP_TO)))
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32))]
+    for one, other, both in entries(count_MM):
+        kept = (one != other) & (both >= least)
+        found.append((one[kept], other[kept], both[kept]))
+    lower, higher, count = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return lower, higher, count

@@ -96,7 +96,8 @@ class Hybrid:
         """Freezes idf, the spread E and the co-occurrence vectors W on a graph."""
         attribute_NM = attribute_matrix(graph)
         images, concepts = attribute_NM.shape
-        frequency_M = np.bincount(attribute_NM.indices, minlength=concepts)
+        count_MM = together(attribute_NM)
+        frequency_M = count_MM.diagonal().astype(np.int64)
         idf_M = inverse_document_frequency(images, frequency_M)
         trust_M = frequency_M / (frequency_M + self.shrinkage)
         spread_MM = sparse.diags_array(idf_M / np.log(images + 1), format="csr")
@@ -107,7 +108,6 @@ class Hybrid:
             if chosen := self._relations(graph):
                 spread_MM = spread_MM + self.relation_weight * self._relation_weights(attribute_NM, parent_MM, chosen)
         dimension = self.smoothing_dimension if self.smoothing > 0 else 0
-        count_MM = together(attribute_NM)
         weight_M = trust_M * frequency_M**self.smoothing_frequency
         return FittedHybrid(
             parameters=self,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from kg_service.representations.hybrid.ancestors import content
+from kg_service.representations.hybrid.ancestors import content, images_that_reach
 from kg_service.representations.weights import edge_matrix
 from kg_service.vocabulary.model import TRANSITIVE
 
@@ -38,7 +38,7 @@ def relation_weights(
     """
     near_MM = relation_nearness(parent_MM, relations, decay, max_distance)
     led_MM = sparse.csr_array(sparse.eye_array(near_MM.shape[0], format="csr") + near_MM.sign())
-    frequency_M = np.bincount(sparse.csr_array(attribute_NM @ led_MM).indices, minlength=near_MM.shape[0])
+    frequency_M = images_that_reach(attribute_NM, led_MM)
     weights_MM = sparse.csr_array(near_MM @ sparse.diags_array(content(attribute_NM.shape[0], frequency_M, hub_share)))
     weights_MM.eliminate_zeros()
     return weights_MM

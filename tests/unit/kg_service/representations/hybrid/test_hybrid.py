@@ -168,6 +168,16 @@ def test_ppmi_of_two_concepts_by_hand():
     assert np.allclose(vectors @ vectors.T, expected - residual, atol=1e-6)
 
 
+def test_of_too_many_pairs_the_most_frequent_ones_are_looked_at(monkeypatch):
+    # C0 and C1 stand together three times, C1 and C2 twice, C0 and C2, C2 and C3 once
+    rows = [[1, 1, 0, 0]] * 2 + [[1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
+    frequent = [[1, 1, 0, 0]] * 3 + [[0, 1, 1, 0]] * 2
+    whole, part = (together(sparse.csr_array(np.array(each, float))) for each in (rows, frequent))
+    for limit, expected in ((4, whole), (3, part), (2, part)):
+        monkeypatch.setattr(cooccurrence, "_PAIRS_UP_TO", limit)
+        assert np.allclose(cooccurrence_vectors(whole, 4), cooccurrence_vectors(expected, 4))
+
+
 def test_the_sparse_solver_agrees_with_the_dense_one():
     rng = np.random.default_rng(0)
     topics = rng.random((400, 6)) @ rng.random((6, 260))
