@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench soak fuzz nightly
+.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench-ranks bench soak fuzz nightly
 .DEFAULT_GOAL := help
 # Without bytecode each start of a program would compile torch anew, 8 s.
 unexport PYTHONDONTWRITEBYTECODE
@@ -105,13 +105,16 @@ bench-index: setup  ## measure how long a run takes to its first step and what a
 bench-scale: setup  ## measure what a million captions cost, by a batch and by ingest
 	$(RUN) python benchmarks/scale/run.py $(ARGS)
 
+bench-ranks: setup  ## measure two ranks with a snapshot of 10,000,000 images: waits for targets, memory, equal losses
+	$(RUN) python benchmarks/serving/ranks.py $(ARGS)
+
 bench-serving: setup  ## measure /v1/targets: its arithmetic, its way over a socket, Cypher and GDS
 	$(RUN) python benchmarks/serving/run.py $(ARGS)
 
 bench: setup  ## measure serving against its goals and peers, into docs/performance.md
 	$(RUN) python benchmarks/serving/run.py --report $(ARGS)
 
-bench-growth: setup  ## measure serving with 10,000, 100,000 and 1,000,000 images, into docs/performance.md
+bench-growth: setup  ## measure publishing and serving with 10,000 to 10,000,000 images, into docs/performance.md
 	$(RUN) python benchmarks/serving/growth.py --report $(ARGS)
 
 soak: setup  ## run ten minutes of load during an ingest: no error, level memory; into docs/reliability/

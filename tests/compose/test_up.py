@@ -8,7 +8,7 @@ import math
 import threading
 
 import pytest
-from support.compose import ROOT, output
+from support.compose import ROOT, is_confined, output
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -69,14 +69,8 @@ def test_another_host_name_is_refused(service):
 
 def test_containers_are_confined(product):
     for name, container in product.containers().items():
-        host, user = container["HostConfig"], container["Config"]["User"]
-        assert host["ReadonlyRootfs"], name
-        assert host["CapDrop"] == ["ALL"], name
-        assert not host["Privileged"], name
-        assert int(user.partition(":")[0]) > 0, name
-        assert 0 < host["Memory"] <= 4 << 30, name
-        assert 0 < host["PidsLimit"] <= 512, name
-        assert all(binding["HostIp"] == "127.0.0.1" for bindings in host["PortBindings"].values() for binding in bindings), name
+        assert is_confined(container), name
+        assert container["HostConfig"]["PidsLimit"] <= 512, name
     for name in ("neo4j", "kg-service"):
         status = dict(line.split(":\t", 1) for line in product.compose("exec", name, "cat", "/proc/1/status").splitlines())
         assert status["Uid"].split()[0] != "0", name
@@ -176,4 +170,4 @@ def test_compose_takes_every_profile(product):
     services = json.loads(product.compose("--profile", "*", "config", "--format", "json"))["services"]
     (device,) = services["trainer-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
-    assert {"trainer", "trainer-gpu", "neo4j", "load", "kg-service"} == set(services)
+    assert {"trainer", "trainer-gpu", "neo4j", "load", "kg-service", "ray-head", "ray-worker", "batch"} == set(services)

@@ -56,9 +56,12 @@ class Product:
 
     def containers(self) -> dict[str, dict]:
         """`docker inspect` by name of the service."""
-        ids = self.compose("ps", "--all", "--quiet").split()
-        inspected = json.loads(output("docker", "inspect", *ids))
-        return {container["Config"]["Labels"]["com.docker.compose.service"]: container for container in inspected}
+        return {container["Config"]["Labels"]["com.docker.compose.service"]: container for container in self.inspected()}
+
+    def inspected(self, *services: str) -> list[dict]:
+        """`docker inspect` of all containers of these services, or of every one."""
+        ids = self.compose("ps", "--all", "--quiet", *services).split()
+        return json.loads(output("docker", "inspect", *ids))
 
 
 def output(*command: str, variables: dict[str, str] | None = None) -> str:
@@ -74,6 +77,7 @@ def output(*command: str, variables: dict[str, str] | None = None) -> str:
 def running(folder: Path, say: Callable[[str], None]) -> Iterator[Product]:
     """Builds the images and starts a project; in the end nothing of it is left but the images."""
     product = settle(folder)
+    product.variables["NEO4J_IMAGE"] = find_neo4j(product)
     say(f"Neo4j: {product.variables['NEO4J_IMAGE']}")
     try:
         say(f"built in {seconds(lambda: product.compose('build', 'kg-service')):.0f} s")
@@ -98,9 +102,7 @@ def settle(folder: Path) -> Product:
         "NEO4J_HTTP_PORT": str(http),
         "NEO4J_BOLT_PORT": str(bolt),
     }
-    product = Product(f"nbclip-test-{os.getpid()}", secrets, variables)
-    variables["NEO4J_IMAGE"] = find_neo4j(product)
-    return product
+    return Product(f"nbclip-test-{os.getpid()}-{folder.name}", secrets, variables)
 
 
 def find_neo4j(product: Product) -> str:
@@ -111,6 +113,21 @@ def find_neo4j(product: Product) -> str:
             return pinned
     output("docker", "image", "inspect", LOCAL_NEO4J)
     return LOCAL_NEO4J
+
+
+def is_confined(container: dict) -> bool:
+    """Whether an inspected container may write nowhere but in its volumes, is not root, and has limits and no open port."""
+    host, user = container["HostConfig"], container["Config"]["User"]
+    bound = [binding["HostIp"] for bindings in host["PortBindings"].values() for binding in bindings]
+    return bool(
+        host["ReadonlyRootfs"]
+        and host["CapDrop"] == ["ALL"]
+        and not host["Privileged"]
+        and int(user.partition(":")[0]) > 0
+        and 0 < host["Memory"] <= 4 << 30
+        and host["PidsLimit"] > 0
+        and set(bound) <= {"127.0.0.1"}
+    )
 
 
 def seconds(work: Callable[[], object]) -> float:

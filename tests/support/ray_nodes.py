@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -46,18 +46,20 @@ class Nodes:
         }
         self._folder, self._sessions = folder, dict[str, int]()
 
-    def start(self, name: str, settings: Mapping[str, str] | None = None) -> None:
-        """Starts a node with one CPU; the first is the head."""
+    def start(self, name: str, settings: Mapping[str, str] | None = None, *, inside: Sequence[str] = ()) -> None:
+        """Starts a node with one CPU, also one that died; the first is the head. `inside` is a prefix of its command."""
+        self._sessions.setdefault(name, 0)
+        number = list(self._sessions).index(name)
+        first = self._port + 1 + _PORTS_OF_A_NODE * number
         head = ["--head", f"--port={self._port}", f"--temp-dir={self._folder}", "--include-dashboard=false", "--no-monitor"]
-        first = self._port + 1 + _PORTS_OF_A_NODE * len(self._sessions)
         head += [f"--ray-client-server-port={first + 6}"]
-        options = [f"--address={self.address}"] if self._sessions else head
+        options = [f"--address={self.address}"] if number else head
         options += [f"--{kind}-port={first + number}" for number, kind in enumerate(_PORTS)]
         options += [f"--min-worker-port={first + 7}", f"--max-worker-port={first + _PORTS_OF_A_NODE - 1}"]
         options += [f"--node-name={name}", "--num-cpus=1", "--object-store-memory=80000000", "--include-log-monitor=false"]
         with (self._folder / f"{name}.log").open("w+") as log:
             starting = subprocess.Popen(
-                [Path(sys.executable).with_name("ray"), "start", *options],
+                [*inside, Path(sys.executable).with_name("ray"), "start", *options],
                 env=os.environ | self.environment | dict(settings or {}),
                 stdout=log,
                 stderr=log,
@@ -69,6 +71,14 @@ class Nodes:
     def kill(self, name: str) -> None:
         """Kills a node, all processes of it at once, as its machine would die."""
         _kill(_of_session(self._sessions[name]))
+
+    def processes(self, name: str) -> dict[int, str]:
+        """Processes of a node: `gcs_server` on the head, `raylet`, workers as `ray::` and what they do."""
+        found = {}
+        for process in _of_session(self._sessions[name]):
+            with suppress(OSError):
+                found[process] = Path(f"/proc/{process}/comm").read_text().strip()
+        return found
 
     def close(self) -> None:
         """Ends all nodes."""

@@ -14,6 +14,7 @@ COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
 DOCKERFILES = ("kg_service/Dockerfile", "trainer/Dockerfile")
 TRAINERS = ("trainer", "trainer-gpu")
+CLUSTER = ("ray-head", "ray-worker", "batch")
 KNOWS_NEO4J = ("neo4j", "load", "kg-service")
 
 each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -39,8 +40,8 @@ def seconds(duration):
 
 
 def test_the_services_are_the_known_ones():
-    assert set(SERVICES) == {*KNOWS_NEO4J, *TRAINERS}
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == set(TRAINERS)
+    assert set(SERVICES) == {*KNOWS_NEO4J, *TRAINERS, *CLUSTER}
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {*TRAINERS, *CLUSTER}
 
 
 @each_service
@@ -101,8 +102,9 @@ def test_every_secret_is_a_file_and_without_them_nothing_starts():
 
 @each_service
 def test_no_secret_is_in_the_environment(service):
-    names = [name for name in service.get("environment", {}) if re.search("pass|secret|token|auth|key", name, re.I)]
-    assert all(service["environment"][name].startswith("/run/secrets/") for name in names)
+    environment = {name: value for name, value in service.get("environment", {}).items() if name != "RAY_AUTH_MODE"}
+    names = [name for name in environment if re.search("pass|secret|token|auth|key", name, re.I)]
+    assert all(environment[name].startswith("/run/secrets/") for name in names)
 
 
 def test_only_what_asks_neo4j_has_its_password_and_its_network():
@@ -114,6 +116,24 @@ def test_only_what_asks_neo4j_has_its_password_and_its_network():
         assert not set(SERVICES[name]["networks"]) & set(SERVICES["neo4j"]["networks"])
 
 
+def test_a_ray_cluster_asks_for_its_token_in_a_network_of_its_own_and_reports_to_nobody():
+    assert {name for name, service in SERVICES.items() if "ray_token" in secrets(service)} == set(CLUSTER)
+    assert {name for name, service in SERVICES.items() if "cluster" in service["networks"]} == set(CLUSTER)
+    assert COMPOSE["networks"]["cluster"]["internal"]
+    for name in CLUSTER:
+        service = SERVICES[name]
+        assert (service["networks"], secrets(service), "ports" in service) == (["cluster"], {"ray_token"}, False)
+        assert service["environment"]["RAY_AUTH_MODE"] == "token"
+        assert service["environment"]["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert "--include-dashboard=false" in SERVICES["ray-head"]["command"]
+
+
+def test_ray_is_in_no_image_but_its_own():
+    with_ray = {name for name, service in SERVICES.items() if service["image"].endswith("-ray")}
+    assert with_ray == set(CLUSTER)
+    assert {name for name, service in SERVICES.items() if "EXTRA" in service.get("build", {}).get("args", {})} == {"ray-head"}
+
+
 def test_the_service_asks_for_keys_and_names_its_hosts():
     environment = SERVICES["kg-service"]["environment"]
     assert environment["KG_KEYS_FILE"] == "/run/secrets/keys.json"
@@ -123,7 +143,7 @@ def test_the_service_asks_for_keys_and_names_its_hosts():
 def test_a_folder_of_the_users_is_read_only_and_never_made():
     mounts = [mount for service in SERVICES.values() for mount in service["volumes"]]
     own = [mount for mount in mounts if isinstance(mount, dict)]
-    assert len(own) == 4
+    assert len(own) == 8
     assert all(mount["read_only"] and mount["bind"] == {"create_host_path": False} for mount in own)
     assert all(mount.endswith(":ro") for mount in mounts if isinstance(mount, str) and mount.startswith("."))
 

@@ -11,7 +11,7 @@ import pytest
 from kg_service.app.keys import Keyring
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "secrets.sh"
-NAMES = {"neo4j_password", "trainer_key", "admin_key", "keys.json"}
+NAMES = {"neo4j_password", "trainer_key", "admin_key", "ray_token", "keys.json"}
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_secrets_are_long_and_never_the_same(tmp_path):
     make(tmp_path / "two")
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
     made = [folder[name] for folder in (one, two) for name in NAMES - {"keys.json"}]
-    assert len(set(made)) == 6
+    assert len(set(made)) == 8
     assert all(len(secret.removeprefix("nbkg_")) == 64 for secret in made)
 
 
@@ -69,12 +69,22 @@ def test_a_second_run_changes_nothing(folder):
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("lost", sorted(NAMES - {"keys.json"}))
+@pytest.mark.parametrize("lost", sorted(NAMES - {"keys.json", "ray_token"}))
 def test_a_lost_secret_is_not_replaced_by_one_that_nobody_knows(folder, lost):
     make(folder)
     (folder / lost).unlink()
     assert lost in make(folder, exit_status=1)
     assert not (folder / lost).exists()
+
+
+def test_a_token_that_was_not_there_yet_is_added(folder):
+    make(folder)
+    before = contents(folder)
+    (folder / "ray_token").unlink()
+    assert make(folder) == f"made {folder}/ray_token\n"
+    after = contents(folder)
+    assert after | {"ray_token": before["ray_token"]} == before
+    assert after["ray_token"] != before["ray_token"]
 
 
 def test_what_was_interrupted_is_finished(folder):

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 
 from nbclip.errors import Conflict, InvalidInput, NBClipError, Unavailable
 
+from kg_service.batch.heads import AGAIN, reach, watched
 from kg_service.batch.link import Batch, open_batch
 from kg_service.batch.plan import Plan
 from kg_service.batch.run import Executor
@@ -32,7 +33,7 @@ LOCAL: Final = "local"
 AUTO: Final = "auto"
 """The address of the cluster that `RAY_ADDRESS` names, or else of the one that runs on this machine."""
 _PACKAGE = "nbclip-kg-service"
-_PATIENCE_S, _CHECKED_WITHIN_S = 5.0, 120.0
+_CHECKED_WITHIN_S = 120.0
 _OWN: Final = {"include_dashboard": False, "object_store_memory": 100_000_000}
 """Options of a cluster that is started here. Ray takes a third of the memory for objects if it isn't told, and has few."""
 _ENVIRONMENT: Final = {
@@ -85,7 +86,7 @@ def _refuse_unreachable(address: str) -> None:
             hint=f"on a node of the cluster: --ray HOST:PORT or {AUTO}; to start one here: --ray {LOCAL}",
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S).close()
+        reach(address)
     except (OSError, OverflowError) as error:
         raise _unusable(address, error) from error
 
@@ -204,8 +205,12 @@ def _run_there(work: Callable[[int], Result], shards: Sequence[int]) -> Iterator
     # Tried again by the one who counts how often.
     task = ray.remote(max_retries=0)(_on_node)
     futures = {task.remote(work, shard).future(): shard for shard in shards}
-    for future in as_completed(futures):
-        yield futures.pop(future), _given(future)
+    with watched(ray.get_runtime_context().gcs_address) as gone:
+        for future in as_completed([*futures, gone]):
+            given = _given(future)
+            yield futures.pop(future), given
+            if not futures:
+                break
 
 
 def _on_node(work: Callable[[int], Result], shard: int) -> Result:
@@ -228,4 +233,4 @@ def _given(future: Future[Result]) -> Result | None:
         return None
     except RayError as error:
         reason = str(error).strip().splitlines()[0]
-        raise Unavailable(f"the Ray cluster failed: {reason}", hint="run it again: what is linked stays") from error
+        raise Unavailable(f"the Ray cluster failed: {reason}", hint=AGAIN) from error

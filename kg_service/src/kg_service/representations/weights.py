@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ IMAGES_AT_ONCE = 1 << 14
 ALL = slice(None)
 _COUNTED_AT_ONCE = 1 << 18
 """Images whose pairs are counted at a time: each addition goes over all pairs there are."""
+_ENTRIES_AT_ONCE = 1 << 22
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -40,6 +41,14 @@ def together(attribute_NM: sparse.csr_array) -> sparse.csr_array:
         rows_BM = attribute_NM[start : start + _COUNTED_AT_ONCE].astype(np.int32)
         count_MM = count_MM + sparse.triu(rows_BM.T @ rows_BM, format="csr")
     return sparse.csr_array(count_MM)
+
+
+def entries(matrix_MM: sparse.csr_array) -> Iterator[tuple[Int64s, npt.NDArray[np.integer[Any]], npt.NDArray[Any]]]:
+    """Row, column and value of each entry, some million at a time."""
+    for start in range(0, matrix_MM.nnz, _ENTRIES_AT_ONCE):
+        some = slice(start, min(start + _ENTRIES_AT_ONCE, matrix_MM.nnz))
+        row = np.searchsorted(matrix_MM.indptr, np.arange(some.start, some.stop), side="right") - 1
+        yield row, matrix_MM.indices[some], matrix_MM.data[some]
 
 
 def both_ways(

@@ -419,6 +419,11 @@ def test_shipped_grids_are_listed(nbclip):
         (None, "no grid given", "--list"),
         (GRID, "snapshots of a service are needed (own), and no URL is given", "--service"),
         (
+            "linked_cuis: true\npreset: nbclip-tiny\nseeds: [1]\nsets: {valid: {split: valid}}\narms: {clip: {title: CLIP}}\n",
+            "captions are to be linked (linked_cuis), and no URL is given",
+            "--service",
+        ),
+        (
             GRID.replace("title: CLIP", "titel: CLIP"),
             "unknown key 'arms.clip.titel', did you mean 'title'?",
             "docs/experiments.md",

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.evaluation.linking import LinkedCuis
 from nbclip_trainer.experiments import choosing, running
 from nbclip_trainer.experiments.choosing import read_choice
 from nbclip_trainer.experiments.experiment import Means, check, edges_of_labels, run_experiment
@@ -19,6 +20,7 @@ from nbclip_trainer.experiments.gathering import write_page
 from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.job import do
 from nbclip_trainer.experiments.layout import Layout, Run
+from nbclip_trainer.experiments.linked import link_pictures
 from nbclip_trainer.experiments.running import Progress, failed
 from nbclip_trainer.runs.checkpoint import load_checkpoint
 from nbclip_trainer.runs.results import read_scored
@@ -130,6 +132,23 @@ def test_arms_that_are_chosen_jointly_take_the_candidate_of_the_best_mean_over_t
 
     del of_dir[here.run_dir(next(run for run in here.tried() if run.arm == "moved"))]
     assert set(choosing.choose(here).arms) == {"alone"}, "who lacks a run, and who is chosen with it, wait"
+
+
+def test_pictures_are_also_scored_by_the_concepts_that_a_linker_finds_in_their_captions(layout, here_alone):
+    here = layout(choose=None, linked_cuis=True, arms={"clip": TREE["arms"]["clip"]})
+    check(here)
+
+    def link(captions):
+        return LinkedCuis("one", "http://here", tuple(frozenset({caption[:2]}) for caption in captions))
+
+    link_pictures(here, link, lambda line: None)
+    assert run_experiment(here, {}, means()) == []
+    scored = read_scored(here.evaluation_dir(Run("clip", 1), "retrieval"))
+    assert scored.evaluation.linked.linker == "one"
+    same = scored.images.filter(scored.images["modality"] == "CT")["linked_cui_list"].to_list()
+    assert same == [["CT"]] * len(same), "a caption begins with its modality"
+    _, page = write_page(here, "nbclip experiment grid.yaml")
+    assert "Linked CUI overlap@10" in Path(page).read_text()
 
 
 def valid_recall(run_dir):

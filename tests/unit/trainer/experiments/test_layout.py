@@ -106,6 +106,7 @@ def test_a_folder_belongs_to_one_experiment_to_which_may_be_added(tmp_path):
         ({"arms": {**arms, "dk": {**arms["dk"], "set": ["targets.knowledge=dk_ek"]}}}, "arms.dk"),
         ({"snapshots": {**TREE["snapshots"], "plain": {"split": None}}}, "arms.dk"),
         ({"endpoint": {"smallest_effect": 2}}, "endpoint"),
+        ({"linked_cuis": True}, "linked_cuis"),
     ):
         with pytest.raises(Conflict, match=f"another experiment lies there, changed: {named}"):
             keep_grid(layout(tmp_path, **changes))

@@ -238,6 +238,7 @@ def test_the_page_has_all_a_reviewer_asks_for_in_order(judgement):
         assert text in page, text
         assert text in web, text
     assert "Linked CUI overlap@10" in page
+    assert "**Linked CUIs are not gold**" in section_of(page, "Figures")
     assert "<svg" in web
     assert "**" not in web.partition("<body>")[2]
 
@@ -251,6 +252,18 @@ def test_the_headline_has_concepts_by_the_names_that_the_scorer_gives_them(plant
     frames = [part.with_columns(task=pl.lit("cui", pl.Categorical), metric=pl.lit(name, pl.Categorical)) for name in scored]
     found = headline_columns(judge(grid(), Evidence(pl.concat([rows, *frames]))))
     assert [metric for task, metric in found if task == "cui"] == ["cui_coverage@10", "cui_overlap@10", "cui_overlap_rare@10"]
+
+
+def test_figures_that_a_set_of_pictures_has_of_no_arm_are_left_out(planted):
+    two = grid(sets={"retrieval": PictureSet(), "unseen": PictureSet(split="unseen")})
+    frame = planted(two, EFFECTS).filter(~((pl.col("set") == "retrieval") & (pl.col("task") == "cui")))
+    page = section_of(markdown(page_of(judge(two, Evidence(frame, resamples=100)), Account())), "Figures")
+    header = next(line for line in page.splitlines() if line.startswith("| per cent"))
+    assert "CUI coverage@10, unseen" in header
+    assert "| CUI coverage@10, retrieval" not in header
+    assert "Linked CUI coverage@10, retrieval" in header
+    gold = frame.filter(pl.col("task") != "cui_linked")
+    assert "not gold" not in section_of(markdown(page_of(judge(two, Evidence(gold, resamples=100)), Account())), "Figures")
 
 
 def test_the_mean_over_tasks_is_of_all_three(judgement, planted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,8 +74,10 @@ def _run(layout: Layout, service: str | None, key_file: Path | None, jobs: int, 
     """Makes what is missing; exits with 130 where it was stopped, raises where runs failed."""
     # Before torch is imported, which takes seconds: a signal must find its handler.
     with stop_on_signal() as stop, opened(service, key_file) as client:
+        from nbclip_trainer.evaluation.linking import link_captions
         from nbclip_trainer.experiments.experiment import Means, check, run_experiment
         from nbclip_trainer.experiments.gate import inspect_arms
+        from nbclip_trainer.experiments.linked import link_pictures
         from nbclip_trainer.experiments.running import devices_of, failed
 
         def say(line: str) -> None:
@@ -82,6 +85,8 @@ def _run(layout: Layout, service: str | None, key_file: Path | None, jobs: int, 
 
         check(layout)
         snapshots = _snapshots(layout, client, say)
+        if layout.grid.linked_cuis:
+            link_pictures(layout, partial(link_captions, _needed(client, "captions are to be linked (linked_cuis)")), say)
         inspect_arms(layout, snapshots, say)
         failures = run_experiment(layout, snapshots, Means(jobs, devices_of(device), stop, say))
         if stop.is_set():
@@ -102,16 +107,18 @@ def _snapshots(layout: Layout, client: Service | None, say: Callable[[str], None
     needed = needed_snapshots(layout.grid)
     if not needed:
         return {}
-    if client is None:
-        raise InvalidInput(
-            f"snapshots of a service are needed ({', '.join(needed)}), and no URL is given",
-            hint="--service http://127.0.0.1:8080",
-        )
+    service = _needed(client, f"snapshots of a service are needed ({', '.join(needed)})")
     config = layout.config(layout.reported()[0], {}, {})
     return publish_all(
         layout.grid,
         layout.folder,
-        lambda body: client.publish(PublishRequest.model_validate(body)).id,
-        lambda columns: edges_of_labels(config, columns, lambda captions: link_captions(client, captions).cuis),
+        lambda body: service.publish(PublishRequest.model_validate(body)).id,
+        lambda columns: edges_of_labels(config, columns, lambda captions: link_captions(service, captions).cuis),
         say,
     )
+
+
+def _needed(client: Service | None, why: str) -> Service:
+    if client is None:
+        raise InvalidInput(f"{why}, and no URL is given", hint="--service http://127.0.0.1:8080")
+    return client

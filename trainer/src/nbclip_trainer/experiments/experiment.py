@@ -17,7 +17,7 @@ from nbclip_trainer.data.opening import open_dataset
 from nbclip_trainer.experiments.choosing import choose
 from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.job import Job
-from nbclip_trainer.experiments.layout import Chosen, Layout, Run, Snapshots, keep_grid
+from nbclip_trainer.experiments.layout import Chosen, Layout, Run, Snapshots, data_of, keep_grid
 from nbclip_trainer.experiments.recipes import Edges, label_edges, needed_snapshots
 from nbclip_trainer.experiments.running import Failure, run_jobs
 from nbclip_trainer.experiments.snapshots import LabelledIsA
@@ -48,7 +48,7 @@ def check(layout: Layout) -> None:
     first = layout.grid.first_candidates
     configs = {run: layout.config(run, first, {}) for run in (*layout.tried(), *layout.reported())}
     _check_rankers(layout.grid, {run.arm: config for run, config in configs.items()})
-    for data in {config.data.model_dump_json(): config.data for config in configs.values()}.values():
+    for data in data_of(configs.values()):
         dataset = open_dataset(data)
         narrowed(dataset.of_split(data.train_split), data)
         if data.valid_split is not None:
@@ -115,7 +115,8 @@ def _job(layout: Layout, run: Run, config: TrainConfig) -> Job:
                 minimum_class_size=grid.minimum_class_size,
                 resamples=_RESAMPLES,
             )
-    return Job(run.title, layout.run_dir(run), config, evaluations, layout.folder / "towers")
+    linked = layout.folder if grid.linked_cuis else None
+    return Job(run.title, layout.run_dir(run), config, evaluations, layout.folder / "towers", linked)
 
 
 def _towers(config: TrainConfig) -> str:

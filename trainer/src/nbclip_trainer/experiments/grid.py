@@ -119,6 +119,7 @@ class Grid(Strict):
     seeds: tuple[int, ...] = Field(..., min_length=1)
     kg_seeds: tuple[int, ...] = Field((1,), min_length=1)
     sets: dict[str, PictureSet] = Field({"retrieval": PictureSet()}, min_length=1)
+    linked_cuis: bool = Field(False, description="also CUI@K by the concepts that the service's linker finds in captions")
     choose: Choice | None = None
     snapshots: dict[str, Recipe] = Field({})
     arms: dict[str, Arm] = Field(..., min_length=1)

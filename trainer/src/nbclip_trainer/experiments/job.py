@@ -25,6 +25,7 @@ from nbclip_trainer.config.saved import check_same_shape
 from nbclip_trainer.config.tree import TrainConfig
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.experiments.choosing import is_trained, mark_trained
+from nbclip_trainer.experiments.linked import linked_by
 from nbclip_trainer.parallel.world import alone
 from nbclip_trainer.runs.checkpoint import has_checkpoint, share_locked
 from nbclip_trainer.runs.results import ScoringProtocol
@@ -41,6 +42,7 @@ class Job:
         config: its settings.
         evaluations: protocol of each evaluation, by its folder; none for a run of the choice.
         towers: where runs share the weights that none of them changes; None: each keeps its own.
+        linked: the folder with the concepts of captions (`link_pictures`) that they are also scored by; None: they are not.
     """
 
     title: str
@@ -48,6 +50,7 @@ class Job:
     config: TrainConfig
     evaluations: dict[Path, ScoringProtocol] = field(default_factory=dict)
     towers: Path | None = None
+    linked: Path | None = None
 
     @property
     def is_done(self) -> bool:
@@ -132,6 +135,7 @@ def _evaluate(job: Job, folder: Path, log: TextIO) -> None:
         job.run_dir,
         checkpoint=job.config.selected,
         protocol=job.evaluations[folder],
+        link=None if job.linked is None else linked_by(job.linked),
         out=folder,
         world=alone(job.config.device),
         say=lambda stage: print(stage, file=log, flush=True),

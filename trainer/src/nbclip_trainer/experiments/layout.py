@@ -7,13 +7,14 @@ choice/ARM/0-seed101/        a run of each candidate and seed of the choice
 runs/ARM-kg1-seed1/          a run that is reported, as `nbclip train` makes it; without kg1 where the arm has no KG seeds
 runs/ARM-kg1-seed1/sets/SET/ its evaluation on a set of pictures, as `nbclip evaluate --out` makes it
 RUN/log.txt                  what a run said
+linked.json                  concepts of the reported pictures' captions, with `linked_cuis`
 features/                    what locked towers compute, once for all runs
 towers/                      their weights, which the runs have by hard links
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -24,6 +25,7 @@ from pydantic import JsonValue
 
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.config.tree import TrainConfig
+from nbclip_trainer.data.settings import DataSettings
 from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.snapshots import KG_SEED
 from nbclip_trainer.runs.durable import replacing
@@ -117,6 +119,11 @@ class Layout:
         return config.model_copy(update={"data": data})
 
 
+def data_of(configs: Iterable[TrainConfig]) -> list[DataSettings]:
+    """Where the pairs of runs come from, each once."""
+    return list({config.data.model_dump_json(): config.data for config in configs}.values())
+
+
 def snapshot_name(recipe: str, kg_seed: int | None) -> str:
     """A recipe's snapshot of a KG seed, as `snapshots.json` names it."""
     return recipe if kg_seed is None else f"{recipe} {KG_SEED}={kg_seed}"
@@ -136,7 +143,7 @@ def keep_grid(layout: Layout) -> None:
     layout.folder.mkdir(parents=True, exist_ok=True)
     if path.is_file():
         before, now = Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), layout.grid
-        fixed = ("preset", "set", "choose", "endpoint", "minimum_class_size")
+        fixed = ("preset", "set", "linked_cuis", "choose", "endpoint", "minimum_class_size")
         changed = [name for name in fixed if getattr(before, name) != getattr(now, name)]
         changed += [f"arms.{name}" for name in before.arms if name in now.arms and _trains(before, name) != _trains(now, name)]
         if changed:

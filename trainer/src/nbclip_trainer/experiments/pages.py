@@ -28,6 +28,7 @@ from nbclip_trainer.experiments.wording import (
     subset_title,
     verdict,
 )
+from nbclip_trainer.runs.results import CUI_TASK, LINKED_TASK
 
 PAGE = "page"
 _HEADLINE_CUIS = ("cui_coverage@10", "cui_overlap@10", "cui_overlap_rare@10")
@@ -104,10 +105,11 @@ def _answers(judgement: Judgement) -> Iterator[Block]:
 
 def _figures(judgement: Judgement, account: Account) -> Iterator[Block]:
     columns = headline_columns(judgement)
-    where = [(pictures, column) for pictures in judgement.grid.sets for column in columns]
     several = len(judgement.grid.sets) > 1
-    titles = [f"{column_title(column)}{', ' + pictures if several else ''}" for pictures, column in where]
     arms = {row.arm: row for table in judgement.tables for row in table.rows}
+    known = {place for row in arms.values() for place in row.figures}
+    where = [(pictures, column) for pictures in judgement.grid.sets for column in columns if (pictures, column) in known]
+    titles = [f"{column_title(column)}{', ' + pictures if several else ''}" for pictures, column in where]
     rows = [
         (row.title, *(figure(row.figures.get(place)) for place in where), _scale(row, account), _settings(row, account))
         for name in judgement.grid.arms
@@ -121,13 +123,20 @@ def _figures(judgement: Judgement, account: Account) -> Iterator[Block]:
         "runs.",
         "note",
     )
+    if any(column[0] == LINKED_TASK for _, column in where):
+        yield Text(
+            "**Linked CUIs are not gold**, and judge in a circle: the linker that the targets come from finds them in the "
+            "captions of all pictures. A gain in them says that pictures are ranked more as their captions' concepts are, which "
+            "is what soft targets train toward, and no more. Rare concepts are those of at most 1 % of the pictures.",
+            "note",
+        )
 
 
 def headline_columns(judgement: Judgement) -> list[Column]:
     """The endpoint and its tasks, and what is known of concepts."""
     metric = judgement.grid.endpoint.metric
     wanted = [(MEAN, metric), *((task, metric) for task in CLASS_TASKS)]
-    wanted += [(task, name) for task in ("cui", "cui_linked") for name in _HEADLINE_CUIS]
+    wanted += [(task, name) for task in (CUI_TASK, LINKED_TASK) for name in _HEADLINE_CUIS]
     return [column for column in wanted if column in judgement.columns]
 
 

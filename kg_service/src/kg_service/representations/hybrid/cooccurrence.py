@@ -9,12 +9,12 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from kg_service.representations.weights import both_ways
+from kg_service.representations.weights import both_ways, entries
 
 _CONTEXT_EXPONENT = 0.75
 _DENSE_UP_TO = 1_000
 """Concepts up to which the whole SVD is computed: below the rank asked for, the sparse solver goes on from random vectors."""
-_PAIRS_UP_TO = 1 << 21
+_PAIRS_UP_TO = 1 << 22
 """Pairs of concepts that are looked at: where more occur, the most frequent ones. Of millions of captions most pairs stand in one
 or two, whose information is large and says little."""
 _NOTHING = 1e-9
@@ -60,7 +60,7 @@ def _left_vectors(ppmi_AA: sparse.csr_array, dimension: int) -> npt.NDArray[np.f
 
 def _ppmi(count_MM: sparse.csr_array) -> sparse.csr_array:
     """max(0, ln(p(c, a) / (p(c) q(a)))), q the context distribution raised to .75; diagonal 0; CSR, [M, M]."""
-    lower, higher, count = _frequent_pairs(sparse.coo_array(count_MM))
+    lower, higher, count = _frequent_pairs(count_MM)
     if len(count) == 0:
         return sparse.csr_array(count_MM.shape)
     counts_MM = sparse.coo_array(both_ways(lower, higher, count.astype(np.float64), count_MM.shape[0]))
@@ -72,12 +72,17 @@ def _ppmi(count_MM: sparse.csr_array) -> sparse.csr_array:
     return sparse.csr_array((information[kept], (row[kept], column[kept])), shape=count_MM.shape)
 
 
-def _frequent_pairs(count_MM: sparse.coo_array) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int32]]:
-    """The lower and the higher concept of each pair, and its count: all pairs, or those above the least count that leaves out
+def _frequent_pairs(count_MM: sparse.csr_array) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """The lower and the higher concept of each pair, and its count: all pairs, or those from the least count on that leaves out
     enough of them."""
-    is_pair = count_MM.row != count_MM.col
-    pairs_of_count = np.bincount(count_MM.data[is_pair], minlength=1)
-    # How many pairs have at least this count.
-    at_least = pairs_of_count[::-1].cumsum()[::-1]
-    kept = is_pair & (count_MM.data >= np.argmax(at_least <= _PAIRS_UP_TO))
-    return count_MM.row[kept], count_MM.col[kept], count_MM.data[kept]
+    pairs_of_count = np.zeros(count_MM.data.max(initial=0) + 1, np.int64)
+    for one, other, both in entries(count_MM):
+        pairs_of_count += np.bincount(both[one != other], minlength=len(pairs_of_count))
+    pairs_from_count = pairs_of_count[::-1].cumsum()[::-1]
+    least = max(1, int(np.argmax(pairs_from_count <= _PAIRS_UP_TO)))
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32))]
+    for one, other, both in entries(count_MM):
+        kept = (one != other) & (both >= least)
+        found.append((one[kept], other[kept], both[kept]))
+    lower, higher, count = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return lower, higher, count

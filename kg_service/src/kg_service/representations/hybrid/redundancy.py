@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from kg_service.representations.weights import both_ways
+from kg_service.representations.weights import both_ways, entries
 
 _LEAST = 0.5
 """Concepts that stand together less often than apart say different things."""
@@ -21,7 +21,11 @@ def overlaps(count_MM: sparse.csr_array) -> sparse.csr_array:
     Args:
         count_MM: how many images have both concepts (`weights.together`).
     """
-    both, frequency_M = sparse.coo_array(count_MM), count_MM.diagonal()
-    share = both.data / (frequency_M[both.row] + frequency_M[both.col] - both.data)
-    kept = (share >= _LEAST) & (both.row != both.col)
-    return both_ways(both.row[kept], both.col[kept], share[kept].astype(np.float32), len(frequency_M))
+    frequency_M = count_MM.diagonal()
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+    for one, other, both in entries(count_MM):
+        share = both / (frequency_M[one] + frequency_M[other] - both)
+        kept = (share >= _LEAST) & (one != other)
+        found.append((one[kept], other[kept], share[kept].astype(np.float32)))
+    lower, higher, jaccard = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return both_ways(lower, higher, jaccard, len(frequency_M))

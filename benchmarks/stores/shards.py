@@ -1,6 +1,6 @@
 """The synthetic graph of the benchmarks of stores as linked shards of a batch, of any size: made in seconds a million images.
 
-    python benchmarks/scale/shards.py FOLDER IMAGES
+    python benchmarks/stores/shards.py FOLDER IMAGES
 
 Ids are in no order, as files have them; captions are left out but for their digests.
 """
@@ -18,8 +18,6 @@ from kg_service.batch.tables import SCHEMA, parquet_of
 from kg_service.graph.arrays import distinct_pairs
 from kg_service.storage.csr import pointers
 from kg_service.vocabulary.model import Concept, Edge, Surroundings
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "stores"))
 from synthetic import CONCEPTS, CUIS_OF_AN_IMAGE, cui, parents_of, with_ancestors
 
 SHARD = 50_000

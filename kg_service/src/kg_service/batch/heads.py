@@ -1,0 +1,46 @@
+"""Whether the head of a Ray cluster is there, asked without Ray."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from nbclip.errors import Unavailable
+
+AGAIN: Final = "run it again: what is linked stays"
+_PATIENCE_S, _LOOKS_EVERY_S = 5.0, 1.0
+_GONE_AFTER_S = 30.0
+"""Ray ends a process a minute after its head has gone, with a status and words of its own."""
+
+
+def reach(address: str) -> None:
+    """Raises OSError, or OverflowError for a port that is none, where nothing listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S).close()
+
+
+@contextmanager
+def watched(address: str) -> Iterator[Future[Any]]:
+    """What raises Unavailable once the head has been gone for long; during the block."""
+    gone: Future[Any] = Future()
+    threading.Thread(target=_watch, args=(address, gone), daemon=True).start()
+    try:
+        yield gone
+    finally:
+        gone.cancel()
+
+
+def _watch(address: str, gone: Future[Any]) -> None:
+    seen = time.monotonic()
+    while not gone.done():
+        with suppress(OSError):
+            reach(address)
+            seen = time.monotonic()
+        if time.monotonic() - seen > _GONE_AFTER_S and gone.set_running_or_notify_cancel():
+            gone.set_exception(Unavailable(f"the Ray cluster failed: its head, {address}, is gone", hint=AGAIN))
+        time.sleep(_LOOKS_EVERY_S)
