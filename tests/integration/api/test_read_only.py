@@ -2,6 +2,7 @@
 
 import os
 
+import numba
 import pytest
 from kg_service.app.settings import check_settings
 from kg_service.config import load_settings
@@ -153,3 +154,16 @@ def test_the_doctor_asks_for_nothing_that_it_does_not_need(command, data, vocabu
     code, out, _ = command("doctor", "--data", data, "--vocabulary", vocabulary_folder)
     assert (code, "next: kg-service serve" in out) == (0, True)
     assert "graph" not in out.partition("vocabulary")[0]
+
+
+def test_without_a_place_for_compiled_kernels_it_ends_in_one_line(command, monkeypatch):
+    def serve(args):
+        space = {}
+        exec(compile("def kernel(x):\n    return x\n", "<nowhere>", "exec"), space)
+        numba.njit(cache=True)(space["kernel"])
+
+    monkeypatch.setattr("kg_service.cli.main.app", serve)
+    code, out, said = command("serve")
+    assert (code, out) == (2, "")
+    assert "compiled kernels can't be kept" in said
+    assert "NUMBA_CACHE_DIR" in said
