@@ -50,7 +50,9 @@ def main() -> None:
         _export(folder_of(arguments.images), vectors)
         files = _trained(table, folder / "files", ["targets.mode=snapshot", f"targets.file={vectors}"], "the snapshot's vectors")
     apart = max(abs(one - other) for one, other in zip(services, files, strict=True))
-    print(f"\nThe loss is {services[0]:.4f} at the first step, {services[-1]:.4f} at the last; the two differ by {apart:.1e} at most.")
+    print(
+        f"\nThe loss is {services[0]:.4f} at the first step, {services[-1]:.4f} at the last; they differ by {apart:.1e} at most."
+    )
 
 
 def _pairs(folder: Path, snapshot: Snapshot) -> Path:
