@@ -123,15 +123,15 @@ def _connected(address: str, workers: int) -> Iterator[Future[Any]]:
         raise _unusable(address, error) from error
     # Ray would end with another status.
     signal.signal(signal.SIGTERM, on_term)
-    with watched(ray.get_runtime_context().gcs_address, _answers) as gone:
-        try:
+    try:
+        with watched(ray.get_runtime_context().gcs_address, _answers) as gone:
             yield gone
-        finally:
-            if gone.done():
-                # It would wait for the head, until Ray ends this process.
-                atexit.unregister(ray.shutdown)
-            else:
-                ray.shutdown()
+    finally:
+        if gone.cancelled():
+            ray.shutdown()
+        else:
+            # It would wait for the head, until Ray ends this process.
+            atexit.unregister(ray.shutdown)
 
 
 def _answers() -> bool:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -26,18 +26,20 @@ def reach(address: str) -> None:
 
 @contextmanager
 def watched(address: str, answers: Callable[[], bool]) -> Iterator[Future[Any]]:
-    """What raises Unavailable once the head has been gone for long, or another one was there; during the block.
+    """What raises Unavailable once the head has been gone for long, or another one was there; it is cancelled after the block.
 
     Args:
         address: of the head, HOST:PORT.
         answers: asks what listens there whether it is the head that was there first.
     """
     gone: Future[Any] = Future()
-    threading.Thread(target=_watch, args=(address, answers, gone), daemon=True).start()
+    watcher = threading.Thread(target=_watch, args=(address, answers, gone), daemon=True)
+    watcher.start()
     try:
         yield gone
     finally:
         gone.cancel()
+        watcher.join(_PATIENCE_S)
 
 
 def _watch(address: str, answers: Callable[[], bool], gone: Future[Any]) -> None:
@@ -49,4 +51,5 @@ def _watch(address: str, answers: Callable[[], bool], gone: Future[Any]) -> None
                 seen = time.monotonic()
         if time.monotonic() - seen > _GONE_AFTER_S and gone.set_running_or_notify_cancel():
             gone.set_exception(Unavailable(f"the Ray cluster failed: its head, {address}, is gone", hint=AGAIN))
-        time.sleep(_LOOKS_EVERY_S)
+        with suppress(TimeoutError, CancelledError):
+            gone.exception(_LOOKS_EVERY_S)
