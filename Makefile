@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench soak fuzz nightly
+.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench-ranks bench soak fuzz nightly
 .DEFAULT_GOAL := help
 # Without bytecode each start of a program would compile torch anew, 8 s.
 unexport PYTHONDONTWRITEBYTECODE
@@ -104,6 +104,9 @@ bench-index: setup  ## measure how long a run takes to its first step and what a
 
 bench-scale: setup  ## measure what a million captions cost, by a batch and by ingest
 	$(RUN) python benchmarks/scale/run.py $(ARGS)
+
+bench-ranks: setup  ## measure two ranks with a snapshot of 10,000,000 images: waits for targets, memory, equal losses
+	$(RUN) python benchmarks/serving/ranks.py $(ARGS)
 
 bench-serving: setup  ## measure /v1/targets: its arithmetic, its way over a socket, Cypher and GDS
 	$(RUN) python benchmarks/serving/run.py $(ARGS)

@@ -26,7 +26,7 @@ from appending import in_memory_seconds, read_new_seconds
 from kernels import least_seconds
 from kg_service.app.logging import configure_logging
 from kg_service.similarity.kernel import similarity
-from kg_service.snapshot import SnapshotFolder
+from kg_service.snapshot import Snapshot, SnapshotFolder
 from kg_service.snapshot.publication import publish
 from page import PAGE, shown, write_between
 from process import memory_megabytes, start_seconds
@@ -60,8 +60,21 @@ def main() -> None:
         write_between("growth", "\n".join([header, "", *lines]))
 
 
+def folder_of(images: int) -> Path:
+    """The data folder of a snapshot of so many images, and its shards."""
+    return CACHE / "growth" / str(images)
+
+
+def published(images: int) -> Snapshot:
+    """The snapshot of so many images, made if it is missing."""
+    data = folder_of(images)
+    if SnapshotFolder(data / "snapshots").current() is None:
+        _publish(data, images)
+    return SnapshotFolder(data / "snapshots").open()
+
+
 def _measured(images: int) -> dict[str, float]:
-    data = CACHE / "growth" / str(images)
+    data = folder_of(images)
     linked(data / "shards", images)
     shutil.rmtree(data / "snapshots", ignore_errors=True)
     starting, _ = watch.run([sys.executable, __file__, "--publish", str(data), "--images", "1"])

@@ -2,6 +2,7 @@
 
 import os
 
+import numba
 import pytest
 from kg_service.app.settings import check_settings
 from kg_service.config import load_settings
@@ -112,6 +113,25 @@ def test_keys_come_first(service, keys, problem):
     assert client.post("/v1/targets", json={"image_ids": ["effusion"]}, headers=asked["read"]).status_code == 200
 
 
+@pytest.mark.parametrize("way", ["a request", "a request that appends", "a command"])
+def test_what_another_publishes_is_served_at_once(service, data, command, vocabulary_folder, way):
+    writer, reading = service(), service(read_only=True)
+    before, asked = reading.get("/v1/info").json()["snapshot"], {"image_ids": ["new", "effusion"]}
+    assert reading.post("/v1/targets", json=asked).status_code == 422
+    writer.post("/v1/images", json={"items": [{"image_id": "new", "caption": "Pleural effusion.", "split": "train"}]})
+    match way:
+        case "a command":
+            assert command("snapshot", "publish", "--data", data, "--vocabulary", vocabulary_folder)[0] == 0
+        case _:
+            wanted = {"append": True} if "appends" in way else {}
+            assert writer.post("/v1/snapshots", json=wanted, headers={"prefer": "wait=60"}).status_code == 201
+    now, answer = reading.get("/v1/info").json()["snapshot"], reading.post("/v1/targets", json=asked)
+    assert now == writer.get("/v1/info").json()["snapshot"] != before
+    assert (answer.status_code, answer.content) == (200, writer.post("/v1/targets", json=asked).content)
+    pinned = reading.post("/v1/targets", json={**asked, "image_ids": ["effusion"], "snapshot": before})
+    assert (pinned.status_code, pinned.json()["snapshot"]) == (200, before)
+
+
 def tree(folder):
     return {path.relative_to(folder): path.lstat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
 
@@ -153,3 +173,16 @@ def test_the_doctor_asks_for_nothing_that_it_does_not_need(command, data, vocabu
     code, out, _ = command("doctor", "--data", data, "--vocabulary", vocabulary_folder)
     assert (code, "next: kg-service serve" in out) == (0, True)
     assert "graph" not in out.partition("vocabulary")[0]
+
+
+def test_without_a_place_for_compiled_kernels_it_ends_in_one_line(command, monkeypatch):
+    def serve(args):
+        space = {}
+        exec(compile("def kernel(x):\n    return x\n", "<nowhere>", "exec"), space)
+        numba.njit(cache=True)(space["kernel"])
+
+    monkeypatch.setattr("kg_service.cli.main.app", serve)
+    code, out, said = command("serve")
+    assert (code, out) == (2, "")
+    assert "compiled kernels can't be kept" in said
+    assert "NUMBA_CACHE_DIR" in said

@@ -30,6 +30,8 @@ from kg_service.cli.snapshot import snapshot_app
 from kg_service.cli.vocabulary import vocabulary_app
 from kg_service.config import load_settings
 
+_NO_CACHE = "no locator available"
+"""What numba says where it finds no place for what it compiles."""
 _WALK, _LINK, _INSPECT, _GRAPH = "Steps, in order", "Link", "Inspect", "Graph and keys"
 _ORDER = (
     *("vocabulary", "ingest", "snapshot", "serve"),
@@ -95,6 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         complain(f"can't use {os_reason(error)}", "check the path, its permissions and the free space on the disk")
+        sys.exit(2)
+    except RuntimeError as error:
+        if _NO_CACHE not in str(error):
+            raise
+        complain(
+            "compiled kernels can't be kept: neither beside the code nor in the home folder's .cache can be written",
+            "set NUMBA_CACHE_DIR to a folder that can",
+        )
         sys.exit(2)
 
 

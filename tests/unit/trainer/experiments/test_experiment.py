@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
 from nbclip_trainer.config.saved import read_config
@@ -21,8 +22,9 @@ from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.job import do
 from nbclip_trainer.experiments.layout import Layout, Run
 from nbclip_trainer.experiments.linked import link_pictures
+from nbclip_trainer.experiments.reading import read_grid
 from nbclip_trainer.experiments.running import Progress, failed
-from nbclip_trainer.runs.checkpoint import load_checkpoint
+from nbclip_trainer.runs.checkpoint import load_checkpoint, part
 from nbclip_trainer.runs.results import read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 from support.knowledge_service import NEW, OLD
@@ -226,6 +228,52 @@ def test_features_of_locked_towers_are_computed_once_for_trainings_and_evaluatio
     assert len(list((here.folder / "features/scored").glob("*.npy"))) == 6, "images, captions and pixels of both sets"
 
 
+def weights_of(run_dir):
+    return part(load_checkpoint(run_dir).tensors, "model")
+
+
+def test_an_arm_goes_on_from_the_weights_of_another(layout, here_alone):
+    on = {"title": "on", "starts_from": "clip", "set": ["optim.lr=1e-12", "optim.weight_decay=0"]}
+    here, said = layout(seeds=[1, 2], arms={"clip": {"title": "CLIP", "set": ["optim.lr=0.01"]}, "on": on}), []
+    check(here)
+    assert run_experiment(here, {}, means(said=said)) == []
+    for seed in (1, 2):
+        start, after = (weights_of(here.run_dir(Run(arm, seed))) for arm in ("clip", "on"))
+        trained = [name for name in start if "running" not in name and "num_batches" not in name]
+        assert all(torch.allclose(start[name], after[name], atol=1e-6) for name in trained)
+    assert not torch.allclose(
+        weights_of(here.run_dir(Run("on", 1)))["logit_scale"], weights_of(here.run_dir(Run("on", 2)))["logit_scale"]
+    )
+    assert said[-1] == "runs that go on from others: 2 of 2 runs: on, seed 2"
+
+
+def test_an_arm_waits_for_the_run_that_it_goes_on_from(layout, here_alone):
+    on = {"title": "on", "starts_from": "clip"}
+    here = layout(choose=None, arms={"clip": {"title": "CLIP", "set": ["optim.lr=1e30", "optim.clip_norm=null"]}, "on": on})
+    (failure,) = run_experiment(here, {}, means())
+    assert failure.job.run_dir == here.run_dir(Run("clip", 1))
+    assert not here.run_dir(Run("on", 1)).exists()
+
+
+def test_the_papers_own_form_is_trained_scored_and_judged_beside_its_twin(service, small, metadata, tmp_path, here_alone):
+    shipped = read_grid("paper-form").model_dump(exclude_unset=True)
+    small_set = {"set": ["checkpoint.best_by=recall"], "seeds": [1], "kg_seeds": [1], "minimum_class_size": 4}
+    tree = {**shipped, **small_set, "choose": None, "linked_cuis": False}
+    overrides = small(f"service.url={service.url}", "epochs=1", data=metadata)
+    here = Layout(Grid.model_validate(tree), tmp_path / "experiment", tuple(overrides))
+    check(here)
+    assert run_experiment(here, {"hybrid": OLD, "transe kg_seed=1": NEW}, means()) == []
+    judgement, page = write_page(here, "nbclip experiment paper-form")
+    text = Path(page).read_text()
+    assert "the paper&#39;s form, ten epochs on, before the projection" in text
+    figures = {row.arm: row.figures["retrieval", ("organ", "P@10")].value for row in judgement.tables[0].rows}
+    assert figures["paper_form_before"] != figures["paper_form"], "before the projection there is another space"
+    scored = read_scored(here.evaluation_dir(Run("paper_form", 1, 1), "retrieval"))
+    assert scored.features["backbone"].shape[1] != scored.features["image"].shape[1]
+    asked = [body for body in service.asked if body.get("representation") == "transe"]
+    assert {(body["knowledge"], body["snapshot"]) for body in asked} == {("dk_ek", NEW)}
+
+
 BACKBONE = {"title": "x", "ranker": "backbone", "reads": "clip"}
 REFUSED = [
     ({"sets": {"own": {"split": "retreival"}}}, [], InvalidInput, "retreival"),
@@ -236,6 +284,12 @@ REFUSED = [
     ({}, ["data.train_split=nowhere"], InvalidInput, "nowhere"),
     ({"snapshots": {"moved": {"is_a": {"labels": ["sauce"]}}}}, [], InvalidInput, "no value in the column sauce"),
     ({"arms": {**TREE["arms"], "pixels": BACKBONE}}, [], InvalidInput, "towers of clip train"),
+    (
+        {"arms": {**TREE["arms"], "pixels": {**BACKBONE, "ranker": "trained backbone"}}},
+        ["model.image.unlocked=0", "model.text.unlocked=0"],
+        InvalidInput,
+        "towers of clip are locked",
+    ),
     ({"arms": {"clip": {"title": "CLIP", "set": ["epochs=none"]}}}, [], InvalidInput, "arms.clip: epochs='none'"),
 ]  # fmt: skip
 

@@ -77,6 +77,19 @@ def test_a_grid_lies_over_the_one_it_extends(write):
         read_grid(write("a.yaml", text="extends: b.yaml\n"))
 
 
+def test_an_arm_that_starts_from_another_chooses_nothing_and_has_no_budget(write):
+    grid = read_grid(write(arms=arms(dk={"starts_from": "clip"})))
+    assert grid.candidates("dk") == [{}]
+    assert len(grid.candidates("clip")) == 4
+
+
+def test_the_papers_form_and_its_twin_differ_in_target_and_loss_alone():
+    grid = read_grid("paper-form")
+    assert {arm.starts_from for name, arm in grid.trained.items() if name != "clip"} == {"clip"}
+    further = {name: {one for one in arm.set if not one.startswith(("targets.", "loss."))} for name, arm in grid.trained.items()}
+    assert {frozenset(settings) for name, settings in further.items() if name != "clip"} == {frozenset(further["clip_on"])}
+
+
 MISTAKES = [
     ({"sedes": [1]}, r"grid .*grid.yaml: unknown key 'sedes', did you mean 'seeds'"),
     ({"arms": arms(dk={"titel": "x"})}, "unknown key 'arms.dk.titel', did you mean 'title'"),
@@ -107,6 +120,20 @@ MISTAKES = [
     ({"arms": arms(frozen={"reads": "frozen"})}, "arms.frozen.reads='frozen': no such trained arm; there are: clip, dk, moved"),
     ({"arms": arms(moved={"control": {"of": "ek", "must": "equal"}})}, "arms.moved.control.of='ek': no such arm"),
     ({"arms": arms(frozen={"set": ["epochs=1"]})}, "arms.frozen: set is of an arm that is trained"),
+    ({"arms": arms(dk={"starts_from": "moevd"})}, "arms.dk.starts_from='moevd': no such trained arm that starts from none"),
+    ({"arms": arms(dk={"starts_from": "dk"})}, "arms.dk.starts_from='dk': no such trained arm that starts from none"),
+    (
+        {"arms": arms(dk={"starts_from": "clip"}, moved={"starts_from": "dk"})},
+        "arms.moved.starts_from='dk': no such trained arm that starts from none; there are: clip",
+    ),
+    ({"arms": arms(dk={"starts_from": "frozen"})}, "arms.dk.starts_from='frozen': no such trained arm"),
+    ({"arms": arms(clip={"starts_from": "moved"})}, "arms.clip.starts_from='moved': that arm has a run of each KG seed"),
+    ({"arms": arms(dk={"starts_from": "clip", "choose": {"epochs": [1]}})}, "arms.dk.choose: it starts from clip"),
+    ({"arms": arms(frozen={"starts_from": "clip"})}, "arms.frozen: starts_from is of an arm that is trained"),
+    (
+        {"choose": {**TREE["choose"], "jointly": [["dk", "clip"]]}, "arms": arms(dk={"starts_from": "clip"})},
+        "choose.jointly: 'dk' starts from another arm",
+    ),
     ({"arms": arms(clip={"ranker": "chance"})}, "arms.clip: ranker and reads belong together"),
     ({"arms": {**arms(), "DK 2": {"title": "x"}}}, "'DK 2' is no name"),
     ({"arms": {**arms(), "all": {"title": "x"}}}, "'all' is no name"),

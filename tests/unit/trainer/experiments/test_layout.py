@@ -112,12 +112,34 @@ def test_a_folder_belongs_to_one_experiment_to_which_may_be_added(tmp_path):
             keep_grid(layout(tmp_path, **changes))
 
 
+def test_a_run_that_goes_on_has_the_weights_and_the_choice_of_the_run_of_its_seed(tmp_path):
+    on = {"title": "on", "starts_from": "clip", "set": ["epochs=1", "optim.schedule=constant"]}
+    here = layout(tmp_path, arms={**TREE["arms"], "on": on})
+    assert {run.arm for run in here.tried()} == {"clip", "dk", "moved"}
+    run = Run("on", 2)
+    assert here.start_of(run) == Run("clip", 2)
+    assert here.start_of(Run("clip", 2)) is None
+    config = here.config(run, {"clip": {"optim.lr": 0.5, "model": {"logit_scale": 9}}}, {})
+    assert (config.optim.lr, config.optim.schedule, config.epochs, config.seed) == (0.5, "constant", 1, 2)
+    assert config.model.pretrained == str(tmp_path / "runs/clip-seed2")
+    assert config.model.logit_scale is None, "it is one of the weights"
+
+
+def test_nothing_takes_the_place_of_the_weights_that_a_run_goes_on_from(tmp_path):
+    on = {"title": "on", "starts_from": "clip"}
+    here = layout(tmp_path, preset="small", set=[], choose=None, arms={"clip": {"title": "CLIP"}, "on": on})
+    start, config = (here.config(Run(arm, 1), {}, {}) for arm in ("clip", "on"))
+    assert (start.model.image.start, config.model.image.start) == ("pca", "weights")
+    assert (start.model.image_weights is None, config.model.image_weights) == (False, None)
+
+
 @pytest.mark.parametrize("name", grid_names())
 def test_every_arm_of_the_shipped_grids_can_be_trained(name, tmp_path):
     here = Layout(read_grid(name), tmp_path)
     for run in (*here.reported(), *here.tried()):
         config = here.config(run, {}, {})
         assert config.targets.duplicates == "positive", "equal captions are treated alike"
-    differs = {run.arm: here.config(run, {}, {}) for run in here.reported()}
-    assert {config.epochs for config in differs.values()} == {differs["clip"].epochs}
-    assert {config.optim.lr for config in differs.values()} == {differs["clip"].optim.lr}
+    for goes_on in (False, True):
+        runs = [run for run in here.reported() if (here.start_of(run) is not None) == goes_on]
+        alike = {(config.epochs, config.optim.lr) for config in (here.config(run, {}, {}) for run in runs)}
+        assert len(alike) == (1 if runs else 0), "arms that are compared train as long"

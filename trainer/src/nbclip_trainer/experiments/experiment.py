@@ -14,7 +14,7 @@ from nbclip_trainer.data.dataset import Dataset
 from nbclip_trainer.data.filtering import narrowed, with_values
 from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.data.opening import open_dataset
-from nbclip_trainer.experiments.choosing import choose
+from nbclip_trainer.experiments.choosing import choose, is_trained
 from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.job import Job
 from nbclip_trainer.experiments.layout import Chosen, Layout, Run, Snapshots, data_of, keep_grid
@@ -72,8 +72,11 @@ def run_experiment(layout: Layout, snapshots: Snapshots, means: Means) -> list[F
     record = choose(layout)
     chosen = {} if record is None else record.settings
     free = {run.arm for run in layout.tried()}
-    reported = [run for run in layout.reported() if run.arm in chosen or run.arm not in free]
-    return [*failures, *_run(layout, reported, chosen, snapshots, means, "runs")]
+    starts = {run: layout.start_of(run) for run in layout.reported()}
+    begin = [run for run, start in starts.items() if start is None and (run.arm in chosen or run.arm not in free)]
+    failures += _run(layout, begin, chosen, snapshots, means, "runs")
+    go_on = [run for run, start in starts.items() if start is not None and is_trained(layout.run_dir(start))]
+    return [*failures, *(_run(layout, go_on, chosen, snapshots, means, "runs that go on from others") if go_on else ())]
 
 
 def edges_of_labels(
@@ -128,13 +131,18 @@ def _towers(config: TrainConfig) -> str:
 def _check_rankers(grid: Grid, configs: dict[str, TrainConfig]) -> None:
     """Features before the projection are frozen in locked towers alone."""
     for name, arm in grid.arms.items():
-        if arm.ranker != "backbone" or arm.reads is None:
+        if arm.scored != "backbone" or arm.reads is None:
             continue
         locked = all(tower.unlocked == 0 for _, tower in configs[arm.reads].model.towers())
-        if not locked:
+        if locked and arm.ranker == "trained backbone":
+            raise InvalidInput(
+                f"arms.{name}.ranker='trained backbone': the towers of {arm.reads} are locked",
+                hint="ranker: backbone is what locked towers see",
+            )
+        if not locked and arm.ranker == "backbone":
             raise InvalidInput(
                 f"arms.{name}.ranker='backbone': the towers of {arm.reads} train, so that their features are not frozen",
-                hint="set model.image.unlocked=0 and model.text.unlocked=0, or ranker: raw pixels",
+                hint="ranker: trained backbone, or raw pixels; or set model.image.unlocked=0 and model.text.unlocked=0",
             )
 
 

@@ -58,7 +58,7 @@ def sources(layout: Layout) -> list[Source]:
         for pictures in grid.sets
     ]
     read = [
-        Source(name, run.seed, run.kg_seed, pictures, layout.evaluation_dir(run, pictures), arm.ranker)
+        Source(name, run.seed, run.kg_seed, pictures, layout.evaluation_dir(run, pictures), arm.scored)
         for name, arm in grid.arms.items()
         if not arm.is_trained
         for run in layout.reported()

@@ -57,8 +57,9 @@ class Control(Strict):
 class Arm(Strict):
     """A row of the tables.
 
-    A trained arm has settings over the grid's. An arm that has a `ranker` is not trained: it is what the runs of the arm `reads`
-    say of that ranker, such as `backbone`, the features of locked towers before the projections.
+    A trained arm has settings over the grid's. One that `starts_from` another goes on from that one's run of the same seed, with
+    what was chosen for it. An arm that has a `ranker` is not trained: it is what the runs of the arm `reads` say of that ranker,
+    such as `backbone`, the features of locked towers before the projections, or `trained backbone`, those of towers that train.
     """
 
     title: str = Field(..., min_length=1)
@@ -66,8 +67,9 @@ class Arm(Strict):
     set: Overrides = ()
     snapshot: str | None = Field(None, description="a name of `snapshots`")
     choose: dict[str, tuple[JsonValue, ...]] | None = Field(None, description="candidates in the place of choose.settings")
+    starts_from: str | None = Field(None, description="the arm whose last weights it begins with, and whose choice it takes")
     control: Control | None = None
-    ranker: Literal["model", "backbone", "raw pixels", "chance"] = "model"
+    ranker: Literal["model", "backbone", "trained backbone", "raw pixels", "chance"] = "model"
     reads: str | None = None
     paper: Paper = Field({})
 
@@ -76,11 +78,16 @@ class Arm(Strict):
         """Whether it has runs of its own."""
         return self.ranker == "model"
 
+    @property
+    def scored(self) -> str:
+        """Its ranker as evaluations name it."""
+        return self.ranker.removeprefix("trained ")
+
     @model_validator(mode="after")
     def _another_ranker_is_read(self) -> Self:
         if self.is_trained == (self.reads is not None):
             raise ValueError("ranker and reads belong together: `ranker: backbone, reads: ARM` is what ARM's towers see")
-        own = [name for name in ("preset", "set", "snapshot", "choose") if getattr(self, name)]
+        own = [name for name in ("preset", "set", "snapshot", "choose", "starts_from") if getattr(self, name)]
         if own and not self.is_trained:
             raise ValueError(f"{own[0]} is of an arm that is trained, and ranker={self.ranker!r} is not")
         return self
@@ -145,6 +152,8 @@ class Grid(Strict):
 
     def candidates(self, arm: str) -> list[dict[str, JsonValue]]:
         """Every combination of an arm's candidates; one without settings where nothing is chosen."""
+        if self.arms[arm].starts_from is not None:
+            return [{}]
         free = self.choose.settings if self.choose else {}
         free = free if self.arms[arm].choose is None else (self.arms[arm].choose or {})
         return [dict(zip(free, values, strict=True)) for values in product(*free.values())]
@@ -191,6 +200,9 @@ class Grid(Strict):
         for name, arm in self.arms.items():
             if arm.snapshot is not None:
                 yield f"arms.{name}.snapshot", arm.snapshot, "snapshot", list(self.snapshots)
+            if arm.starts_from is not None:
+                begun = [name for name, other in self.trained.items() if other.starts_from is None]
+                yield f"arms.{name}.starts_from", arm.starts_from, "trained arm that starts from none", begun
             if arm.reads is not None:
                 yield f"arms.{name}.reads", arm.reads, "trained arm", list(self.trained)
             if arm.control is not None and arm.control.of != EVERY_ARM:
@@ -211,7 +223,7 @@ class Grid(Strict):
         for key, reported in (("seeds", self.seeds), ("kg_seeds", self.kg_seeds)):
             if shared := sorted({*getattr(self.choose, key)} & {*reported}):
                 raise ValueError(f"choose.{key}={shared}: these are reported; nothing is chosen on what is reported")
-        budgets = {name: len(self.candidates(name)) for name in self.trained}
+        budgets = {name: len(self.candidates(name)) for name, arm in self.trained.items() if arm.starts_from is None}
         if len(set(budgets.values())) > 1:
             counts = ", ".join(f"{name} {count}" for name, count in budgets.items())
             raise ValueError(f"arms have different numbers of candidates ({counts}); an equal budget needs as many of each")
@@ -223,8 +235,21 @@ class Grid(Strict):
         for arm in grouped:
             if grouped.count(arm) > 1:
                 raise ValueError(f"choose.jointly: {arm!r} is there twice")
+            if self.arms[arm].starts_from is not None:
+                raise ValueError(f"choose.jointly: {arm!r} starts from another arm, whose choice it takes")
             if self.arms[arm].choose is not None:
                 raise ValueError(f"arms.{arm}.choose: candidates of its own, and it is chosen jointly with others")
+        return self
+
+    @model_validator(mode="after")
+    def _starts_are_one_run(self) -> Self:
+        for name, arm in self.arms.items():
+            if arm.starts_from is None:
+                continue
+            if arm.choose is not None:
+                raise ValueError(f"arms.{name}.choose: it starts from {arm.starts_from}, whose choice it takes")
+            if self.kg_seeds_of(arm.starts_from) != (None,):
+                raise ValueError(f"arms.{name}.starts_from={arm.starts_from!r}: that arm has a run of each KG seed, and not one")
         return self
 
     @model_validator(mode="after")

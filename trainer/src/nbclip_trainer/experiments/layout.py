@@ -34,6 +34,12 @@ Snapshots = Mapping[str, str]
 """Ids by `snapshot_name`."""
 Chosen = Mapping[str, Mapping[str, JsonValue]]
 """Settings by arm."""
+_AS_THE_START_LEFT_IT = (
+    "model.logit_scale=null",
+    *(f"model.{tower}_weights=null" for tower in ("image", "text")),
+    *(f"model.{tower}.start=weights" for tower in ("image", "text")),
+)
+"""Over settings that would put something in the place of the weights that a run starts from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,11 @@ class Layout:
                 found += [Run(arm, seed, kg_seed if has_kg_seed else None, one) for one in candidates for seed, kg_seed in pairs]
         return found
 
+    def start_of(self, run: Run) -> Run | None:
+        """The run whose weights a run begins with; None where it begins anew."""
+        start = self.grid.arms[run.arm].starts_from
+        return None if start is None else Run(start, run.seed)
+
     def run_dir(self, run: Run) -> Path:
         """Folder of a run."""
         name = f"{'' if run.kg_seed is None else f'kg{run.kg_seed}-'}seed{run.seed}"
@@ -103,9 +114,12 @@ class Layout:
         Raises:
             InvalidInput: an unknown key, or a value out of its range.
         """
-        grid, arm = self.grid, self.grid.arms[run.arm]
-        free = chosen.get(run.arm, {}) if run.candidate is None else grid.candidates(run.arm)[run.candidate]
-        own = [*(as_override(key, value) for key, value in free.items()), *arm.set, f"seed={run.seed}"]
+        grid, arm, start = self.grid, self.grid.arms[run.arm], self.start_of(run)
+        free = chosen.get((start or run).arm, {}) if run.candidate is None else grid.candidates(run.arm)[run.candidate]
+        own = [as_override(key, value) for key, value in free.items()]
+        if start is not None:
+            own += [as_override("model.pretrained", str(self.run_dir(start).absolute())), *_AS_THE_START_LEFT_IT]
+        own += [*arm.set, f"seed={run.seed}"]
         if arm.snapshot is not None:
             snapshot = snapshots.get(snapshot_name(arm.snapshot, run.kg_seed), "null")
             own.append(f"targets.snapshot={snapshot if snapshot == 'null' else repr(snapshot)}")

@@ -111,8 +111,13 @@ def _figures(judgement: Judgement, account: Account) -> Iterator[Block]:
     where = [(pictures, column) for pictures in judgement.grid.sets for column in columns if (pictures, column) in known]
     titles = [f"{column_title(column)}{', ' + pictures if several else ''}" for pictures, column in where]
     rows = [
-        (row.title, *(figure(row.figures.get(place)) for place in where), _scale(row, account), _settings(row, account))
-        for name in judgement.grid.arms
+        (
+            row.title,
+            *(figure(row.figures.get(place)) for place in where),
+            _scale(row, account),
+            _settings(arm.starts_from or name, account),
+        )
+        for name, arm in judgement.grid.arms.items()
         if (row := arms.get(name))
     ]
     yield Rows(("per cent", *titles, "logit scale", "chosen settings"), tuple(rows))
@@ -144,8 +149,8 @@ def _scale(row: ArmRow, account: Account) -> str:
     return f"{account.scales[row.arm]:.1f}" if row.arm in account.scales else NONE
 
 
-def _settings(row: ArmRow, account: Account) -> str:
-    return settings_of(account.chosen(row.arm)) or NONE
+def _settings(arm: str, account: Account) -> str:
+    return settings_of(account.chosen(arm)) or NONE
 
 
 def _differences(judgement: Judgement) -> Iterator[Block]:

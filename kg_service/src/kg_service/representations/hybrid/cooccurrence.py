@@ -14,7 +14,7 @@ from kg_service.representations.weights import both_ways, entries
 _CONTEXT_EXPONENT = 0.75
 _DENSE_UP_TO = 1_000
 """Concepts up to which the whole SVD is computed: below the rank asked for, the sparse solver goes on from random vectors."""
-_PAIRS_UP_TO = 1 << 21
+_PAIRS_UP_TO = 1 << 22
 """Pairs of concepts that are looked at: where more occur, the most frequent ones. Of millions of captions most pairs stand in one
 or two, whose information is large and says little."""
 _NOTHING = 1e-9

@@ -7,7 +7,8 @@
             + 4 · .8^steps(c,a) · IC_r(a)                      where typed relations lead from c to a (`relations.py`),
                                                                such as has_finding_site, if the graph has any
     IC(a)   = ln((N+1)/(df_subtree_a+.5)) / max                document frequency including descendants
-    W[c,:]  = df_c^.25 · df_c/(df_c+10) · (U_32 √S_32)[c,:]    PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ
+    W[c,:]  = df_c^.25 · df_c/(df_c+10) · (U_32 √S_32)[c,:]    PPMI(AᵀA, diagonal 0, context distribution ^ .75) = U S Vᵀ,
+                                                               of the four million most frequent pairs where there are more
     J[c,b]  = images with both / images with either            left out below .5
     w_c     = √idf_c / (1 + Σ_b J[c,b])                        b over the image's other concepts: what says the same counts once
     x1 = l2(Σ_c w_c E[c,:]);  x2 = l2(Σ_c w_c W[c,:]);  x = l2([x1, √6·x2])
