@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -15,10 +14,7 @@ kg-service batch plan $CAPTIONS $KG_DATA/work $INGEST_OPTIONS --shard-rows 700
 kg-service batch run $KG_DATA/work --workers 2
 kg-service batch publish $KG_DATA/work --split $SPLIT
 """
-# Of so few rows each that a container can be killed before all are linked.
-MANY_SHARDS = {"NBCLIP_BATCH": "killed", "NBCLIP_BATCH_OPTIONS": "--relink --shard-rows 2"}
-LINKED = "ls /data/batches/killed/done | wc -l"
-SOME_ARE_LINKED = "until [ $(ls /data/batches/killed/done 2>/dev/null | wc -l) -gt 50 ]; do sleep 0.1; done"
+LINKED = "ls /data/batches/{}/done 2>/dev/null | wc -l"
 JOIN = ["ray-head", "ray", "start", "--address=ray-head:6379", "--num-cpus=0"]
 
 
@@ -57,21 +53,37 @@ def test_the_cluster_links_what_one_container_links(product, local_id):
 
 
 def test_a_worker_that_is_killed_loses_nothing(product, local_id):
-    product.variables.update(MANY_SHARDS)
-    product.compose("up", "--detach", "batch")
+    batch = begin(product, "worker")
     killed, other = product.inspected("ray-worker")
-    product.compose("exec", "-T", "ray-head", "sh", "-c", SOME_ARE_LINKED)
     output("docker", "kill", killed["Id"])
-    linked = int(product.compose("exec", "-T", "ray-head", "sh", "-c", LINKED))
-    (batch,) = product.inspected("batch")
-    assert output("docker", "wait", batch["Id"]).strip() == "0", said_by_batch(product)
+    assert linked(product, "worker") < 2_371
+    assert output("docker", "wait", batch).strip() == "0", said_by_batch(product)
     assert published(said_by_batch(product)) == local_id
-    state = json.loads(
-        product.compose("exec", "-T", "ray-head", "kg-service", "batch", "status", "/data/batches/killed", "--json")
-    )
-    assert linked < state["shards"] == state["shards_done"]
+    assert linked(product, "worker") == 2_371
     states = {each["Id"]: each["State"] for each in product.inspected("ray-worker")}
     assert (states[killed["Id"]]["ExitCode"], states[other["Id"]]["Running"]) == (137, True)
+
+
+def test_a_head_that_is_killed_and_started_again_loses_nothing(product, local_id):
+    batch = begin(product, "head")
+    (head,) = product.inspected("ray-head")
+    output("docker", "restart", "--time", "0", head["Id"])
+    assert linked(product, "head") < 2_371
+    assert output("docker", "wait", batch).strip() == "0", said_by_batch(product)
+    assert published(said_by_batch(product)) == local_id
+    assert linked(product, "head") == 2_371
+
+
+def begin(product, name):
+    """Starts a batch of so many shards that a container can be killed between some and all; its id, once some are linked."""
+    product.variables.update(NBCLIP_BATCH=name, NBCLIP_BATCH_OPTIONS="--relink --shard-rows 2")
+    product.compose("up", "--detach", "batch")
+    product.compose("exec", "-T", "ray-head", "sh", "-c", f"until [ $({LINKED.format(name)}) -gt 50 ]; do sleep 0.1; done")
+    return product.inspected("batch")[0]["Id"]
+
+
+def linked(product, name):
+    return int(product.compose("exec", "-T", "ray-head", "sh", "-c", LINKED.format(name)))
 
 
 def test_its_containers_are_confined(product):

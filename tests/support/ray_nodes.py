@@ -44,12 +44,11 @@ class Nodes:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
         }
-        self._folder, self._sessions = folder, dict[str, int]()
+        self._folder, self._numbers, self._sessions = folder, dict[str, int](), dict[str, int]()
 
     def start(self, name: str, settings: Mapping[str, str] | None = None, *, inside: Sequence[str] = ()) -> None:
         """Starts a node with one CPU, also one that died; the first is the head. `inside` is a prefix of its command."""
-        self._sessions.setdefault(name, 0)
-        number = list(self._sessions).index(name)
+        number = self._numbers.setdefault(name, len(self._numbers))
         first = self._port + 1 + _PORTS_OF_A_NODE * number
         head = ["--head", f"--port={self._port}", f"--temp-dir={self._folder}", "--include-dashboard=false", "--no-monitor"]
         head += [f"--ray-client-server-port={first + 6}"]

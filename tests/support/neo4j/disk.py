@@ -32,16 +32,18 @@ class SmallDisk:
 
     def fill(self, leaving: int) -> None:
         """Leaves so many bytes free."""
-        self._run(FILL, str(leaving))
+        self.run(FILL, str(leaving))
 
     def free(self) -> None:
         """Takes back `fill`."""
-        self._run(FREE)
+        self.run(FREE)
+
+    def run(self, script: str, *arguments: str) -> str:
+        """What a shell script prints of which $1 is the disk's folder."""
+        command = [*self.inside, "sh", "-c", script, "sh", str(self._folder), *arguments]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     def close(self) -> None:
         """Unmounts it."""
         with self._holder:
             self._holder.kill()
-
-    def _run(self, script: str, *arguments: str) -> None:
-        subprocess.run([*self.inside, "sh", "-c", script, "sh", str(self._folder), *arguments], check=True)

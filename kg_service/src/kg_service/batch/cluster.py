@@ -6,6 +6,7 @@ and records go through Ray.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import secrets
@@ -14,6 +15,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,11 +73,11 @@ def on_cluster(address: str, workers: int, batch: Batch, plan: Plan) -> Iterator
         address = os.environ.get("RAY_ADDRESS") or AUTO
     if address not in (AUTO, LOCAL):
         _refuse_unreachable(address)
-    with _connected(address, workers):
+    with _connected(address, workers) as gone:
         with new_place(batch.folder) as place:
             seen = [source.path for source in plan.sources if source.path.exists()]
             _refuse_unfit_nodes([place, batch.linker.vocabulary, *seen], batch)
-        yield _run_there
+        yield partial(_run_there, gone)
 
 
 def _refuse_unreachable(address: str) -> None:
@@ -97,8 +99,11 @@ def _unusable(address: str, error: Exception) -> Unavailable:
 
 
 @contextmanager
-def _connected(address: str, workers: int) -> Iterator[None]:
-    """Ray's driver in this process. Nothing of Ray's own is said, reported to its makers or copied to the nodes."""
+def _connected(address: str, workers: int) -> Iterator[Future[Any]]:
+    """Ray's driver in this process, and what raises Unavailable once the head is gone.
+
+    Nothing of Ray's own is said, reported to its makers or copied to the nodes.
+    """
     if find_spec("ray") is None:
         raise MissingExtra("ray", "--ray")
     # Ray reads them when it is imported.
@@ -119,9 +124,25 @@ def _connected(address: str, workers: int) -> Iterator[None]:
     # Ray would end with another status.
     signal.signal(signal.SIGTERM, on_term)
     try:
-        yield
+        with watched(ray.get_runtime_context().gcs_address, _answers) as gone:
+            yield gone
     finally:
-        ray.shutdown()
+        if gone.cancelled():
+            ray.shutdown()
+        else:
+            # It would wait for the head, until Ray ends this process.
+            atexit.unregister(ray.shutdown)
+
+
+def _answers() -> bool:
+    """Whether the head answers as the one that this process connected to: another one in its place refuses."""
+    from ray.exceptions import RayError
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    try:
+        return bool(_internal_kv_get(b"session_name", namespace=b"session"))
+    except RayError:
+        return False
 
 
 @contextmanager
@@ -198,19 +219,18 @@ def _unready(batch: Batch) -> str | None:
     return None
 
 
-def _run_there(work: Callable[[int], Result], shards: Sequence[int]) -> Iterator[tuple[int, Result | None]]:
-    """As `run_here`, in processes of the cluster that this process is connected to."""
+def _run_there(gone: Future[Any], work: Callable[[int], Result], shards: Sequence[int]) -> Iterator[tuple[int, Result | None]]:
+    """As `run_here`, in processes of the cluster that this process is connected to, until it is `gone`."""
     import ray
 
     # Tried again by the one who counts how often.
     task = ray.remote(max_retries=0)(_on_node)
     futures = {task.remote(work, shard).future(): shard for shard in shards}
-    with watched(ray.get_runtime_context().gcs_address) as gone:
-        for future in as_completed([*futures, gone]):
-            given = _given(future)
-            yield futures.pop(future), given
-            if not futures:
-                break
+    for future in as_completed([*futures, gone]):
+        given = _given(future)
+        yield futures.pop(future), given
+        if not futures:
+            break
 
 
 def _on_node(work: Callable[[int], Result], shard: int) -> Result:

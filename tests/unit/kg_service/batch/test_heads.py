@@ -20,7 +20,7 @@ def address(server):
 
 
 def test_a_head_that_goes_is_said_and_one_that_is_there_is_not(head):
-    with heads.watched(address(head)) as gone:
+    with heads.watched(address(head), lambda: True) as gone:
         with pytest.raises(TimeoutError):
             gone.result(0.4)
         head.close()
@@ -29,10 +29,15 @@ def test_a_head_that_goes_is_said_and_one_that_is_there_is_not(head):
     assert "run it again" in caught.value.hint
 
 
+def test_another_head_in_its_place_is_not_it(head):
+    answers = iter([True] * 5)
+    with heads.watched(address(head), lambda: next(answers, False)) as gone, pytest.raises(Unavailable, match="is gone"):
+        gone.result(20)
+
+
 def test_nobody_watches_after_the_block(head):
     before = set(threading.enumerate())
-    with heads.watched(address(head)) as gone:
+    with heads.watched(address(head), lambda: True) as gone:
         (watcher,) = set(threading.enumerate()) - before
-    watcher.join(5)
     assert not watcher.is_alive()
     assert gone.cancelled()

@@ -1,0 +1,89 @@
+"""A worker, a raylet, a node, the head or the driver is killed at random: the next run goes on, and the bytes are the same."""
+
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+from support.batches import contents
+from support.counts import often
+from support.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
+KILLS = often(1, 5)
+ENDS_WITHIN_S = 300
+
+
+@pytest.fixture
+def chance():
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")  # noqa: T201
+    return random.Random(seed)
+
+
+def done(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("done/*.json")}
+
+
+def kill(victim, nodes, driver):
+    """Kills it; with which status the command ends then."""
+    match victim:
+        case "driver":
+            driver.kill()
+            return -signal.SIGKILL
+        case "node":
+            nodes.kill("two")
+            return 0
+    names = {"head": ("gcs_server",), "raylet": ("raylet",), "worker": ("ray::_on_node", "ray::IDLE")}[victim]
+    running = nodes.processes("one" if victim == "head" else "two")
+    os.kill(next(process for process, name in running.items() if name in names), signal.SIGKILL)
+    return 75 if victim == "head" else 0
+
+
+@pytest.fixture
+def whole(nodes):
+    """Makes the cluster whole again, in which a victim died."""
+
+    def mend(victim):
+        if victim == "head":
+            nodes.close()
+            nodes.start("one")
+        if victim in ("head", "node", "raylet"):
+            nodes.kill("two")
+            nodes.start("two")
+
+    nodes.start("two")
+    yield mend
+    nodes.kill("two")
+
+
+@pytest.mark.parametrize("victim", ["worker", "raylet", "node", "head", "driver"])
+def test_whoever_is_killed_nothing_that_is_done_is_lost_or_done_again(
+    victim, plan, start, nodes, whole, chance, tmp_path, record_property
+):
+    folder = plan("whole", rows=25)
+    killed = shutil.copytree(folder, tmp_path / "killed")
+    with start(folder, "--workers", "2") as process:
+        assert process.wait(ENDS_WITHIN_S) == 0
+    again = 0
+    for _ in range(KILLS):
+        before = done(killed)
+        with start(killed, "--ray", nodes.address, **nodes.environment) as driver:
+            eventually(lambda: len(done(killed)) > len(before), ENDS_WITHIN_S)  # noqa: B023
+            time.sleep(chance.uniform(0, 1))
+            assert driver.poll() is None
+            status = kill(victim, nodes, driver)
+            assert driver.wait(ENDS_WITHIN_S) == status, driver.stderr.read()
+        after = done(killed)
+        again += sum(after.get(name) != at for name, at in before.items())
+        for name in chance.sample(sorted(after), len(after) // 2):
+            (killed / "done" / name).unlink()
+        whole(victim)
+    with start(killed, "--ray", nodes.address, **nodes.environment) as driver:
+        assert driver.wait(ENDS_WITHIN_S) == 0, driver.stderr.read()
+    assert contents(killed) == contents(folder)
+    assert again == 0
+    record_property("kills on a Ray cluster", KILLS)
+    record_property("shards done again", again)
