@@ -2,9 +2,11 @@
 
     make bench-scale                                   # 100,000 captions: about four minutes, 0.8 GB on disk
     make bench-scale ARGS="--captions 1000000"
+    make bench-scale ARGS="--captions 1000000 --ray --batch-only"    # one process beside a Ray cluster of two here, in turn
 
 Captions are those of the example data, again and again under new ids and with a number in each, so that no two are equal.
-CPU seconds are those of the command with all its processes. RSS is the largest of any process of it, mapped files included.
+CPU seconds are those of the command with all its processes, Ray's among them. RSS is the largest of any of them that the command
+itself waits for, mapped files included.
 Both ways must give one snapshot id.
 """
 
@@ -12,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import ctypes
+import hashlib
 import os
 import subprocess
 import sys
@@ -24,14 +28,17 @@ from tempfile import TemporaryDirectory
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 _MILLION = 1_000_000
+_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of prctl(2): processes whose parent has ended become this one's."""
 _TO_MB = 1e-3 if sys.platform == "linux" else 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of a command: CPU seconds, the largest RSS of a process in MB, and what it printed."""
+    """Of a command: CPU seconds, seconds by the clock, the largest RSS of a process in MB, and what it printed."""
 
     cpu_s: float
+    wall_s: float
     peak_mb: float
     printed: str
 
@@ -39,6 +46,8 @@ class Cost:
 def main() -> None:
     arguments = _arguments()
     count, load = arguments.captions, os.getloadavg()[0]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1)
     with TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         captions, work = folder / "captions.csv", folder / "work"
@@ -47,6 +56,7 @@ def main() -> None:
         costs = {
             "batch plan": _run(folder / "batch", "batch", "plan", captions, work),
             "batch run": _run(folder / "batch", "batch", "run", work, "--workers", arguments.workers),
+            **(_on_ray(folder, captions, work) if arguments.ray else {}),
             "batch publish": _run(folder / "batch", "batch", "publish", work),
             "batch export neo4j-admin": _run(folder / "batch", "batch", "export", "neo4j-admin", work, folder / "import"),
             "batch copy": _run(folder / "batch", "batch", "copy", work, folder / "copy.sqlite"),
@@ -59,6 +69,27 @@ def main() -> None:
                 raise SystemExit("the two ways gave different snapshots")
     _show(costs, count, arguments.workers)
     print(f"\n{disk:,.0f} bytes a caption in the batch's folder; load {load:.1f} before, {os.getloadavg()[0]:.1f} after")
+
+
+def _on_ray(folder: Path, captions: Path, linked: Path) -> dict[str, Cost]:
+    """The same captions linked by one process, and by a Ray cluster of two."""
+    ways = {"one process": ("--workers", 1), "Ray, two processes": ("--ray", "local", "--workers", 2)}
+    costs = {}
+    for number, (name, options) in enumerate(ways.items()):
+        work = folder / f"work-{number}"
+        _run(folder / "batch", "batch", "plan", captions, work)
+        costs[f"batch run, {name}"] = _run(folder / "batch", "batch", "run", work, *options)
+        if _tables(work) != _tables(linked):
+            raise SystemExit(f"{name} gave other tables")
+    one, two = costs.values()
+    print(
+        f"Ray ÷ one process: {two.cpu_s / one.cpu_s:.2f} of the CPU time, {one.wall_s / two.wall_s:.2f} × as fast by the clock\n"
+    )
+    return costs
+
+
+def _tables(work: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (work / "linked").glob("*.parquet")}
 
 
 def _show(costs: Mapping[str, Cost], count: int, workers: int) -> None:
@@ -91,14 +122,27 @@ def _run(data: Path, *words: object) -> Cost:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    print(f"{' '.join(map(str, words[:2]))}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
-    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss * _TO_MB, printed)
+    wall_s = time.monotonic() - begun
+    print(f"{' '.join(map(str, words[:2]))}: {wall_s:.0f} s", file=sys.stderr)
+    return Cost(used.ru_utime + used.ru_stime + _of_strays(), wall_s, used.ru_maxrss * _TO_MB, printed)
+
+
+def _of_strays() -> float:
+    """CPU seconds of processes that the command left to this one (`main`), such as Ray's; waits until all have ended."""
+    cpu_s = 0.0
+    while True:
+        try:
+            _, _, used = os.wait4(-1, 0)
+        except ChildProcessError:
+            return cpu_s
+        cpu_s += used.ru_utime + used.ru_stime
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--captions", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--ray", action="store_true", help="also link by one process and by a Ray cluster of two (extra ray)")
     parser.add_argument("--batch-only", action="store_true", help="leave out `ingest` and what it gives")
     parser.add_argument("--folder", type=Path, help="where to write; default: the system's folder for temporary files")
     return parser.parse_args()
