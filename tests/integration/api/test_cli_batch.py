@@ -1,6 +1,8 @@
 """`kg-service batch`, end to end: what it prints, what it leaves, how it ends."""
 
+import errno
 import json
+import os
 
 import polars as pl
 import pytest
@@ -162,3 +164,43 @@ def test_a_neo4j_that_is_not_there_or_not_needed_is_refused_before_anything_is_w
     code, _, said = command("batch", "export", format, "work", "import", "--neo4j-home", "nowhere")
     assert (code, said_of in said) == (2, True)
     assert not (folder / "import").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("plan", "captions.csv", "other"), ("publish", "work"), ("export", "parquet", "work", "tables")]
+)
+def test_a_full_disk_is_75_for_whatever_writes_so_that_a_job_is_begun_again(folder, command, monkeypatch, arguments):
+    command("batch", "plan", "captions.csv", "work")
+    command("batch", "run", "work")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        code, out, said = command("batch", *arguments)
+    assert (code, out) == (75, "")
+    assert "No space left on device" in said
+    assert "hint: free disk space" in said
+    assert command("batch", *arguments)[0] == 0
+
+
+def test_how_far_a_run_is_goes_to_the_log_where_there_is_no_terminal(folder, command, monkeypatch):
+    monkeypatch.setattr("kg_service.cli.shown.batches._SAID_EVERY_S", 0.0)
+    command("batch", "plan", "captions.csv", "work", "--shard-rows", 3)
+    said = command("batch", "run", "work")[2].splitlines()
+    assert [line.split("/s, ")[0].rsplit(", ", 1)[0] for line in said] == ["work: 3 of 4 rows", "work: 4 of 4 rows"]
+    assert said[1].endswith(" 0:00:00 left")
+    assert command("batch", "run", "work")[2] == "", "nothing was left"
+
+
+def test_how_far_a_batch_is_can_be_seen_by_who_may_not_write_to_its_folder(folder, command, monkeypatch):
+    command("batch", "plan", "captions.csv", "work")
+    command("batch", "run", "work")
+
+    def refused(lock):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(lock))
+
+    monkeypatch.setattr("kg_service.batch.run.held", refused)
+    code, out, _ = command("batch", "status", "work")
+    assert (code, out.splitlines()[0]) == (0, "work: 1 of 1 shards linked, 4 of 4 rows (100%)")

@@ -115,3 +115,13 @@ def test_doctor_names_the_damage(command, data, vocabulary_folder, snapshots):
     code, out, err = command("doctor", "--data", data, "--vocabulary", vocabulary_folder)
     assert code
     assert "does not match its SHA-256" in out + err
+
+
+def test_a_pointer_that_names_no_snapshot_is_no_fault_of_who_asks(service, data, snapshots):
+    *_, current = snapshots
+    (data / "snapshots" / "CURRENT").write_text("1234")
+    answer = service().post("/targets", json=IDS)
+    assert (answer.status_code, answer.json()["snapshot"]) == (200, current)
+    for held in snapshots:
+        flip(data / "snapshots" / held / "images.id_bytes.npy")
+    assert service().post("/targets", json=IDS).status_code == 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -166,7 +166,8 @@ def running(folder: Path) -> list[str]:
     """The parts that jobs link now, such as `2/8`."""
     found = []
     for lock in sorted(folder.glob("run-*-of-*.lock")):
-        with held(lock) as free:
+        # Who may not write to the folder can't tell.
+        with suppress(OSError), held(lock) as free:
             if not free:
                 found.append(lock.stem.removeprefix("run-").replace("-of-", "/"))
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from nbclip.errors import NBClipError, os_reason
+from nbclip.errors import NBClipError, Unavailable, os_reason
 from typer.core import TyperGroup
 
 from kg_service.app.logging import configure_logging
@@ -29,6 +29,7 @@ from kg_service.cli.shown.console import complain, finding_line, stdout
 from kg_service.cli.snapshot import snapshot_app
 from kg_service.cli.vocabulary import vocabulary_app
 from kg_service.config import load_settings
+from kg_service.storage.writing import is_full
 
 _NO_CACHE = "no locator available"
 """What numba says where it finds no place for what it compiles."""
@@ -96,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain(error.message, error.hint)
         sys.exit(error.exit_code)
     except OSError as error:
-        complain(f"can't use {os_reason(error)}", "check the path, its permissions and the free space on the disk")
+        if is_full(error):
+            complain(f"the disk is full: {os_reason(error)}", "free disk space, and run it again")
+            sys.exit(Unavailable.exit_code)
+        complain(f"can't use {os_reason(error)}", "check the path and its permissions")
         sys.exit(2)
     except RuntimeError as error:
         if _NO_CACHE not in str(error):

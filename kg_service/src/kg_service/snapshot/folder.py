@@ -81,7 +81,9 @@ class SnapshotFolder:
         if last is None:
             raise MissingPart("no snapshot is published", hint=PUBLISH)
         try:
-            return self._open_whole(check_snapshot_id(last))
+            if not is_snapshot_id(last):
+                raise BrokenArtefact(f"{self.path / CURRENT} names no snapshot", hint=PUBLISH)
+            return self._open_whole(last)
         except (BrokenArtefact, Gone):
             former = self._former(last)
             if former is None:
@@ -105,7 +107,9 @@ class SnapshotFolder:
         return None
 
     def _part(self, held: str) -> tuple[str | None, str | None] | None:
-        """Dataset and split, or None where the manifest is damaged."""
+        """Dataset and split, or None where the manifest is damaged, or it is no id at all."""
+        if not is_snapshot_id(held):
+            return None
         try:
             manifest = self.manifest(held)
         except (BrokenArtefact, Gone):

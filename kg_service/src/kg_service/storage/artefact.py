@@ -22,6 +22,7 @@ from kg_service.storage.arrays import Arrays, open_arrays
 from kg_service.storage.replacement import install
 from kg_service.storage.scratch import new_folder
 from kg_service.storage.sweeping import sweep
+from kg_service.storage.writing import is_full, unwritten
 
 Manifest = dict[str, Any]
 
@@ -70,6 +71,7 @@ def writing_artefact(target: Path) -> Iterator[Path]:
 
     Raises:
         InvalidInput: `target` exists and is no artefact, or can't be written.
+        Unavailable: the disk is full.
     """
     if target.exists() and not (target / MANIFEST).is_file() and (target.is_file() or any(target.iterdir())):
         raise InvalidInput(f"{target} exists and is not a compiled artefact", hint="name an empty or a new folder")
@@ -78,9 +80,9 @@ def writing_artefact(target: Path) -> Iterator[Path]:
             yield folder
             install(folder, target)
     except OSError as error:
-        raise InvalidInput(
-            f"can't write {target}: {os_reason(error)}", hint="name a folder that you may write to, with free space"
-        ) from error
+        if is_full(error):
+            raise unwritten(f"can't write {target}", target.parent, error) from error
+        raise InvalidInput(f"can't write {target}: {os_reason(error)}", hint="name a folder that you may write to") from error
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -16,6 +16,11 @@ _HINTS = {
 }
 
 
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or a quota, has no room; libraries may say so in words alone."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """An OSError in the block is raised again as one of the same class that names `path`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import islice
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kg_service.batch.state import State
 
 _UNKNOWN_SHOWN = 5
+_SAID_EVERY_S = 30.0
 
 
 def plan_line(plan: Plan, folder: Path) -> str:
@@ -25,15 +27,21 @@ def plan_line(plan: Plan, folder: Path) -> str:
 
 
 def shard_progress(progress: Progress, what: str, rows: int) -> Callable[[Ended], None]:
-    """Shows one bar for the shards of a job, with the rate of what it links itself."""
+    """Shows one bar for the shards of a job, with the rate of what it links itself; where there is no terminal, a line now and
+    then, for a job's log."""
     task = progress.add_task(what, total=rows)
-    before: list[int] = []
+    before, begun, said = [0], time.monotonic(), [time.monotonic()]
 
     def show(ended: Ended) -> None:
-        if not before or ended.before:
-            before[:] = [ended.rows]
-        rate = (ended.rows - before[0]) / max(progress.tasks[task].elapsed or 0, 1e-9)
+        now = time.monotonic()
+        if ended.before:
+            before[0] = ended.rows
+        rate = (ended.rows - before[0]) / max(now - begun, 1e-9)
         progress.update(task, description=f"{what} · {ended.rows:,} rows · {rate:,.0f}/s", completed=ended.rows)
+        if progress.disable and not ended.before and now - said[0] >= _SAID_EVERY_S:
+            said[0] = now
+            left = timedelta(seconds=round((rows - ended.rows) / rate)) if rate else "?"
+            progress.console.print(f"{what}: {ended.rows:,} of {rows:,} rows, {rate:,.0f}/s, {left} left", soft_wrap=True)
 
     return show
 
