@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = {"shared": "nbclip", "kg_service": "kg_service", "trainer": "nbclip_trainer"}
 PRIVATE = {
     "kg_service/api/serving": {"uvicorn"},
+    "kg_service/batch/cluster": {"ray"},
     "kg_service/linking/scispacy/knowledge": {"scikit-learn"},
 }
 """Where attributes that begin with `_` are taken from what others made, and whose they are."""
