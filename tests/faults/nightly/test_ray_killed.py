@@ -28,18 +28,18 @@ def done(folder):
 
 
 def kill(victim, nodes, driver):
-    """Kills it; with which status the command ends then."""
+    """Kills it; with which status the command may end then. Without a head it ends well if the nodes have all that is left."""
     match victim:
         case "driver":
             driver.kill()
-            return -signal.SIGKILL
+            return {-signal.SIGKILL}
         case "node":
             nodes.kill("two")
-            return 0
+            return {0}
     names = {"head": ("gcs_server",), "raylet": ("raylet",), "worker": ("ray::_on_node", "ray::IDLE")}[victim]
     running = nodes.processes("one" if victim == "head" else "two")
     os.kill(next(process for process, name in running.items() if name in names), signal.SIGKILL)
-    return 75 if victim == "head" else 0
+    return {0, 75} if victim == "head" else {0}
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def test_whoever_is_killed_nothing_that_is_done_is_lost_or_done_again(
             eventually(lambda: len(done(killed)) > len(before), ENDS_WITHIN_S)  # noqa: B023
             time.sleep(chance.uniform(0, 1))
             assert driver.poll() is None
-            status = kill(victim, nodes, driver)
-            assert driver.wait(ENDS_WITHIN_S) == status, driver.stderr.read()
+            statuses = kill(victim, nodes, driver)
+            assert driver.wait(ENDS_WITHIN_S) in statuses, driver.stderr.read()
         after = done(killed)
         again += sum(after.get(name) != at for name, at in before.items())
         for name in chance.sample(sorted(after), len(after) // 2):
