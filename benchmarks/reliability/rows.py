@@ -13,7 +13,7 @@ class Row:
     """One promise.
 
     Attributes:
-        name: R1 to R15.
+        name: R1 to R16.
         what: what is done to it.
         tests: arguments of pytest; none for a row of commands alone.
         limit_s: seconds after which it is ended, and has failed.
@@ -126,5 +126,18 @@ ROWS = (
         ("tests/fuzz/test_corpora.py", "tests/fuzz/nightly/test_fuzzed.py"),
         40 * _MINUTE_S,
         {"targets": 13, "inputs": 20_000},
+    ),
+    Row(
+        "R16",
+        "a batch by five executors; it, and a worker, raylet, node, head or driver of a Ray cluster, killed; refusals",
+        (
+            f"{_FAULTS}/test_batch_killed.py",
+            f"{_FAULTS}/test_ray_cluster.py",
+            f"{_FAULTS}/nightly/test_batch_executors.py",
+            f"{_FAULTS}/nightly/test_batch_refused.py",
+            f"{_FAULTS}/nightly/test_ray_killed.py",
+        ),
+        45 * _MINUTE_S,
+        {"executors": 5, "kills of a batch": 24, "kills on a Ray cluster": 25},
     ),
 )
