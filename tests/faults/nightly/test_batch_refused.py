@@ -109,7 +109,7 @@ def test_a_node_with_another_vocabulary_is_named_before_or_when_it_joins(plan, s
 
 
 def test_a_second_job_is_refused_and_the_first_goes_on(plan, start):
-    folder = plan("work", rows=4)
+    folder = plan("work", rows=1)
     with start(folder, "--workers", "1") as first:
         eventually(lambda: done(folder), ENDS_WITHIN_S)
         for options in ((), ("--shard", "1/2"), ("--ray", "local")):
@@ -117,7 +117,7 @@ def test_a_second_job_is_refused_and_the_first_goes_on(plan, start):
                 said = second.communicate(timeout=ENDS_WITHIN_S)[1]
             assert (second.returncode, "another" in said) == (75, True), said
         assert first.wait(ENDS_WITHIN_S) == 0
-    assert done(folder) == 1_011
+    assert done(folder) == 4_041
 
 
 @pytest.mark.parametrize("executor", ["processes", "ray"])

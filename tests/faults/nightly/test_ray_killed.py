@@ -37,8 +37,15 @@ def kill(victim, nodes, driver):
             nodes.kill("two")
             return {0}
     names = {"head": ("gcs_server",), "raylet": ("raylet",), "worker": ("ray::_on_node", "ray::IDLE")}[victim]
-    running = nodes.processes("one" if victim == "head" else "two")
-    os.kill(next(process for process, name in running.items() if name in names), signal.SIGKILL)
+    found = []
+
+    def runs():
+        running = nodes.processes("one" if victim == "head" else "two")
+        found[:] = [process for process, name in running.items() if name in names]
+        return found
+
+    eventually(runs, 30)  # a node may be between two tasks
+    os.kill(found[0], signal.SIGKILL)
     return {0, 75} if victim == "head" else {0}
 
 
