@@ -117,7 +117,7 @@ def test_a_second_job_is_refused_and_the_first_goes_on(plan, start):
                 said = second.communicate(timeout=ENDS_WITHIN_S)[1]
             assert (second.returncode, "another" in said) == (75, True), said
         assert first.wait(ENDS_WITHIN_S) == 0
-    assert done(folder) == 4_041
+    assert done(folder) == 4_042
 
 
 @pytest.mark.parametrize("executor", ["processes", "ray"])
