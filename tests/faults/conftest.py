@@ -1,6 +1,7 @@
 """A real Neo4j that fails, under the service and the command as processes of their own."""
 
 import csv
+import random
 import shutil
 from contextlib import closing
 from dataclasses import replace
@@ -27,6 +28,14 @@ DISTINCT = [
     ("(child)-[:IS_A]->(parent)", "[child.cui, parent.cui]"),
     ("(image)-[it:HAS_ATTRIBUTE]->(concept)", "[image.image_id, it.start, it.end, concept.cui]"),
 ]
+
+
+@pytest.fixture
+def chance():
+    """Whatever is drawn; its seed is printed where a test fails."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")  # noqa: T201
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """`kg-service batch run`, or a process of it, is killed at random instants: the next run goes on, and the bytes are the same."""
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.batches import contents
+from support.batches import contents, done
 from support.counts import often
 from support.service import COMMAND, environment, run
 
@@ -18,17 +17,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(often(300, 1_800))]
 CAPTIONS = Path(__file__).parents[2] / "examples" / "radiology-open" / "metadata.csv"
 KILLS = often(2, 24)
 LOOKS_EVERY_S = 0.01
-
-
-@pytest.fixture
-def chance():
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201
-    return random.Random(seed)
-
-
-def done(folder):
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "done").glob("*.json")}
 
 
 def workers_of(process):

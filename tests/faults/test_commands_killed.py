@@ -1,6 +1,5 @@
 """Commands are killed at random instants of their writing: what was there before serves on, or the new is there, whole."""
 
-import random
 import subprocess
 import time
 from contextlib import closing
@@ -24,13 +23,6 @@ RELEASE = Path(__file__).parents[2] / "examples" / "vocabulary"
 KILLS = often(1, 25)
 WRITES_FOR_S = 0.6
 LOOKS_EVERY_S = 0.002
-
-
-@pytest.fixture
-def chance():
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201
-    return random.Random(seed)
 
 
 def scratch_in(data):

@@ -1,6 +1,5 @@
 """Neo4j is killed, or restarted, in the middle of an ingest and comes back: nothing is lost, nothing is doubled."""
 
-import random
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +24,6 @@ class Progress:
     sent: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)
     statuses: set[int] = field(default_factory=set)
-
-
-@pytest.fixture
-def chance():
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201
-    return random.Random(seed)
 
 
 def send(service, items, progress):

@@ -83,3 +83,8 @@ def in_turn(work: Callable[[int], Any], shards: list[int]) -> Iterator[tuple[int
 def contents(folder: Path) -> dict[str, bytes]:
     """What was linked, by name."""
     return {path.name: path.read_bytes() for path in sorted((folder / "linked").iterdir())}
+
+
+def done(folder: Path) -> dict[str, int]:
+    """When each shard that is linked was noted as done, in nanoseconds, by name."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "done").glob("*.json")}

@@ -1,30 +1,18 @@
 """A worker, a raylet, a node, the head or the driver is killed at random: the next run goes on, and the bytes are the same."""
 
 import os
-import random
 import shutil
 import signal
 import time
 
 import pytest
-from support.batches import contents
+from support.batches import contents, done
 from support.counts import often
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 KILLS = often(1, 5)
 ENDS_WITHIN_S = 300
-
-
-@pytest.fixture
-def chance():
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201
-    return random.Random(seed)
-
-
-def done(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob("done/*.json")}
 
 
 def kill(victim, nodes, driver):

@@ -54,11 +54,9 @@ def entries(matrix_MM: sparse.csr_array) -> Iterator[tuple[Int64s, npt.NDArray[n
 def both_ways(
     lower: npt.NDArray[np.integer[Any]], higher: npt.NDArray[np.integer[Any]], data: npt.NDArray[Any], concepts: int
 ) -> sparse.csr_array:
-    """A symmetric matrix by its entries at [lower, higher]; CSR, [M, M], rows ascending."""
-    ends = np.concatenate([lower, higher]), np.concatenate([higher, lower])
-    matrix_MM = sparse.csr_array((np.concatenate([data, data]), ends), shape=(concepts, concepts))
-    matrix_MM.sort_indices()
-    return matrix_MM
+    """A symmetric matrix by its entries at [lower, higher], none of them on the diagonal; CSR, [M, M], rows ascending."""
+    half_MM = sparse.csr_array((data, (lower, higher)), shape=(concepts, concepts))
+    return sparse.csr_array(half_MM + half_MM.T)
 
 
 def is_a_matrix(graph: Graph) -> sparse.csr_array:
