@@ -77,6 +77,12 @@ class Settings(BaseSettings):
         description="serve published snapshots and the vocabulary alone: nothing is written, no graph is opened, and whatever "
         "needs either is refused; for services that share a folder",
     )
+    verify_first_bytes: int = Field(
+        256 << 20,
+        ge=0,
+        description="of a snapshot's files, the smallest that have at most so many bytes together are verified before it is "
+        "served, the others in the background while it is",
+    )
     writer: str = Field("", description="address of the service that stores and publishes, for the refusals of a read-only one")
 
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs a key")

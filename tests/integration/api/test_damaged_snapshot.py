@@ -1,10 +1,12 @@
 """A byte of the current snapshot is flipped on the disk: the former one is served, and it is said."""
 
 import os
+import threading
 
 import pytest
-from kg_service.snapshot import SnapshotFolder
+from kg_service.snapshot import SnapshotFolder, verification
 from nbclip.errors import BrokenArtefact, Gone
+from support.waiting import eventually
 
 IDS = {"image_ids": ["effusion", "fracture"]}
 
@@ -47,6 +49,28 @@ def test_the_former_one_is_served_and_the_damaged_one_never(service, data, snaps
     logged = [line for line in capsys.readouterr().out.splitlines() if "snapshot damaged" in line]
     assert len(logged) == 1
     assert current in logged[0]
+
+
+def test_damage_of_a_large_file_is_found_while_it_is_served(service, data, snapshots, monkeypatch, capsys):
+    go_on, before = threading.Event(), verification._give_way
+    monkeypatch.setattr(verification, "_give_way", lambda: (go_on.wait(20), before()))
+    _, former, current = snapshots
+    flip(data / "snapshots" / current / "images.id_bytes.npy")
+    client = service(verify_first_bytes=0)
+    assert client.post("/targets", json=IDS).json()["snapshot"] == current
+    unverified = client.get("/readyz").json()["unverified_bytes"]
+    assert unverified > 10_000
+    assert f"snapshot_unverified_bytes {unverified:.1f}" in client.get("/metrics").text
+    go_on.set()
+    eventually(lambda: client.post("/targets", json=IDS).json()["snapshot"] == former, 10)
+    eventually(lambda: "unverified_bytes" not in client.get("/readyz").json(), 10)
+    assert client.get("/readyz").json()["degraded"] == f"snapshot {current} is damaged, {former} is served"
+    refusal = client.post("/targets", json=IDS | {"snapshot": current})
+    assert (refusal.status_code, refusal.json()["type"].rpartition(":")[2]) == (500, "broken-artefact")
+    assert client.get("/info").json()["snapshot"] == former
+    logged = capsys.readouterr().out
+    assert "verifying while serving" in logged
+    assert len([line for line in logged.splitlines() if "snapshot damaged" in line]) == 1
 
 
 def test_who_pins_the_current_one_gets_what_is_served(service, data, snapshots):

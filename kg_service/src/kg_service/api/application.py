@@ -62,8 +62,8 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings = settings
-    app.state.wiring = Wiring(settings)
-    app.state.metrics = metrics.Metrics()
+    app.state.wiring = Wiring(settings, first_bytes=settings.verify_first_bytes)
+    app.state.metrics = metrics.Metrics(app.state.wiring.snapshots.unverified_bytes)
     app.state.guard = Guard(settings)
     app.state.places = Places(settings.max_concurrent, "requests")
     app.state.graph_places = Places(settings.max_graph_requests, "requests to the graph")

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 import structlog
-from nbclip.errors import NBClipError, Unavailable, os_reason
+from nbclip.errors import BrokenArtefact, NBClipError, Unavailable, os_reason
 
 from kg_service.app.logging import configure_logging
 from kg_service.app.sweep import sweep
@@ -159,7 +159,10 @@ class Upkeep:
         current = self._snapshots.current()
         if current is None or current == self._seen:
             return
-        manifest = self._snapshots.manifest(current)
+        try:
+            manifest = self._snapshots.manifest(current)
+        except BrokenArtefact:
+            return  # readiness says so
         if manifest.appended is not None and manifest.appended.images >= self._settings.compact_after * manifest.images:
             self._compact.start()
         self._seen = current

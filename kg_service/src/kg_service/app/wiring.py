@@ -29,11 +29,15 @@ class Wiring:
 
     Each raises MissingPart where it is not there yet, and BrokenArtefact where it is damaged; the store ReadOnly where the
     settings say so.
+
+    Args:
+        settings: name the folder.
+        first_bytes: as `SnapshotFolder` takes it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, first_bytes: int | None = None) -> None:
         self.settings = settings
-        self.snapshots = SnapshotFolder(settings.snapshots_folder)
+        self.snapshots = SnapshotFolder(settings.snapshots_folder, first_bytes=first_bytes)
         self._lock = threading.RLock()
         self._store: GraphStore | None = None
         self._vocabulary: Vocabulary | None = None
@@ -96,7 +100,8 @@ class Wiring:
         return list(groups_of(self.vocabulary.semantic_types(cui))) if cui in self.vocabulary else []
 
     def close(self) -> None:
-        """Closes the store, until it is needed again."""
+        """Closes the store, until it is needed again, and ends what verifies snapshots."""
+        self.snapshots.close()
         with self._lock:
             if self._store is not None:
                 self._store.close()

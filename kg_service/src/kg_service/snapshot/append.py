@@ -56,9 +56,10 @@ def append(store: GraphStore, snapshots: SnapshotFolder) -> tuple[str, AppendCou
         BrokenArtefact: the current snapshot is damaged, and no other is whole.
         OtherVersion: another version of this program made it, whose vectors this one would not give.
     """
-    snapshots.open()  # where nothing is published there is no folder to lock
+    snapshots.verify_rest(snapshots.open())  # where nothing is published there is no folder to lock
     with locked(snapshots.path, _PATIENCE_S):
         current = snapshots.open()
+        snapshots.verify_rest(current)
         new_id, counts = append_new(store, snapshots, current)
         if new_id != current.id:
             write_file(snapshots.path / CURRENT, new_id.encode())
@@ -263,7 +264,9 @@ def _write(snapshots: SnapshotFolder, current: Snapshot, segment: Segment, linke
                 ),
             }
         )
-        return install_snapshot(scratch, snapshots.path, manifest)
+        new_id = install_snapshot(scratch, snapshots.path, manifest)
+    snapshots.note_verified(new_id, manifest.files)
+    return new_id
 
 
 def _taken_in(snapshots: SnapshotFolder, current: Snapshot, new: int) -> tuple[list[str], list[str]]:

@@ -1,11 +1,13 @@
 """The folder that snapshots are published to: which there are, which one is current, and each of them opened.
 
-Every file's digest is checked when a snapshot is opened.
+Every file's digest is checked when a snapshot is opened. A service checks those of large files while it serves: what is found
+damaged then is refused from then on, as what was found damaged when it was opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,13 +17,14 @@ from nbclip.ids import check_snapshot_id, is_snapshot_id
 from kg_service.errors import MissingPart
 from kg_service.snapshot.ancestry import RELATION_ARRAYS
 from kg_service.snapshot.aside import was_served
-from kg_service.snapshot.damage import Damage
+from kg_service.snapshot.damage import Damage, Stamp, stamp_again, stamp_of_files
 from kg_service.snapshot.manifest import PUBLISH, Manifest, decoded, republish, stands_on
 from kg_service.snapshot.once import OpenOnce
 from kg_service.snapshot.opened import Base, Snapshot
 from kg_service.snapshot.pointer import Pointer
 from kg_service.snapshot.segment import Segment, joined, load_segment, open_snapshot_arrays
-from kg_service.storage.artefact import MANIFEST, check_files
+from kg_service.snapshot.verification import Unverified, Verification, first_and_later
+from kg_service.storage.artefact import MANIFEST, FileRecord, check_digests, check_files
 
 CURRENT = "CURRENT"
 """The file that names the snapshot that was published last."""
@@ -31,11 +34,21 @@ Found = TypeVar("Found")
 
 
 class SnapshotFolder:
-    """The folder that snapshots are published to. Opened ones stay open."""
+    """The folder that snapshots are published to. Opened ones stay open.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the folder.
+        first_bytes: how many bytes of each snapshot's own files, the smallest first, are verified before it is served; the
+            digests of the others are checked in the background. None: all before.
+    """
+
+    def __init__(self, path: Path, *, first_bytes: int | None = None) -> None:
         self.path = path
+        self._first_bytes = first_bytes
         self._damage = Damage(path)
+        self._own_damage = Damage(path)
+        self._verified: dict[str, Stamp] = {}
+        self._verification = Verification(self._end_of_verification)
         self._pointer = Pointer(path / CURRENT)
         self._open = OpenOnce(self._open_checked, most=4)
         self._open_base = OpenOnce(self._base, most=8)
@@ -124,6 +137,8 @@ class SnapshotFolder:
         try:
             return self._open(chosen)
         except (BrokenArtefact, Gone) as error:
+            if self._own_damage.of(chosen) is None:  # or it was said when it was found
+                self._damage.log(chosen, error)
             self._damage.note(chosen, error, self._needs(chosen))
             raise
 
@@ -194,15 +209,92 @@ class SnapshotFolder:
         return Snapshot(chosen, manifest, base, joined(segments))
 
     def _base(self, wanted: str) -> Base:
-        manifest, folder = self._verify_own(wanted), self.path / wanted
-        graph = open_snapshot_arrays(folder, manifest.files, "graph.")
-        held = {name: graph[name] for name in ("cuis", "is_a", *RELATION_ARRAYS) if name in graph}
-        return Base(folder, manifest, load_segment(folder, manifest), held)
+        return self._own(wanted, _load_base)
 
     def _segment(self, wanted: str) -> Segment:
         """The images in a snapshot's own files, checked."""
-        manifest = self._verify_own(wanted)
-        return load_segment(self.path / wanted, manifest)
+        return self._own(wanted, load_segment)
+
+    def _own(self, wanted: str, load: Callable[[Path, Manifest], Found]) -> Found:
+        """What a snapshot's own files give: all are there and as long as they should be, and the smallest are verified."""
+        known = self._own_damage.of(wanted)
+        if known is not None:
+            raise known
+        manifest, folder = self.manifest(wanted), self.path / wanted
+        hint = republish(manifest)
+        check_files(folder, manifest.files, hint=hint, digests=False)
+        stamp = stamp_of_files(folder, manifest.files)
+        is_verified = self._verified.get(wanted) == stamp
+        first, later = ([], []) if is_verified else first_and_later(manifest.files, self._first_bytes)
+        check_digests(folder, first, hint=hint)
+        try:
+            opened = load(folder, manifest)
+        except BrokenArtefact as error:
+            raise BrokenArtefact(error.message, hint=hint) from error
+        if later:
+            self._verification.add(Unverified(wanted, folder, later, stamp, hint))
+        else:
+            self._verified[wanted] = stamp
+        return opened
+
+    def note_verified(self, own: str, files: Iterable[FileRecord]) -> None:
+        """This process knows the digests of a snapshot's own files, as it has just written them: they are not read again."""
+        self._verified[own] = stamp_of_files(self.path / own, files)
+
+    def verify_rest(self, snapshot: Snapshot) -> None:
+        """Checks now what of an opened snapshot would be checked in the background, before anything is made of it.
+
+        Raises:
+            BrokenArtefact: naming the first file that differs.
+        """
+        for own in (snapshot.id, *stands_on(snapshot.manifest)):
+            if self._verification.waits(own):
+                try:
+                    manifest = self._verify_own(own)
+                except BrokenArtefact as error:
+                    self._refuse(own, error)
+                    raise
+                self._verification.drop(own)
+                self.note_verified(own, manifest.files)
+
+    def unverified_bytes(self) -> int:
+        """How many bytes of opened snapshots are still to be verified in the background."""
+        return self._verification.bytes_left()
+
+    def close(self) -> None:
+        """Ends the verification in the background."""
+        self._verification.close()
+
+    def _end_of_verification(self, checked: Unverified, error: BrokenArtefact | None) -> None:
+        if error is not None:
+            self._refuse(checked.snapshot, error)
+            return
+        with suppress(FileNotFoundError):  # pruned: who has it open goes on with it
+            if stamp_again(checked.stamp) == checked.stamp:
+                self._verified[checked.snapshot] = checked.stamp
+            else:
+                self._forget(checked.snapshot)  # published anew meanwhile: what was verified is not what is mapped
+
+    def _refuse(self, own: str, error: BrokenArtefact) -> None:
+        """From now on neither the snapshot whose own files are damaged nor one that stands on it is given, until they change."""
+        self._own_damage.note(own, error)
+        self._damage.log(own, error)
+        for held in self._forget(own):
+            self._damage.note(held.id, error, stands_on(held.manifest))
+
+    def _forget(self, own: str) -> list[Snapshot]:
+        """What was opened of a snapshot's own files is opened anew when it is next asked for; the snapshots that had it."""
+        needing = [each for each in self._open.held().values() if own in (each.id, *stands_on(each.manifest))]
+        self._open_base.forget([own])
+        self.segment.forget([own])
+        self._open.forget([each.id for each in needing])
+        return needing
+
+
+def _load_base(folder: Path, manifest: Manifest) -> Base:
+    graph = open_snapshot_arrays(folder, manifest.files, "graph.")
+    held = {name: graph[name] for name in ("cuis", "is_a", *RELATION_ARRAYS) if name in graph}
+    return Base(folder, manifest, load_segment(folder, manifest), held)
 
 
 def _written_at(file: Path) -> int:

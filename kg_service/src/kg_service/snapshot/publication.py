@@ -83,6 +83,7 @@ def publish(
     )
     with made as new, locked(folder, _PATIENCE_S):
         new.install(aside=not current)
+        snapshots.note_verified(new.id, new.manifest.files)
         if not current:
             log.info("snapshot published aside: what is served stays", snapshot=new.id, images=new.manifest.images)
             return new.id
@@ -126,6 +127,7 @@ def compact(
             structlog.get_logger().warning("compaction dropped: another snapshot was published meanwhile", snapshot=new.id)
             return None
         new.install()
+        snapshots.note_verified(new.id, new.manifest.files)
         new_id, _ = append_new(store, snapshots, snapshots.open(new.id))
         write_file(snapshots.path / CURRENT, new_id.encode())
     structlog.get_logger().info("snapshot compacted", snapshot=new_id)

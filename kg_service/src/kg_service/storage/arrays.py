@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,9 +31,12 @@ def open_array(path: Path, *, whole_below: int = 0) -> npt.NDArray[Any]:
         BrokenArtefact: it is no such file.
     """
     try:
-        is_large = path.stat().st_size >= whole_below
-        array: npt.NDArray[Any] = np.asarray(np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False))
-    except (OSError, ValueError) as error:
+        size = path.stat().st_size
+        loaded = np.load(path, mmap_mode="r" if size >= whole_below else None, allow_pickle=False)
+        if isinstance(loaded, np.memmap) and loaded.offset + loaded.nbytes != size:
+            raise ValueError(f"its header describes {loaded.offset + loaded.nbytes} bytes of {size}")
+        array: npt.NDArray[Any] = np.asarray(loaded)
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # the latter of a damaged header
         raise BrokenArtefact(f"{path} is not an array: {error}", hint="build the artefact again") from error
     array.flags.writeable = False
     return array

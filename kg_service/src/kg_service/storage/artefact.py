@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -174,12 +174,21 @@ def check_files(folder: Path, files: Iterable[FileRecord], *, hint: str, digests
             raise BrokenArtefact(f"{path} is missing", hint=hint)
         if path.stat().st_size != file.bytes:
             raise BrokenArtefact(f"{path} has {path.stat().st_size} bytes instead of {file.bytes}", hint=hint)
-    if not digests:
-        return
+    if digests:
+        check_digests(folder, files, hint=hint)
+
+
+def check_digests(folder: Path, files: Sequence[FileRecord], *, hint: str) -> None:
+    """Checks the SHA-256 of these files; raises BrokenArtefact, naming the first that differs."""
     with ThreadPoolExecutor() as threads:  # a snapshot of many images has gigabytes
         for file, found in zip(files, threads.map(lambda file: sha256_of(folder / file.name), files), strict=True):
             if found != file.sha256:
-                raise BrokenArtefact(f"{folder / file.name} does not match its SHA-256", hint=hint)
+                raise other_digest(folder / file.name, hint)
+
+
+def other_digest(path: Path, hint: str) -> BrokenArtefact:
+    """The error of a file that is not what a manifest says."""
+    return BrokenArtefact(f"{path} does not match its SHA-256", hint=hint)
 
 
 def sha256_of(path: Path) -> str:

@@ -55,6 +55,9 @@ class Readiness(Answer):
         {}, description="`ingest` (captions, by `POST /v1/images` or in bulk), `link` and `targets`; later versions may have more"
     )
     degraded: str | None = Field(None, description="says that the current snapshot is damaged and an earlier one is served")
+    unverified_bytes: int = Field(
+        0, description="how many bytes of served snapshots are still to be verified in the background; left out if none are"
+    )
 
 
 class ProblemItem(Answer):

@@ -121,3 +121,24 @@ def test_what_is_looked_at_stays_as_what_is_asked_for():
     assert things.get("b") is None
     assert things.get("a") is not None
     assert opened == ["a", "b", "c"]
+
+
+def test_what_is_being_opened_when_some_are_forgotten_is_opened_again():
+    opening, go_on, opened = threading.Event(), threading.Event(), []
+
+    def open_one(name):
+        opened.append(name)
+        opening.set()
+        go_on.wait(20)
+        return len(opened)
+
+    once = OpenOnce(open_one, most=2)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(once, "a")
+        opening.wait(20)
+        once.forget(["b"])
+        go_on.set()
+        assert waiting.result() == 1
+    assert (once.get("a"), once("a"), once("a"), once.held()) == (None, 2, 2, {"a": 2})
+    once.forget(["a"])
+    assert once.held() == {}

@@ -52,6 +52,7 @@ def readyz(
     while the graph store is away.
 
     `degraded`: the snapshot that was published last is damaged, and a former one is served; or upkeep, such as an append, fails.
+    `unverified_bytes`: so many bytes of large files of snapshots are still to be verified, while they are served.
     """
     if request.app.state.stopping:
         raise NotReady([{"where": "service", "message": "stopping"}], ["service"])
@@ -65,7 +66,7 @@ def readyz(
     degraded = "; ".join(
         filter(None, (_degraded(wiring) if "targets" in can and can["targets"].ready else None, _trouble(request)))
     )
-    ready = Readiness(status="ready", can=can, degraded=degraded or None)
+    ready = Readiness(status="ready", can=can, degraded=degraded or None, unverified_bytes=wiring.snapshots.unverified_bytes())
     return Response(ready.model_dump_json(exclude_defaults=True), media_type="application/json")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import APIRouter, Depends, Request
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
 from starlette.responses import PlainTextResponse
 
 from kg_service.api.auth import require
@@ -18,9 +20,13 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 1
 
 
 class Metrics:
-    """Of one app, in a registry of its own."""
+    """Of one app, in a registry of its own.
 
-    def __init__(self) -> None:
+    Args:
+        unverified_bytes: says how many bytes of opened snapshots are still to be verified.
+    """
+
+    def __init__(self, unverified_bytes: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -33,6 +39,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        unverified = Gauge(
+            "snapshot_unverified_bytes", "Bytes of served snapshots that are still to be verified.", registry=self.registry
+        )
+        unverified.set_function(unverified_bytes)
 
     def note(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts a request that was answered."""
