@@ -23,6 +23,8 @@ from nbclip.files.spans import digest_of, spans_of
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
+from kg_service.batch.differences import apart, differences
+from kg_service.batch.folders import check_folders
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.builder import build_linker
 from kg_service.linking.linkers import paths_of
@@ -142,8 +144,10 @@ def make_plan(
         on_file: is told how many files are looked through, of how many.
 
     Raises:
-        InvalidInput: a file can't be read as a whole, or none of them has a row.
+        InvalidInput: a file can't be read as a whole, or none of them has a row; or as `check_folders`.
     """
+    paths = list(paths)
+    check_folders(paths)
     files, layout = [path.absolute() for path in sources_of(paths)], options.layout()
     shards = []
     for source, path in enumerate(files):
@@ -172,7 +176,10 @@ def write_plan(folder: Path, plan: Plan) -> None:
     sweep(folder)
     if (folder / PLAN).exists():
         if read_plan(folder).id != plan.id:
-            raise Conflict(f"{folder} has another plan: of other files, options, vocabulary or versions", hint=_PLAN_ANEW)
+            raise Conflict(
+                f"{folder} has another plan: {'; '.join(differences(read_plan(folder), plan))}",
+                hint=f"{_PLAN_ANEW}; kg-service batch run {folder} goes on with the one that is there",
+            )
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} is not empty", hint="name a new folder, or empty this one")
@@ -206,14 +213,7 @@ def refuse_other_linking(folder: Path, plan: Plan, own: Linking) -> None:
     for what in planned:
         if planned[what] != here[what]:
             raise Conflict(
-                f"{folder} was planned with {what} {_shown(planned[what], here[what])}, here it is "
-                f"{_shown(here[what], planned[what])}",
+                f"{folder} was planned with {what} {apart(planned[what], here[what])}, here it is "
+                f"{apart(here[what], planned[what])}",
                 hint=f"use the same one, or {_PLAN_ANEW}",
             )
-
-
-def _shown(value: Any, other: Any) -> str:
-    """A value, or of a table the entries that differ from another one's."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items() if other.get(key) != each) or "nothing"
-    return f"{value:.40}"

@@ -70,10 +70,15 @@ def _sources(path: Location) -> Sequence[Location]:
     return _parts(path) or [path] if path.is_dir() and not roco_parts(path) else [path]
 
 
+def readable_in(folder: Path) -> dict[Path, Format]:
+    """The files of a folder itself that can be read, in order, with their formats; those of ROCO are told by their folder."""
+    kinds = {path: format_of(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")}
+    return {path: kind for path, kind in kinds.items() if kind is not None and kind != "roco"}
+
+
 def _parts(folder: Path) -> list[Path]:
     """The files of a folder that can be read: shards, or else Parquet, or else tables and objects."""
-    kinds = {path: format_of(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")}
-    readable = {path: kind for path, kind in kinds.items() if kind not in (None, "roco")}
+    readable = readable_in(folder)
     taken = next((kind for kind in ("webdataset", "parquet") if kind in readable.values()), None)
     parts = [path for path, kind in readable.items() if taken in (None, kind)]
     others = [path.name for path in readable if path not in parts]

@@ -1,7 +1,9 @@
+import re
 import shutil
 from dataclasses import replace
 
 import pytest
+from kg_service.batch.differences import differences
 from kg_service.batch.plan import LinkerChoice, Plan, linking_of, make_plan, read_plan, refuse_other_linking, write_plan
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.dictionary.settings import DictionarySettings
@@ -27,12 +29,59 @@ def test_the_same_files_give_the_same_plan_whose_shards_have_every_row_once(batc
 
 
 def test_another_plan_for_the_folder_or_a_folder_of_something_else_is_refused(batch, vocabulary, files, tmp_path):
-    with pytest.raises(Conflict, match="another plan"):
-        planned(tmp_path / "work", vocabulary, files, shard_rows=6)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
     with pytest.raises(Conflict, match="not empty"):
         planned(tmp_path / "full", vocabulary, files)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda files: {"files": files[1:]}, [r"1 files left out \(.*/a\.csv\)"]),
+        (lambda files: {"files": [*files, more(files)]}, [r"1 files added \(.*/more\.csv\)"]),
+        (
+            lambda files: {"files": [more(files), *files[1:]]},
+            [r"1 files added \(.*/more\.csv\)", r"1 files left out \(.*/a\.csv\)"],
+        ),
+        (lambda files: {"files": files[::-1]}, ["files in another order"]),
+        (lambda files: altered(files, lambda text: text + "x,y\n"), [r"1 files changed \(.*/a\.csv\)"]),
+        (lambda files: altered(files, lambda text: text.replace("never", "never"[::-1])), [r"1 files changed \(.*/a\.csv\)"]),
+        (lambda files: {"shard_rows": 6}, [r"shards of up to 7 rows, now 7|shards of up to \d rows, now \d"]),
+        (lambda files: {"split": "train", "relink": True}, ["--split not given, now train", "--relink no, now yes"]),
+        (lambda files: {"columns": {"caption": "caption"}}, ["--column not given, now caption=caption"]),
+    ],
+)
+def test_in_what_another_plan_differs_is_told(batch, vocabulary, files, tmp_path, change, told):
+    wanted = {"files": files, **change(files)}
+    with pytest.raises(Conflict, match="has another plan") as refusal:
+        planned(tmp_path / "work", vocabulary, **wanted)
+    named = refusal.value.message.split(" has another plan: ")[1].split("; ")
+    assert len(named) == len(told), named
+    for each, pattern in zip(named, told, strict=True):
+        assert re.fullmatch(pattern, each)
+    assert f"kg-service batch run {tmp_path / 'work'}" in refusal.value.hint
+
+
+def more(files):
+    path = files[0].with_name("more.csv")
+    path.write_text("image_id,caption\nq,lung\n")
+    return path
+
+
+def altered(files, change):
+    files[0].write_text(change(files[0].read_text()))
+    return {}
+
+
+@pytest.mark.parametrize("what", ["vocabulary", "linker", "settings", "versions"])
+def test_another_way_to_link_is_told_of_two_plans(batch, linking, what):
+    _, plan = batch
+    other = {"vocabulary": "0" * 64, "linker": "other-1", "settings": linking.settings | {"min_score": 0.5}}
+    other["versions"] = linking.versions | {"pyarrow": "1.0"}
+    now = plan.model_copy(update={"linking": linking.model_copy(update={what: other[what]})})
+    (told,) = differences(plan, now)
+    assert re.fullmatch(rf"{what} .+, now (0{{40}}|other-1|min_score 0\.5|pyarrow 1\.0)", told)
 
 
 def test_a_folder_without_a_plan_or_with_a_damaged_one_is_told(batch, tmp_path):
