@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kg_service.batch.link import Batch
-from kg_service.batch.plan import LinkerChoice, Plan, linking_of, make_plan, write_plan
+from kg_service.batch.plan import LinkerChoice, Plan, linking_of, make_plan
+from kg_service.batch.writing import write_plan
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.vocabulary.builder import build_vocabulary

@@ -7,15 +7,17 @@ described `Field` can be set as `KG_<PREFIX>_<FIELD>`. Here such variables are k
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 from nbclip.errors import InvalidInput
 from nbclip.schemas.base import MAX_ITEMS, message_of
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, MAX_BATCH
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
@@ -30,6 +32,21 @@ Parameters = TypeVar("Parameters", bound="DataclassInstance")
 
 def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _address(value: str) -> str:
+    """The address as it was written; raises ValueError where it is none that can be handed to clients."""
+    problem = "not the address of a service, such as https://kg.example.org"
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(problem) from error
+    if value and (parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f]", value)):
+        raise ValueError(problem)
+    if parts.username is not None:
+        raise ValueError("an address with a login, which every client would be told")
+    return value
 
 
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -83,7 +100,11 @@ class Settings(BaseSettings):
         description="of a snapshot's files, the smallest that have at most so many bytes together are verified before it is "
         "served, the others in the background while it is",
     )
-    writer: str = Field("", description="address of the service that stores and publishes, for the refusals of a read-only one")
+    writer: Annotated[str, AfterValidator(_address)] = Field(
+        "",
+        description="address of the service that stores and publishes, such as `https://kg.example.org`, for the refusals of a "
+        "read-only one",
+    )
 
     host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs a key")
     port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0: any free one")
@@ -278,7 +299,8 @@ def _unusable(error: ValidationError, prefix: str, options: Collection[str] = ()
     key = ".".join(str(part) for part in first["loc"])
     setting = f"{prefix}{key}=".upper() if prefix.startswith(PREFIX) else f"{prefix}{key}="
     name = f"--{key.replace('_', '-')} " if key in options else setting
-    return InvalidInput(f"{name}{first['input']!r:.80}: {message_of(first)}", hint="kg-service settings lists them all")
+    given = re.sub(r"//[^/@]*@", "//…@", f"{first['input']!r}")  # a password in an address is for nobody's log
+    return InvalidInput(f"{name}{given:.80}: {message_of(first)}", hint="kg-service settings lists them all")
 
 
 def _other_variables() -> dict[str, Any]:

@@ -44,13 +44,14 @@ class ReadOnly(Forbidden):
 
     Args:
         writer: the address of that one; empty where the settings don't say.
+        reason: why it can't do what was asked for.
     """
 
     code, title = "read-only", "This service only serves snapshots"
 
-    def __init__(self, writer: str) -> None:
+    def __init__(self, writer: str, reason: str = "this service only serves published snapshots (KG_READ_ONLY)") -> None:
         hint = f"ask {writer}" if writer else "ask the service that writes the snapshots; KG_WRITER may name it here"
-        super().__init__("this service only serves published snapshots (KG_READ_ONLY)", hint=hint)
+        super().__init__(reason, hint=hint)
 
 
 class MissingPart(Unavailable):

@@ -96,12 +96,17 @@ def test_snapshots_are_enough(service, tmp_path, data):
     (tmp_path / "served").mkdir()
     (data / "snapshots").rename(tmp_path / "served" / "snapshots")
     nothing = tmp_path / "nothing"
-    client = service(read_only=True, data=tmp_path / "served", vocabulary=nothing)
+    client = service(read_only=True, data=tmp_path / "served", vocabulary=nothing, writer=WRITER)
     info = client.get("/v1/info").json()
     assert (info["vocabulary"], info["linker"], len(info["snapshot"])) == ({}, "", 64)
     assert client.get("/readyz").status_code == 200
     assert client.post("/v1/targets", json={"image_ids": ["effusion"]}).status_code == 200
-    assert client.post("/v1/link", json={"captions": ["x"]}).status_code == 503
+    for refusal in (client.post("/v1/link", json={"captions": ["x"]}), client.get("/v1/concepts?q=lung")):
+        told = refused(refusal)
+        assert "has no vocabulary" in told.detail
+        assert WRITER in told.hint
+    explained = client.post("/v1/explain", json={"image_id": "effusion", "other_id": "effusion too"})
+    assert (explained.status_code, '"name":""' in explained.text) == (200, True), explained.text
 
 
 def test_keys_come_first(service, keys, problem):

@@ -98,3 +98,29 @@ def test_what_no_field_has_is_kept_by_name(monkeypatch, empty_folder):
     monkeypatch.setenv("KG_Hots", "x")
     assert load_settings(sack=4).others == {"prot": "1", "hots": "x", "sack": 4}
     assert Settings().others == {"prot": "1", "hots": "x"}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("kg.example.org", "not the address of a service, such as https://kg.example.org"),
+        ("https://", "not the address"),
+        ("ftp://kg.example.org", "not the address"),
+        ("https://kg example", "not the address"),
+        ("https://kg.example.org:port", "not the address"),
+        ("https://[kg", "not the address"),
+        ("https://me:secret@kg.example.org", "a login, which every client would be told"),
+    ],
+)
+def test_the_writer_is_an_address_that_clients_can_be_told(monkeypatch, value, problem):
+    monkeypatch.setenv("KG_WRITER", value)
+    with pytest.raises(InvalidInput, match="KG_WRITER=") as error:
+        load_settings()
+    assert problem in error.value.message
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["", "https://kg.example.org", "http://[::1]:8080/kg/"])
+def test_the_writer_is_kept_as_it_was_written(monkeypatch, value):
+    monkeypatch.setenv("KG_WRITER", value)
+    assert load_settings().writer == value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from nbclip.errors import InvalidInput, NBClipError, NotFound
@@ -27,8 +28,8 @@ Place = TypeVar("Place")
 class Wiring:
     """Store, vocabulary, linker and snapshots of one data folder; safe to share by threads.
 
-    Each raises MissingPart where it is not there yet, and BrokenArtefact where it is damaged; the store ReadOnly where the
-    settings say so.
+    Each raises MissingPart where it is not there yet, and BrokenArtefact where it is damaged; where the settings say that it only
+    reads, the store raises ReadOnly, and so does a vocabulary that is not there.
 
     Args:
         settings: name the folder.
@@ -57,8 +58,16 @@ class Wiring:
         """The compiled vocabulary."""
         with self._lock:
             if self._vocabulary is None:
-                self._vocabulary = _present(open_vocabulary, self.settings.vocabulary_folder)
+                self._vocabulary = _present(self._open_vocabulary, self.settings.vocabulary_folder)
             return self._vocabulary
+
+    def _open_vocabulary(self, folder: Path) -> Vocabulary:
+        try:
+            return open_vocabulary(folder)
+        except NotFound as error:
+            if self.settings.read_only:  # it may be left out for good, so who asks shall not wait for it
+                raise ReadOnly(self.settings.writer, "this service only reads (KG_READ_ONLY) and has no vocabulary") from error
+            raise
 
     @property
     def linker(self) -> Linker:
@@ -92,8 +101,14 @@ class Wiring:
         return failures({**self.checks(), "store": lambda: self.store}, parts)
 
     def name_of(self, cui: str) -> str:
-        """The concept's preferred name; empty where names are switched off or the vocabulary does not have it."""
-        return self.vocabulary.preferred_name(cui) if self.settings.show_names and cui in self.vocabulary else ""
+        """The concept's preferred name; empty where names are switched off, the vocabulary lacks it, or a replica has none."""
+        if not self.settings.show_names:
+            return ""
+        try:
+            vocabulary = self.vocabulary
+        except ReadOnly:
+            return ""  # what is served without a vocabulary is served without names
+        return vocabulary.preferred_name(cui) if cui in vocabulary else ""
 
     def groups_of(self, cui: str) -> list[str]:
         """The concept's semantic groups; none where the vocabulary does not have it."""

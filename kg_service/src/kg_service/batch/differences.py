@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbclip.files.lines import Span
 
-if TYPE_CHECKING:
-    from kg_service.batch.plan import Plan
+from kg_service.batch.plan import Plan, apart
 
 _SHOWN = 3
 _OPTIONS = {"columns": "column"}
@@ -21,13 +20,6 @@ def differences(planned: Plan, now: Plan) -> list[str]:
     """Each difference of a plan from one that was there before: files, how they are cut, read and linked."""
     found = [*_other_files(planned, now), *_other_options(planned, now), *_other_linking(planned, now)]
     return found or ["it has another form"]
-
-
-def apart(value: Any, other: Any) -> str:
-    """A value, or of a table the entries that differ from another one's."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items() if other.get(key) != each) or "nothing"
-    return f"{value:.40}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def link_shard(batch: Batch, number: int) -> Done | Failed:
         Conflict: this process would link otherwise than the plan says, or the folder has another plan by now.
         Unavailable: the folder can't be written.
     """
-    opened, begun = open_batch(batch), time.process_time()
+    opened, begun, began = open_batch(batch), time.process_time(), time.monotonic()
     with untold():  # of a whole file it was told when the plan was made
         linked = _linked(opened, number)
     try:
@@ -61,7 +61,7 @@ def link_shard(batch: Batch, number: int) -> Done | Failed:
             return linked
         write_file(linked_path(batch.folder, number), parquet_of(linked.tables))
         write_file(bad_path(batch.folder, number), bad_content(linked.bad))
-        done = _done(batch, number, linked, time.process_time() - begun)
+        done = _done(batch, number, linked, time.process_time() - begun, time.monotonic() - began)
         note_done(batch.folder, number, done)
     except OSError as error:
         raise unwritten(f"shard {number} can't be kept", batch.folder, error) from error
@@ -136,7 +136,7 @@ def _chunks(plan: Plan, number: int) -> Iterator[list[Row | BadRow]]:
             yield chunk
 
 
-def _done(batch: Batch, number: int, linked: _Linked, cpu_s: float) -> Done:
+def _done(batch: Batch, number: int, linked: _Linked, cpu_s: float, wall_s: float) -> Done:
     return Done(
         plan=batch.plan,
         images=sum(len(table) for table in linked.tables),
@@ -146,5 +146,6 @@ def _done(batch: Batch, number: int, linked: _Linked, cpu_s: float) -> Done:
         unknown_cuis=linked.unknown,
         files=[describe_file(path(batch.folder, number)) for path in (linked_path, bad_path)],
         cpu_s=cpu_s,
+        wall_s=wall_s,
         ended=time.time(),
     )

@@ -23,22 +23,18 @@ from nbclip.files.spans import digest_of, spans_of
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
-from kg_service.batch.differences import apart, differences
 from kg_service.batch.folders import check_folders
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.builder import build_linker
 from kg_service.linking.linkers import paths_of
 from kg_service.linking.model import Linker
 from kg_service.linking.settings import LinkerSettings
-from kg_service.storage.flushing import make_folder
-from kg_service.storage.replacement import write_file
-from kg_service.storage.sweeping import sweep
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 PLAN = "plan.json"
 SHARD_ROWS: Final = 50_000
 _VERSIONED = ("nbclip-kg-service", "numpy", "pyarrow")
-_PLAN_ANEW = "plan it in a new folder"
+PLAN_ANEW = "plan it in a new folder"
 
 
 class _OnDisk(BaseModel):
@@ -167,26 +163,6 @@ def linking_of(linker: Linker, settings: LinkerSettings, vocabulary: Vocabulary)
     return Linking(vocabulary=vocabulary.sha256, linker=linker.name, settings=to_jsonable_python(told), versions=versions)
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
-    """Begins a batch in a folder, which is made; the same plan may be written again.
-
-    Raises:
-        Conflict: the folder has another plan, or something else in it.
-    """
-    sweep(folder)
-    if (folder / PLAN).exists():
-        if read_plan(folder).id != plan.id:
-            raise Conflict(
-                f"{folder} has another plan: {'; '.join(differences(read_plan(folder), plan))}",
-                hint=f"{_PLAN_ANEW}; kg-service batch run {folder} goes on with the one that is there",
-            )
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(f"{folder} is not empty", hint="name a new folder, or empty this one")
-    make_folder(folder)
-    write_file(folder / PLAN, plan.content)
-
-
 def read_plan(folder: Path) -> Plan:
     """The plan in a folder.
 
@@ -201,9 +177,9 @@ def read_plan(folder: Path) -> Plan:
     try:
         plan = Plan.model_validate_json(content)
     except ValidationError as error:
-        raise BrokenArtefact(f"{folder / PLAN} is damaged, or of another version", hint=_PLAN_ANEW) from error
+        raise BrokenArtefact(f"{folder / PLAN} is damaged, or of another version", hint=PLAN_ANEW) from error
     if plan.content != content:
-        raise BrokenArtefact(f"{folder / PLAN} was changed", hint=_PLAN_ANEW)
+        raise BrokenArtefact(f"{folder / PLAN} was changed", hint=PLAN_ANEW)
     return plan
 
 
@@ -215,5 +191,12 @@ def refuse_other_linking(folder: Path, plan: Plan, own: Linking) -> None:
             raise Conflict(
                 f"{folder} was planned with {what} {apart(planned[what], here[what])}, here it is "
                 f"{apart(here[what], planned[what])}",
-                hint=f"use the same one, or {_PLAN_ANEW}",
+                hint=f"use the same one, or {PLAN_ANEW}",
             )
+
+
+def apart(value: Any, other: Any) -> str:
+    """A value, or of a table the entries that differ from another one's."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items() if other.get(key) != each) or "nothing"
+    return f"{value:.40}"

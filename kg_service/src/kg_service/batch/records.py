@@ -44,6 +44,7 @@ class Done(_Record):
         unknown_cuis: CUIs given that the vocabulary lacks: `FILE:LINE` where each was met first.
         files: of `linked`.
         cpu_s: CPU seconds that linking took; it does not count when shards are compared.
+        wall_s: seconds that linking took; 0 in records of earlier versions.
         ended: when, in seconds of the epoch.
     """
 
@@ -55,6 +56,7 @@ class Done(_Record):
     unknown_cuis: dict[str, str]
     files: list[FileRecord]
     cpu_s: float
+    wall_s: float = 0.0
     ended: float
 
     @property

@@ -27,7 +27,7 @@ from kg_service.cli.options import (
     columns,
     settings_of,
 )
-from kg_service.cli.shown.batches import plan_line, shard_progress, state_lines
+from kg_service.cli.shown.batches import failures, plan_line, shard_progress, state_lines
 from kg_service.cli.shown.console import complain, note, progress_bar, stdout
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def plan_batch(
 
     `kg-service batch plan captions/ work`
     """
-    from kg_service.batch.plan import linking_of, make_plan, write_plan
+    from kg_service.batch.plan import linking_of, make_plan
+    from kg_service.batch.writing import write_plan
     from kg_service.ingest.readers import ReadOptions
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
@@ -125,8 +126,8 @@ def run_batch(
     rows = sum(plan.shards[number].span.rows for number in part.shards(plan))
     with _executor(batch, plan, ray, workers, settings) as execute, progress_bar() as progress:
         failed = run(batch, plan, execute, part=part, on_end=shard_progress(progress, folder.name, rows), on_redo=note)
-    for number, each in sorted(failed.items()):
-        complain(f"shard {number}, {plan.place(number)}: {each.reason}", each.hint)
+    for what, reason, hint in failures(failed, plan.place):
+        complain(f"{what}: {reason}", hint)
     _show_state(folder)
     if failed:
         raise typer.Exit(1)

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 from kg_service.batch.differences import differences
-from kg_service.batch.plan import LinkerChoice, Plan, linking_of, make_plan, read_plan, refuse_other_linking, write_plan
+from kg_service.batch.plan import LinkerChoice, Plan, linking_of, make_plan, read_plan, refuse_other_linking
+from kg_service.batch.writing import write_plan
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.dictionary.settings import DictionarySettings
 from kg_service.vocabulary.vocabulary import open_vocabulary
