@@ -437,3 +437,16 @@ def test_an_experiment_that_can_not_be_made_is_refused_in_a_line_before_the_firs
     code, _, err = nbclip("experiment", *given, "--out", tmp_path / "out", *sets(small()))
     assert (code, says in err, hint in err) == (2, True, True)
     assert not list(tmp_path.glob("out/*/*"))
+
+
+def test_the_example_is_written_once_and_can_be_trained_on(nbclip, tmp_path):
+    code, out, err = nbclip("example", tmp_path / "new" / "example")
+    assert (code, out) == (0, f"{tmp_path}/new/example\n")
+    assert f"kg-service vocabulary build {tmp_path}/new/example/vocabulary" in err
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["example"]
+    code, out, _ = nbclip("validate", "--data", tmp_path / "new" / "example" / "metadata.csv")
+    assert (code, out) == (0, "187 pairs, all good: 141 train, 29 retrieval, 17 valid\n")
+    code, _, err = nbclip("example", tmp_path / "new" / "example")
+    assert code == 2
+    assert "new/example already exists" in err
+    assert "choose another folder" in err

@@ -15,6 +15,7 @@ from nbclip.errors import NBClipError, os_reason
 from rich.logging import RichHandler
 
 from nbclip_trainer.cli.console import complain, err, rank
+from nbclip_trainer.cli.example import example
 from nbclip_trainer.cli.experiment import experiment
 from nbclip_trainer.cli.index import index
 from nbclip_trainer.cli.prepare import presets, validate
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for step in (train, evaluate, report, export):
     app.command(rich_help_panel=_WALK)(step)
-for other in (presets, validate, index, experiment):
+for other in (presets, validate, index, experiment, example):
     app.command(rich_help_panel=_ALSO)(other)
 app.add_typer(targets, name="targets", rich_help_panel=_ALSO)
 

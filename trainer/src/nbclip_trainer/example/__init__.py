@@ -1,0 +1,1 @@
+"""A tiny example that comes with the trainer: pictures, captions and a vocabulary, all CC0."""
