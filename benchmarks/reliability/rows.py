@@ -13,7 +13,7 @@ class Row:
     """One promise.
 
     Attributes:
-        name: R1 to R16.
+        name: R1 to R17.
         what: what is done to it.
         tests: arguments of pytest; none for a row of commands alone.
         limit_s: seconds after which it is ended, and has failed.
@@ -139,5 +139,12 @@ ROWS = (
         ),
         45 * _MINUTE_S,
         {"executors": 5, "kills of a batch": 24, "kills on a Ray cluster": 25},
+    ),
+    Row(
+        "R17",
+        "the packages built twice; the demo by their wheels, where no checkout is",
+        ("tests/packages/test_built.py", "tests/packages/test_installed.py", "tests/packages/nightly/test_demo.py"),
+        30 * _MINUTE_S,
+        {"tests": 28, "runs from wheels": 3},
     ),
 )

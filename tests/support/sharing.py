@@ -15,6 +15,7 @@ LONGEST_FIRST = (
     "tests/faults/test_killed.py",
     "tests/unit/trainer/parallel/test_ranks.py",
     "tests/faults/",
+    "tests/packages/test_installed.py",
     "tests/unit/trainer/training/test_loop.py",
     "tests/unit/trainer/experiments/test_experiment.py",
     "tests/unit/trainer/training/test_features.py",
