@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench-ranks bench soak fuzz nightly
+.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom dist format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench-ranks bench soak fuzz nightly
 .DEFAULT_GOAL := help
 # Without bytecode each start of a program would compile torch anew, 8 s.
 unexport PYTHONDONTWRITEBYTECODE
@@ -59,11 +59,12 @@ secrets:  ## write what docker compose up needs first, a password and keys, into
 test-compose: setup  ## build, start, query and stop the whole product in Docker
 	$(RUN) pytest tests/compose
 
-check: setup  ## lint, format, types, import contracts, security
+check: setup  ## lint, format, types, import contracts, workflows, security
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) zizmor --offline --quiet .github/workflows
 	$(RUN) bandit --quiet --severity-level medium --configfile pyproject.toml --recursive shared/src kg_service/src trainer/src
 	git grep -Ilz . | xargs -0 $(RUN) detect-secrets-hook --exclude-files 'uv\.lock|^tests/compatibility/[0-9.]+/|api/answers\.json$$|\.(svg|RRF)$$|metadata\.csv'
 
@@ -73,6 +74,11 @@ docs: setup  ## write docs/settings.md from the settings of both programs
 sbom: $(UV)  ## write CycloneDX bills of materials: sbom.cdx.json, and with scispacy sbom-scispacy.cdx.json
 	$(UV) export --quiet --locked --all-packages --no-dev --format cyclonedx1.5 --output-file sbom.cdx.json
 	$(UV) export --quiet --locked --package nbclip-kg-service --extra scispacy --format cyclonedx1.5 --output-file sbom-scispacy.cdx.json
+
+dist: $(UV)  ## build the wheels and sdists of the three packages into dist/: of one commit, the same bytes each time
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(UV) build --quiet --all-packages --no-create-gitignore --out-dir dist
+	@printf "%s\n" dist/*
 
 format: setup  ## format, and fix what can be fixed
 	$(RUN) ruff format .
