@@ -16,7 +16,8 @@ from nbclip_trainer.cli.main import app as nbclip
 from docs.settings_page import page
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+READMES = [ROOT / folder / "README.md" for folder in (".", "examples", "shared", "kg_service", "trainer")]
+PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = {"kg-service": kg_service, "nbclip": nbclip, "nbclip_trainer": nbclip}
 CODE = re.compile(r"```.*?\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
