@@ -66,7 +66,7 @@ check: setup  ## lint, format, types, import contracts, workflows, security
 	$(RUN) lint-imports
 	$(RUN) zizmor --offline --quiet .github/workflows
 	$(RUN) bandit --quiet --severity-level medium --configfile pyproject.toml --recursive shared/src kg_service/src trainer/src
-	git grep -Ilz . | xargs -0 $(RUN) detect-secrets-hook --exclude-files 'uv\.lock|^tests/compatibility/[0-9.]+/|api/answers\.json$$|\.(svg|RRF)$$|metadata\.csv'
+	git grep -Ilz . | xargs -0 $(RUN) detect-secrets-hook --exclude-files 'uv\.lock|^tests/compatibility/[0-9.]+/|api/answers\.json$$|croissant\.json$$|\.(svg|RRF)$$|metadata\.csv'
 
 docs: setup  ## write docs/settings.md from the settings of both programs
 	$(RUN) python docs/settings_page.py
