@@ -1,5 +1,5 @@
 # Two commands are enough: `make demo` runs the whole path on real data, `make test` runs every test.
-.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs sbom dist format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench-ranks bench soak fuzz nightly
+.PHONY: help setup setup-scispacy demo test weights secrets test-compose check docs site notebooks sbom dist format lock clean bench-stores bench-linking bench-vocabulary bench-targets bench-transe bench-serving bench-growth bench-training bench-decode bench-index bench-scale bench-ranks bench soak fuzz nightly
 .DEFAULT_GOAL := help
 # Without bytecode each start of a program would compile torch anew, 8 s.
 unexport PYTHONDONTWRITEBYTECODE
@@ -70,6 +70,12 @@ check: setup  ## lint, format, types, import contracts, workflows, security
 
 docs: setup  ## write docs/settings.md from the settings of both programs
 	$(RUN) python docs/settings_page.py
+
+site: setup  ## build the documentation's site, which needs no network; prints where to open it
+	$(RUN) python -m docs.website.build $(ARGS)
+
+notebooks: setup  ## run the notebooks in examples/notebooks/ and save their outputs
+	$(RUN) python -m examples.notebooks.run
 
 sbom: $(UV)  ## write CycloneDX bills of materials: sbom.cdx.json, and with scispacy sbom-scispacy.cdx.json
 	$(UV) export --quiet --locked --all-packages --no-dev --format cyclonedx1.5 --output-file sbom.cdx.json
