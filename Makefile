@@ -66,7 +66,7 @@ check: setup  ## lint, format, types, import contracts, workflows, security
 	$(RUN) lint-imports
 	$(RUN) zizmor --offline --quiet .github/workflows
 	$(RUN) bandit --quiet --severity-level medium --configfile pyproject.toml --recursive shared/src kg_service/src trainer/src
-	git grep -Ilz . | xargs -0 $(RUN) detect-secrets-hook --exclude-files 'uv\.lock|^tests/compatibility/[0-9.]+/|api/answers\.json$$|croissant\.json$$|\.(svg|RRF)$$|metadata\.csv'
+	git grep -Ilz . | xargs -0 $(RUN) detect-secrets-hook --exclude-files 'uv\.lock|^tests/compatibility/[0-9.]+/|api/answers\.json$$|croissant\.json$$|\.(svg|RRF)$$|metadata\.csv' --exclude-lines '^ *"image/png": "'
 
 docs: setup  ## write docs/settings.md from the settings of both programs
 	$(RUN) python docs/settings_page.py
@@ -143,7 +143,7 @@ lock: $(UV)  ## resolve uv.lock again
 	$(UV) lock --upgrade
 
 clean:  ## remove what the demo and the tools wrote
-	rm -rf runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build/website
 
 $(TOOLS)/bin/uv:
 	$(or $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell command -v $(name)))),python3) -m venv $(TOOLS) || { echo "error: uv is missing and python3 has no venv; install one: https://docs.astral.sh/uv" >&2; exit 2; }

@@ -19,7 +19,7 @@ PAGE = Path(__file__).with_name("settings.md")
 
 _SERVICE = """# Settings
 
-This page is generated: `make docs` writes it from the code.
+Every setting of both programs, with its default. This page is generated: `make docs` writes it from the code.
 
 ## Service
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import groupby
@@ -19,6 +20,11 @@ service has the same at `/docs`, where requests can be tried, and the document i
 [The service over HTTP](../service.md) says what clients may rely on.
 
 {description}"""
+
+
+# A bracket within a string would only leave that list as it is.
+_BREAK = re.compile(r"\n *")
+_PLAIN_LIST = re.compile(r"\[[^\[\]{}]*\]")
 
 
 def api_page() -> str:
@@ -118,7 +124,14 @@ def _bounds(schema: Mapping[str, Any], least: str, most: str) -> str:
 
 
 def _fence(value: Any) -> str:
-    return f"```json\n{json.dumps(value, indent=2, ensure_ascii=False)}\n```"
+    """A value in a fence; lists of plain values have a line each."""
+    text = _PLAIN_LIST.sub(lambda plain: _BREAK.sub(_space, plain[0]), json.dumps(value, indent=2, ensure_ascii=False))
+    return f"```json\n{text}\n```"
+
+
+def _space(broken: re.Match[str]) -> str:
+    """A space after a comma, nothing beside a bracket."""
+    return " " if broken.string[broken.start() - 1] == "," else ""
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -25,7 +25,8 @@ def build(folder: Path) -> Path:
     """Writes pages and site, and returns the site's first page.
 
     Raises:
-        CalledProcessError: Zensical found a fault, which it has printed.
+        FileNotFoundError: a page links to a file that isn't there.
+        CalledProcessError: as `build_site`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     pages = folder / "pages"
@@ -36,6 +37,15 @@ def build(folder: Path) -> Path:
         (pages / "docs" / "reference" / f"{name}.md").write_text(text, encoding="utf-8")
     shutil.copyfile(HERE / "zensical.toml", folder / "zensical.toml")
     shutil.copytree(ROOT / "shared" / "src", folder / "library", ignore=shutil.ignore_patterns("__pycache__"))
+    return build_site(folder)
+
+
+def build_site(folder: Path) -> Path:
+    """Builds the site of a folder with `pages/` and `zensical.toml`, and returns its first page.
+
+    Raises:
+        CalledProcessError: Zensical found a fault, such as a lost link, and has printed it.
+    """
     subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=folder, check=True)
     return folder / "site" / "index.html"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
@@ -23,6 +24,10 @@ the newest first; the section itself names machine and command.
 | date | section | page |
 | --- | --- | --- |
 """
+_EXAMPLES = re.compile(r'(?:<span style="color: [^>]+>.*</span>\n?)+')
+"""What is coloured in the help are commands, each on a line of its own."""
+_BOLD = re.compile(r'<span style="font-weight: bold">(.*?)</span>')
+_TAG = re.compile(r"<[^>]+>")
 _HEADING = re.compile(r"^#+ (.+)$")
 _DATE = re.compile(r"\b20\d\d-\d\d-\d\d\b")
 
@@ -33,7 +38,12 @@ def command_page(name: str) -> str:
     done = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")  # noqa: S603
     head, _, rest = done.stdout.partition("\n")
     what = f"Every command of `{name}` with its arguments and options: what `{name} COMMAND --help` says, on one page."
-    return "\n".join((f"# Command {head.removeprefix('# ')}", "", what, "", rest.strip(), ""))
+    text = _BOLD.sub(r"**\1**", _EXAMPLES.sub(_fenced, rest.strip()))
+    return "\n".join((f"# Command {head.removeprefix('# ')}", "", what, "", text, ""))
+
+
+def _fenced(lines: re.Match[str]) -> str:
+    return "\n".join(("", "```sh", html.unescape(_TAG.sub("", lines[0])).strip(), "```", ""))
 
 
 def library_page(root: Path) -> str:

@@ -12,7 +12,6 @@ from traitlets.config import Config
 
 HERE = Path(__file__).resolve().parent
 _LIMIT_S = 240
-_ON_A_SOCKET = Config({"KernelManager": {"transport": "ipc"}})
 
 
 def executed(notebook: Path) -> nbformat.NotebookNode:
@@ -23,9 +22,10 @@ def executed(notebook: Path) -> nbformat.NotebookNode:
     """
     found = nbformat.read(notebook, as_version=4)
     metadata = found.metadata.copy()
-    place = {"metadata": {"path": str(HERE)}}
-    client = NotebookClient(found, timeout=_LIMIT_S, resources=place, record_timing=False, config=_ON_A_SOCKET)
     with tempfile.TemporaryDirectory(prefix="notebook-") as scratch:
+        sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}})
+        place = {"metadata": {"path": str(HERE)}}
+        client = NotebookClient(found, timeout=_LIMIT_S, resources=place, record_timing=False, config=sockets)
         # A kernel that is slow to end is killed, and then leaves its files.
         client.execute(env={**os.environ, "TMPDIR": scratch})
     # The kernel adds its Python's version, which changes with the machine.
