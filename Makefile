@@ -78,7 +78,7 @@ notebooks: setup  ## run the notebooks in examples/notebooks/ and save their out
 	$(RUN) python -m examples.notebooks.run
 
 sbom: $(UV)  ## write CycloneDX bills of materials: sbom.cdx.json, and with scispacy sbom-scispacy.cdx.json
-	$(UV) export --quiet --locked --all-packages --no-dev --format cyclonedx1.5 --output-file sbom.cdx.json
+	$(UV) export --quiet --locked --all-packages --no-default-groups --format cyclonedx1.5 --output-file sbom.cdx.json
 	$(UV) export --quiet --locked --package nbclip-kg-service --extra scispacy --format cyclonedx1.5 --output-file sbom-scispacy.cdx.json
 
 dist: $(UV)  ## build the wheels and sdists of the three packages into dist/: of one commit, the same bytes each time
