@@ -48,10 +48,20 @@ def read_obo_graph(part: Part) -> Ontology:
 
 
 def _damaged(part: Part, error: Exception) -> InvalidInput:
-    line = getattr(error, "lineno", None)
+    line = error.lineno if isinstance(error, SyntaxError) else _undecodable_line(part)
     place = part.place if line is None else f"{part.place}:{line}"
     text = (error.args[0] if error.args else error) if isinstance(error, SyntaxError) else error
     return InvalidInput(f"{place}: {text}", hint="correct this line, or download the file again")
+
+
+def _undecodable_line(part: Part) -> int | None:
+    with opened(part) as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return None
 
 
 def _ontology(header: Iterable[Any], frames: Iterable[Any]) -> Ontology:

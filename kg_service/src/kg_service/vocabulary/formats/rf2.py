@@ -50,6 +50,8 @@ _IS_A = 116680003
 _PREFERRED, _ACCEPTABLE = 900000000000548007, 900000000000549004
 _OF_THE_US, _BRITISH = 900000000000509007, 900000000000508004
 _UNLISTED = 8
+_LOST = "{} of concepts that the release lacks"
+_UNTYPED = "concepts of the semantic tag {!r}, which stands for no semantic type"
 _TAG = re.compile(r"\(([^()]*)\)\s*$")
 _TAG_PATTERN = r"\s*\([^()]*\)\s*$"
 _NO_WORD = re.compile(r"[^a-z0-9]+")
@@ -91,7 +93,7 @@ class Rf2:
         self._ranks = _Ranks(np.zeros(0, np.int64), np.zeros(0, np.int8))
         self._types: list[pa.Table] = []
         self._relas: dict[int, str] = {_IS_A: "isa"}
-        self._strays: Counter[str] = Counter()
+        self._strays: list[tuple[str, int]] = []  # appended to by several threads
 
     def prepare(self, layouts: Sequence[Layout], bad_rows: BadRows, progress: OnBytes | None) -> None:
         """As `Source.prepare`; reads concepts and language reference sets."""
@@ -126,7 +128,7 @@ class Rf2:
         """Descriptions as rows of MRCONSO; notes semantic tags, and what attributes are called."""
         kind = _integers(rows["typeId"])
         number = self._concepts.numbers(_integers(rows["conceptId"]))
-        self._strays["descriptions"] += int((number < 0).sum())
+        self._strays.append((_LOST.format("descriptions"), int((number < 0).sum())))
         kept = ((kind == _FULLY_SPECIFIED) | (kind == _SYNONYM)) & (number >= 0)
         rows, kind, number = rows.filter(pa.array(kept)), kind[kept], number[kept]
         full, active = kind == _FULLY_SPECIFIED, _is_active(rows)
@@ -158,7 +160,7 @@ class Rf2:
             if tag in types:
                 found.append((at, *types[tag]))
             elif tag:
-                self._strays[f"semantic tag {tag}"] += 1
+                self._strays.append((_UNTYPED.format(tag), 1))
             if tag == "attribute":
                 self._relas.setdefault(int(sctid), _CALLED.get(int(sctid)) or _called(text))
         number_of, tui, called = zip(*found, strict=True) if found else ((), (), ())
@@ -168,7 +170,7 @@ class Rf2:
     def _edges(self, select: Select, rows: pa.Table) -> pa.Table:
         """Relationships as rows of MRREL: CUI2 RELA CUI1."""
         source, target = (self._concepts.numbers(_integers(rows[name])) for name in ("sourceId", "destinationId"))
-        self._strays["relationships"] += int(((source < 0) | (target < 0)).sum())
+        self._strays.append((_LOST.format("relationships"), int(((source < 0) | (target < 0)).sum())))
         kept = (source >= 0) & (target >= 0)
         rows, source, target = rows.filter(pa.array(kept)), source[kept], target[kept]
         kinds, at = np.unique(_integers(rows["typeId"]), return_inverse=True)
@@ -190,12 +192,10 @@ class Rf2:
     def notes(self) -> tuple[str, ...]:
         """What has no concept, tags without a semantic type, and whether names could be told preferred."""
         found = [] if self._ranks else ["no language reference set was found: fully specified names are the preferred ones"]
-        for what, count in sorted(self._strays.items()):
-            if what.startswith("semantic tag"):
-                found.append(f"{count:,} concepts have the {what!r}, which stands for no semantic type")
-            elif count:
-                found.append(f"{count:,} {what} are of concepts that the release lacks")
-        return tuple(found)
+        strays: Counter[str] = Counter()
+        for what, count in self._strays:
+            strays[what] += count
+        return (*found, *(f"{what}: {count:,}" for what, count in sorted(strays.items()) if count))
 
 
 class _Concepts:

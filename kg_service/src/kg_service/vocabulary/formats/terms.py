@@ -165,16 +165,16 @@ class Terms:
     def notes(self) -> tuple[str, ...]:
         """What is not kept."""
         terms = self._ontology.terms
-        merged, unnamed = sum(term.alt_ids for term in terms), sum(not term.names for term in terms)
-        obsolete = sum(term.obsolete for term in terms)
         said = [
-            (obsolete, "terms are obsolete and left out, unless --suppress names others than O"),
-            (merged, "ids of merged terms (alt_id) are not known: only the id of the term that has them is"),
-            (unnamed, "terms have no name and are left out, such as those that another file defines"),
-            *((count, f"{what} lead to a term that the file lacks") for what, count in sorted(self._lost.items())),
-            *((count, f"{what} were not read") for what, count in sorted(self._ontology.unread.items())),
+            (
+                "alt_ids of merged terms that are not known: only the id of the term that has them is",
+                sum(t.alt_ids for t in terms),
+            ),
+            ("terms left out without a name, such as those of another ontology", sum(not t.names for t in terms)),
+            *((f"{what} left out that lead to a term the file lacks", count) for what, count in sorted(self._lost.items())),
+            *((f"{what} not read", count) for what, count in sorted(self._ontology.unread.items())),
         ]
-        return tuple(f"{count:,} {text}" for count, text in said if count)
+        return tuple(f"{what}: {count:,}" for what, count in said if count)
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[Mapping[str, str | int]]) -> pa.Table:
