@@ -47,9 +47,9 @@ def build(
 ) -> None:
     """Compile a vocabulary, with the name index that linking uses.
 
-    What PATH holds is told by its content: a UMLS release (MRCONSO.RRF, plain, gzipped, in parts or archives), a SNOMED CT release in
-    RF2 (sct2_Concept_Snapshot….txt, in a folder or zip archive), or an ontology in OBO, in OWL as RDF/XML or as OBO graph in JSON,
-    for which `pip install 'nbclip-kg-service[ontologies]'` brings the parsers.
+    The content of PATH tells what it is: a UMLS release (MRCONSO.RRF, plain, gzipped, in parts or archives), a SNOMED CT release in
+    RF2 (sct2_Concept_Snapshot….txt, in a folder or zip archive), or an ontology in OBO, in OWL as RDF/XML or as OBO graph in JSON.
+    `pip install 'nbclip-kg-service[ontologies]'` brings the parsers of these.
 
     Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
     it was ingested with. A different vocabulary, or the same one with other relations, needs a new data folder.
@@ -58,8 +58,10 @@ def build(
     edges.
 
     Values of `--source`, `--language`, `--semantic-type`, `--suppress` and `--relation` are repeated or separated by commas, in
-    any case; one that nothing in the release has is an error. Outside the UMLS, SUPPRESS is O of what is inactive or obsolete, and
-    Y of synonyms that are only related, broader or in no language reference set: `--suppress O` takes these as names.
+    any case; one that nothing in the release has is an error.
+
+    Outside the UMLS, SUPPRESS is O of what is inactive or obsolete, and Y of synonyms that are only related or broader, or in no
+    language reference set: `--suppress O` takes the latter as names.
 
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
 

@@ -1,8 +1,8 @@
 """RRF files, and others of rows between delimiters, as streams of checked Arrow batches.
 
-Every row of RRF ends in a pipe; no header, no quoting, UTF-8. RF2 has tabs between columns, and a header. Rows that break this are
-reported by file and line and left out. Blocks are checked in several threads; memory is bounded by their size, whatever the file
-holds.
+Every row of RRF ends in a pipe; no header, no quoting, UTF-8. RF2 has tabs between columns, and a header. Rows that break this
+are reported by file and line and left out. Blocks are checked in several threads; memory is bounded by their size, whatever the
+file holds.
 """
 
 from __future__ import annotations

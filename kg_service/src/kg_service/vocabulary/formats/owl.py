@@ -87,9 +87,6 @@ class _Reader:
         version = next((str(value) for value in self._values(self._about, self._owl.versionInfo)), "")
         found = Ontology(self._name, version or _version(str(next(self._values(self._about, self._owl.versionIRI), ""))))
         found.terms = [self._term(node, found) for node in self._classes()]
-        for kind in (self._owl.ObjectProperty, self._owl.AnnotationProperty):
-            for node in self._iris(self._graph.subjects(self._rdf.type, kind)):
-                found.relation_names[str(node)] = self._called(node)
         return found
 
     def _values(self, node: Any, property: Any) -> Iterator[Node]:
@@ -148,6 +145,7 @@ class _Reader:
             return
         for property in self._iris(self._graph.objects(value, self._owl.onProperty)):
             for target in self._iris(self._graph.objects(value, self._owl.someValuesFrom)):
+                found.relation_names.setdefault(str(property), self._called(property))
                 term.relations.append((str(property), self._id(target)))
                 return
         found.unread["superclasses that are neither a class nor `some` of a property"] += 1

@@ -167,8 +167,8 @@ def test_imports_and_outer_entities_are_not_fetched(build, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("own.obo", obo_text().replace('"Pulmo" EXACT', '"Pulmo EXACT'), r"own\.obo:24: "),
-        ("own.obo", obo_text().encode().replace(b"Pulmo", b"Pulm\xff"), r"own\.obo:24: .*UTF-8"),
+        ("own.obo", obo_text().replace('"Pulmo" EXACT', '"Pulmo EXACT'), r"own\.obo:22: "),
+        ("own.obo", obo_text().encode().replace(b"Pulmo", b"Pulm\xff"), r"own\.obo:22: .*UTF-8"),
         ("own.obo", "format-version: 1.2\nontology: none\n", r"own\.obo has no term"),
         ("own.owl", owl_text().replace("</rdfs:label>", "</rdfs:lable>", 1), r"own\.owl:6: "),
         ("own.owl", owl_text()[:900], r"own\.owl:\d+: "),
