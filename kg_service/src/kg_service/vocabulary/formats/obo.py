@@ -19,9 +19,10 @@ def read_obo(part: Part) -> Ontology:
     """An ontology in OBO.
 
     Raises:
-        InvalidInput: fastobo is not installed, or the file is damaged; names the line.
+        MissingExtra: fastobo is not installed.
+        InvalidInput: the file is damaged; names the line.
     """
-    with needs("fastobo"):
+    with needs("ontologies", "reading an ontology"):
         import fastobo
     with opened(part) as stream:
         try:
@@ -35,9 +36,10 @@ def read_obo_graph(part: Part) -> Ontology:
     """An ontology as OBO graph in JSON.
 
     Raises:
-        InvalidInput: fastobo is not installed, or the file is damaged.
+        MissingExtra: fastobo is not installed.
+        InvalidInput: the file is damaged.
     """
-    with needs("fastobo"):
+    with needs("ontologies", "reading an ontology"):
         import fastobo
     with opened(part) as stream:
         try:

@@ -9,10 +9,11 @@ from typing import IO
 
 from nbclip.errors import InvalidInput
 
-from kg_service.vocabulary.files import AGAIN, UNREADABLE, Part
+from kg_service.errors import MissingExtra
+from kg_service.vocabulary.files import AGAIN, MAX_COMPRESSION, UNREADABLE, Part
 
 _GZIP = b"\x1f\x8b"
-_START = 1 << 16
+_START, _PIECE = 1 << 16, 1 << 20
 
 
 @contextmanager
@@ -22,10 +23,23 @@ def opened(part: Part) -> Iterator[IO[bytes]]:
         is_gzipped = packed.read(2) == _GZIP
         packed.seek(0)
         if is_gzipped:
+            _refuse_huge(part)
             with gzip.open(packed) as stream:
                 yield stream  # type: ignore[misc]
         else:
             yield packed
+
+
+def _refuse_huge(part: Part) -> None:
+    """Raises InvalidInput where a gzipped file unpacks to far more than its size."""
+    unpacked, most = 0, _START + MAX_COMPRESSION * part.size
+    with part.open() as packed, gzip.open(packed) as stream:
+        while piece := stream.read(_PIECE):
+            unpacked += len(piece)
+            if unpacked > most:
+                raise InvalidInput(
+                    f"{part.place} unpacks to over {MAX_COMPRESSION} times its size", hint="check that it is an ontology"
+                )
 
 
 def start_of(part: Part) -> bytes:
@@ -42,11 +56,9 @@ def start_of(part: Part) -> bytes:
 
 
 @contextmanager
-def needs(package: str) -> Iterator[None]:
-    """Raises InvalidInput where a package is not installed."""
+def needs(extra: str, what: str) -> Iterator[None]:
+    """Raises MissingExtra where what is imported is not installed."""
     try:
         yield
     except ImportError as error:
-        raise InvalidInput(
-            f"{package} is not installed, which reads this kind of file", hint="pip install 'nbclip-kg-service[ontologies]'"
-        ) from error
+        raise MissingExtra(extra, what) from error

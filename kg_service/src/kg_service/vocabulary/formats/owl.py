@@ -44,9 +44,10 @@ def read_owl(part: Part) -> Ontology:
     """An ontology in OWL: named classes, `subClassOf` a class or `some` of a property, and their names.
 
     Raises:
-        InvalidInput: rdflib is not installed, or the file is damaged; names the line.
+        MissingExtra: rdflib is not installed.
+        InvalidInput: the file is damaged; names the line.
     """
-    with needs("rdflib"):
+    with needs("ontologies", "reading an ontology"):
         from rdflib import Graph
     from xml.sax import SAXParseException
 

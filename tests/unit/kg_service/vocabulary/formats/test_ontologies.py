@@ -5,6 +5,7 @@ import socket
 import sys
 
 import pytest
+from kg_service.errors import MissingExtra
 from kg_service.vocabulary.builder import build_vocabulary
 from kg_service.vocabulary.model import VocabularyFilters
 from kg_service.vocabulary.vocabulary import open_vocabulary
@@ -164,6 +165,9 @@ def test_imports_and_outer_entities_are_not_fetched(build, tmp_path, monkeypatch
     build(obo_text().replace("ontology: tiny", "ontology: tiny\nimport: http://example.org/other.obo"))
 
 
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "ha"}">' for n in range(10)).join(("<!DOCTYPE rdf:RDF [", "]>"))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -176,6 +180,8 @@ def test_imports_and_outer_entities_are_not_fetched(build, tmp_path, monkeypatch
         ("own.txt", "lung, thorax\n", "neither a folder nor a zip archive, nor of a known format"),
         ("own.obo", "", "nor of a known format"),
         ("own.obo.gz", gzip.compress(obo_text().encode())[:60], "can't be read"),
+        ("own.obo.gz", gzip.compress(obo_text().encode() + b"!" * 10**7), "unpacks to over 200 times its size"),
+        ("own.owl", owl_text().replace("<rdf:RDF", f"{LAUGHS}\n<rdf:RDF", 1).replace("Disease", "&l9;"), r"own\.owl:\d+: "),
     ],
 )
 def test_a_file_that_can_not_be_used_is_refused(build, name, content, message):
@@ -192,12 +198,12 @@ def test_an_id_that_can_not_be_a_concepts_is_a_bad_row(build):
 
 
 @pytest.mark.parametrize(("kind", "package"), [("obo", "fastobo"), ("json", "fastobo"), ("owl", "rdflib")])
-def test_a_missing_parser_is_named(tmp_path, monkeypatch, kind, package):
+def test_the_extra_of_a_missing_parser_is_named(tmp_path, monkeypatch, kind, package):
     path = write(kind, tmp_path / kind)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InvalidInput, match=f"{package} is not installed") as refused:
+    with pytest.raises(MissingExtra, match="reading an ontology needs") as refused:
         build_vocabulary(path, tmp_path / "out")
-    assert refused.value.hint == "pip install 'nbclip-kg-service[ontologies]'"
+    assert "nbclip-kg-service[ontologies]" in refused.value.hint
 
 
 def test_what_holds_several_things_is_refused(tmp_path):
