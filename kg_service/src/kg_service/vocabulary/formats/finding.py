@@ -86,4 +86,7 @@ def _ontology(path: Path) -> Terms:
     for known in _ONTOLOGIES:
         if known.starts(start):
             return Terms(known.what, part, known.read)
-    raise InvalidInput(f"{path} is neither a folder nor a zip archive, nor of a known format", hint=f"looked for {LOOKED_FOR}")
+    raise InvalidInput(
+        f"{path} is neither a folder nor a zip archive, nor of a known format",
+        hint=f"looked for {LOOKED_FOR}; of a release, give its folder: {path.parent}",
+    )
