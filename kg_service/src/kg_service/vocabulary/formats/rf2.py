@@ -88,7 +88,8 @@ class Rf2:
         self.ids: pa.Array | None = None
         self.parts: Sequence[Part] = ()
         self._files = files
-        self._bad_rows, self._progress = BadRows(0), None
+        self._bad_rows = BadRows(0)
+        self._progress: OnBytes | None = None
         self._concepts = _Concepts(np.zeros(0, np.int64), np.zeros(0, np.bool_))
         self._ranks = _Ranks(np.zeros(0, np.int64), np.zeros(0, np.int8))
         self._types: list[pa.Table] = []

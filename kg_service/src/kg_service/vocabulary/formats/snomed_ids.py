@@ -47,4 +47,4 @@ def are_sctids(data: npt.NDArray[np.uint8], begin: npt.NDArray[np.int64], end: n
         good &= ~there | (digit <= 9)
         there &= good
         check[there] = _PRODUCT[check[there], _PERMUTED[place % 8][digit[there]]]
-    return good & (check == 0)
+    return np.asarray(good & (check == 0), np.bool_)

@@ -24,7 +24,8 @@ class Umls:
         self.inverses: Mapping[str, str] = inverses_of(files)
         self._files = files
         self._parts: dict[str, tuple[Part, ...]] = {}
-        self._bad_rows, self._progress = BadRows(0), None
+        self._bad_rows = BadRows(0)
+        self._progress: OnBytes | None = None
 
     @property
     def parts(self) -> Sequence[Part]:
