@@ -18,6 +18,7 @@ from kg_service.graph.store import (
     ImageNode,
     ImageOutcome,
     IsAEdge,
+    RelationEdge,
     Revision,
 )
 from nbclip.errors import InvalidInput
@@ -340,6 +341,18 @@ def test_an_invalid_batch_leaves_nothing(store):
         store.write(replace(good, images=[image("a", PNEUMONIA), image("b", caption="\ud800")]))
     assert store.counts() == GraphCounts(0, 0, 0, 0)
     assert outcomes(store.write(good)) == ["created"]
+
+
+def test_concepts_of_any_vocabulary_come_back(store):
+    lung, organ, finding = "UBERON:0002048", "RID1301", "900000000000003001"
+    concepts = [ConceptNode(cui, f"name of {cui}", ("T023",), "OWN") for cui in (lung, organ, finding)]
+    edges = [IsAEdge(lung, organ, "OWN"), RelationEdge(finding, "has_finding_site", lung, "OWN")]
+    store.write(GraphBatch([image("a", lung), image("b", finding)], concepts, edges[:1], edges[1:]))
+    graph = store.read_graph()
+    assert graph.cuis == (finding, organ, lung)
+    assert graph.is_a.tolist() == [[2, 1]]
+    assert {name: ends.tolist() for name, ends in graph.relations.items()} == {"has_finding_site": [[0, 2]]}
+    assert [edge.cui for edge in store.image("a").attributes] == [lung]
 
 
 def test_text_is_never_taken_for_a_query(store):

@@ -54,7 +54,7 @@ def some_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
         row = {"image_id": f"{generator.choice('aÄz')}{number}", "caption": " ".join(words), "cuis": "", "split": "train"}
         match generator.randrange(12):
             case 0:
-                row["cuis"] = generator.choice(["C0000001", "C0000004 C0000002", "C7777777", "[]"])
+                row["cuis"] = generator.choice(["C0000001", "C0000004 C0000002", "C7777777", "UBERON:0002048", "[]"])
             case 1 if rows:
                 row = dict(generator.choice(rows))
             case 2 if rows:

@@ -1,4 +1,4 @@
-"""Identifiers that travel: CUIs, image ids, snapshot ids, caption digests; checked before anything is done with them."""
+"""Identifiers that travel: of concepts, images and snapshots, and caption digests; checked before anything is done with them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,30 @@ from pydantic import AfterValidator
 from nbclip.errors import InvalidId
 
 MAX_IMAGE_ID_BYTES = 512
-_CUI = re.compile(r"C[0-9]{7}")
+MAX_CUI_CHARACTERS = 64
+_CUI = re.compile(
+    r"C[0-9]{7}"  # UMLS
+    r"|[1-9][0-9]{5,17}"  # SNOMED CT
+    r"|[A-Za-z]{2,16}[0-9]{1,16}"  # RadLex
+    r"|[A-Za-z][A-Za-z0-9_]{0,31}:[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"  # OBO
+)
 _CONTROL_OR_SURROGATE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PRINTABLE_ASCII = bytes(range(32, 127))
 _SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def check_cui(value: str) -> str:
-    """Returns `value` if it is a UMLS concept identifier (`C` and seven digits), else raises InvalidId."""
-    if not _CUI.fullmatch(value):
-        raise InvalidId(f"not a CUI: {value!r}", hint="a CUI is C and seven digits, such as C0024109")
+    """Returns `value` if it has the form of a concept's identifier, else raises InvalidId.
+
+    A CUI of the UMLS (`C` and seven digits), an id of SNOMED CT (6 to 18 digits), letters and digits as RadLex has them
+    (`RID1301`), or a prefix and a local id as OBO has them (`UBERON:0002048`); of at most 64 characters, all ASCII, without
+    slashes or spaces.
+    """
+    if not _CUI.fullmatch(value) or len(value) > MAX_CUI_CHARACTERS:
+        raise InvalidId(
+            f"not a CUI: {value!r:.80}",
+            hint="a CUI is C and seven digits, such as C0024109; other vocabularies have 39607008, RID1301, UBERON:0002048",
+        )
     return value
 
 

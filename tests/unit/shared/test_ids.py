@@ -10,6 +10,11 @@ from nbclip.schemas.targets import MAX_BATCH, TargetsRequest
 from pydantic import ValidationError
 
 
+@pytest.mark.parametrize("cui", ["39607008", "900000000000003001", "RID1301", "UBERON:0002048", "GO:0005575", "EFO:x-1.2"])
+def test_ids_of_other_vocabularies_pass(cui):
+    assert check_cui(cui) == cui
+
+
 @pytest.mark.parametrize("cui", ["", "C123", "c0024109", "C00241090", "C0024109\n", "C００２４１０９"])
 def test_what_is_no_cui_is_refused(cui):
     with pytest.raises(InvalidId, match="C0024109"):
@@ -80,3 +85,29 @@ def test_every_error_has_its_own_code_and_the_docstring_draws_the_status():
 def test_an_empty_id_is_called_empty():
     with pytest.raises(InvalidId, match="image id is empty"):
         check_image_id("")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "lung",
+            "12345",
+            "0123456",
+            "1" * 19,
+            "A:",
+            ":1",
+            "a b:1",
+            "UBERON:../x",
+            "UBERON:a/b",
+            "..",
+            "A:b c",
+            "A:1\n",
+            "Ａ:１",
+        ),
+        *("A:" + "1" * 63, "X" * 33 + ":1", "UBERON:1;DROP", "A:$x", "A:'", "A:{b}", "RID", "R1", "-1:1", "A:1:2", "A:é"),
+    ],
+)
+def test_words_paths_and_queries_are_no_ids_of_concepts(value):
+    with pytest.raises(InvalidId):
+        check_cui(value)

@@ -35,13 +35,13 @@ from kg_service.storage.arrays import ArrayWriter, open_array
 from kg_service.storage.scratch import new_folder
 from kg_service.storage.strings import StringsWriter, map_strings
 from kg_service.storage.sweeping import sweep
+from kg_service.vocabulary.codes import Codes
 from kg_service.vocabulary.model import BadRow
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 Int64s = npt.NDArray[np.int64]
 
-_CUIS = 10_000_000
-"""CUIs there can be: C and seven digits."""
+_MOST_CUIS = 1 << 31
 
 
 def open_linked(folder: Path, vocabulary: Vocabulary) -> LinkedGraph:
@@ -109,7 +109,8 @@ class LinkedGraph:
     def read_graph(self, *, dataset: str | None = None, split: str | None = None) -> Graph:
         """As `GraphSource.read_graph`; its images are mapped, from files in the batch's folder that nothing else sees."""
         selected = partial(self._selected, {"dataset": dataset, "split": split})
-        had, linkers = np.zeros(_CUIS, np.bool_), set[str]()
+        merged, linkers = self._merged, set[str]()
+        had = np.zeros(len(merged.cuis), np.bool_)
         for images in selected():
             had[images["concepts"].flatten().to_numpy()] = True
             linkers.update(pc.unique(images["linker"].drop_null()).to_pylist())
@@ -135,16 +136,20 @@ class LinkedGraph:
                     images = images.filter(pc.equal(images[name], value))
             yield images
 
-    def _concepts(self, numbers: Int64s) -> Concepts:
-        """The concepts of these numbers and what stands around them in the vocabulary; keys are the numbers of the CUIs."""
-        known = around((), [f"C{number:07}" for number in numbers.tolist()], self.vocabulary)
+    def _concepts(self, codes: Int64s) -> Concepts:
+        """The concepts of these codes and what stands around them in the vocabulary; their keys begin with all codes."""
+        cuis = self._merged.cuis.values()
+        key = {cui: code for code, cui in enumerate(cuis)}
+        known = around((), [cuis[code] for code in codes.tolist()], self.vocabulary)
+        for concept in known.concepts:
+            key.setdefault(concept.cui, len(key))
         relations: dict[str, list[tuple[int, int]]] = {}
         for edge in known.relations:
-            relations.setdefault(edge.relation, []).append((_number(edge.subject), _number(edge.target)))
+            relations.setdefault(edge.relation, []).append((key[edge.subject], key[edge.target]))
         return assemble_concepts(
-            [(_number(concept.cui), concept.cui) for concept in known.concepts],
-            numbers,
-            _pairs((_number(edge.child), _number(edge.parent)) for edge in known.is_a),
+            [(key[concept.cui], concept.cui) for concept in known.concepts],
+            codes,
+            _pairs((key[edge.child], key[edge.parent]) for edge in known.is_a),
             {name: _pairs(edges) for name, edges in relations.items()},
         )
 
@@ -184,7 +189,7 @@ class LinkedGraph:
     def _merged(self) -> Merged:
         sweep(self.folder)
         with new_folder(self.folder) as scratch:
-            return merge(self.shards, scratch)
+            return merge(self.shards, scratch, Codes("CUI", _MOST_CUIS))
 
     @cached_property
     def _attributes(self) -> tuple[set[str], int]:
@@ -211,14 +216,10 @@ def _write_images(folder: Path, images: Iterable[pa.RecordBatch], concepts: Conc
             ids.add(some["image_id"])
             digests.add(pa.array([digest.hex() for digest in some["caption_sha256"].to_pylist()], pa.string()))
             row_A = np.repeat(np.arange(len(some)), pc.list_value_length(some["concepts"]).to_numpy())
-            numbers = some["concepts"].flatten().to_numpy().astype(np.int64)
-            row_A, concept_A = distinct_pairs(row_A, concepts.positions(numbers), len(concepts.cuis))
+            codes = some["concepts"].flatten().to_numpy().astype(np.int64)
+            row_A, concept_A = distinct_pairs(row_A, concepts.positions(codes), len(concepts.cuis))
             indptr.add(indices.length + np.cumsum(np.bincount(row_A, minlength=len(some))))
             indices.add(concept_A)
-
-
-def _number(cui: str) -> int:
-    return int(cui[1:])
 
 
 def _pairs(edges: Iterable[tuple[int, int]]) -> Int64s:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kg_service.storage.csr import pointers, ranges
+from kg_service.vocabulary.codes import Codes
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -48,21 +49,26 @@ class Merged:
     """The rows that count.
 
     Attributes:
-        images: of `SCHEMA`, by image id, mapped: `concepts` are the numbers of the CUIs that are present, in no order and perhaps
+        images: of `SCHEMA`, by image id, mapped: `concepts` are the codes of the CUIs that are present, in no order and perhaps
             twice; `linker` found them, or is null.
         masks: for each shard whether a row is the first of its image, bool.
         repeated: the ids that several rows have, each once, sorted.
+        cuis: the CUIs by their codes.
     """
 
     images: pa.Table
     masks: tuple[Bools, ...]
     repeated: tuple[str, ...]
+    cuis: Codes
 
 
-def merge(shards: Sequence[Path], folder: Path) -> Merged:
-    """Merges the tables of shards (`tables.py`). The files in `folder`, about 150 bytes a row, may be removed after."""
+def merge(shards: Sequence[Path], folder: Path, cuis: Codes) -> Merged:
+    """Merges the tables of shards (`tables.py`); `cuis` numbers the CUIs.
+
+    The files in `folder`, about 150 bytes a row, may be removed after.
+    """
     lengths = [pq.read_metadata(path).num_rows for path in shards]
-    runs = _spilt(shards, folder / "runs.arrow")
+    runs = _spilt(shards, folder / "runs.arrow", cuis)
     is_first_R, repeated = np.zeros(sum(lengths), np.bool_), dict[str, None]()
     with pa.OSFile(str(folder / "images.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         for place_R, bucket in _buckets(runs):
@@ -76,15 +82,16 @@ def merge(shards: Sequence[Path], folder: Path) -> Merged:
         images=_mapped(folder / "images.arrow"),
         masks=tuple(np.split(is_first_R, np.cumsum(lengths)[:-1])),
         repeated=tuple(repeated),
+        cuis=cuis,
     )
 
 
-def _spilt(shards: Sequence[Path], path: Path) -> list[pa.RecordBatch]:
+def _spilt(shards: Sequence[Path], path: Path, cuis: Codes) -> list[pa.RecordBatch]:
     """What is read of the rows of all shards, mapped, in runs; each of one shard, and sorted."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         for shard in shards:
             for rows in pq.ParquetFile(shard).iter_batches(_RUN, columns=_READ):
-                writer.write_batch(_compact(rows))
+                writer.write_batch(_compact(rows, cuis))
     runs: list[pa.RecordBatch] = _mapped(path).to_batches()
     return runs
 
@@ -116,13 +123,13 @@ def _differs_from_former(ids: pa.StringArray) -> Bools:
     return different
 
 
-def _compact(rows: pa.RecordBatch) -> pa.RecordBatch:
+def _compact(rows: pa.RecordBatch, cuis: Codes) -> pa.RecordBatch:
     """Rows of a shard's table as `SCHEMA` has them."""
     lists = rows["attributes"]
     edges = lists.flatten()
     is_present = pc.equal(edges.field("assertion"), "present").to_numpy(zero_copy_only=False)
     offsets = pointers(is_present)[lists.offsets.to_numpy() - lists.offsets[0].as_py()]
-    codes = pc.utf8_slice_codeunits(edges.field("cui").filter(pa.array(is_present)), 1).cast(pa.int32())
+    codes = pa.array(cuis.encode(pa.chunked_array([edges.field("cui").filter(pa.array(is_present))])))
     # All edges of an image are of one linker, or given: so that of the first is enough.
     has_any, linkers = np.diff(offsets) > 0, edges.field("linker").filter(pa.array(is_present))
     columns = {name: rows[name] for name in SCHEMA.names[:4]} | {

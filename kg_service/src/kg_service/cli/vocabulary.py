@@ -1,4 +1,4 @@
-"""`kg-service vocabulary`: RRF files, compiled."""
+"""`kg-service vocabulary`: a release, compiled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 from kg_service.cli.options import Data, VocabularyFolder, end_if_bad, listed, settings_of
 from kg_service.cli.shown.console import build_table, file_progress, note, progress_bar, stdout
 
-vocabulary_app = typer.Typer(no_args_is_help=True, help="Compile a vocabulary from UMLS files: names, semantic types, is_a.")
+vocabulary_app = typer.Typer(
+    no_args_is_help=True, help="Compile a vocabulary from UMLS, SNOMED CT or an ontology: names, semantic types, is_a."
+)
 
 
 @vocabulary_app.callback()
@@ -20,7 +22,12 @@ def _room() -> None:
 
 @vocabulary_app.command()
 def build(
-    rrf_dir: Annotated[Path, typer.Argument(help="META folder of a release, a folder above it, or one with its .nlm archives.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="UMLS: META, a folder above it, or one with .nlm archives. RF2: folder or zip. Or .obo, .owl, .json."
+        ),
+    ],
     vocabulary: VocabularyFolder = None,
     data: Data = None,
     source: Annotated[list[str] | None, typer.Option(help="SABs to use, the most trusted first; default: all.")] = None,
@@ -38,7 +45,11 @@ def build(
     licence: Annotated[str, typer.Option(help="Licence of the content, recorded in the manifest.")] = "",
     max_bad: Annotated[int, typer.Option(min=0, help="Number of bad rows to tolerate.")] = 0,
 ) -> None:
-    """Compile a vocabulary from RRF files, with the name index that linking uses.
+    """Compile a vocabulary, with the name index that linking uses.
+
+    The content of PATH tells what it is: a UMLS release (MRCONSO.RRF, plain, gzipped, in parts or archives), a SNOMED CT release
+    in RF2 (sct2_Concept_Snapshot….txt, in a folder or zip archive), or an ontology in OBO, in OWL as RDF/XML or as OBO graph in
+    JSON. `pip install 'nbclip-kg-service[ontologies]'` brings the parsers of ontologies.
 
     Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
     it was ingested with. A different vocabulary, or the same one with other relations, needs a new data folder.
@@ -49,7 +60,14 @@ def build(
     Values of `--source`, `--language`, `--semantic-type`, `--suppress` and `--relation` are repeated or separated by commas, in
     any case; one that nothing in the release has is an error.
 
+    Outside the UMLS, SUPPRESS is O of what is inactive or obsolete, and Y of synonyms that are only related or broader, or in no
+    language reference set: `--suppress O` takes the latter as names.
+
     `kg-service vocabulary build umls/2025AB/META --source SNOMEDCT_US --source RADLEX`
+
+    `kg-service vocabulary build SnomedCT_InternationalRF2.zip --relation has_finding_site`
+
+    `kg-service vocabulary build uberon.obo --relation part_of`
     """
     from kg_service.linking.languages import warn_of_languages
     from kg_service.linking.linkers import linker_kind
@@ -73,13 +91,13 @@ def build(
     filters = VocabularyFilters(is_a=is_a_from, **chosen)
     with progress_bar() as progress:
         report = build_vocabulary(
-            rrf_dir, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
+            path, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
         )
         progress.add_task(f"index of the {settings.linker} linker", total=None)
         linker_kind(settings.linker).compile(built := open_vocabulary(settings.vocabulary_folder))
     stdout().print(build_table(report, settings.vocabulary_folder))
-    for line in report.other_sizes:
-        note(line, "check that all parts and -meta.nlm archives are there; ignore this if rows were removed on purpose")
+    for line in report.notes:
+        note(line)
     if not report.is_a:
         note("no is_a edge was found, so dk_ek will equal dk", "check MRREL and --is-a")
     warn_of_languages(built)

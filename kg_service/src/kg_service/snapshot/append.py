@@ -27,6 +27,7 @@ from scipy import sparse
 from kg_service.graph.store import Graph, GraphSource, GraphStore
 from kg_service.representations.from_cards import method_of
 from kg_service.representations.model import FittedRepresentation, other_version
+from kg_service.snapshot.cuis import cui_array
 from kg_service.snapshot.folder import CURRENT, SnapshotFolder
 from kg_service.snapshot.manifest import Appended, Manifest
 from kg_service.snapshot.mark import Mark, read_mark, write_mark
@@ -181,7 +182,7 @@ class _Known:
 
 
 def _known(snapshot: Snapshot, graph: Graph) -> _Known:
-    held, wanted = np.asarray(snapshot.base.graph["cuis"]), np.array(graph.cuis, "S8")
+    held, wanted = np.asarray(snapshot.base.graph["cuis"]), cui_array(graph.cuis)
     place_M = np.searchsorted(held, wanted).clip(max=len(held) - 1)
     known_M = held[place_M] == wanted
     kept_P = known_M[graph.attribute_indices]

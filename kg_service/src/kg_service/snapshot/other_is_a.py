@@ -16,6 +16,7 @@ from nbclip.schemas.snapshots import OwnIsA, ShuffledIsA
 
 from kg_service.graph.arrays import assemble_graph
 from kg_service.graph.store import Graph
+from kg_service.snapshot.cuis import cui_array
 from kg_service.snapshot.manifest import IsAOrigin, Manifest
 from kg_service.snapshot.shuffling import shuffled
 from kg_service.storage.arrays import open_array, save_arrays
@@ -55,7 +56,7 @@ def origin(wanted: OtherIsA | None) -> IsAOrigin | None:
 def save_other_is_a(folder: Path, wanted: OtherIsA | None) -> None:
     """Keeps in a snapshot's folder what its manifest does not say: all edges that were brought."""
     if isinstance(wanted, OwnIsA):
-        save_arrays(folder, {_OWN_EDGES: np.array(sorted(set(wanted.edges)), "S8").reshape(-1, 2)})
+        save_arrays(folder, {_OWN_EDGES: cui_array([cui for edge in sorted(set(wanted.edges)) for cui in edge]).reshape(-1, 2)})
 
 
 def other_is_a_of(folder: Path, manifest: Manifest) -> OtherIsA | None:

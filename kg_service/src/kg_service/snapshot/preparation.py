@@ -24,6 +24,7 @@ from kg_service.representations.weights import IMAGES_AT_ONCE, attribute_matrix
 from kg_service.snapshot.ancestry import relation_arrays
 from kg_service.snapshot.aside import note_served, set_aside
 from kg_service.snapshot.changes import NO_CHANGES, Changes, changed, in_manifest, save_changes
+from kg_service.snapshot.cuis import cui_array
 from kg_service.snapshot.folder import SnapshotFolder
 from kg_service.snapshot.manifest import Manifest, encoded, id_of
 from kg_service.snapshot.mark import Mark, write_mark
@@ -200,7 +201,7 @@ def _no_image(store: GraphSource, dataset: str | None, split: str | None) -> NBC
 
 def _write_graph(folder: Path, graph: Graph) -> None:
     arrays = {
-        "graph.cuis": np.array(graph.cuis, "S8"),
+        "graph.cuis": cui_array(graph.cuis),
         "graph.attribute_indptr": graph.attribute_indptr,
         "graph.attribute_indices": graph.attribute_indices,
         "graph.is_a": graph.is_a,

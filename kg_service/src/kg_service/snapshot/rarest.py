@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from kg_service.graph.arrays import assemble_graph
 from kg_service.graph.store import Graph
+from kg_service.snapshot.cuis import cui_array
 from kg_service.snapshot.opened import Base
 from kg_service.storage.arrays import open_array, save_arrays
 
@@ -52,7 +53,7 @@ def save_frequencies(folder: Path, graph: Graph) -> None:
     """Keeps in a snapshot's folder how many images had each concept before any were left out."""
     frequency_M = document_frequencies(graph)
     counted = np.flatnonzero(frequency_M)
-    save_arrays(folder, {_CUIS: np.array(graph.cuis, "S8")[counted], _FREQUENCIES: frequency_M[counted]})
+    save_arrays(folder, {_CUIS: cui_array(graph.cuis)[counted], _FREQUENCIES: frequency_M[counted]})
 
 
 def as_published(base: Base, graph: Graph) -> Graph:

@@ -1,8 +1,7 @@
-"""Compiles the RRF files of a release into the folder that `open_vocabulary` maps into memory."""
+"""Compiles a release, whatever its format, into the folder that `open_vocabulary` maps into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -16,17 +15,17 @@ from nbclip.errors import InvalidInput
 
 from kg_service.storage.arrays import ArrayWriter, save_arrays
 from kg_service.storage.artefact import write_manifest, writing_artefact
-from kg_service.storage.strings import StringsWriter
-from kg_service.vocabulary.about import release_name, stated_rows
+from kg_service.storage.strings import StringsWriter, write_strings
 from kg_service.vocabulary.atoms import AtomFiles, Names, Precedence, names_of, precedence_of
 from kg_service.vocabulary.edges import write_is_a, write_relations
-from kg_service.vocabulary.files import Part, ReleaseFiles, find_release
-from kg_service.vocabulary.format import FORMAT, KIND, UNKNOWN, WITHOUT_RELATIONS
+from kg_service.vocabulary.files import Part
+from kg_service.vocabulary.format import FORMAT, KIND, UNKNOWN, WITH_IDS, WITHOUT_RELATIONS, cui_text
+from kg_service.vocabulary.formats.finding import find_source
 from kg_service.vocabulary.hierarchy import adjacency
 from kg_service.vocabulary.model import BuildReport, Edge, VocabularyFilters
 from kg_service.vocabulary.pairs import pack, unpack
-from kg_service.vocabulary.relations import Relations, inverses_of
-from kg_service.vocabulary.release import Release, read_release
+from kg_service.vocabulary.relations import Relations
+from kg_service.vocabulary.release import Release, Source, read_release
 from kg_service.vocabulary.rrf import BadRows, OnBytes
 from kg_service.vocabulary.threads import map_in_order
 from kg_service.vocabulary.words import WordFiles, Words, words_of
@@ -35,7 +34,7 @@ Int32s = npt.NDArray[np.int32]
 
 
 def build_vocabulary(
-    rrf_dir: Path,
+    given: Path,
     out_dir: Path,
     filters: VocabularyFilters = VocabularyFilters(),  # noqa: B008  (frozen)
     *,
@@ -44,13 +43,13 @@ def build_vocabulary(
     max_bad_rows: int = 10_000,
     progress: OnBytes | None = None,
 ) -> BuildReport:
-    """Compiles MRCONSO, MRREL, MRSTY and, where it is there, MRRANK of a release into `out_dir`.
+    """Compiles a UMLS release in RRF, a SNOMED CT release in RF2, or an ontology in OBO, OWL or OBO graph JSON into `out_dir`.
 
     The same input gives the same bytes. Damaged rows are skipped and reported; it is for the caller to refuse them. An
     artefact that is already in `out_dir` is replaced once the new one is whole.
 
     Args:
-        rrf_dir: the folder of the release (META in a UMLS one), one above it, or its archives (`find_release`).
+        given: the folder of the release (META in a UMLS one), one above it, its archives, or the file (`find_source`).
         out_dir: the folder to make.
         filters: which rows to take.
         release: its name; by default what its files say.
@@ -61,23 +60,24 @@ def build_vocabulary(
     Raises:
         InvalidInput: a file is missing or unreadable, nothing has a value that a filter names, or no concept passes all filters.
     """
-    bad_rows, files = BadRows(max_bad_rows), find_release(rrf_dir)
+    bad_rows, source = BadRows(max_bad_rows), find_source(given)
     with writing_artefact(out_dir) as folder:
         with AtomFiles(folder.parent) as atoms:
-            release_read = Release(atoms, relations=Relations(inverses_of(files)))
-            parts, filters = read_release(release_read, files, filters, bad_rows, progress)
-            compiled, cut_edges = _compile(release_read, folder, filters, progress)
+            release_read = Release(atoms, relations=Relations(source.inverses))
+            filters = read_release(release_read, source, filters, bad_rows, progress)
+            compiled, cut_edges = _compile(release_read, source.ids, folder, filters, progress)
         left_out = release_read.census.left_out(filters, compiled["counts"]["concepts"])
         if not compiled["counts"]["concepts"]:
-            raise InvalidInput(f"no concept of {rrf_dir} passes the filters", hint=_first_problem(bad_rows, left_out))
+            raise InvalidInput(f"no concept of {given} passes the filters", hint=_first_problem(bad_rows, left_out))
         manifest = {
             "kind": KIND,
-            "format": FORMAT if filters.relations else WITHOUT_RELATIONS,
-            "release": release or release_name(files) or UNKNOWN,
+            "format": _format(source, filters),
+            "release": release or source.release_name() or UNKNOWN,
             "licence": licence or UNKNOWN,
-            "inputs": [asdict(file) for file in map_in_order(Part.describe, parts)],
+            "inputs": [asdict(file) for file in map_in_order(Part.describe, source.parts)],
             "filters": {name: value for name, value in asdict(filters).items() if value or name != "relations"},
             "left_out": left_out,
+            **({} if source.ids is None else {"read_as": source.what}),
             **compiled,
         }
         manifest["counts"]["bad_rows"] = bad_rows.count
@@ -89,37 +89,40 @@ def build_vocabulary(
         bad_row_count=bad_rows.count,
         bad_rows=tuple(bad_rows.first),
         cut_edges=cut_edges,
-        other_sizes=tuple(_other_sizes(files, bad_rows)),
+        notes=source.notes(),
+        what=source.what,
         left_out=left_out,
         relations=manifest.get("relations", {}),
     )
 
 
-def _other_sizes(files: ReleaseFiles, read: BadRows) -> Iterator[str]:
-    stated = stated_rows(files)
-    for name, lines in read.lines.items():
-        if stated.get(name, lines) != lines:
-            yield f"{name} has {lines:,} rows, and MRFILES says {stated[name]:,}"
+def _format(source: Source, filters: VocabularyFilters) -> int:
+    if source.ids is not None:
+        return WITH_IDS
+    return FORMAT if filters.relations else WITHOUT_RELATIONS
 
 
 def _first_problem(bad_rows: BadRows, left_out: dict[str, int]) -> str:
     if bad_rows.first:
         return f"look at {bad_rows.first[0]}"
     if not any(left_out.values()):
-        return "its MRCONSO has no row"
+        return "it has no name of any concept"
     return f"left out one after the other: {', '.join(f'{count} by {name}' for name, count in left_out.items())}"
 
 
 def _compile(
-    release: Release, folder: Path, filters: VocabularyFilters, progress: OnBytes | None
+    release: Release, ids: pa.Array | None, folder: Path, filters: VocabularyFilters, progress: OnBytes | None
 ) -> tuple[dict[str, Any], tuple[Edge, ...]]:
     found, term_types = sorted(release.sabs.values()), sorted(release.ttys.values())
     sources = [sab for sab in dict.fromkeys(filters.sources) if sab in found] or found
     precedence = precedence_of(release.sabs, sources, release.ttys, term_types, release.ranks)
     cuis, names, words = _write_names(release, precedence, folder, filters, progress)
     index = _index_of(cuis)
+    kept_ids = _write_concepts(folder, cuis, ids)
     type_names = _write_types(release, folder, index, len(cuis))
-    edge_sources, edges, cut_edges = write_is_a(release, folder, cuis, index)
+    edge_sources, edges, cut_edges = write_is_a(
+        release, folder, lambda at: cui_text(int(cuis[at])) if kept_ids is None else kept_ids[at].as_py(), index, len(cuis)
+    )
     counts = {"concepts": len(cuis), "names": names, "is_a": edges, "words": words, "cut_edges": len(cut_edges)}
     lists = {"sources": sources, "term_types": term_types, "semantic_types": type_names, "edge_sources": edge_sources}
     return {"counts": counts, **lists, **write_relations(release.relations, folder, index, len(cuis))}, cut_edges
@@ -128,7 +131,7 @@ def _compile(
 def _write_names(
     release: Release, precedence: Precedence, folder: Path, filters: VocabularyFilters, progress: OnBytes | None
 ) -> tuple[Int32s, int, int]:
-    """Writes the names, in order of concept and key, the concepts and the words.
+    """Writes the names, in order of concept and key, and the words.
 
     Returns the concepts' CUI numbers, ascending, and how many names and words there are.
     """
@@ -156,9 +159,18 @@ def _write_names(
                 progress(stage, done, total)
         first.add(np.array([key.length]))
         word_count = words.write(folder)
-    cuis = np.concatenate(cui_parts)
-    save_arrays(folder, {"concept_cui": cuis})
-    return cuis, key.length, word_count
+    return np.concatenate(cui_parts), key.length, word_count
+
+
+def _write_concepts(folder: Path, cuis: Int32s, ids: pa.Array | None) -> pa.Array | None:
+    """Writes the concepts of these numbers; returns their ids, which `ids` has at these positions, None where they are CUIs."""
+    if ids is None:
+        save_arrays(folder, {"concept_cui": cuis})
+        return None
+    save_arrays(folder, {"concept_cui": np.arange(len(cuis), dtype=np.int32)})
+    kept = ids.take(pa.array(cuis))
+    write_strings(folder, "concept_id", [kept])
+    return kept
 
 
 def _names_and_words(precedence: Precedence, kept: Int32s | None, atoms: pa.Table) -> tuple[Names, Words]:

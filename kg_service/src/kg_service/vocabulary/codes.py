@@ -14,8 +14,8 @@ _MOST = 1 << 16
 class Codes:
     """Numbers texts in the order in which they are met; `sorted_codes` puts them into their own order once all are known."""
 
-    def __init__(self, column: str) -> None:
-        self._column = column
+    def __init__(self, column: str, most: int = _MOST) -> None:
+        self._column, self._most = column, most
         self._codes: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -25,13 +25,13 @@ class Codes:
         """The number of each text, int32, [n].
 
         Raises:
-            InvalidInput: there are more than 65,536 distinct texts.
+            InvalidInput: there are more distinct texts than `most`.
         """
         encoded = texts.combine_chunks().dictionary_encode()
         codes = [self._codes.setdefault(text, len(self._codes)) for text in encoded.dictionary.to_pylist()]
-        if len(self._codes) > _MOST:
+        if len(self._codes) > self._most:
             raise InvalidInput(
-                f"column {self._column} has over {_MOST} different values", hint="check that this is an RRF file of the UMLS"
+                f"column {self._column} has over {self._most} different values", hint="check that this is a file of the release"
             )
         return np.asarray(np.array(codes, np.int32)[encoded.indices.to_numpy()])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from kg_service.storage.arrays import save_arrays
 from kg_service.vocabulary.codes import Codes, Int32s
-from kg_service.vocabulary.format import cui_text
 from kg_service.vocabulary.hierarchy import adjacency, cycle_edges
 from kg_service.vocabulary.model import Edge
 from kg_service.vocabulary.pairs import Distinct, recoded
@@ -19,14 +18,24 @@ from kg_service.vocabulary.relations import Relations
 from kg_service.vocabulary.release import Release
 
 
-def write_is_a(release: Release, folder: Path, cuis: Int32s, index: Int32s) -> tuple[list[str], int, tuple[Edge, ...]]:
-    """Writes is_a by child and by parent without its cycles; returns the values of `source`, the edge count, and what was cut."""
+def write_is_a(
+    release: Release, folder: Path, cui_of: Callable[[int], str], index: Int32s, concepts: int
+) -> tuple[list[str], int, tuple[Edge, ...]]:
+    """Writes is_a by child and by parent without its cycles; returns the values of `source`, the edge count, and what was cut.
+
+    Args:
+        release: what was read.
+        folder: where to.
+        cui_of: the id of the concept at a position.
+        index: as `builder` makes it.
+        concepts: N.
+    """
     child, parent, source, edge_sources = _edges(release.is_a, release.is_a_sabs, index)
-    cut = cycle_edges(child, parent, len(cuis))
-    cut_edges = tuple(Edge(cui_text(cuis[child[e]]), cui_text(cuis[parent[e]]), edge_sources[source[e]]) for e in cut)
+    cut = cycle_edges(child, parent, concepts)
+    cut_edges = tuple(Edge(cui_of(int(child[e])), cui_of(int(parent[e])), edge_sources[source[e]]) for e in cut)
     child, parent, source = (np.delete(array, cut) for array in (child, parent, source))
-    parents_of, _ = adjacency(child, len(cuis))
-    children_of, by_parent = adjacency(parent, len(cuis))
+    parents_of, _ = adjacency(child, concepts)
+    children_of, by_parent = adjacency(parent, concepts)
     arrays: dict[str, npt.NDArray[Any]] = {"parents_of": parents_of, "parents": parent, "edge_source": source}
     arrays |= {"children_of": children_of, "children": child[by_parent]}
     save_arrays(folder, arrays)

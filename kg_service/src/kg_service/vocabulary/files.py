@@ -208,19 +208,22 @@ def _members(archives: Iterable[Path]) -> dict[PurePosixPath, dict[str, Part]]:
             place = PurePosixPath(member.filename)
             if not _FILE.fullmatch(place.name):
                 continue
-            _refuse_member(path, member)
+            refuse_member(path, member)
             if other := found[place.parent].get(place.name.casefold()):
                 raise InvalidInput(f"{other.path} and {path.name} both hold {member.filename}", hint="leave one of them there")
             found[place.parent][place.name.casefold()] = Part(place.name, member.file_size, path, member.filename)
     return found
 
 
-def _refuse_member(path: Path, member: zipfile.ZipInfo) -> None:
+def refuse_member(path: Path, member: zipfile.ZipInfo) -> None:
+    """Raises InvalidInput where a member of an archive is encrypted, or unpacks to far more than its size."""
     if member.flag_bits & 1:
         raise InvalidInput(f"{path} is encrypted", hint="unzip it, and give the META folder")
     if member.file_size > _MOST_UNPACKED + MAX_COMPRESSION * member.compress_size:
         place = f"{member.filename} in {path}"
-        raise InvalidInput(f"{place} unpacks to over {MAX_COMPRESSION} times its size", hint="check that it is an RRF file")
+        raise InvalidInput(
+            f"{place} unpacks to over {MAX_COMPRESSION} times its size", hint="check that it is a file of a release"
+        )
 
 
 def _with_atoms(given: Path, folders: Mapping[PurePosixPath, dict[str, Part]]) -> _Found:
@@ -236,7 +239,10 @@ def _is_atoms(name: str) -> bool:
     return bool(match and match[1] and match[1].casefold() == f"{_ATOMS}.RRF".casefold())
 
 
-_HINT = "give the META folder of a UMLS release: it holds MRCONSO, MRREL and MRSTY"
+_HINT = (
+    "give the META folder of a UMLS release: it holds MRCONSO, MRREL and MRSTY; or the folder of a SNOMED CT release (RF2), "
+    "or an ontology's file (.obo, .owl, .json)"
+)
 
 
 def _way_out(given: Path, stem: str) -> str:

@@ -1,6 +1,8 @@
 """What the compiled files mean, for those who write and those who read them.
 
-concept_cui      int32 [N]      CUI numbers (C0024109 is 24109), ascending; the position here is the concept's index
+concept_cui      int32 [N]      CUI numbers (C0024109 is 24109), ascending; the position here is the concept's index.
+                                0 to N - 1 in a vocabulary with other ids, which alone has the next two
+concept_id_offsets, concept_id_data   the ids, ascending (`strings.Strings`)
 concept_names    int64 [N + 1]  row pointers into the names; the first name of a concept is its preferred one
 name_offsets, name_data         the names' text (`strings.Strings`)
 name_concept     int32 [M]      concept index
@@ -19,17 +21,23 @@ cut_edges.tsv                   is_a edges left out because they closed a cycle
 
 from __future__ import annotations
 
-from nbclip.ids import check_cui
+import re
+
+from nbclip.errors import InvalidId
 
 KIND = "vocabulary"
 FORMAT = 3
 WITHOUT_RELATIONS = 2
 """What is built without relations has this format and the same bytes as before there were any."""
+WITH_IDS = 4
+"""What is built of another vocabulary than the UMLS; its relations may be none."""
 UNKNOWN = "unknown"
 """The release or licence that nobody named."""
 
 RANK_SHIFT, PRECEDENCE_SHIFT, SOURCE_SHIFT, CODE_MASK = 60, 40, 20, (1 << 20) - 1
 """A name's key: rank << 60 | precedence << 40 | source's position << 20 | term type's position."""
+
+_CUI = re.compile(r"C[0-9]{7}")
 
 
 def cui_number(cui: str) -> int:
@@ -38,7 +46,14 @@ def cui_number(cui: str) -> int:
     Raises:
         InvalidId: it is no CUI.
     """
-    return int(check_cui(cui)[1:])
+    if not is_umls_cui(cui):
+        raise InvalidId(f"not a CUI of the UMLS: {cui!r:.80}", hint="a CUI is C and seven digits, such as C0024109")
+    return int(cui[1:])
+
+
+def is_umls_cui(cui: str) -> bool:
+    """Whether it is C and seven digits."""
+    return _CUI.fullmatch(cui) is not None
 
 
 def cui_text(number: int) -> str:

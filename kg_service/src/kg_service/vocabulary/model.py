@@ -127,9 +127,10 @@ class BuildReport:
         bad_row_count: rows skipped because they are damaged.
         bad_rows: the first of them, by file and line.
         cut_edges: is_a edges left out because they closed a cycle.
-        other_sizes: files that have another number of rows than the release says of them, a line on each.
+        notes: what was left out or could not be checked, a sentence each.
         left_out: concepts that each filter left out of those that the ones before it had kept.
         relations: typed edges kept, by relation.
+        what: what was found and read, such as `UMLS RRF files`.
     """
 
     release: str
@@ -139,6 +140,7 @@ class BuildReport:
     bad_row_count: int
     bad_rows: tuple[BadRow, ...]
     cut_edges: tuple[Edge, ...]
-    other_sizes: tuple[str, ...]
+    notes: tuple[str, ...]
     left_out: dict[str, int]
     relations: dict[str, int] = field(default_factory=dict)
+    what: str = ""

@@ -106,13 +106,18 @@ class Relations:
         return iter(sorted((self.spelling.get(name, name), edges) for name, edges in self.edges.items()))
 
 
+def known_inverses() -> dict[str, str]:
+    """The inverse of each RELA of a small table, in small letters."""
+    return dict(pair for one, two in _PAIRS for pair in ((one, two), (two, one)))
+
+
 def inverses_of(files: ReleaseFiles) -> dict[str, str]:
     """The inverse of each RELA, in small letters: as MRDOC names it where the release has that, else of the known ones.
 
     Raises:
         InvalidInput: MRDOC can't be read.
     """
-    found = dict(pair for one, two in _PAIRS for pair in ((one, two), (two, one)))
+    found = known_inverses()
     for line in b"".join(unpacked(files.look_for("MRDOC"))).decode(errors="replace").splitlines():
         row = line.casefold().split("|")
         if len(row) > _EXPLANATION and row[_KEY] == "rela" and row[_TYPE] == "rela_inverse":

@@ -1,10 +1,16 @@
-"""Reads the files of a release: what passes the filters, in the form that `builder` compiles."""
+"""Reads a release, whatever its format: what passes the filters, in the form that `builder` compiles.
+
+A `Source` gives the rows of a release as a UMLS release has them in MRCONSO, MRSTY and MRREL; its concepts are CUIs or, in the
+columns that hold a CUI, their positions in its own list of ids.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +19,7 @@ import pyarrow.compute as pc
 from kg_service.vocabulary.atoms import AtomFiles, atom_batch
 from kg_service.vocabulary.census import Census
 from kg_service.vocabulary.codes import Codes, Int32s
-from kg_service.vocabulary.files import Part, ReleaseFiles
+from kg_service.vocabulary.files import Part
 from kg_service.vocabulary.model import VocabularyFilters
 from kg_service.vocabulary.pairs import Distinct, pack, unpack
 from kg_service.vocabulary.relations import IS_A, Relations
@@ -28,7 +34,6 @@ from kg_service.vocabulary.rrf import (
     Select,
     cui_numbers,
     is_count,
-    read_rrf,
 )
 
 
@@ -70,6 +75,45 @@ class Release:
         return found
 
 
+class Source(Protocol):
+    """A release, in some format.
+
+    Attributes:
+        what: what it is, for messages, such as `UMLS RRF files`.
+        given: the folder or file that was given.
+        parts: the files that were read, in order; known after `prepare`.
+        ids: the ids of its concepts, strings, ascending; None: CUIs. Known after `prepare`.
+        inverses: the inverse of each relation, in small letters.
+    """
+
+    @property
+    def what(self) -> str: ...  # noqa: D102
+    @property
+    def given(self) -> Path: ...  # noqa: D102
+    @property
+    def parts(self) -> Sequence[Part]: ...  # noqa: D102
+    @property
+    def ids(self) -> pa.Array | None: ...  # noqa: D102
+    @property
+    def inverses(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    def prepare(self, layouts: Sequence[Layout], bad_rows: BadRows, progress: OnBytes | None) -> None:
+        """Finds what it needs for these files of the UMLS, and reads what must be known before rows.
+
+        Raises:
+            InvalidInput: a file is missing or unreadable.
+        """
+
+    def rows(self, layout: Layout, columns: tuple[str, ...], select: Select) -> Iterator[pa.Table]:
+        """What `select` makes of these columns of a file of the UMLS; columns of CUIs as `cui_numbers` takes them."""
+
+    def release_name(self) -> str:
+        """What the release calls itself; empty if it does not."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out or could not be checked, a sentence each; once all is read."""
+
+
 _Take = Callable[[Release, pa.Table], None]
 
 _PART_OF = ("part_of", "regional_part_of", "constitutional_part_of")
@@ -77,9 +121,9 @@ _HAS_PART = ("has_part", "has_regional_part", "has_constitutional_part")
 
 
 def read_release(
-    release: Release, files: ReleaseFiles, filters: VocabularyFilters, bad_rows: BadRows, progress: OnBytes | None
-) -> tuple[list[Part], VocabularyFilters]:
-    """Streams the files into `release`; returns those that were read, and the filters in the release's own words.
+    release: Release, source: Source, filters: VocabularyFilters, bad_rows: BadRows, progress: OnBytes | None
+) -> VocabularyFilters:
+    """Streams the rows into `release`; returns the filters in the release's own words.
 
     MRRANK, which says which source's term types go before others', counts where it is there and the filters name no order.
 
@@ -92,16 +136,15 @@ def read_release(
         (MRSTY, "CUI TUI STY", lambda rows: rows, _take_types),
         (MRREL, "CUI1 REL CUI2 RELA SAB SUPPRESS", partial(_select_edges, filters, release), _take_edges),
     ]
-    found = [files.find(layout.stem) for layout, *_ in steps]
-    if not filters.sources and (ranks := files.look_for(MRRANK.stem)):
-        found.append(ranks)
+    if not filters.sources:
         steps.append((MRRANK, "RANK SAB TTY", lambda rows: rows, _take_ranks))
-    for parts, (layout, columns, select, take) in zip(found, steps, strict=True):
-        for rows in read_rrf(parts, layout, tuple(columns.split()), bad_rows, progress, select):
+    source.prepare([layout for layout, *_ in steps], bad_rows, progress)
+    for layout, columns, select, take in steps:
+        for rows in source.rows(layout, tuple(columns.split()), select):
             take(release, rows)
     filters = release.census.as_met(filters, release.called(*release.types.rows()[1:]), release.relations.inverses)
     release.relations.spelling.update((name.casefold(), name) for name in filters.relations)
-    return [part for parts in found for part in parts], filters
+    return filters
 
 
 def _select_atoms(filters: VocabularyFilters, census: Census, rows: pa.Table) -> pa.Table:

@@ -1,7 +1,8 @@
-"""RRF files as streams of checked Arrow batches.
+"""RRF files, and others of rows between delimiters, as streams of checked Arrow batches.
 
-Every row ends in a pipe; no header, no quoting, UTF-8. Rows that break this are reported by file and line and left out. Blocks
-are checked in several threads; memory is bounded by their size, whatever the file holds.
+Every row of RRF ends in a pipe; no header, no quoting, UTF-8. RF2 has tabs between columns, and a header. Rows that break this
+are reported by file and line and left out. Blocks are checked in several threads; memory is bounded by their size, whatever the
+file holds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import IO
 
 import numpy as np
@@ -30,27 +32,47 @@ Select = Callable[[pa.Table], pa.Table]
 
 _BLOCK_BYTES = 8 << 20
 _MAX_LINE_BYTES = 1 << 20
-_NEWLINE, _PIPE, _RETURN = ord("\n"), ord("|"), ord("\r")
+_NEWLINE, _RETURN = ord("\n"), ord("\r")
 _CUI_LENGTH = 8
 _MOST_DIGITS = 18
 _FIRST_BYTES, _LEAST_NULS = 256, 0.25
 """Of a file in UTF-16, about every second byte of the first row is a NUL."""
 
 Ints = npt.NDArray[np.int64]
+AreIds = Callable[[npt.NDArray[np.uint8], Ints, Ints], npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A file of a release: its columns, separated by spaces, and the positions of those that hold a CUI."""
+    """A file of a release.
+
+    Attributes:
+        stem: its name, without an ending.
+        header: its columns, separated by spaces.
+        cui_columns: the positions of those that hold an id.
+        are_ids: whether what stands from each position to another in bytes is an id.
+        id_name: what such an id is called.
+        has_header: whether its first line names the columns; its rows then end without a delimiter.
+        delimiter: between columns.
+    """
 
     stem: str
     header: str
     cui_columns: tuple[int, ...] = (0,)
+    are_ids: AreIds = field(default=lambda data, begin, end: _are_cuis(data, begin, end), repr=False)
+    id_name: str = "CUI"
+    has_header: bool = False
+    delimiter: str = "|"
 
     @property
     def columns(self) -> list[str]:
         """The columns' names."""
         return self.header.split()
+
+    @property
+    def file(self) -> str:
+        """The name of its file where that is one."""
+        return self.stem if self.has_header else f"{self.stem}.RRF"
 
 
 MRCONSO = Layout("MRCONSO", "CUI LAT TS LUI STT SUI ISPREF AUI SAUI SCUI SDUI SAB TTY CODE STR SRL SUPPRESS CVF")
@@ -90,9 +112,12 @@ def read_rrf(
     Raises:
         InvalidInput: the file can't be read or unpacked, or ends, or a part of it ends, within a row that is not whole.
     """
-    line, name = 1, parts[0].name if len(parts) == 1 else f"{layout.stem}.RRF"
+    line, name = 1, parts[0].name if len(parts) == 1 else layout.file
     ends: dict[int, Part] = {}
-    for count, reasons, rows in map_in_order(partial(_read_block, layout, keep, select), _line_blocks(parts, progress, ends)):
+    blocks = _line_blocks(parts, progress, ends)
+    if layout.has_header:
+        line, blocks = 2, _below_header(blocks, layout, parts[0])
+    for count, reasons, rows in map_in_order(partial(_read_block, layout, keep, select), blocks):
         for row, reason in reasons:
             if part := ends.get(line + row):
                 raise InvalidInput(
@@ -103,7 +128,25 @@ def read_rrf(
         line += count
         if rows is not None:
             yield rows
-    bad_rows.lines[f"{layout.stem}.RRF"] = line - 1
+    bad_rows.lines[layout.file] = line - 1
+
+
+def _below_header(blocks: Iterator[bytes], layout: Layout, part: Part) -> Iterator[bytes]:
+    """The lines below the first, each closed by a delimiter.
+
+    Raises:
+        InvalidInput: the first line names other columns.
+    """
+    delimiter = layout.delimiter.encode()
+    first, _, rest = next(blocks, b"").partition(b"\n")
+    if first.split(delimiter) != [column.encode() for column in layout.columns]:
+        raise InvalidInput(
+            f"{part.place}:1: the columns are {first.decode(errors='replace')!r:.200}",
+            hint=f"they should be {', '.join(layout.columns)}, with tabs between",
+        )
+    for block in chain((rest,), blocks):
+        if block:
+            yield block.replace(b"\n", delimiter + b"\n")
 
 
 def _read_block(
@@ -156,7 +199,7 @@ def _unpacked(part: Part, progress: OnBytes | None) -> Iterator[bytes]:
             size += len(chunk)
             if size > _BLOCK_BYTES + MAX_COMPRESSION * packed.tell():
                 raise InvalidInput(
-                    f"{part.name} unpacks to over {MAX_COMPRESSION} times its size", hint="check that it is an RRF file"
+                    f"{part.name} unpacks to over {MAX_COMPRESSION} times its size", hint="check that it is a file of the release"
                 )
             if progress:
                 progress(part.name, packed.tell(), part.size)
@@ -170,7 +213,7 @@ def _stream(part: Part, packed: IO[bytes]) -> IO[bytes]:
 def _without_mark(name: str, start: bytes) -> bytes:
     first = start[:_FIRST_BYTES]
     if first.count(0) > _LEAST_NULS * len(first):
-        raise InvalidInput(f"{name} is in UTF-16, and RRF files are in UTF-8", hint=f"iconv -f UTF-16 -t UTF-8 {name}")
+        raise InvalidInput(f"{name} is in UTF-16, and files of a release are in UTF-8", hint=f"iconv -f UTF-16 -t UTF-8 {name}")
     return start.removeprefix(BOM_UTF8)
 
 
@@ -179,16 +222,16 @@ def _check_rows(block: bytes, layout: Layout) -> tuple[npt.NDArray[np.bool_], li
     data = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(data == _NEWLINE)
     starts = np.concatenate(([0], ends[:-1] + 1))
-    pipes = np.flatnonzero(data == _PIPE)
+    pipes = np.flatnonzero(data == ord(layout.delimiter))
     reasons: dict[int, str] = {int(row): "over 1 MiB" for row in np.flatnonzero(ends - starts > _MAX_LINE_BYTES)}
-    first_pipe, wrong_count = _count_pipes(data, starts, ends, pipes, len(layout.columns))
+    first_pipe, wrong_count = _count_pipes(data, starts, ends, pipes, layout)
     for row in np.flatnonzero(wrong_count):
-        reasons.setdefault(int(row), _column_reason(block[starts[row] : ends[row]], len(layout.columns)))
+        reasons.setdefault(int(row), _column_reason(block[starts[row] : ends[row]], layout))
     whole = np.flatnonzero(~wrong_count)
     for column in layout.cui_columns:
         begin = starts[whole] if column == 0 else pipes[first_pipe[whole] + column - 1] + 1
-        for row in whole[~_are_cuis(data, begin, pipes[first_pipe[whole] + column])]:
-            reasons.setdefault(int(row), f"column {layout.columns[column]} is no CUI")
+        for row in whole[~layout.are_ids(data, begin, pipes[first_pipe[whole] + column])]:
+            reasons.setdefault(int(row), f"column {layout.columns[column]} is no {layout.id_name}")
     for undecodable in _undecodable(block, data, starts, ends):
         reasons.setdefault(undecodable, "not UTF-8, or a NUL or carriage return inside")
     good = np.ones(len(ends), np.bool_)
@@ -197,20 +240,22 @@ def _check_rows(block: bytes, layout: Layout) -> tuple[npt.NDArray[np.bool_], li
 
 
 def _count_pipes(
-    data: npt.NDArray[np.uint8], starts: Ints, ends: Ints, pipes: Ints, columns: int
+    data: npt.NDArray[np.uint8], starts: Ints, ends: Ints, pipes: Ints, layout: Layout
 ) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """The position in `pipes` of each line's first, and whether the line has another number of columns or no pipe at its end."""
+    columns = len(layout.columns)
     if len(pipes) == columns * len(ends) and (pipes[columns - 1 :: columns] == ends - 1).all():
         return np.arange(0, len(pipes), columns), np.zeros(len(ends), np.bool_)
     first_pipe = np.searchsorted(pipes, starts)
     found = np.searchsorted(pipes, ends) - first_pipe
-    return first_pipe, (found != columns) | (data[np.maximum(ends - 1, 0)] != _PIPE)
+    return first_pipe, (found != columns) | (data[np.maximum(ends - 1, 0)] != ord(layout.delimiter))
 
 
-def _column_reason(line: bytes, columns: int) -> str:
-    if line and not line.endswith(b"|"):
-        return f"no pipe at the end of the row ({line.count(b'|') + 1} columns, {columns} expected)"
-    return f"{line.count(b'|')} columns, {columns} expected"
+def _column_reason(line: bytes, layout: Layout) -> str:
+    found, columns = line.count(layout.delimiter.encode()), len(layout.columns)
+    if line and not line.endswith(layout.delimiter.encode()):
+        return f"no pipe at the end of the row ({found + 1} columns, {columns} expected)"
+    return f"{found} columns, {columns} expected"
 
 
 def _are_cuis(data: npt.NDArray[np.uint8], begin: Ints, end: Ints) -> npt.NDArray[np.bool_]:
@@ -231,7 +276,9 @@ def is_count(text: str) -> bool:
 
 
 def cui_numbers(cuis: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    """24109 for C0024109, of a column that has been checked, int32, [n]."""
+    """24109 for C0024109, of a column that has been checked, int32, [n]; a column of int32 has its numbers already."""
+    if cuis.type == pa.int32():
+        return np.asarray(cuis.to_numpy(), np.int32)
     text = cuis.combine_chunks()
     data = np.frombuffer(text.buffers()[2] or b"", np.uint8)[_CUI_LENGTH * text.offset :][: _CUI_LENGTH * len(text)]
     digits = data.reshape(-1, _CUI_LENGTH)[:, 1:] - np.uint8(ord("0"))
@@ -267,6 +314,6 @@ def _parse(block: bytes, layout: Layout, keep: tuple[str, ...]) -> pa.Table:
     return csv.read_csv(
         pa.BufferReader(block),
         csv.ReadOptions(column_names=[*layout.columns, "end"], block_size=len(block) + 1, use_threads=False),
-        csv.ParseOptions(delimiter="|", quote_char=False, escape_char=False),
+        csv.ParseOptions(delimiter=layout.delimiter, quote_char=False, escape_char=False),
         csv.ConvertOptions(include_columns=keep, column_types=dict.fromkeys(keep, pa.string()), strings_can_be_null=False),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 from nbclip.errors import BrokenArtefact, NotFound
+from nbclip.ids import check_cui
 
 from kg_service.storage.artefact import Artefact, open_artefact
 from kg_service.storage.strings import Strings
@@ -18,9 +21,11 @@ from kg_service.vocabulary.format import (
     KIND,
     RANK_SHIFT,
     SOURCE_SHIFT,
+    WITH_IDS,
     WITHOUT_RELATIONS,
     cui_number,
     cui_text,
+    is_umls_cui,
 )
 from kg_service.vocabulary.model import TRANSITIVE, Ancestor, Concept, Edge, Name, Relation, Surroundings
 from kg_service.vocabulary.relation_index import RelationIndex, reached
@@ -28,6 +33,7 @@ from kg_service.vocabulary.search import WordIndex
 
 _HINT = "build one: kg-service vocabulary build RRF_DIR"
 _NAME_BATCH = 1 << 16
+_UNKNOWN_NUMBERS = 1 << 30
 _ARRAYS = (
     "concept_cui concept_names name_concept name_key concept_types types parents_of parents edge_source children_of children"
 )
@@ -41,7 +47,7 @@ def open_vocabulary(directory: Path, *, verify: bool = False) -> Vocabulary:
         BrokenArtefact: it is damaged or of another format.
     """
     # All is opened here: a vocabulary built anew in this folder later must not mix with this one.
-    artefact = open_artefact(directory, KIND, FORMAT, WITHOUT_RELATIONS, hint=_HINT, verify=verify)
+    artefact = open_artefact(directory, KIND, FORMAT, WITHOUT_RELATIONS, WITH_IDS, hint=_HINT, verify=verify)
     try:
         return Vocabulary(artefact)
     except KeyError as error:
@@ -49,7 +55,9 @@ def open_vocabulary(directory: Path, *, verify: bool = False) -> Vocabulary:
 
 
 class Vocabulary:
-    """Concepts by CUI. Holds memory-mapped arrays (`format.py`); answers are in the vocabulary's own order, so always the same.
+    """Concepts by CUI, or by the id that another vocabulary than the UMLS gives them.
+
+    Holds memory-mapped arrays (`format.py`); answers are in the vocabulary's own order, so always the same.
 
     Every method that takes a CUI raises NotFound where the vocabulary does not have it, and InvalidId where it is none.
     """
@@ -64,6 +72,7 @@ class Vocabulary:
         self._tuis = tuple(self.semantic_type_names)
         self._edge_sources: list[str] = manifest["edge_sources"]
         self._arrays: dict[str, npt.NDArray[Any]] = {name: artefact.array(name) for name in _ARRAYS.split()}
+        self._ids = _strings(artefact, "concept_id") if manifest["format"] == WITH_IDS else None
         self._relations = RelationIndex(artefact)
         self._names = _strings(artefact, "name")
         self._words = WordIndex(_strings(artefact, "word"), artefact.array("word_names"), artefact.array("postings"))
@@ -90,10 +99,13 @@ class Vocabulary:
 
     def __iter__(self) -> Iterator[str]:
         """All CUIs, ascending."""
-        return (cui_text(number) for number in self._arrays["concept_cui"].tolist())
+        return iter(self._ids) if self._ids is not None else map(cui_text, self._arrays["concept_cui"].tolist())
 
     def _find(self, cui: str) -> int | None:
-        if len(cui) != len("C0000000") or cui[0] != "C" or not (cui[1:].isascii() and cui[1:].isdigit()):
+        if self._ids is not None:
+            position = bisect_left(self._ids, cui)
+            return position if position < len(self) and self._ids[position] == cui else None
+        if not is_umls_cui(cui):
             return None
         position = int(np.searchsorted(self._arrays["concept_cui"], np.int32(cui[1:])))
         found = position < len(self) and int(self._arrays["concept_cui"][position]) == int(cui[1:])
@@ -103,7 +115,7 @@ class Vocabulary:
         """The concept's position in ascending order of CUIs."""
         position = self._find(cui)
         if position is None:
-            cui_number(cui)
+            check_cui(cui)
             raise NotFound(
                 f"concept {cui} is not in the vocabulary", hint=f"the vocabulary is {self.release} in {self.directory}"
             )
@@ -111,7 +123,7 @@ class Vocabulary:
 
     def cui(self, index: int) -> str:
         """The CUI at a position."""
-        return cui_text(int(self._arrays["concept_cui"][index]))
+        return self._ids[index] if self._ids is not None else cui_text(int(self._arrays["concept_cui"][index]))
 
     def _row(self, pointers: str, values: str, index: int) -> list[int]:
         start, stop = self._arrays[pointers][index : index + 2]
@@ -148,8 +160,19 @@ class Vocabulary:
 
     @property
     def concept_cui(self) -> npt.NDArray[np.int32]:
-        """CUI number of each concept, int32, [N], ascending."""
+        """`number` of each concept, int32, [N], ascending."""
         return self._arrays["concept_cui"]
+
+    def number(self, cui: str) -> int:
+        """The concept's number in [0, 10^7): of a CUI its digits, of another id its position. An unknown id has one from 2^30 on.
+
+        Raises:
+            InvalidId: it has not the form of a concept's id.
+        """
+        if self._ids is None and is_umls_cui(cui):
+            return cui_number(cui)
+        position = self._find(check_cui(cui))
+        return _UNKNOWN_NUMBERS + crc32(cui.encode()) % _UNKNOWN_NUMBERS if position is None else position
 
     def semantic_types(self, cui: str) -> tuple[str, ...]:
         """TUIs, ascending."""

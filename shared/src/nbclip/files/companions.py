@@ -22,7 +22,7 @@ _SAMPLE = 100
 """Lines that are looked at for the separator."""
 _CUI_COLUMNS = (*ALIASES["cuis"], "concepts", "concept_ids")
 _NO_ID = "empty image_id"
-_SPACED = re.compile(r"\S+(\s+C\d{7})+\s*")
+_SPACED = re.compile(r"\S+(\s+(?:[A-Z]+\d{2,16}|[1-9]\d{5,17}|[A-Za-z]\w*:\w+))+\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -381,7 +381,7 @@ def test_a_file_without_a_good_row_is_told_by_its_first_bad_one(write_release, b
 
 
 def test_a_release_of_empty_files_is_called_that(write_release, build):
-    with pytest.raises(InvalidInput, match=r"no concept of .* passes the filters. its MRCONSO has no row"):
+    with pytest.raises(InvalidInput, match=r"no concept of .* passes the filters. it has no name of any concept"):
         build(write_release(MRCONSO=[], MRREL=[], MRSTY=[]))
 
 

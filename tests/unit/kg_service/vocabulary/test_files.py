@@ -83,15 +83,15 @@ def test_a_missing_last_part_is_told_by_mrfiles(plain, tmp_path, build):
     stated = {stem: (plain[0] / f"{stem}.RRF").read_text().count("\n") for stem in STEMS}
     rows = [f"{stem}.RRF|what|A,B|18|{count}|1|\n" for stem, count in stated.items()]
     (folder / "MRFILES.RRF").write_text("".join(["MRDEF.RRF|x|A|1|7|1|\n", "damaged\n", *rows]))
-    assert build(folder)[0].other_sizes == ()
+    assert build(folder)[0].notes == ()
     (folder / "MRCONSO.RRF.ac.gz").unlink()
     with pytest.raises(InvalidInput, match=r"MRCONSO\.RRF\.ab\.gz is damaged or cut off.*and the parts that follow it"):
         build(folder)
     whole_rows, _, _ = gzip.decompress((folder / "MRCONSO.RRF.ab.gz").read_bytes()).rpartition(b"\n")
     (folder / "MRCONSO.RRF.ab.gz").write_bytes(gzip.compress(whole_rows + b"\n"))
-    (line,) = build(folder)[0].other_sizes
+    (line,) = build(folder)[0].notes
     assert line.startswith("MRCONSO.RRF has ")
-    assert line.endswith(f"MRFILES says {stated['MRCONSO']}")
+    assert f"MRFILES says {stated['MRCONSO']}: check that all parts" in line
 
 
 def test_archives_are_read_where_they_lie_and_give_the_same_manifest(plain, tmp_path, build):
@@ -294,7 +294,7 @@ def test_numbers_of_any_length_can_be_read(write_release, build, digits):
     (folder / "MRFILES.RRF").write_text(f"MRCONSO.RRF|d|CUI|18|{'9' * digits}|1|\n")
     report, _ = build(folder)
     assert report.bad_row_count == 0
-    assert bool(report.other_sizes) == (digits == 18)
+    assert bool(report.notes) == (digits == 18)
 
 
 MTH = "C1|C2|{vsab}|MTH|UMLS Metathesaurus|MTH|{sver}||||||||||||||||||||"

@@ -49,7 +49,9 @@ def list_concepts(
     dependencies=working("read"),
 )
 def get_concept(
-    request: Request, wiring: WiringOf, cui: Annotated[str, Path(examples=["C0032227"], description="C and seven digits")]
+    request: Request,
+    wiring: WiringOf,
+    cui: Annotated[str, Path(examples=["C0032227"], description="a CUI, or the id that the vocabulary has")],
 ) -> Response:
     """Names, semantic types, parents, children, all ancestors (nearest first), and how many images have it.
 

@@ -109,6 +109,7 @@ def image_progress(progress: Progress, what: str, total: int) -> Callable[[int],
 def build_table(report: BuildReport, folder: Path) -> Table:
     """A table of what a built vocabulary holds."""
     table = Table("vocabulary", str(folder))
+    table.add_row("read as", report.what)
     table.add_row("release", "unknown; --release names it" if report.release == UNKNOWN else report.release)
     for what in ("concepts", "names", "is_a"):
         table.add_row(what, str(getattr(report, what)))

@@ -11,7 +11,7 @@ A fitted prior is a folder:
     keys      uint64 [K]      lemma hashes of runs (`tokens.py`), ascending: `studies` is `study`, but not `studied`
     seen      uint8 [2^b / 8] their bit field
     rows      int32 [K + 1]   row pointers into the two below
-    cuis      int32 [E]       CUI numbers, most probable first
+    cuis      int32 [E]       CUI numbers (`Vocabulary.number`), most probable first
     shares    float32 [E]     probability of each
 
 Shape legend: D texts, R runs, K distinct keys, E pairs of key and concept, T triples of text, key and concept of the text.
@@ -35,7 +35,6 @@ from kg_service.linking.dictionary.tokens import LEMMAS, LETTERS, Ints, Tokens, 
 from kg_service.storage.arrays import save_arrays
 from kg_service.storage.artefact import open_artefact, write_manifest, writing_artefact
 from kg_service.storage.csr import ranges
-from kg_service.vocabulary.format import cui_number
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 KIND, FORMAT = "linking-prior", 4
@@ -115,7 +114,7 @@ def fit_prior(documents: Sequence[LabelledText], linker: TextReader) -> Prior:
     keys, at = np.unique(key, return_inverse=True)
     opinions = _opinions(at, guess, score, several)
     if several:
-        counts, learned = _noisy_or(text, at, _text_labels(documents), opinions)
+        counts, learned = _noisy_or(text, at, _text_labels(documents, linker.vocabulary), opinions)
     else:
         counts = np.bincount(at, minlength=len(keys)).astype(float)
         learned = np.searchsorted(keys, labels["key"]), labels["cui"], np.ones(len(labels))
@@ -128,7 +127,7 @@ def _span_labels(documents: Sequence[LabelledText], linker: TextReader) -> npt.N
     spans = list(_labelled_runs(documents, tokens))
     first, end = (np.array([span[i] for span in spans], np.int64) for i in (0, 1))
     keys = tokens.run_hash(LEMMAS, first, end)
-    pairs = [(key, cui_number(cui)) for key, (*_, cuis) in zip(keys, spans, strict=True) for cui in sorted(cuis)]
+    pairs = [(key, linker.vocabulary.number(cui)) for key, (*_, cuis) in zip(keys, spans, strict=True) for cui in sorted(cuis)]
     return np.array(pairs, _LABEL)
 
 
@@ -183,9 +182,9 @@ def _are_flat(documents: Sequence[LabelledText]) -> bool:
     return any(spans) and not nested
 
 
-def _text_labels(documents: Sequence[LabelledText]) -> tuple[Ints, Ints]:
+def _text_labels(documents: Sequence[LabelledText], vocabulary: Vocabulary) -> tuple[Ints, Ints]:
     """Text and CUI number of each concept of a text."""
-    pairs = [(i, cui_number(cui)) for i, document in enumerate(documents) for cui in sorted(document.cuis)]
+    pairs = [(i, vocabulary.number(cui)) for i, document in enumerate(documents) for cui in sorted(document.cuis)]
     texts, cuis = np.array(pairs, np.int64).reshape(-1, 2).T
     return texts, cuis
 
