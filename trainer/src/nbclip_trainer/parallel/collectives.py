@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import torch
+from nbclip import gathering
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from nbclip_trainer.parallel.world import World
 
@@ -22,24 +22,7 @@ T = TypeVar("T")
 
 def gathered(rows_RD: Tensor, world: World) -> Tensor:
     """All ranks' rows in rank order, [C, ...]; gradients come back from every rank's loss (open_clip: `gather_with_grad`)."""
-    return rows_RD if world.ranks == 1 else cast(Tensor, _Gathered.apply(rows_RD, world.ranks))
-
-
-class _Gathered(torch.autograd.Function):
-    """All-gather whose backward is a reduce-scatter: a row's gradient is the sum of what each rank's loss gave it."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, rows_RD: Tensor, ranks: int) -> Tensor:
-        columns_CD = rows_RD.new_empty(ranks * len(rows_RD), *rows_RD.shape[1:])
-        dist.all_gather_into_tensor(columns_CD, rows_RD.contiguous())
-        return columns_CD
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, gradient_CD: Tensor) -> tuple[Tensor, None]:
-        gradient_RD = gradient_CD.new_empty(len(gradient_CD) // dist.get_world_size(), *gradient_CD.shape[1:])
-        dist.reduce_scatter_tensor(gradient_RD, gradient_CD.contiguous())
-        return gradient_RD, None
+    return rows_RD if world.ranks == 1 else gathering.gathered(rows_RD)
 
 
 @torch.no_grad()
@@ -73,11 +56,7 @@ def on_any_rank(flag: bool, world: World) -> bool:
 
 def from_all(value: T, world: World) -> list[T]:
     """Each rank's value, in their order, on every rank."""
-    if world.ranks == 1:
-        return [value]
-    parcels: list[Any] = [None] * world.ranks
-    dist.all_gather_object(parcels, value)
-    return cast(list[T], parcels)
+    return [value] if world.ranks == 1 else gathering.from_all(value)
 
 
 def from_first(value: T, world: World) -> T:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from nbclip.errors import NBClipError
+from nbclip.prefetch import Prefetched
 from torch import Tensor
 
 from nbclip_trainer.data.images import Decoded, completed
@@ -24,7 +25,6 @@ from nbclip_trainer.data.planner import PlannedBatch, good_rows
 from nbclip_trainer.errors import RankLost
 from nbclip_trainer.parallel.collectives import sum_over_ranks
 from nbclip_trainer.runs.quarantine import Quarantined
-from nbclip_trainer.targets.prefetch import Prefetched
 from nbclip_trainer.targets.source import Answer
 from nbclip_trainer.training.session import Pairs, Session
 

@@ -2,7 +2,7 @@ import threading
 import time
 
 import pytest
-from nbclip_trainer.targets.prefetch import Prefetched
+from nbclip.prefetch import Prefetched
 
 
 def test_items_come_in_order_and_end():

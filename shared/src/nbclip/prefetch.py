@@ -1,16 +1,26 @@
-"""Runs an iterator ahead of its reader."""
+"""Works ahead of a reader: an iterator that runs in a thread, and answers that are there when their turn comes.
+
+    questions = ((batch, batch["image_id"]) for batch in batches)
+    for batch, matrix in with_answers(questions, service.targets, ahead=4):
+        ...
+
+`SoftTargetLoss.prefetched` is made of it.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 _PATIENCE = 2.0
 T = TypeVar("T")
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
 
 
 class Prefetched(Generic[T], Iterator[T]):
@@ -60,3 +70,29 @@ class Prefetched(Generic[T], Iterator[T]):
             self._queue.get_nowait()
         except queue.Empty:
             return
+
+
+def with_answers(
+    questions: Iterable[tuple[T, Question]], ask: Callable[[Question], Answer], ahead: int
+) -> Iterator[tuple[T, Answer]]:
+    """Each item with the answer to its question, asked `ahead` items before its turn, one question after the other.
+
+    Args:
+        questions: items and their questions; taken in the reader's thread, so they may be of torch's or a model's making.
+        ask: called in a thread of its own. What it raises is raised at the item's turn, and ends the iterator.
+        ahead: at least 1; so many items are held at a time.
+    """
+    asked: queue.SimpleQueue[tuple[Question] | None] = queue.SimpleQueue()
+    waiting: deque[T] = deque()
+    with Prefetched((ask(*question) for question in iter(asked.get, None)), ahead) as answers:
+        try:
+            for item, question in questions:
+                asked.put((question,))
+                waiting.append(item)
+                if len(waiting) > ahead:
+                    yield waiting.popleft(), next(answers)
+            while waiting:
+                yield waiting.popleft(), next(answers)
+        finally:
+            # The thread waits for a question or for this.
+            asked.put(None)
