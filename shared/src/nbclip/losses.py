@@ -9,6 +9,8 @@
             rows = torch.from_numpy(service.targets(image_ids).values)
             loss = cross_entropy(cosine, logit_scale.exp(), rows)
 
+`nbclip.soft_target_loss` is a module that asks, gathers and compares in one call.
+
 With c the cosines, s = exp(logit_scale), b = logit_bias, z = s·c + b, S the similarities, P the target rows, n rows:
 
     cross_entropy          ½(CE(z, P) + CE(zᵀ, P)), each over its own rows

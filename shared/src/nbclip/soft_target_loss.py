@@ -10,7 +10,7 @@
         loss = soft(image_tower(images), text_tower(texts), logit_scale.exp(), targets=targets)
         loss.backward()
 
-Where torch.distributed is initialised, each rank passes its own pairs: their features and ids are gathered, the features with their
+Where torch.distributed is initialised, each rank passes its own pairs: features and ids are gathered, features with their
 gradients. Each rank's loss is over its own rows and the columns of the global batch. Averaging gradients over ranks, as
 DistributedDataParallel does, makes it the loss of the global batch.
 
@@ -209,11 +209,12 @@ class SoftTargetLoss(nn.Module):
                 f"targets of shape {list(targets.shape)} for {rows} pairs on each of {place()[1]} ranks",
                 hint="rows are this rank's pairs, columns those of all ranks, rank 0's first",
             )
-        return widened(targets.to(features_RD.device, non_blocking=True))
+        goal_RC = widened(targets.to(features_RD.device, non_blocking=True))
+        # A pair is like itself, also where nothing is known of it.
+        return goal_RC.masked_fill(diagonal(goal_RC, _own(rows, goal_RC)), 1.0) if self.output == "similarity" else goal_RC
 
     def _loss(self, cosine: Cosines, scale: Tensor, bias: Tensor | None, goal_RC: Tensor | None) -> Tensor:
-        rows = len(cosine.image_text)
-        own_R = torch.arange(rows, device=cosine.image_text.device) + place()[0] * rows
+        own_R = _own(len(cosine.image_text), cosine.image_text)
         if goal_RC is None:
             return cross_entropy(cosine, scale, diagonal(cosine.image_text, own_R).to(cosine.image_text.dtype))
         match self.name, self.mse_on:
@@ -226,6 +227,11 @@ class SoftTargetLoss(nn.Module):
             case "sigmoid_fff", _:
                 return sigmoid_fff(cosine, scale, bias, goal_RC, threshold=self.threshold, own_R=own_R)
         return cross_entropy(cosine, scale, goal_RC)
+
+
+def _own(rows: int, like: Tensor) -> Tensor:
+    """Columns of this rank's own pairs in the global batch, int64, [R], on the device of `like`."""
+    return torch.arange(rows, device=like.device) + place()[0] * rows
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

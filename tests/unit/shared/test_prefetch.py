@@ -2,7 +2,7 @@ import threading
 import time
 
 import pytest
-from nbclip.prefetch import Prefetched
+from nbclip.prefetch import Prefetched, with_answers
 
 
 def test_items_come_in_order_and_end():
@@ -57,3 +57,39 @@ def test_leaving_does_not_wait_for_a_source_that_hangs():
         pass
     assert time.monotonic() - started < 10
     hang.set()
+
+
+def test_answers_come_with_their_items_and_questions_are_taken_by_the_reader():
+    here, takers, answerers = threading.get_ident(), set(), set()
+
+    def questions():
+        for number in range(10):
+            takers.add(threading.get_ident())
+            yield f"item {number}", number
+
+    def ask(number):
+        answerers.add(threading.get_ident())
+        return number * number
+
+    assert list(with_answers(questions(), ask, 3)) == [(f"item {number}", number * number) for number in range(10)]
+    assert takers == {here}
+    assert here not in answerers
+
+
+def test_an_answer_that_fails_is_raised_at_its_items_turn():
+    found = []
+    with pytest.raises(ZeroDivisionError):
+        found.extend(with_answers(((number, number) for number in (2, 1, 0, 5)), lambda number: 4 // number, 4))
+    assert found == [(2, 2), (1, 4)]
+
+
+def test_questions_are_asked_while_the_reader_is_at_work():
+    asked = threading.Event()
+    answers = with_answers(((number, number) for number in range(9)), lambda number: asked.set() if number == 3 else None, 3)
+    assert next(answers) == (0, None)
+    assert asked.wait(5), "the fourth question, while the first item is worked on"
+
+
+@pytest.mark.parametrize("ahead", [1, 20])
+def test_any_distance_gives_the_same_answers(ahead):
+    assert [answer for _, answer in with_answers(zip("abc", (1, 2, 3), strict=True), str, ahead)] == ["1", "2", "3"]
