@@ -216,7 +216,8 @@ class SoftTargetLoss(nn.Module):
     def _loss(self, cosine: Cosines, scale: Tensor, bias: Tensor | None, goal_RC: Tensor | None) -> Tensor:
         own_R = _own(len(cosine.image_text), cosine.image_text)
         if goal_RC is None:
-            return cross_entropy(cosine, scale, diagonal(cosine.image_text, own_R).to(cosine.image_text.dtype))
+            goal_RC = diagonal(cosine.image_text, own_R)
+        goal_RC = goal_RC.to(cosine.image_text.dtype)
         match self.name, self.mse_on:
             case "mse", "cos":
                 return mse_of_cosines(cosine, goal_RC, diagonal_weight=self.diagonal_weight, own_R=own_R)
