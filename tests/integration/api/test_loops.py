@@ -149,6 +149,23 @@ def test_a_loops_losses_are_the_trainers(loop, name, url, table, tmp_path, calls
     assert len({round(loss, 3) for loss in expected}) == len(expected)
 
 
+def test_the_ten_lines_of_the_page_train(url, table):
+    page = (LOOPS.parents[1] / "docs" / "loops.md").read_text(encoding="utf-8")
+    lines = page.partition("```python\n")[2].partition("```")[0]
+    assert len([line for line in lines.splitlines() if line]) == 10
+    towers = example("tiny").Towers()
+    before = {name: weight.detach().clone() for name, weight in towers.named_parameters()}
+    names = {
+        "loader": torch.utils.data.DataLoader(example("tiny").Pairs(str(table)), 4),
+        "image_tower": lambda images: towers.image(images.flatten(1)),
+        "text_tower": towers.text,
+        "logit_scale": towers.logit_scale,
+        "optimizer": torch.optim.SGD(towers.parameters(), lr=0.1),
+    }
+    exec(lines.replace("http://127.0.0.1:8080", url), names)
+    assert all(not torch.equal(weight, before[name]) for name, weight in towers.named_parameters())
+
+
 def after_a_batch(world, url, table):
     """The losses that the loop printed, and the gradients of its last batch."""
     losses = []
