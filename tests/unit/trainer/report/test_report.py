@@ -13,7 +13,7 @@ from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.errors import BadImage
 from nbclip_trainer.evaluation.evaluate import evaluate_run
 from nbclip_trainer.report.compared import by_key, compare, differing_settings
-from nbclip_trainer.report.gallery import class_gallery, cui_gallery
+from nbclip_trainer.report.gallery import Exhibits, Retriever, class_gallery, cui_gallery
 from nbclip_trainer.report.report import write_report
 from nbclip_trainer.runs.quarantine import Quarantined, write_quarantine
 from nbclip_trainer.runs.results import ScoringProtocol, own_evaluation, read_scored, write_scored
@@ -80,7 +80,7 @@ def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(html, page):
 
 
 def test_title_names_the_run_and_the_baseline(page):
-    assert "noise-twin against clip" in " ".join(page.text)
+    assert "Targets: random neighbours (noise-twin) against one-hot (clip)" in " ".join(page.text)
 
 
 def test_the_table_of_runs_says_how_large_the_logit_scale_was_and_whether_it_was_fixed(runs, page):
@@ -134,10 +134,16 @@ def test_the_gallery_marks_hits_and_misses_in_words_too(page):
     assert len(re.findall(r"[✓◐✗] (?:modality|organ|neither|shares)", text)) == len(answers)
 
 
+def exhibits_of(runs, **changes):
+    scored = [read_scored(run) for run in runs]
+    retrievers = [Retriever(run.name, place, one.features["image"]) for place, (run, one) in enumerate(zip(runs, scored, strict=True), 1)]
+    return Exhibits(dataclasses.replace(scored[0], **changes), retrievers, 10**6)
+
+
 def test_a_query_never_retrieves_its_own_case(runs):
-    comparison = compare(runs)
-    case = dict(comparison.baseline.scored.images.select("image_id", "case").iter_rows())
-    for answered in (*class_gallery(comparison), *cui_gallery(comparison)):
+    exhibits = exhibits_of(runs)
+    case = dict(exhibits.scored.images.select("image_id", "case").iter_rows())
+    for answered in (*class_gallery(exhibits), *cui_gallery(exhibits)):
         for _, found in answered.answers:
             assert all(case[shown.image_id] != case[answered.query.image_id] for shown in found)
 
@@ -203,7 +209,7 @@ def elsewhere(runs, metadata, tmp_path_factory):
 def test_evaluations_beside_the_runs_own_are_reported_by_their_folder_with_their_own_figures_and_pictures(elsewhere, tmp_path):
     page = Page(write_report(elsewhere, tmp_path / "report.html").read_text(encoding="utf-8"))
     text = re.sub(r"\s+", " ", "".join(page.text))
-    assert "noise-twin on other against clip on other" in text
+    assert "Targets: random neighbours (noise-twin on other) against one-hot (clip on other)" in text
     assert "24 images of other.csv, split test" in text
     assert "clip on other evaluation of clip" in text
     assert (

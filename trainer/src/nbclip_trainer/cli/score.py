@@ -106,6 +106,7 @@ def report(
     ],
     out_file: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
     baseline: Annotated[Path | None, typer.Option(help="Run to compare with; default: the first without knowledge.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page; default: what is compared with what, in words.")] = None,
 ) -> None:
     """Compare evaluated runs in one HTML file: curves, figures with intervals, a gallery of what was retrieved.
 
@@ -121,7 +122,7 @@ def report(
     def say(line: str) -> None:
         err().print(line, soft_wrap=True, markup=False, highlight=False)
 
-    out().print(str(write_report(runs, out_file, baseline=baseline, say=say).absolute()), soft_wrap=True)
+    out().print(str(write_report(runs, out_file, baseline=baseline, title=title, say=say).absolute()), soft_wrap=True)
 
 
 def export(
