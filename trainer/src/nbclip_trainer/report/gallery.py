@@ -62,7 +62,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Retriever:
-    """Who retrieves: `place` 1 for the first, which decides its colour; `features` of all images of `Exhibits`."""
+    """Who retrieves: `features` of all images of `Exhibits`; `place`, from 1, decides its colour, 0: it has none."""
 
     name: str
     place: int
@@ -148,6 +148,15 @@ def cui_gallery(exhibits: Exhibits, queries: int = 4) -> list[Answered]:
     pool = exhibits.table.filter("in_cui_task")
     asked = pool.filter(pl.col("cui_list").list.len() > 1)
     return list(_answered(exhibits, pool, _spread(asked, "modality", queries, exhibits.seed), "cui_list", _cui_relevance))
+
+
+def credits_of(answered: Sequence[Answered]) -> list[tuple[str, list[str]]]:
+    """Whom the pictures shown come from, and which they are."""
+    credits: dict[str, set[str]] = {}
+    for one in answered:
+        for shown in (one.query, *(picture for _, found in one.answers for picture in found)):
+            credits.setdefault(shown.credit, set()).add(shown.image_id)
+    return [(credit, sorted(ids)) for credit, ids in sorted(credits.items())]
 
 
 def _spread(pool: pl.DataFrame, column: str, wanted: int, seed: int) -> list[int]:

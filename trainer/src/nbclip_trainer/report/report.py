@@ -23,7 +23,7 @@ from nbclip_trainer.report.figure_tables import (
     pair_tables,
     subset_tables,
 )
-from nbclip_trainer.report.gallery import Answered, Exhibits, Retriever, class_gallery, cui_gallery
+from nbclip_trainer.report.gallery import Exhibits, Retriever, class_gallery, credits_of, cui_gallery
 from nbclip_trainer.report.notes import alarms, honest_notes
 from nbclip_trainer.report.standings import calibrations, standings, tallies
 from nbclip_trainer.runs.durable import replacing
@@ -123,15 +123,6 @@ def _context(comparison: Comparison, seed: int) -> dict[str, Any]:
 def _exhibits(comparison: Comparison, seed: int) -> Exhibits:
     retrievers = [Retriever(run.name, run.place, run.scored.features["image"]) for run in comparison.runs]
     return Exhibits(comparison.baseline.scored, retrievers, comparison.baseline.config.data.max_pixels, seed)
-
-
-def credits_of(answered: Sequence[Answered]) -> list[tuple[str, list[str]]]:
-    """Whom the pictures shown come from, and which they are."""
-    credits: dict[str, set[str]] = {}
-    for one in answered:
-        for shown in (one.query, *(picture for _, found in one.answers for picture in found)):
-            credits.setdefault(shown.credit, set()).add(shown.image_id)
-    return [(credit, sorted(ids)) for credit, ids in sorted(credits.items())]
 
 
 def _figure(value: float | None, digits: int = 3) -> str:
