@@ -20,7 +20,8 @@ class Linker:
 
     def __call__(self, captions):
         self.asked.append(list(captions))
-        return LinkedCuis(self.name, "http://here", tuple(frozenset(caption.split()[:2]) for caption in captions))
+        cuis = tuple(frozenset(caption.split()[:2]) for caption in captions)
+        return LinkedCuis(self.name, "http://here", cuis, {cui: f"name of {cui}" for cui in frozenset().union(*cuis)})
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def test_captions_of_the_reported_pictures_are_linked_once_and_kept(here):
     link_pictures(layout, linker, ignore)
     assert len(linker.asked) == 1
     found = linked_by(layout.folder)(["MR of the head, case 31", "XR of the head, case 32"])
-    assert found == LinkedCuis("one", "http://here", (frozenset({"MR", "of"}), frozenset({"XR", "of"})))
+    names = {cui: f"name of {cui}" for cui in ("MR", "XR", "of")}
+    assert found == LinkedCuis("one", "http://here", (frozenset({"MR", "of"}), frozenset({"XR", "of"})), names)
 
 
 def test_pictures_that_were_added_are_linked_by_the_same_linker_alone(here):
