@@ -110,7 +110,7 @@ def test_what_differs_is_marked_and_what_is_equal_stands_once(runs, html):
     table = html.partition('<table class="compared">')[2].partition("</table>")[0]
     rows = re.findall(r"<tr[^>]*>\s*<th scope=\"row\">(.*?)</th>(.*?)</tr>", table, re.DOTALL)
     for name, cells in rows:
-        assert ("≠" in name) == (cells.count("<td") == 2), name
+        assert ("≠" in name) == (cells.count("<td") == 2) == ('<td class="other">' in cells), name
     same = dict(rows)["training data"]
     assert 'colspan="2"' in same
     assert "metadata.csv, split train, 48 pairs" in same

@@ -10,6 +10,7 @@ from typing import Any
 
 from nbclip_trainer.models.settings import ModelSettings, TowerSettings
 from nbclip_trainer.report.compared import ComparedRun, Comparison, differing_settings
+from nbclip_trainer.runs.results import short_names
 
 NONE = "–"
 _KNOWLEDGE = {
@@ -70,7 +71,7 @@ def aspects(runs: Sequence[ComparedRun]) -> list[Aspect]:
         _aspect("loss", runs, _loss, _what_is_minimised, lambda run: _LOSSES.get(run.config.loss.name, run.config.loss.name)),
         _aspect("model", runs, lambda run: _model(run.config.model), _what_is_built, lambda run: _model(run.config.model)),
         _aspect("logit scale", runs, _scale, _how_scale_is_set, lambda run: _scale(run).partition(",")[0]),
-        _aspect("training data", runs, _data, _which_pairs, lambda run: _data(run).partition(",")[0]),
+        _aspect("training data", runs, _data, _which_pairs, _data),
         _aspect("length", runs, _length, lambda run: (run.config.epochs, run.config.batch_size), _length),
         _aspect("checkpoint", runs, _checkpoint, _which_checkpoint, lambda run: run.scored.evaluation.checkpoint),
         _aspect("seed", runs, lambda run: str(run.config.seed), lambda run: run.config.seed, lambda run: str(run.config.seed)),
@@ -151,7 +152,7 @@ def _targets(run: ComparedRun) -> str:
             return f"true labels: {', '.join(targets.labels)}{form}"
         case "noise":
             return f"random neighbours (noise){form}"
-    return f"{_KNOWLEDGE[targets.knowledge]}, {targets.representation}{form}"
+    return f"{_KNOWLEDGE[targets.knowledge]}, representation {targets.representation}{form}"
 
 
 def _what_targets_know(run: ComparedRun) -> object:
@@ -231,11 +232,9 @@ def _learned_apart(run: ComparedRun, base: ComparedRun) -> Iterator[str]:
 
 def _data(run: ComparedRun) -> str:
     data = run.config.data
-    files = ", ".join(dict.fromkeys(PurePath(str(file)).name for file in data.files)) or "no files"
-    count = f"{len(data.files)} × {files}" if len(data.files) > 1 and ", " not in files else files
     pairs = run.facts.get("data", {}).get("train", {}).get("pairs")
     said = [
-        count,
+        ", ".join(short_names([str(file) for file in data.files])) or "no files",
         f"split {data.train_split}" if data.train_split else "all splits",
         *(f"{key} {value}" for key, value in (("only", _values(data.where)), ("without", _values(data.exclude))) if value),
         f"{pairs:,} pairs" if pairs is not None else "",

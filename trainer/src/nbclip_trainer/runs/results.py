@@ -11,7 +11,7 @@ concepts.json     names of the images' CUIs, as far as a service told them
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -161,7 +161,7 @@ class Evaluation(Record):
     @property
     def asked(self) -> str:
         """The data and the split that it was made on, in words."""
-        names = [Path(file.path).name for file in self.data]
+        names = short_names([file.path for file in self.data])
         rest = f" and {len(names) - _FILES_NAMED} more" if len(names) > _FILES_NAMED else ""
         return f"{', '.join(names[:_FILES_NAMED])}{rest}, split {self.protocol.class_split}"
 
@@ -175,6 +175,14 @@ class Scored:
     images: pl.DataFrame
     features: dict[str, Float32]
     names: Mapping[str, str] = field(default_factory=dict)
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Names of files, with their folder's before them where two are alike."""
+    names = [Path(path).name for path in paths]
+    return [
+        f"{Path(path).parent.name}/{name}" if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)
+    ]
 
 
 def own_evaluation(run_dir: Path) -> Path:
