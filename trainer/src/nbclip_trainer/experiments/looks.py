@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
+from textwrap import fill
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,6 +28,7 @@ from nbclip_trainer.runs.results import Evaluation, read_scored
 from nbclip_trainer.runs.tracking import read_metrics
 
 _COLUMNS = 4
+_TITLE_WIDTH = 36
 _POINTS = 60
 """Of a line of training losses, drawn at most."""
 _QUERIES = (3, 2)
@@ -51,15 +53,19 @@ def _standings(layout: Layout, judgement: Judgement) -> Web:
     """The arms' endpoint with its intervals, over what needs no training."""
     rows = list({row.arm: row for table in judgement.tables for row in table.rows}.values())
     first = layout.reported()[0]
+    rankers = {"chance": "chance", "raw pixels": "raw pixels"}
+    tower, is_an_arm = read_config(layout.run_dir(first)).model.image, {arm.scored for arm in layout.grid.arms.values()}
+    if tower.unlocked == 0 and tower.lora is None and "backbone" not in is_an_arm:
+        rankers["backbone"] = "frozen features"
     floors = {
-        pictures: _floors(read_scored(layout.evaluation_dir(first, pictures)).evaluation, layout.grid.endpoint.metric)
+        pictures: _floors(read_scored(layout.evaluation_dir(first, pictures)).evaluation, layout.grid.endpoint.metric, rankers)
         for pictures in layout.grid.sets
     }
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(floors), sharey=True, squeeze=False)[0]
         for axes, (pictures, values) in zip(panels, floors.items(), strict=True):
-            _draw_arms(axes, rows, (pictures, judgement.endpoint), values)
+            _draw_arms(axes, judgement, rows, pictures, values)
             axes.set_title(pictures if len(floors) > 1 else "", fontsize=9, loc="left", pad=16)
             axes.set_xlabel(f"{layout.grid.endpoint.metric}, per cent, mean of the class tasks")
         panels[0].set_yticks(range(len(rows)), [row.title for row in rows])
@@ -69,24 +75,26 @@ def _standings(layout: Layout, judgement: Judgement) -> Web:
     return _drawing(svg, "Arms as means over seeds with 95 % intervals; rules are what needs no training.")
 
 
-def _floors(evaluation: Evaluation, metric: str) -> dict[str, float]:
-    """Per cent, by ranker."""
+def _floors(evaluation: Evaluation, metric: str, rankers: Mapping[str, str]) -> dict[str, float]:
+    """Per cent, mean of the class tasks, by the names that rankers have here."""
     found: dict[str, list[float]] = {}
     for one in evaluation.figures:
         place = one.direction, one.subset, one.metric
-        if one.ranker in {"chance", "raw pixels"} and one.task in CLASS_TASKS and place == ("image→image", "all", metric):
-            found.setdefault(one.ranker, []).append(100 * one.value if one.value is not None else float("nan"))
+        is_asked = one.ranker in rankers and one.task in CLASS_TASKS and place == ("image→image", "all", metric)
+        if is_asked and one.value is not None:
+            found.setdefault(rankers[one.ranker], []).append(100 * one.value)
     return {name: fmean(values) for name, values in found.items()}
 
 
-def _draw_arms(axes: Axes, rows: Sequence[ArmRow], where: Any, floors: Mapping[str, float]) -> None:
+def _draw_arms(axes: Axes, judgement: Judgement, rows: Sequence[ArmRow], pictures: str, floors: Mapping[str, float]) -> None:
     for name, value in floors.items():
         axes.axvline(value, color=FLOOR, linewidth=1.4)
         axes.annotate(name, (value, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points", ha="center")
     for place, row in enumerate(rows):
-        if (estimate := row.figures.get(where)) is not None:
-            axes.plot(estimate.interval(), [place, place], color=RUN_COLOURS[0], linewidth=1.8)
-            axes.plot(estimate.value, place, marker="o", markersize=5, color=RUN_COLOURS[0])
+        if (estimate := row.figures.get((pictures, judgement.endpoint))) is not None:
+            colour = RUN_COLOURS[0] if judgement.grid.arms[row.arm].is_trained else INK
+            axes.plot(estimate.interval(), [place, place], color=colour, linewidth=1.8)
+            axes.plot(estimate.value, place, marker="o", markersize=5, color=colour)
     axes.grid(visible=True, axis="x")
 
 
@@ -113,7 +121,7 @@ def _drawn_by_arm(name: str, curves: Curves, compared: bool) -> str:
     rows = -(-len(curves) // _COLUMNS)
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(rows, _COLUMNS, sharex=True, sharey=compared, squeeze=False).flat
+        panels = figure.subplots(rows, _COLUMNS, sharex=True, sharey=compared, squeeze=False).flatten().tolist()
         reference = _mean(next(iter(curves.values())))
         for axes, (title, lines) in zip(panels, curves.items(), strict=False):
             for steps, values in lines:
@@ -122,11 +130,12 @@ def _drawn_by_arm(name: str, curves: Curves, compared: bool) -> str:
             if compared:
                 axes.plot(*reference, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
             axes.plot(*_mean(lines), color=RUN_COLOURS[0], linewidth=1.8)
-            axes.set_title(title, fontsize=8, loc="left", wrap=True)
+            axes.set_title(fill(title, _TITLE_WIDTH), fontsize=8, loc="left")
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(4))
-        for axes in list(panels)[len(curves) :]:
+        for axes in panels[len(curves) :]:
             axes.set_visible(False)
+        figure.supxlabel("step", fontsize=9, color=INK)
 
     return svg_of(name, draw, (11, 0.3 + 1.7 * rows))
 
