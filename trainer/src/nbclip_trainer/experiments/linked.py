@@ -23,7 +23,7 @@ Link = Callable[[Sequence[str]], LinkedCuis]
 
 
 def link_pictures(layout: Layout, link: Link, say: Callable[[str], None]) -> None:
-    """Asks for the concepts of the captions of all reported pictures that the folder has not yet.
+    """Asks for the concepts of the captions of all reported pictures that the folder has not yet, and for their names.
 
     Raises:
         Conflict: the folder's labels are those of another linker.
@@ -31,7 +31,8 @@ def link_pictures(layout: Layout, link: Link, say: Callable[[str], None]) -> Non
     """
     path = layout.folder / _NAME
     kept = _read(path) if path.is_file() else {"cuis": {}, "names": {}}
-    wanted = [caption for caption in _captions(layout) if caption not in kept["cuis"]]
+    # Without names, which earlier versions did not keep, all are asked for again; their labels stay.
+    wanted = [caption for caption in _captions(layout) if caption not in kept["cuis"] or not kept["names"]]
     if not wanted:
         return
     say(f"linking {len(wanted)} captions of the reported pictures")
@@ -43,7 +44,7 @@ def link_pictures(layout: Layout, link: Link, say: Callable[[str], None]) -> Non
         )
     new = {caption: sorted(cuis) for caption, cuis in zip(wanted, found.cuis, strict=True)}
     with replacing(path) as unfinished:
-        now = {"cuis": {**kept["cuis"], **new}, "names": {**kept["names"], **found.names}}
+        now = {"cuis": {**new, **kept["cuis"]}, "names": {**kept["names"], **found.names}}
         text = json.dumps({"linker": found.linker, "source": found.source, **now}, indent=1)
         unfinished.write_text(text, encoding="utf-8")
 
@@ -66,6 +67,12 @@ def linked_by(folder: Path) -> Link:
         return LinkedCuis(kept["linker"], kept["source"], cuis, names)
 
     return link
+
+
+def linked_names(folder: Path) -> dict[str, str]:
+    """Names of the concepts in an experiment's folder; none where nothing was linked. Raises BrokenArtefact."""
+    path = folder / _NAME
+    return dict(_read(path)["names"]) if path.is_file() else {}
 
 
 def _captions(layout: Layout) -> list[str]:

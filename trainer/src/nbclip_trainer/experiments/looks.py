@@ -6,6 +6,7 @@ Shape legend: R runs of an arm.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from textwrap import fill
 from typing import Any
@@ -20,6 +21,7 @@ from nbclip_trainer.errors import BadImage
 from nbclip_trainer.experiments.document import Block, Section, Text, Web
 from nbclip_trainer.experiments.judgement import ArmRow, Judgement
 from nbclip_trainer.experiments.layout import Layout, Run
+from nbclip_trainer.experiments.linked import linked_names
 from nbclip_trainer.experiments.observations import CLASS_TASKS
 from nbclip_trainer.experiments.pages import Looks
 from nbclip_trainer.report.curves import FLOOR, INK, RUN_COLOURS, points, svg_of
@@ -154,8 +156,9 @@ def _gallery(layout: Layout) -> Iterator[Block]:
     grid = layout.grid
     pictures = next(iter(grid.sets))
     of_arm = {run.arm: run for run in reversed(layout.reported())}
+    scored = read_scored(layout.evaluation_dir(layout.reported()[0], pictures))
     exhibits = Exhibits(
-        read_scored(layout.evaluation_dir(next(iter(of_arm.values())), pictures)),
+        replace(scored, names={**linked_names(layout.folder), **scored.names}),
         list(_retrievers(layout, of_arm, pictures)),
         read_config(layout.run_dir(layout.reported()[0])).data.max_pixels,
     )
