@@ -21,6 +21,8 @@ _KNOWLEDGE = {
     "labels": "true labels",
 }
 _LOSSES = {"infonce": "InfoNCE", "sm": "SM", "mse": "MSE", "sigmoid_soft": "soft sigmoid", "sigmoid_fff": "threshold sigmoid"}
+_CROSS_ENTROPY = {"infonce", "sm"}
+"""One and the same, against the target rows."""
 _SCALE = ("logit_scale", "logit_scale_trains", "logit_scale_max")
 _SHOWN_ELSEWHERE = (
     *("model.", "loss.", "seed", "epochs", "batch_size", "checkpoint.", "data.files", "data.where", "data.exclude"),
@@ -170,13 +172,13 @@ def _what_targets_know(run: ComparedRun) -> object:
 def _loss(run: ComparedRun) -> str:
     loss = run.config.loss
     own = ", ".join(f"{key} {value}" for key, value in loss.model_dump(exclude={"name"}).items())
-    return f"{_LOSSES.get(loss.name, loss.name)}{f' ({own})' if own else ''}"
+    said = "cross entropy" if loss.name in _CROSS_ENTROPY else own
+    return f"{_LOSSES.get(loss.name, loss.name)}{f' ({said})' if said else ''}"
 
 
 def _what_is_minimised(run: ComparedRun) -> object:
-    """InfoNCE and SM are one cross entropy against the target rows."""
     loss = run.config.loss
-    return "cross entropy" if loss.name in {"infonce", "sm"} else loss.model_dump()
+    return "cross entropy" if loss.name in _CROSS_ENTROPY else loss.model_dump()
 
 
 def _model(model: ModelSettings) -> str:
