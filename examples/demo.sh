@@ -52,7 +52,7 @@ run nbclip train --preset tiny-noise "${pairs[@]}" --set epochs="$epochs" --serv
 
 step "evaluate on the retrieval split"
 for arm in clip nbclip noise; do
-  run nbclip evaluate "$out/$arm" --service "$service"
+  run nbclip evaluate "$out/$arm" --service "$service" --link
 done
 
 step "write the report"

@@ -262,6 +262,20 @@ def test_a_run_is_evaluated_and_reported(nbclip, small, write_pairs, tmp_path):
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
+def test_the_folder_of_an_experiment_is_reported_alone_and_by_its_own_grid(nbclip, tmp_path):
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "grid.yaml").write_text("preset: nbclip-tiny\nseeds: [1]\narms: {clip: {title: CLIP}}\n")
+    code, _, err = nbclip("report", tmp_path / "grid", tmp_path / "run")
+    assert (code, "is reported alone" in err) == (2, True)
+    code, _, err = nbclip("report", tmp_path / "grid", "--baseline", tmp_path / "run")
+    assert (code, "leave --baseline out" in err) == (2, True)
+    code, _, err = nbclip("report", tmp_path / "grid")
+    assert (code, "no seed is scored in every arm yet (0 of 1 runs are)" in err) == (2, True)
+    (tmp_path / "grid" / "grid.yaml").write_text("seeds: []")
+    code, _, err = nbclip("report", tmp_path / "grid")
+    assert (code, "grid.yaml: damaged" in err) == (1, True)
+
+
 def test_linking_needs_a_service(nbclip, tmp_path):
     code, _, err = nbclip("evaluate", tmp_path, "--link")
     assert (code, "--link needs a service" in err, "hint: --service http" in err) == (2, True, True)

@@ -69,6 +69,7 @@ def linked_runs(runs, client, tmp_path):
 def test_linked_concepts_are_a_task_of_their_own_and_gold_ones_stay_as_they_were(runs, linked_runs, tmp_path):
     before, now = read_scored(runs[0]), read_scored(linked_runs[0])
     evaluation = now.evaluation
+    assert (dict(before.names), set(now.names)) == ({}, {cui for cuis in now.images["linked_cui_list"] for cui in cuis})
     # 24 cases of CT, MR and XR in turn, of head and chest in turns of three: XR of the chest has none.
     assert evaluation.linked.model_dump() | {"service": ""} == {
         "linker": "test-1", "service": "", "pictures": 40, "without_concepts": 8,

@@ -34,6 +34,14 @@ def test_the_service_is_asked_once_for_each_concept_and_may_not_know_it(service,
     assert [path for path in service.paths if "info" not in path] == ["/concepts/C0000001", "/concepts/C0000009"]
 
 
+def test_the_names_of_concepts_come_with_their_ancestors(service, client):
+    service.ancestors = {"C0000001": ["C0000002"]}
+    ontology = service_ontology(client)
+    ontology.ancestors(["C0000009", "C0000001"])
+    assert ontology.names(["C0000009", "C0000001"]) == {"C0000001": client.concept("C0000001").name}
+    assert service.paths.count("/concepts/C0000001") == 2, "once for the ontology, once for this test"
+
+
 def test_an_answer_that_is_no_concept_is_refused(service, client):
     service.troubles.append((200, {}, b"<html>"))
     with pytest.raises(InvalidInput, match="not an answer of a kg-service"):

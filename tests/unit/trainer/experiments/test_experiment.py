@@ -1,5 +1,6 @@
 """A grid of tiny models in processes of their own, from the choice to the scored runs."""
 
+import dataclasses
 import fcntl
 import json
 import multiprocessing
@@ -8,6 +9,7 @@ import signal
 import threading
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 import yaml
@@ -17,15 +19,15 @@ from nbclip_trainer.evaluation.linking import LinkedCuis
 from nbclip_trainer.experiments import choosing, running
 from nbclip_trainer.experiments.choosing import read_choice
 from nbclip_trainer.experiments.experiment import Means, check, edges_of_labels, run_experiment
-from nbclip_trainer.experiments.gathering import write_page
+from nbclip_trainer.experiments.gathering import write_page, write_report
 from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.job import do
-from nbclip_trainer.experiments.layout import Layout, Run
+from nbclip_trainer.experiments.layout import Layout, Run, keep_grid
 from nbclip_trainer.experiments.linked import link_pictures
 from nbclip_trainer.experiments.reading import read_grid
 from nbclip_trainer.experiments.running import Progress, failed
 from nbclip_trainer.runs.checkpoint import load_checkpoint, part
-from nbclip_trainer.runs.results import read_scored
+from nbclip_trainer.runs.results import read_scored, write_scored
 from nbclip_trainer.runs.tracking import read_metrics
 from support.knowledge_service import NEW, OLD
 from support.waiting import eventually
@@ -112,6 +114,32 @@ def test_arms_are_chosen_by_their_own_seeds_and_then_trained_and_scored(layout, 
     judgement, page = write_page(here, "nbclip experiment grid.yaml")
     assert [one.arm for one in judgement.tables[0].rows] == ["clip", "moved", "pixels"]
     assert "nbclip experiment grid.yaml" in Path(page).read_text()
+
+    whole = write_report(here.folder, here.folder / "whole.html", title="one title").read_text()
+    assert "<h1>one title</h1>" in whole
+    assert "Not finished" not in whole
+    for title in ("Training, by arm", "Training loss", "Gallery", "raw pixels", "data:image/jpeg", "arms-train-loss-"):
+        assert title in whole
+        assert title in Path(page).read_text()
+    assert "data:image" not in (here.folder / "page.md").read_text()
+    (here.evaluation_dir(Run("moved", 1, 2), "real") / "metrics.json").unlink()
+    assert "1 of 2 KG seeds" in write_report(here.folder, here.folder / "part.html").read_text()
+    (here.evaluation_dir(Run("clip", 1), "retrieval") / "metrics.json").unlink()
+    with pytest.raises(NotFound, match=r"no seed is scored in every arm yet \(1 of 3 runs are\)"):
+        write_report(here.folder, here.folder / "part.html")
+
+
+def test_a_page_without_its_pictures_says_which_is_gone(layout, here_alone, metadata, tmp_path):
+    here = layout(choose=None, sets={"retrieval": {}}, arms={"clip": TREE["arms"]["clip"]})
+    assert run_experiment(here, {}, means()) == []
+    evaluation = here.evaluation_dir(Run("clip", 1), "retrieval")
+    scored = read_scored(evaluation)
+    gone = scored.images.with_columns(file=pl.lit(str(tmp_path / "gone.png")))
+    write_scored(evaluation, dataclasses.replace(scored, images=gone))
+    keep_grid(here)
+    page = write_report(here.folder, tmp_path / "page.html").read_text()
+    assert "gone.png" in page
+    assert "Training loss" in page
 
 
 def test_arms_that_are_chosen_jointly_take_the_candidate_of_the_best_mean_over_them(layout, monkeypatch):

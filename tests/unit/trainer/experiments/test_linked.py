@@ -7,7 +7,7 @@ from nbclip.errors import BrokenArtefact, Conflict, InvalidInput
 from nbclip_trainer.evaluation.linking import LinkedCuis
 from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.layout import Layout
-from nbclip_trainer.experiments.linked import link_pictures, linked_by
+from nbclip_trainer.experiments.linked import link_pictures, linked_by, linked_names
 
 TREE = {"preset": "nbclip-tiny", "linked_cuis": True, "seeds": [1], "arms": {"clip": {"title": "CLIP"}}}
 
@@ -20,7 +20,8 @@ class Linker:
 
     def __call__(self, captions):
         self.asked.append(list(captions))
-        return LinkedCuis(self.name, "http://here", tuple(frozenset(caption.split()[:2]) for caption in captions))
+        cuis = tuple(frozenset(caption.split()[:2]) for caption in captions)
+        return LinkedCuis(self.name, "http://here", cuis, {cui: f"name of {cui}" for cui in frozenset().union(*cuis)})
 
 
 @pytest.fixture
@@ -42,7 +43,21 @@ def test_captions_of_the_reported_pictures_are_linked_once_and_kept(here):
     link_pictures(layout, linker, ignore)
     assert len(linker.asked) == 1
     found = linked_by(layout.folder)(["MR of the head, case 31", "XR of the head, case 32"])
-    assert found == LinkedCuis("one", "http://here", (frozenset({"MR", "of"}), frozenset({"XR", "of"})))
+    names = {cui: f"name of {cui}" for cui in ("MR", "XR", "of")}
+    assert found == LinkedCuis("one", "http://here", (frozenset({"MR", "of"}), frozenset({"XR", "of"})), names)
+
+
+def test_names_that_an_earlier_version_did_not_keep_are_asked_for_and_labels_stay(here):
+    layout, linker = here(), Linker()
+    link_pictures(layout, linker, ignore)
+    path = layout.folder / "linked.json"
+    kept = json.loads(path.read_text())
+    caption = next(iter(kept["cuis"]))
+    path.write_text(json.dumps({"linker": "one", "source": "x", "cuis": {**kept["cuis"], caption: ["C0000001"]}}))
+    assert linked_names(layout.folder) == {}
+    link_pictures(layout, linker, ignore)
+    assert linked_names(layout.folder)["MR"] == "name of MR"
+    assert linked_by(layout.folder)([caption]).cuis == (frozenset({"C0000001"}),)
 
 
 def test_pictures_that_were_added_are_linked_by_the_same_linker_alone(here):

@@ -10,13 +10,20 @@ import polars as pl
 import pytest
 from nbclip.errors import InvalidInput, NotFound
 from nbclip_trainer.config.saved import read_config
+from nbclip_trainer.data.labels import CLASS_TASKS
 from nbclip_trainer.errors import BadImage
 from nbclip_trainer.evaluation.evaluate import evaluate_run
-from nbclip_trainer.report.compared import by_key, compare, differing_settings
-from nbclip_trainer.report.gallery import class_gallery, cui_gallery
+from nbclip_trainer.losses.mse import SquaredError
+from nbclip_trainer.losses.sm import SemanticMatching
+from nbclip_trainer.models.settings import TowerSettings
+from nbclip_trainer.optimisation.settings import OptimisationSettings
+from nbclip_trainer.report.aspects import aspects, title_of, warnings
+from nbclip_trainer.report.compared import Comparison, by_key, compare, differing_settings
+from nbclip_trainer.report.gallery import Exhibits, Retriever, class_gallery, cui_gallery
 from nbclip_trainer.report.report import write_report
+from nbclip_trainer.report.standings import standings
 from nbclip_trainer.runs.quarantine import Quarantined, write_quarantine
-from nbclip_trainer.runs.results import ScoringProtocol, own_evaluation, read_scored, write_scored
+from nbclip_trainer.runs.results import LinkedLabels, ScoringProtocol, own_evaluation, read_scored, write_scored
 from nbclip_trainer.trained.export import model_card
 from PIL import Image
 
@@ -80,7 +87,7 @@ def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(html, page):
 
 
 def test_title_names_the_run_and_the_baseline(page):
-    assert "noise-twin against clip" in " ".join(page.text)
+    assert "Targets: random neighbours (noise-twin) against one-hot (clip)" in " ".join(page.text)
 
 
 def test_the_table_of_runs_says_how_large_the_logit_scale_was_and_whether_it_was_fixed(runs, page):
@@ -89,6 +96,74 @@ def test_the_table_of_runs_says_how_large_the_logit_scale_was_and_whether_it_was
     assert run.logit_scale in page.text
     fixed = run.config.model.model_copy(update={"logit_scale_trains": False})
     assert dataclasses.replace(run, config=run.config.model_copy(update={"model": fixed})).logit_scale.endswith(", fixed")
+
+
+def with_settings(run, **changes):
+    """A run that had other settings."""
+    return dataclasses.replace(run, config=run.config.model_copy(update=changes))
+
+
+def test_what_differs_is_marked_and_what_is_equal_stands_once(runs, html):
+    found = {aspect.name: aspect for aspect in aspects(compare(runs).runs)}
+    assert {name for name, aspect in found.items() if aspect.differs} >= {"targets", "loss"}
+    assert found["targets"].shown == ("one-hot: no knowledge", "random neighbours (noise)")
+    table = html.partition('<table class="compared">')[2].partition("</table>")[0]
+    rows = re.findall(r"<tr[^>]*>\s*<th scope=\"row\">(.*?)</th>(.*?)</tr>", table, re.DOTALL)
+    for name, cells in rows:
+        assert ("≠" in name) == (cells.count("<td") == 2) == ('<td class="other">' in cells), name
+    same = dict(rows)["training data"]
+    assert 'colspan="2"' in same
+    assert "metadata.csv, split train, 48 pairs" in same
+    assert [name.partition(" <")[0] for name, _ in rows][:2] == ["targets", "loss"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "noise-twin differs from clip in no setting."),
+        ({"seed": 7}, "noise-twin differs from clip in one setting alone: seed."),
+        ({"seed": 7, "epochs": 9}, "noise-twin differs from clip in length and seed: differences can't be put down to one"),
+        ({"loss": SemanticMatching()}, "noise-twin differs from clip in no setting."),
+        ({"loss": SquaredError()}, "noise-twin differs from clip in one setting alone: loss."),
+        ({"optim": OptimisationSettings(lr=0.5)}, "noise-twin differs from clip in one setting alone: optim.lr."),
+    ],
+)
+def test_runs_that_differ_in_more_than_one_setting_are_told_of(runs, changes, said):
+    comparison = compare(runs)
+    clip = comparison.baseline
+    twin = dataclasses.replace(with_settings(clip, **changes), name="noise-twin", place=2)
+    (warning,) = warnings(Comparison((clip, twin), clip))
+    assert warning.startswith(said)
+
+
+def test_logit_scales_that_were_learned_apart_are_told_of(runs):
+    clip = compare(runs[:1]).baseline
+    other = clip.scored.evaluation.model_copy(update={"logit_scale": 2 * clip.scored.evaluation.logit_scale})
+    twin = dataclasses.replace(clip, name="twin", place=2, scored=dataclasses.replace(clip.scored, evaluation=other))
+    assert warnings(Comparison((clip, twin), clip)) == [
+        "twin differs from clip in one setting alone: the logit scale that each learned."
+    ]
+
+
+def test_a_title_is_what_differs_in_words_and_can_be_given(runs, tmp_path):
+    clip = compare(runs[:1]).baseline
+    assert title_of(Comparison((clip,), clip)) == "clip: infonce, one-hot targets"
+    twin = dataclasses.replace(with_settings(clip, seed=7), name="twin", place=2)
+    assert title_of(Comparison((clip, twin), clip)) == "Seed: 7 (twin) against 42 (clip)"
+    same = dataclasses.replace(clip, name="twin", place=2)
+    assert title_of(Comparison((clip, same), clip)) == "twin against clip"
+    page = write_report(runs[:1], tmp_path / "report.html", title="CLIP <alone>").read_text()
+    assert "<h1>CLIP &lt;alone&gt;</h1>" in page
+
+
+def test_frozen_features_are_a_floor_where_the_image_tower_is_locked(runs):
+    clip = compare(runs[:1]).baseline
+    assert [one.name for one in standings(Comparison((clip,), clip))] == ["chance", "raw pixels", "clip"]
+    locked = with_settings(clip, model=clip.config.model.model_copy(update={"image": TowerSettings(unlocked=0)}))
+    found = {one.name: one for one in standings(Comparison((locked,), locked))}
+    assert list(found) == ["chance", "raw pixels", "frozen features", "clip"]
+    before = [clip.figures["backbone", "image→image", task, "all", "P@5"].value for task in CLASS_TASKS]
+    assert found["frozen features"].value == pytest.approx(sum(before) / 3)
 
 
 def test_only_settings_that_differ_are_listed(runs):
@@ -134,12 +209,42 @@ def test_the_gallery_marks_hits_and_misses_in_words_too(page):
     assert len(re.findall(r"[✓◐✗] (?:modality|organ|neither|shares)", text)) == len(answers)
 
 
+def exhibits_of(runs, **changes):
+    scored = [read_scored(run) for run in runs]
+    retrievers = [Retriever(run.name, 1, one.features["image"]) for run, one in zip(runs, scored, strict=True)]
+    return Exhibits(dataclasses.replace(scored[0], **changes), retrievers, 10**6)
+
+
 def test_a_query_never_retrieves_its_own_case(runs):
-    comparison = compare(runs)
-    case = dict(comparison.baseline.scored.images.select("image_id", "case").iter_rows())
-    for answered in (*class_gallery(comparison), *cui_gallery(comparison)):
+    exhibits = exhibits_of(runs)
+    case = dict(exhibits.scored.images.select("image_id", "case").iter_rows())
+    for answered in (*class_gallery(exhibits), *cui_gallery(exhibits)):
         for _, found in answered.answers:
             assert all(case[shown.image_id] != case[answered.query.image_id] for shown in found)
+
+
+@pytest.mark.parametrize("column", ["cui_list", "linked_cui_list"])
+def test_the_gallery_names_the_concepts_that_an_image_shares_with_the_query(runs, column):
+    names = {f"C000000{number}": f"modality {number}" for number in range(3)}
+    scored = read_scored(runs[0])
+    cuis = dict(scored.images.select("image_id", "cui_list").iter_rows())
+    linked = LinkedLabels(linker="one", service="", pictures=48, without_concepts=0)
+    evaluation = scored.evaluation.model_copy(update={"linked": linked if column == "linked_cui_list" else None})
+    # By linked concepts all images have those of their case, and one that all share.
+    more = pl.col("cui_list").list.concat(pl.lit(["C0000009"])).alias("linked_cui_list")
+    exhibits = exhibits_of(runs, names=names, evaluation=evaluation, images=scored.images.with_columns(more))
+    shares = set()
+    for answered in class_gallery(exhibits):
+        for shown in answered.answers[0][1]:
+            common = {*cuis[answered.query.image_id]} & {*cuis[shown.image_id]}
+            wanted = {names.get(cui, cui) for cui in common}
+            if column == "linked_cui_list":
+                assert shown.concepts[-1] == "C0000009", "what all have comes last"
+                wanted.add("C0000009")
+            known = wanted if column == "linked_cui_list" or (cuis[answered.query.image_id] and cuis[shown.image_id]) else None
+            assert (None if shown.concepts is None else set(shown.concepts)) == known
+            shares |= wanted
+    assert any(name.startswith("modality") for name in shares)
 
 
 def test_captions_can_not_bring_markup_into_the_page(runs, tmp_path):
@@ -203,7 +308,7 @@ def elsewhere(runs, metadata, tmp_path_factory):
 def test_evaluations_beside_the_runs_own_are_reported_by_their_folder_with_their_own_figures_and_pictures(elsewhere, tmp_path):
     page = Page(write_report(elsewhere, tmp_path / "report.html").read_text(encoding="utf-8"))
     text = re.sub(r"\s+", " ", "".join(page.text))
-    assert "noise-twin on other against clip on other" in text
+    assert "Targets: random neighbours (noise-twin on other) against one-hot (clip on other)" in text
     assert "24 images of other.csv, split test" in text
     assert "clip on other evaluation of clip" in text
     assert (

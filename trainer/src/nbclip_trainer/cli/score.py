@@ -102,10 +102,14 @@ def evaluate(
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of evaluated runs, or of evaluations made with --out; at most six.")
+        list[Path],
+        typer.Argument(
+            help="Folders of evaluated runs, or of evaluations made with --out, at most six; or one folder of nbclip experiment."
+        ),
     ],
     out_file: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
     baseline: Annotated[Path | None, typer.Option(help="Run to compare with; default: the first without knowledge.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page; default: what is compared with what, in words.")] = None,
 ) -> None:
     """Compare evaluated runs in one HTML file: curves, figures with intervals, a gallery of what was retrieved.
 
@@ -115,13 +119,35 @@ def report(
 
     Evaluations on other data, each made with nbclip evaluate RUN --data other.csv --out FOLDER:
     [cyan]nbclip report runs/clip-on-other runs/nbclip-on-other --out other.html[/cyan]
+
+    An experiment as far as it is, its arms as means over seeds:
+    [cyan]nbclip report runs/tables --out tables.html[/cyan]
     """
+    from nbclip_trainer.experiments.layout import holds_grid
+
+    if grid := next(filter(holds_grid, runs), None):
+        _report_grid(grid, runs, out_file, baseline, title)
+        return
     from nbclip_trainer.report.report import write_report
 
     def say(line: str) -> None:
         err().print(line, soft_wrap=True, markup=False, highlight=False)
 
-    out().print(str(write_report(runs, out_file, baseline=baseline, say=say).absolute()), soft_wrap=True)
+    out().print(str(write_report(runs, out_file, baseline=baseline, title=title, say=say).absolute()), soft_wrap=True)
+
+
+def _report_grid(grid: Path, runs: list[Path], out_file: Path, baseline: Path | None, title: str | None) -> None:
+    from nbclip_trainer.experiments.gathering import write_report
+
+    if len(runs) > 1:
+        raise InvalidInput(
+            f"{grid}: the folder of an experiment is reported alone", hint=f"compare single runs by their folders in {grid}/runs"
+        )
+    if baseline is not None:
+        raise InvalidInput(
+            f"--baseline {baseline}: {grid} is an experiment, whose grid says what is compared", hint="leave --baseline out"
+        )
+    out().print(str(write_report(grid, out_file, title=title).absolute()), soft_wrap=True)
 
 
 def export(

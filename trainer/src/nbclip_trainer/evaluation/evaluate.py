@@ -116,7 +116,7 @@ def evaluate_run(
         averaged=config.optim.ema_decay is not None,
         figures=(*summarise(queries, protocol), *(() if probed is None else probed.figures)),
     )
-    return write_scored(folder, Scored(record, queries, image_table(images), _kept(encoded)))
+    return write_scored(folder, Scored(record, queries, image_table(images), _kept(encoded), _names(images, ontology)))
 
 
 def _queries(
@@ -190,6 +190,12 @@ def _candidates(encoded: Encoded, texts: Callable[[Sequence[str]], FeatureArray]
 def _kept(encoded: Encoded) -> Encoded:
     """What features.npz holds; a tower that projects nothing has its features twice."""
     return {"backbone": encoded["image"], **{name: features for name, features in encoded.items() if name != PIXELS}}
+
+
+def _names(images: ScoredImages, ontology: Ontology | None) -> dict[str, str]:
+    """Names of the images' CUIs, as far as a linker or an ontology told them."""
+    told = {} if ontology is None else ontology.names(images.every_cui)
+    return {**told, **(images.linked.names if images.linked else {})}
 
 
 def _refuse_too_few(images: ScoredImages, protocol: ScoringProtocol) -> None:

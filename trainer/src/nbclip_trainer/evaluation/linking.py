@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from nbclip.client import Service
 from nbclip.errors import InvalidInput
@@ -20,11 +20,13 @@ class LinkedCuis:
         linker: its name and version, such as `dictionary-6`.
         source: the service.
         cuis: of each caption the CUIs of its present mentions.
+        names: of these CUIs.
     """
 
     linker: str
     source: str
     cuis: tuple[frozenset[str], ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def link_captions(service: Service, captions: Sequence[str]) -> LinkedCuis:
@@ -36,6 +38,7 @@ def link_captions(service: Service, captions: Sequence[str]) -> LinkedCuis:
         NBClipError: it refuses.
     """
     found: dict[str, frozenset[str]] = {}
+    names: dict[str, str] = {}
     linkers: set[str] = set()
     distinct = list(dict.fromkeys(captions))
     for caption in distinct:
@@ -49,9 +52,11 @@ def link_captions(service: Service, captions: Sequence[str]) -> LinkedCuis:
         answer = service.link(asked)
         linkers.add(answer.linker)
         for caption, result in zip(asked, answer.results, strict=True):
-            found[caption] = frozenset(mention.cui for mention in result.mentions if mention.assertion == "present")
+            present = [mention for mention in result.mentions if mention.assertion == "present"]
+            found[caption] = frozenset(mention.cui for mention in present)
+            names.update((mention.cui, mention.name) for mention in present)
     if len(linkers) > 1:
         raise InvalidInput(
             f"{service.url}: its linker changed while it was asked: {', '.join(sorted(linkers))}", hint="evaluate again"
         )
-    return LinkedCuis(next(iter(linkers), ""), service.url, tuple(found[caption] for caption in captions))
+    return LinkedCuis(next(iter(linkers), ""), service.url, tuple(found[caption] for caption in captions), names)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from nbclip.client import Service
 from nbclip.errors import InvalidInput, NotFound
+from nbclip.schemas.concepts import ConceptOut
 from pydantic import TypeAdapter, ValidationError
 
 Ancestors = dict[str, frozenset[str]]
@@ -17,10 +18,11 @@ _FILE: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """Where is_a comes from, for the record, and how to get all ancestors of some concepts."""
+    """Where is_a comes from, for the record, and how to get all ancestors of some concepts, and their names if it knows any."""
 
     source: str
     ancestors: Callable[[Iterable[str]], Ancestors]
+    names: Callable[[Iterable[str]], dict[str, str]] = lambda cuis: {}
 
 
 def file_ontology(path: Path) -> Ontology:
@@ -30,8 +32,9 @@ def file_ontology(path: Path) -> Ontology:
 
 
 def service_ontology(service: Service) -> Ontology:
-    """The ancestors that a service knows; asked for as `fetch_ancestors` says."""
-    return Ontology(f"the service at {service.url}", partial(fetch_ancestors, service))
+    """The ancestors and names that a service knows, each concept asked for once; raises as `fetch_ancestors`."""
+    concept = cache(partial(_concept, service))
+    return Ontology(f"the service at {service.url}", partial(_ancestors, concept), partial(_names, concept))
 
 
 def read_ancestors(path: Path) -> Ancestors:
@@ -59,11 +62,20 @@ def fetch_ancestors(service: Service, cuis: Iterable[str]) -> Ancestors:
         ServiceAway: the service doesn't answer.
         NBClipError: it refuses.
     """
-    return {cui: _ancestors(service, cui) for cui in sorted(set(cuis))}
+    return _ancestors(partial(_concept, service), cuis)
 
 
-def _ancestors(service: Service, cui: str) -> frozenset[str]:
+def _ancestors(concept: Callable[[str], ConceptOut | None], cuis: Iterable[str]) -> Ancestors:
+    found = {cui: concept(cui) for cui in sorted(set(cuis))}
+    return {cui: frozenset(above.cui for above in one.ancestors) if one else frozenset() for cui, one in found.items()}
+
+
+def _names(concept: Callable[[str], ConceptOut | None], cuis: Iterable[str]) -> dict[str, str]:
+    return {cui: one.name for cui in sorted(set(cuis)) if (one := concept(cui)) is not None}
+
+
+def _concept(service: Service, cui: str) -> ConceptOut | None:
     try:
-        return frozenset(above.cui for above in service.concept(cui).ancestors)
+        return service.concept(cui)
     except NotFound:
-        return frozenset()
+        return None

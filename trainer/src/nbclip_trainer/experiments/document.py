@@ -50,7 +50,14 @@ class Plot:
     says: str
 
 
-Block = Text | Rows | Items | Code | Plot
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Elements of the HTML page alone; the Markdown page leaves them out."""
+
+    elements: str
+
+
+Block = Text | Rows | Items | Code | Plot | Web
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ def markdown(document: Document) -> str:
     """The page as Markdown, ending in a newline."""
     lines = [f"# {document.title}", "", *_all_lines(document.lead)]
     for section in document.sections:
+        if all(isinstance(block, Web) for block in section.blocks):
+            continue
         lines += [f"## {section.title}", "", *_all_lines(section.blocks)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -89,7 +98,7 @@ def html(document: Document) -> str:
         lstrip_blocks=True,
     )
     environment.filters["rich"] = _rich
-    kinds = {kind.__name__: kind for kind in (Text, Rows, Items, Code, Plot)}
+    kinds = {kind.__name__: kind for kind in (Text, Rows, Items, Code, Plot, Web)}
     environment.tests.update({name.lower(): lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()})
     environment.filters["svg"] = Markup
     return environment.get_template("experiments/page.html.j2").render(document=document)
@@ -103,11 +112,12 @@ def _rich(text: str) -> Markup:
 
 def _all_lines(blocks: tuple[Block, ...]) -> Iterator[str]:
     for block in blocks:
-        yield from _lines(block)
-        yield ""
+        if not isinstance(block, Web):
+            yield from _lines(block)
+            yield ""
 
 
-def _lines(block: Block) -> Iterator[str]:
+def _lines(block: Text | Rows | Items | Code | Plot) -> Iterator[str]:
     match block:
         case Text(text, kind):
             yield f"> {text}" if kind == "alarm" else text

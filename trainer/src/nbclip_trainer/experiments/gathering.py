@@ -6,18 +6,21 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from nbclip.errors import BrokenArtefact
+from nbclip.errors import BrokenArtefact, InvalidInput
 
 from nbclip_trainer.experiments.account import INSPECTION, Account, Tried
 from nbclip_trainer.experiments.choosing import ChoiceRecord, read_choice
-from nbclip_trainer.experiments.document import html, markdown
+from nbclip_trainer.experiments.document import Document, Text, html, markdown
+from nbclip_trainer.experiments.grid import Grid
 from nbclip_trainer.experiments.judgement import Judgement, judge
-from nbclip_trainer.experiments.layout import Layout
+from nbclip_trainer.experiments.layout import Layout, read_layout, scored_part
+from nbclip_trainer.experiments.looks import looks_of
 from nbclip_trainer.experiments.observations import Evidence, Source, observe
 from nbclip_trainer.experiments.pages import PAGE, page_of
 from nbclip_trainer.experiments.plot import draw_claims
@@ -39,14 +42,55 @@ def write_page(layout: Layout, command: str) -> tuple[Judgement, str]:
     Raises:
         NBClipError: runs are missing or damaged, or were scored differently.
     """
-    judgement = judge(layout.grid, Evidence(observe(sources(layout))))
-    page = page_of(judgement, read_account(layout, command))
+    judgement, page = _page(layout, command)
     with replacing(layout.folder / f"{PAGE}.png") as path:
         draw_claims(judgement, path, "png")
     for suffix, text in (("md", markdown(page)), ("html", html(page))):
         with replacing(layout.folder / f"{PAGE}.{suffix}") as path:
             path.write_text(text, encoding="utf-8")
     return judgement, str(layout.folder / f"{PAGE}.html")
+
+
+def write_report(folder: Path, out: Path, *, title: str | None = None) -> Path:
+    """The HTML page of an experiment that lies in a folder, as far as it is, in a file of its own.
+
+    Args:
+        folder: of the experiment.
+        out: the HTML file.
+        title: of the page; default: the grid's description.
+
+    Raises:
+        NotFound: no seed is scored in every arm yet.
+        InvalidInput: `out` can't be written.
+        NBClipError: runs are damaged, or were scored differently.
+    """
+    whole = read_layout(folder)
+    layout = scored_part(whole)
+    _, page = _page(layout, "")
+    page = replace(page, title=title or page.title, lead=(*_unfinished(whole.grid, layout.grid), *page.lead))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as path:
+            path.write_text(html(page), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{out}: can't be written: {error.strerror or error}", hint="choose another --out") from error
+    return out
+
+
+def _page(layout: Layout, command: str) -> tuple[Judgement, Document]:
+    judgement = judge(layout.grid, Evidence(observe(sources(layout))))
+    return judgement, page_of(judgement, read_account(layout, command), looks_of(layout, judgement))
+
+
+def _unfinished(whole: Grid, part: Grid) -> list[Text]:
+    """What of the grid is not on the page."""
+    lacking = [
+        f"{len(there)} of {len(asked)} {name}"
+        for name, asked, there in (("seeds", whole.seeds, part.seeds), ("KG seeds", whole.kg_seeds, part.kg_seeds))
+        if len(there) < len(asked)
+    ]
+    said = "**Not finished.** This page is of the runs that are scored in every arm"
+    return [Text(f"{said}: {' and '.join(lacking)}.", "alarm")] if lacking else []
 
 
 def sources(layout: Layout) -> list[Source]:

@@ -15,13 +15,13 @@ towers/                      their weights, which the runs have by hard links
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
 import yaml
-from nbclip.errors import Conflict, InvalidInput
-from pydantic import JsonValue
+from nbclip.errors import BrokenArtefact, Conflict, InvalidInput, NotFound
+from pydantic import JsonValue, ValidationError
 
 from nbclip_trainer.config.reading import load_config
 from nbclip_trainer.config.tree import TrainConfig
@@ -34,6 +34,7 @@ Snapshots = Mapping[str, str]
 """Ids by `snapshot_name`."""
 Chosen = Mapping[str, Mapping[str, JsonValue]]
 """Settings by arm."""
+_GRID = "grid.yaml"
 _AS_THE_START_LEFT_IT = (
     "model.logit_scale=null",
     *(f"model.{tower}_weights=null" for tower in ("image", "text")),
@@ -148,12 +149,53 @@ def as_override(key: str, value: JsonValue) -> str:
     return f"{key}={yaml.safe_dump(value, default_flow_style=True, width=float('inf')).removesuffix('...' + chr(10)).strip()}"
 
 
+def holds_grid(folder: Path) -> bool:
+    """Whether it is the folder of an experiment."""
+    return (folder / _GRID).is_file()
+
+
+def read_layout(folder: Path) -> Layout:
+    """The experiment that a folder holds; raises NotFound where it holds none, BrokenArtefact where its grid is damaged."""
+    path = folder / _GRID
+    if not path.is_file():
+        raise NotFound(f"{folder}: no experiment", hint="`nbclip experiment GRID --out FOLDER` makes one")
+    try:
+        return Layout(Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), folder)
+    except (yaml.YAMLError, ValidationError) as error:
+        raise BrokenArtefact(f"{path}: damaged: {str(error).splitlines()[0]}", hint="the same command writes it anew") from error
+
+
+def scored_part(layout: Layout) -> Layout:
+    """The seeds, and of them the KG seeds, of which every arm is scored on every set: an experiment as far as it is.
+
+    Raises:
+        NotFound: no seed is.
+    """
+    grid = layout.grid
+    done = {
+        run
+        for run in layout.reported()
+        if all((layout.evaluation_dir(run, pictures) / "metrics.json").is_file() for pictures in grid.sets)
+    }
+    seeds = tuple(seed for seed in grid.seeds if all(Run(arm, seed, grid.kg_seeds_of(arm)[0]) in done for arm in grid.trained))
+    if not seeds:
+        raise NotFound(
+            f"{layout.folder}: no seed is scored in every arm yet ({len(done)} of {len(layout.reported())} runs are)",
+            hint="`nbclip experiment` goes on where it was stopped; finished runs can be compared by their folders",
+        )
+    has_kg_seeds = [arm for arm in grid.trained if grid.kg_seeds_of(arm) != (None,)]
+    kg_seeds = tuple(
+        kg_seed for kg_seed in grid.kg_seeds if all(Run(arm, seed, kg_seed) in done for arm in has_kg_seeds for seed in seeds)
+    )
+    return replace(layout, grid=grid.model_copy(update={"seeds": seeds, "kg_seeds": kg_seeds}))
+
+
 def keep_grid(layout: Layout) -> None:
     """Writes the grid into the folder; raises Conflict if another experiment lies there.
 
     Seeds, KG seeds, sets, arms, tables and claims may be added, since that changes no run that is there.
     """
-    path = layout.folder / "grid.yaml"
+    path = layout.folder / _GRID
     layout.folder.mkdir(parents=True, exist_ok=True)
     if path.is_file():
         before, now = Grid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), layout.grid

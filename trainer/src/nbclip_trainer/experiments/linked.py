@@ -23,15 +23,16 @@ Link = Callable[[Sequence[str]], LinkedCuis]
 
 
 def link_pictures(layout: Layout, link: Link, say: Callable[[str], None]) -> None:
-    """Asks for the concepts of the captions of all reported pictures that the folder has not yet.
+    """Asks for the concepts of the captions of all reported pictures that the folder has not yet, and for their names.
 
     Raises:
         Conflict: the folder's labels are those of another linker.
         NBClipError: as `link`.
     """
     path = layout.folder / _NAME
-    kept = _read(path) if path.is_file() else {"cuis": {}}
-    wanted = [caption for caption in _captions(layout) if caption not in kept["cuis"]]
+    kept = _read(path) if path.is_file() else {"cuis": {}, "names": {}}
+    # Without names, which earlier versions did not keep, all are asked for again; their labels stay.
+    wanted = [caption for caption in _captions(layout) if caption not in kept["cuis"] or not kept["names"]]
     if not wanted:
         return
     say(f"linking {len(wanted)} captions of the reported pictures")
@@ -43,7 +44,8 @@ def link_pictures(layout: Layout, link: Link, say: Callable[[str], None]) -> Non
         )
     new = {caption: sorted(cuis) for caption, cuis in zip(wanted, found.cuis, strict=True)}
     with replacing(path) as unfinished:
-        text = json.dumps({"linker": found.linker, "source": found.source, "cuis": {**kept["cuis"], **new}}, indent=1)
+        now = {"cuis": {**new, **kept["cuis"]}, "names": {**kept["names"], **found.names}}
+        text = json.dumps({"linker": found.linker, "source": found.source, **now}, indent=1)
         unfinished.write_text(text, encoding="utf-8")
 
 
@@ -60,9 +62,17 @@ def linked_by(folder: Path) -> Link:
     def link(captions: Sequence[str]) -> LinkedCuis:
         if missing := [caption for caption in captions if caption not in kept["cuis"]]:
             raise InvalidInput(f"{path}: no labels of {missing[0]!r:.80}", hint="the same command asks the service for them")
-        return LinkedCuis(kept["linker"], kept["source"], tuple(frozenset(kept["cuis"][caption]) for caption in captions))
+        cuis = tuple(frozenset(kept["cuis"][caption]) for caption in captions)
+        names = {cui: kept["names"][cui] for cui in sorted(frozenset().union(*cuis)) if cui in kept["names"]}
+        return LinkedCuis(kept["linker"], kept["source"], cuis, names)
 
     return link
+
+
+def linked_names(folder: Path) -> dict[str, str]:
+    """Names of the concepts in an experiment's folder; none where nothing was linked. Raises BrokenArtefact."""
+    path = folder / _NAME
+    return dict(_read(path)["names"]) if path.is_file() else {}
 
 
 def _captions(layout: Layout) -> list[str]:
@@ -76,6 +86,7 @@ def _captions(layout: Layout) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return {name: kept[name] for name in ("linker", "source", "cuis")}
+        # Folders of earlier versions have no names.
+        return {"names": kept.get("names", {}), **{name: kept[name] for name in ("linker", "source", "cuis")}}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenArtefact(f"{path}: damaged: {error}", hint="remove it, and the captions are linked again") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from nbclip_trainer.experiments.account import Account
 from nbclip_trainer.experiments.background import choice_section, limits_section, mechanism_section, run_section
@@ -31,21 +32,33 @@ from nbclip_trainer.experiments.wording import (
 from nbclip_trainer.runs.results import CUI_TASK, LINKED_TASK
 
 PAGE = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What is there to be looked at: `standings` before the figures, `sections` before the limits."""
+
+    standings: tuple[Block, ...] = ()
+    sections: tuple[Section, ...] = ()
+
+
 _HEADLINE_CUIS = ("cui_coverage@10", "cui_overlap@10", "cui_overlap_rare@10")
 _PERCENT = f"{LEVEL:.0%}".replace("%", " %")
 
 
-def page_of(judgement: Judgement, account: Account) -> Document:
-    """The page of a judgement."""
+def page_of(judgement: Judgement, account: Account, looks: Looks | None = None) -> Document:
+    """The page of a judgement; `looks` are what only the HTML page has."""
+    looks = looks or Looks()
     sections = [
         Section("Answers", tuple(_answers(judgement))),
-        Section("Figures", tuple(_figures(judgement, account))),
+        Section("Figures", (*looks.standings, *_figures(judgement, account))),
         Section("Differences", tuple(_differences(judgement))),
         Section("Controls", tuple(_controls(judgement))),
         mechanism_section(judgement, account),
         choice_section(judgement.grid, account),
         Section("Parts of the pictures", tuple(_parts(judgement))),
         Section("Every column", tuple(_columns(judgement))),
+        *looks.sections,
         limits_section(judgement, account),
         run_section(judgement, account),
     ]

@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import matplotlib.figure
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nbclip_trainer.report.compared import ComparedRun
 from nbclip_trainer.training.diagnostics import COLLAPSED_SPREAD
 
 LARGEST_PLACE = 6
-_RUN_COLOURS = tuple(f"#a0000{place}" for place in range(1, LARGEST_PLACE + 1))
-_INK, _FAINT = "#a00010", "#a00011"
+RUN_COLOURS = tuple(f"#a0000{place}" for place in range(1, LARGEST_PLACE + 1))
+INK, FAINT, FLOOR = "#a00010", "#a00011", "#a00012"
 _CSS = {
-    **{colour: f"var(--run-{place})" for place, colour in enumerate(_RUN_COLOURS, 1)},
-    _INK: "var(--ink-soft)",
-    _FAINT: "var(--rule)",
+    **{colour: f"var(--run-{place})" for place, colour in enumerate(RUN_COLOURS, 1)},
+    INK: "var(--ink-soft)",
+    FAINT: "var(--rule)",
+    FLOOR: "var(--floor)",
 }
 """Colours that matplotlib draws with, and what the page's style sheet puts in their place."""
 _DASHES = ("solid", (0, (6, 2)), (0, (2, 2)), (0, (6, 2, 2, 2)), (0, (8, 3)), (0, (1, 1)))
@@ -32,11 +33,11 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "axes.spines.top": False,
@@ -45,7 +46,7 @@ _STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "grid.color": _FAINT,
+    "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.6,
 }
@@ -114,7 +115,7 @@ def _draw_loss(axes: Axes, runs: Sequence[ComparedRun]) -> None:
         floor_steps, floors = _points(run, "diagnostics", "target_entropy")
         axes.plot(floor_steps, floors, color=_colour(run), linewidth=0.8, linestyle=_dash(run), alpha=0.8)
         unknowing = math.log(run.config.batch_size)
-        axes.axhline(unknowing, color=_INK, linewidth=0.8)
+        axes.axhline(unknowing, color=INK, linewidth=0.8)
         axes.annotate("ln N", (1, unknowing), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right")
 
 
@@ -124,12 +125,17 @@ def _draw_panel(axes: Axes, runs: Sequence[ComparedRun], panel: _Panel) -> None:
             *_points(run, panel.kind, panel.name), marker="o" if panel.kind == "valid" else None, markersize=3, **_line(run)
         )
     if panel.name == "cosine_spread":
-        axes.axhline(COLLAPSED_SPREAD, color=_INK, linewidth=0.8)
+        axes.axhline(COLLAPSED_SPREAD, color=INK, linewidth=0.8)
         axes.set_ylim(bottom=0)
 
 
 def _points(run: ComparedRun, kind: str, name: str) -> tuple[list[int], list[float]]:
-    chosen = [record for record in run.records if record["kind"] == kind and record.get(name) is not None]
+    return points(run.records, kind, name)
+
+
+def points(records: Sequence[dict[str, Any]], kind: str, name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of a figure of `metrics.jsonl`."""
+    chosen = [record for record in records if record["kind"] == kind and record.get(name) is not None]
     return [record["step"] for record in chosen], [float(record[name]) for record in chosen]
 
 
@@ -138,7 +144,7 @@ def _line(run: ComparedRun) -> dict[str, Any]:
 
 
 def _colour(run: ComparedRun) -> str:
-    return _RUN_COLOURS[(run.place - 1) % LARGEST_PLACE]
+    return RUN_COLOURS[(run.place - 1) % LARGEST_PLACE]
 
 
 def _dash(run: ComparedRun) -> Any:
@@ -146,14 +152,24 @@ def _dash(run: ComparedRun) -> Any:
 
 
 def _drawn(name: str, draw: Callable[[Axes], None]) -> str:
-    """An svg element; ids carry `name`, since a page has room for each id once."""
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = matplotlib.figure.Figure(figsize=(3.9, 2.35), layout="constrained")
+    def one(figure: Figure) -> None:
         axes = figure.subplots()
         draw(axes)
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))
+
+    return svg_of(name, one, (3.9, 2.35))
+
+
+def svg_of(name: str, draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
+    """An svg element of a size in inches; ids carry `name`, since a page has room for each id once.
+
+    Drawn with `INK`, `FAINT`, `FLOOR` and `RUN_COLOURS` it has the page's colours.
+    """
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
         file = io.StringIO()
         figure.savefig(
             file, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from nbclip.errors import InvalidInput
 
+from nbclip_trainer.report.aspects import LISTED, aspects, title_of, warnings
 from nbclip_trainer.report.compared import Comparison, compare, differing_settings
 from nbclip_trainer.report.curves import draw_curves
 from nbclip_trainer.report.figure_tables import (
@@ -22,7 +23,7 @@ from nbclip_trainer.report.figure_tables import (
     pair_tables,
     subset_tables,
 )
-from nbclip_trainer.report.gallery import Answered, class_gallery, cui_gallery
+from nbclip_trainer.report.gallery import Exhibits, Retriever, class_gallery, credits_of, cui_gallery
 from nbclip_trainer.report.notes import alarms, honest_notes
 from nbclip_trainer.report.standings import calibrations, standings, tallies
 from nbclip_trainer.runs.durable import replacing
@@ -38,6 +39,7 @@ def write_report(
     out: Path,
     *,
     baseline: Path | None = None,
+    title: str | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
@@ -47,6 +49,7 @@ def write_report(
         run_dirs: folders of evaluated runs, or of evaluations (`nbclip evaluate --out`), at most six.
         out: the HTML file.
         baseline: which of them the others are measured against; default: the first that trained without knowledge.
+        title: of the page; default: what is compared with what, in words.
         seed: of the choice of the gallery's queries.
         say: is told the figures of the first chart.
 
@@ -60,7 +63,7 @@ def write_report(
     if len(run_dirs) > _LARGEST_NUMBER_OF_RUNS:
         raise InvalidInput(f"{len(run_dirs)} runs are too many for one report", hint=f"choose up to {_LARGEST_NUMBER_OF_RUNS}")
     comparison = compare(run_dirs, baseline)
-    html = _rendered(comparison, seed)
+    html = _rendered(comparison, title, seed)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as path:
@@ -73,7 +76,7 @@ def write_report(
     return out
 
 
-def _rendered(comparison: Comparison, seed: int) -> str:
+def _rendered(comparison: Comparison, title: str | None, seed: int) -> str:
     environment = Environment(
         loader=PackageLoader("nbclip_trainer.report", ""),
         autoescape=True,
@@ -83,15 +86,18 @@ def _rendered(comparison: Comparison, seed: int) -> str:
     )
     environment.filters.update(figure=_figure, signed=_signed, setting=_setting)
     environment.tests["decisive"] = excludes_zero
-    return environment.get_template("report.html.j2").render(_context(comparison, seed))
+    return environment.get_template("report.html.j2").render(**_context(comparison, seed), title=title or title_of(comparison))
 
 
 def _context(comparison: Comparison, seed: int) -> dict[str, Any]:
-    pictures, concepts = class_gallery(comparison, seed=seed), cui_gallery(comparison, seed=seed)
+    exhibits = _exhibits(comparison, seed)
+    pictures, concepts = class_gallery(exhibits), cui_gallery(exhibits)
     return {
         "comparison": comparison,
         "evaluation": comparison.baseline.scored.evaluation,
-        "title": _title(comparison),
+        "aspects": aspects(comparison.runs),
+        "listed": LISTED,
+        "warnings": warnings(comparison),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "task_names": TASK_NAMES,
         "standings": standings(comparison),
@@ -107,26 +113,16 @@ def _context(comparison: Comparison, seed: int) -> dict[str, Any]:
         "subset_tables": subset_tables(comparison),
         "calibrations": calibrations(comparison.runs),
         "galleries": [("By modality and organ", pictures), ("By shared concepts", concepts)],
-        "credits": _credits([*pictures, *concepts]),
+        "seed": seed,
+        "labels": exhibits.labels,
+        "credits": credits_of([*pictures, *concepts]),
         "notes": honest_notes(comparison),
     }
 
 
-def _title(comparison: Comparison) -> str:
-    others = [run.name for run in comparison.others]
-    if not others:
-        return comparison.baseline.name
-    listed = others[0] if len(others) == 1 else f"{', '.join(others[:-1])} and {others[-1]}"
-    return f"{listed} against {comparison.baseline.name}"
-
-
-def _credits(answered: Sequence[Answered]) -> list[tuple[str, list[str]]]:
-    """Whom the pictures shown come from, and which they are."""
-    credits: dict[str, set[str]] = {}
-    for one in answered:
-        for shown in (one.query, *(picture for _, found in one.answers for picture in found)):
-            credits.setdefault(shown.credit, set()).add(shown.image_id)
-    return [(credit, sorted(ids)) for credit, ids in sorted(credits.items())]
+def _exhibits(comparison: Comparison, seed: int) -> Exhibits:
+    retrievers = [Retriever(run.name, run.place, run.scored.features["image"]) for run in comparison.runs]
+    return Exhibits(comparison.baseline.scored, retrievers, comparison.baseline.config.data.max_pixels, seed)
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

@@ -54,7 +54,10 @@ def calibrations(runs: Sequence[ComparedRun]) -> list[Calibration]:
 
 
 def standings(comparison: Comparison) -> list[Standing]:
-    """Image→image P@K at the middle K, mean over the class tasks: the floors, then the runs. None without class tasks."""
+    """Image→image P@K at the middle K, mean over the class tasks: the floors, then the runs. None without class tasks.
+
+    Floors are chance, raw pixels and, of runs whose image tower is locked, what it sees before the projection.
+    """
     metric = f"P@{middle_k(comparison)}"
 
     def mean(run: ComparedRun, ranker: str) -> float | None:
@@ -63,6 +66,11 @@ def standings(comparison: Comparison) -> list[Standing]:
         return fmean(values) if values else None
 
     floors = [(name, None, mean(comparison.baseline, name)) for name in ("chance", "raw pixels")]
+    frozen = {run.name: mean(run, "backbone") for run in comparison.runs if _is_locked(run)}
+    if len({round(value, 6) for value in frozen.values() if value is not None}) == 1:
+        floors.append(("frozen features", None, next(value for value in frozen.values() if value is not None)))
+    else:
+        floors += [(f"frozen features of {name}", None, value) for name, value in frozen.items()]
     runs = [(run.name, run.place, mean(run, "model")) for run in comparison.runs]
     return [Standing(name, place, value) for name, place, value in (*floors, *runs) if value is not None]
 
@@ -73,6 +81,12 @@ def tallies(comparison: Comparison) -> list[Tally]:
     keys: list[Key] = [("model", "image→image", task, "all", f"P@{k}") for task in CLASS_TASKS for k in ks]
     keys = [key for key in keys if key in comparison.baseline.figures]
     return [_tally(run, [run.differences[key] for key in keys]) for run in comparison.others if keys]
+
+
+def _is_locked(run: ComparedRun) -> bool:
+    """Whether what the image tower has before its projection is as it was before training."""
+    tower = run.config.model.image
+    return tower.unlocked == 0 and tower.lora is None
 
 
 def _tally(run: ComparedRun, found: Sequence[Figure]) -> Tally:

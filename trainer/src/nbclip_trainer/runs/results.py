@@ -5,11 +5,14 @@ queries.parquet   one row a query and metric, for paired comparison of runs; col
 features.npz      `image` and `caption` in the joint space, `backbone` and `caption_backbone` before the projections, float32,
                   rows as in pictures; without `caption_backbone` where the text tower projects nothing
 pictures.parquet  id, file, caption, labels, CUIs, licence of each image, and its place in the class and the CUI task
+concepts.json     names of the images' CUIs, as far as a service told them
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +49,7 @@ KEYS = ("ranker", "direction", "task", "metric", "query")
 QUERY_COLUMNS = (*KEYS, "stratum", "case", "caption_source", "source", "value")
 """`stratum` is the query's class, over which figures are macro averages; `case` what it is resampled with."""
 _FILES_NAMED = 3
+_NAMES = "concepts.json"
 
 
 class Record(BaseModel):
@@ -157,19 +161,28 @@ class Evaluation(Record):
     @property
     def asked(self) -> str:
         """The data and the split that it was made on, in words."""
-        names = [Path(file.path).name for file in self.data]
+        names = short_names([file.path for file in self.data])
         rest = f" and {len(names) - _FILES_NAMED} more" if len(names) > _FILES_NAMED else ""
         return f"{', '.join(names[:_FILES_NAMED])}{rest}, split {self.protocol.class_split}"
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """An evaluation as it lies on disk; `features` are those of features.npz."""
+    """An evaluation as it lies on disk; `features` are those of features.npz, `names` of CUIs those of concepts.json."""
 
     evaluation: Evaluation
     queries: pl.DataFrame
     images: pl.DataFrame
     features: dict[str, Float32]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Names of files, with their folder's before them where two are alike."""
+    names = [Path(path).name for path in paths]
+    return [
+        f"{Path(path).parent.name}/{name}" if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)
+    ]
 
 
 def own_evaluation(run_dir: Path) -> Path:
@@ -195,7 +208,7 @@ def run_of(folder: Path, evaluation: Evaluation) -> Path:
 
 
 def write_scored(folder: Path, scored: Scored) -> Path:
-    """Writes the four files, metrics.json last, and returns its path."""
+    """Writes the files, metrics.json last, and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "queries.parquet") as path:
         scored.queries.write_parquet(path)
@@ -203,6 +216,8 @@ def write_scored(folder: Path, scored: Scored) -> Path:
         scored.images.write_parquet(path)
     with replacing(folder / "features.npz") as path, path.open("wb") as file:
         np.savez(file, **scored.features)  # type: ignore[arg-type]  # no feature is called allow_pickle
+    with replacing(folder / _NAMES) as path:
+        path.write_text(json.dumps(dict(scored.names), ensure_ascii=False, indent=1), encoding="utf-8")
     with replacing(folder / "metrics.json") as path:
         path.write_text(scored.evaluation.model_dump_json(indent=1), encoding="utf-8")
     return folder / "metrics.json"
@@ -228,9 +243,15 @@ def read_scored(given: Path) -> Scored:
             pl.read_parquet(folder / "queries.parquet"),
             pl.read_parquet(folder / "pictures.parquet"),
             features,
+            _read_names(folder / _NAMES),
         )
     except (OSError, ValueError, KeyError, EOFError, ValidationError, pl.exceptions.PolarsError) as error:
         raise BrokenArtefact(f"{folder}: damaged: {str(error).splitlines()[0]}", hint="evaluate the run again") from error
+
+
+def _read_names(path: Path) -> dict[str, str]:
+    """Names by CUI; none where an older evaluation kept none."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def check_comparable(first: Scored, second: Scored) -> None:
