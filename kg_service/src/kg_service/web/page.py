@@ -19,7 +19,7 @@ ASSETS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("page.js", "dom.js", "service.js", "theme.js"),
-            *("captions.js", "explanation.js", "neighbourhood.js", "drawing.js", "dagre.js"),
+            *("captions.js", "explanation.js", "neighbourhood.js", "drawing.js", "dagre.js", "matrix.js"),
         ),
         _SCRIPT,
     ),

@@ -2,11 +2,13 @@
 
 import { openCaptions, startCaptions } from "./captions.js";
 import { byId, say, submitted } from "./dom.js";
+import { openTargets, startTargets } from "./matrix.js";
 import { showKeyForm, useKey } from "./service.js";
 import { startTheme } from "./theme.js";
 
 const VIEWS = {
   captions: { title: "Captions and their concepts", start: startCaptions, open: openCaptions },
+  targets: { title: "Targets of a batch", start: startTargets, open: openTargets },
 };
 const FIRST = "captions";
 const started = new Set();
