@@ -20,6 +20,7 @@ ASSETS: Mapping[str, str] = {
         (
             *("page.js", "dom.js", "service.js", "theme.js"),
             *("captions.js", "explanation.js", "neighbourhood.js", "drawing.js", "dagre.js", "matrix.js"),
+            *("doubts.js", "history.js", "pictures.js", "search.js"),
         ),
         _SCRIPT,
     ),

@@ -110,7 +110,7 @@ def get_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     """One image, with the concepts of its caption."""
     node = wiring.store.image(check_image_id(image_id))
     if node is None:
-        raise _unknown(image_id)
+        raise unknown_image(image_id)
     return answer(_shown(wiring, node))
 
 
@@ -126,11 +126,12 @@ def delete_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     A repeated request may answer 404: the image is already removed.
     """
     if not wiring.store.delete_image(check_image_id(image_id)):
-        raise _unknown(image_id)
+        raise unknown_image(image_id)
     return Response(status_code=204)
 
 
-def _unknown(image_id: str) -> NotFound:
+def unknown_image(image_id: str) -> NotFound:
+    """The error of an id that the graph has no image of."""
     return NotFound(f"no image {image_id!r:.200}", hint="GET /v1/images lists them")
 
 

@@ -3,6 +3,7 @@
 import { address, assertion, byId, cell, clear, fill, imageLink, make, named, note, plainButton, say, submitted, table } from "./dom.js";
 import { explained } from "./explanation.js";
 import { drawComparison, drawGraph, startGraph } from "./neighbourhood.js";
+import { picture } from "./pictures.js";
 import { ask, explanationOf, imageOf, imagePath, post } from "./service.js";
 
 /* What is shown: {caption, facts, stored, mentions, id of a stored image}; `chosen` are positions in mentions. */
@@ -91,6 +92,7 @@ function captionPanel() {
   });
   byId("caption").replaceChildren(...parts);
   byId("facts").textContent = shown.facts;
+  byId("picture").replaceChildren(...(shown.stored ? [picture(shown.id, 192)] : []));
 }
 
 function mentionsPanel() {
@@ -146,7 +148,7 @@ async function nearestTo(id) {
   const rows = answer.neighbours.map((neighbour) => {
     const other = neighbour.image_id;
     const reason = plainButton("Why", () => explain(other), { "aria-label": `Why ${other} is similar` });
-    return make("tr", {}, cell(imageLink(other)), cell(neighbour.similarity.toFixed(3), "number"),
+    return make("tr", {}, cell(make("div", { class: "pictured" }, picture(other, 56), imageLink(other))), cell(neighbour.similarity.toFixed(3), "number"),
       cell(named(neighbour.shared) + (neighbour.same_caption ? " (same caption)" : "")), cell(reason));
   });
   return [table(["Image", "Similarity", "Concepts of both", "Explanation"], rows)];

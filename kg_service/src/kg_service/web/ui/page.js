@@ -2,13 +2,19 @@
 
 import { openCaptions, startCaptions } from "./captions.js";
 import { byId, say, submitted } from "./dom.js";
+import { openDoubts, startDoubts } from "./doubts.js";
+import { openHistory, startHistory } from "./history.js";
 import { openTargets, startTargets } from "./matrix.js";
+import { openSearch, startSearch } from "./search.js";
 import { showKeyForm, useKey } from "./service.js";
 import { startTheme } from "./theme.js";
 
 const VIEWS = {
   captions: { title: "Captions and their concepts", start: startCaptions, open: openCaptions },
+  search: { title: "Search", start: startSearch, open: openSearch },
   targets: { title: "Targets of a batch", start: startTargets, open: openTargets },
+  doubts: { title: "Doubtful mentions", start: startDoubts, open: openDoubts },
+  history: { title: "Jobs and snapshots", start: startHistory, open: openHistory },
 };
 const FIRST = "captions";
 const started = new Set();

@@ -27,7 +27,7 @@ async function answered(path, options = {}) {
   }
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
-  if (answer.status === 401 || answer.status === 403) showKeyForm(true);
+  if (answer.status === 401) showKeyForm(true);
   throw new Error([body.detail || `Status ${answer.status}`, body.hint].filter(Boolean).join(". "));
 }
 
