@@ -4,7 +4,7 @@ import { address, byId, cell, clear, concept, fill, imageLink, link, make, named
 import { picture } from "./pictures.js";
 import { ask } from "./service.js";
 
-const CUI = /^C\d{7}$/;
+const CUI = /^(C\d{7}|RID\d+|\d{6,18}|[A-Za-z]+:\w+)$/;
 const PAGE = 20;
 
 export function startSearch() {
