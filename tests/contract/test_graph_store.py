@@ -20,6 +20,7 @@ from kg_service.graph.store import (
     IsAEdge,
     RelationEdge,
     Revision,
+    Wanted,
 )
 from nbclip.errors import InvalidInput
 from nbclip.ids import caption_sha256
@@ -319,6 +320,39 @@ def test_pages_follow_one_another_without_gap_or_overlap(store):
     assert sorted(store.image_ids()) == [f"{number:03}" for number in range(25)]
     assert [node.image_id for node in store.images(after="0045", limit=2)] == ["005", "006"]
     assert store.images(limit=0) == []
+
+
+SAID = [
+    ("a", "Pleural Effusion of the left lung", [AttributeEdge(EFFUSION, "Pleural Effusion", 0, 16, score=0.9, rule="exact")]),
+    ("b", "No ÉPANCHEMENT; 100% clear_lung", [AttributeEdge(EFFUSION, "ÉPANCHEMENT", 3, 14, score=0.5, assertion="absent")]),
+    ("c", "effusion", [AttributeEdge(EFFUSION), AttributeEdge(FRACTURE, "effusion", 0, 8, score=0.7)]),
+    ("d", "", [AttributeEdge(PNEUMONIA)]),
+    ("e", "A left effusion", []),
+]
+
+
+def wanted_ids(store, **wanted):
+    return "".join(node.image_id for node in store.images(wanted=Wanted(**wanted)))
+
+
+def test_images_are_found_by_caption_concept_and_score(store):
+    nodes = [ImageNode(image_id, caption, tuple(edges)) for image_id, caption, edges in SAID]
+    store.write(batch(*nodes))
+    for words, found in {
+        ("effusion",): "ace",
+        ("EFF", "left"): "ae",
+        ("épanch",): "b",
+        ("0%",): "b",
+        ("r_l",): "b",
+        ("x",): "",
+    }.items():
+        assert wanted_ids(store, words=words) == found
+    assert wanted_ids(store, cui=EFFUSION) == "abc"
+    assert wanted_ids(store, cui=LUNG_DISEASE) == wanted_ids(store, cui="C9999999") == ""
+    assert [wanted_ids(store, score_below=score) for score in (0.5, 0.7, 0.71, 1.0)] == ["", "b", "bc", "abc"]
+    assert wanted_ids(store, words=("effusion",), cui=EFFUSION, score_below=0.8) == "c"
+    assert [node.image_id for node in store.images(wanted=Wanted(cui=EFFUSION), after="a", limit=1)] == ["b"]
+    assert [content(node) for node in store.images(wanted=Wanted(cui=FRACTURE))] == [content(store.image("c"))]
 
 
 def test_a_deleted_image_takes_its_edges_and_leaves_concepts(store):

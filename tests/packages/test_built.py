@@ -28,9 +28,11 @@ COMMANDS = {
 }
 DATA = {
     "nbclip": {".typed"},
-    "nbclip-kg-service": {".cypher", ".grass", ".gz", ".html", ".js", ".json", ".md", ".sql", ".tsv", ".txt", ".typed"},
+    "nbclip-kg-service": {".css", ".cypher", ".grass", ".gz", ".html", ".js", ".json", ".md", ".sql", ".tsv", ".txt", ".typed"},
     "nbclip-trainer": {".css", ".j2", ".typed", ".yaml", ".zip"},
 }
+OTHERS = {f"src/kg_service/{file}" for file in ("linking/data/EDS-NLP-LICENSE.txt", "web/ui/dagre.LICENSE.txt")}
+"""Licences of what others wrote in the service's package."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_another_build_has_the_same_bytes(built, tmp_path):
 def test_a_wheel_has_all_of_the_sources_and_nothing_else(built, name):
     inside, info = wheel_of(built, name), f"{stem(name)}.dist-info/"
     assert {entry: content for entry, content in inside.items() if not entry.startswith(info)} == sources(name)
-    licences = {"LICENSE"} | ({"src/kg_service/linking/data/EDS-NLP-LICENSE.txt"} if name == "nbclip-kg-service" else set())
+    licences = {"LICENSE"} | (OTHERS if name == "nbclip-kg-service" else set())
     commands = {"entry_points.txt"} if COMMANDS[name] else set()
     assert {entry.removeprefix(info) for entry in inside if entry.startswith(info)} == {
         *("METADATA", "RECORD", "WHEEL"),
@@ -132,7 +134,7 @@ def test_the_metadata_is_whole(built, name):
     assert found.summary
     assert len(found.keywords) >= 5
     assert found.requires_python == SpecifierSet(">=3.11,<3.15")
-    assert found.license_expression == ("Apache-2.0 AND BSD-3-Clause" if name == "nbclip-kg-service" else "Apache-2.0")
+    assert found.license_expression == ("Apache-2.0 AND BSD-3-Clause AND MIT" if name == "nbclip-kg-service" else "Apache-2.0")
     assert found.author or found.author_email
     assert "Paper" in found.project_urls
     pythons = {f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13, 14)}

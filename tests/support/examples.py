@@ -26,12 +26,13 @@ from support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 ANSWERS = ROOT / "kg_service" / "src" / "kg_service" / "api" / "answers.json"
+PICTURES = ROOT / "examples" / "radiology-open" / "images"
 IMAGES = 300
 ORDER = (
     *("entrance", "livez", "readyz", "info", "metrics", "ui"),
-    *("put_images", "list_images", "get_image", "delete_image", "list_neighbours"),
+    *("put_images", "list_images", "get_image", "delete_image", "list_neighbours", "get_thumbnail"),
     *("ingest_file", "list_jobs", "get_job", "cancel_job", "delete_job"),
-    *("link_captions", "list_concepts", "get_concept", "targets", "representations", "explain_pair"),
+    *("link_captions", "list_concepts", "list_surroundings", "get_concept", "targets", "representations", "explain_pair"),
     *("publish_snapshot", "list_snapshots", "get_snapshot", "get_embeddings", "delete_snapshot"),
 )
 """Operations in an order in which each finds what it needs."""
@@ -137,7 +138,7 @@ def _record() -> None:
     with tempfile.TemporaryDirectory() as name:
         build_vocabulary(ROOT / "examples" / "vocabulary", Path(name) / "vocabulary")
         make_data(Path(name), Path(name) / "vocabulary")
-        with closing(Service(Path(name), {})) as service:
+        with closing(Service(Path(name), {"KG_IMAGES": str(PICTURES)})) as service:
             schema = service.client.get("/openapi.json").json()
             for sent in Runner(service.client, schema).run():
                 if sent.answer.headers.get("content-type") == "application/json":

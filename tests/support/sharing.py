@@ -24,6 +24,7 @@ LONGEST_FIRST = (
     "tests/integration/api/test_publication_jobs.py",
     "tests/integration/api/test_process.py",
     "tests/integration/api/test_connections.py",
+    "tests/integration/api/test_page_views.py",
     "tests/unit/trainer/training/test_indexed_runs.py",
     "tests/unit/trainer/training/test_gradient_cache.py",
     "tests/unit/trainer/training/test_beside_open_clip.py",

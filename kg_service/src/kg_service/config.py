@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     relations: List = Field(
         (), description="relations that `vocabulary build` reads beside is_a, by their RELA, such as `has_finding_site,part_of`"
     )
+    images: Path | None = Field(
+        None,
+        description="folder of the images, for thumbnails in `/ui`: the path of an image's file in it is the image's id, "
+        "with or without a suffix such as `.jpg`; default: no thumbnails",
+    )
     show_names: bool = Field(True, description="answer with the vocabulary's names; false: CUIs only, for licensed sources")
 
     linker: str = Field("dictionary", description="linker that finds concepts in captions")

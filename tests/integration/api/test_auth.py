@@ -9,7 +9,7 @@ from nbclip.errors import Unauthorized
 from starlette.routing import Mount
 
 OPEN = {f"GET {path}" for path in ("/", "/livez", "/readyz", "/ui", "/docs", "/openapi.json")}
-FILES = {"GET /docs/{name}"}
+FILES = {"GET /docs/{name}", "GET /ui/{name}"}
 BROWSER = {f"GET /neo4j-browser/{file}" for file in ("guide.md", "style.grass", "queries.zip")}
 """Served by an application of their own, mounted; they hold nothing of the graph."""
 FORMER = {
@@ -35,7 +35,12 @@ FORMER = {
     "GET /info": "read",
 }
 """What 0.1.0 had."""
-LATER = {"POST /jobs/{job_id}/cancel": "ingest", "DELETE /snapshots/{snapshot_id}": "admin"}
+LATER = {
+    "POST /jobs/{job_id}/cancel": "ingest",
+    "DELETE /snapshots/{snapshot_id}": "admin",
+    "GET /concepts/surroundings": "read",
+    "GET /images/{image_id:path}/thumbnail": "read",
+}
 SCOPES = {
     **FORMER,
     **LATER,

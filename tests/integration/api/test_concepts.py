@@ -59,3 +59,25 @@ def test_link_takes_captions_as_long_as_an_image_may_have(reader, problem):
     problem(answer, 422, "invalid-input")
     assert "captions.1" in answer.text
     assert "20000 characters" in answer.text
+
+
+def test_surroundings_are_the_concepts_with_all_above_them_and_the_edges_among_them(client):
+    """Another way to each edge: the parents that each concept has by itself."""
+    asked = ["C0032227", "C0032285", "C9999999"]
+    answer = client.get("/concepts/surroundings", params={"cui": asked}).json()
+    found = {each["cui"]: each for each in answer["concepts"]}
+    above = {ancestor["cui"] for cui in asked[:2] for ancestor in client.get(f"/concepts/{cui}").json()["ancestors"]}
+    assert above
+    assert found.keys() >= {*asked, *above}
+    assert found["C0032227"]["groups"] == ["DISO"]
+    assert (found["C9999999"]["name"], found["C9999999"]["groups"]) == ("", [])
+    for cui in found.keys() - {"C9999999"}:
+        concept = client.get(f"/concepts/{cui}").json()
+        assert found[cui]["name"] == concept["name"]
+        assert [edge["parent"] for edge in answer["is_a"] if edge["child"] == cui] == [each["cui"] for each in concept["parents"]]
+    assert {end for edge in answer["is_a"] for end in (edge["child"], edge["parent"])} <= found.keys()
+
+
+def test_surroundings_need_concepts(client):
+    assert client.get("/concepts/surroundings").status_code == 422
+    assert client.get("/concepts/surroundings", params={"cui": "pneumonia"}).status_code == 422

@@ -135,3 +135,27 @@ def test_names_are_left_out_where_they_are_switched_off(service):
     (linked,) = client.post("/link", json={"captions": ["pleural effusion"]}).json()["results"]
     assert {mention["name"] for mention in linked["mentions"]} == {""}
     assert {each["name"] for mention in linked["mentions"] for each in mention["candidates"]} <= {""}
+
+
+def test_images_are_searched_by_caption_concept_and_score(client):
+    def found(**wanted):
+        return [each["image_id"] for each in client.get("/images", params=wanted).json()["images"]]
+
+    assert found(q="CHEST effus") == ["effusion", "effusion too"]
+    assert found(q="chest", cui="C0032285") == ["effusion too", "pneumonia"]
+    assert found(q="zzz") == ["empty"]
+    scores = {
+        each["image_id"]: min([a["score"] for a in each["attributes"]], default=1)
+        for each in client.get("/images").json()["images"]
+    }
+    assert found(score_below=0.96) == sorted(image_id for image_id, score in scores.items() if score < 0.96)
+    assert 0 < len(found(score_below=0.96)) < len(scores)
+    first = client.get("/images", params={"q": "chest", "limit": 3}).json()
+    rest = client.get("/images", params={"q": "chest", "limit": 3, "cursor": first["next_cursor"]}).json()
+    assert [each["image_id"] for each in first["images"] + rest["images"]] == found(q="chest")
+    assert rest["next_cursor"] is None
+
+
+@pytest.mark.parametrize("query", ["cui=pneumonia", "score_below=0", "score_below=x", "q=%00", f"q={'x' * 201}"])
+def test_a_search_that_means_nothing_is_refused(client, query):
+    assert client.get(f"/images?{query}").status_code == 422

@@ -7,7 +7,7 @@ from kg_service.config import load_settings
 from nbclip.codec import MEDIA_TYPE
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
-from support.examples import Runner, make_data
+from support.examples import PICTURES, Runner, make_data
 
 JSON = "application/json"
 RECORD = "record the answers: PYTHONPATH=tests python -m support.examples"
@@ -17,7 +17,8 @@ RECORD = "record the answers: PYTHONPATH=tests python -m support.examples"
 def example_client(tmp_path_factory, vocabulary_folder):
     data = tmp_path_factory.mktemp("examples")
     make_data(data, vocabulary_folder)
-    with TestClient(create_app(load_settings(data=data, vocabulary=vocabulary_folder)), base_url="http://localhost") as client:
+    settings = load_settings(data=data, vocabulary=vocabulary_folder, images=PICTURES)
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
         yield client
 
 
@@ -112,5 +113,5 @@ def test_answers_other_than_json_say_what_they_hold(schema):
         for response in [operation["responses"]["200"]]
         if form != JSON
     }
-    assert {form for _, form in answers} == {MEDIA_TYPE, "text/plain", "text/html"}
+    assert {form for _, form in answers} == {MEDIA_TYPE, "text/plain", "text/html", "image/jpeg"}
     assert [place for place, (response, form) in answers.items() if form is None and response == "Successful Response"] == []

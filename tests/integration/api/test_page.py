@@ -1,10 +1,13 @@
 """The inspection page in a real Chromium; its requests are answered by the service in this process, and none may leave it."""
 
+import hashlib
 import re
+from importlib.resources import files
 from urllib.parse import urlsplit
 
+import pytest
 from kg_service.app.keys import add_key
-from kg_service.web.page import content_security_policy, page
+from kg_service.web import page
 from playwright.sync_api import expect
 
 CAPTION = "🫁 Chest X-ray: pleural effusion, no pneumothorax; pneumonia cannot be excluded."
@@ -20,22 +23,51 @@ def rows(tab, panel):
     return [[cell.strip() for cell in row.locator("td").all_inner_texts()] for row in tab.locator(f"#{panel} tbody tr").all()]
 
 
-def test_it_is_one_file_that_names_no_other_server(reader):
+def test_it_names_no_other_server_and_its_policy_holds_browsers_to_that(reader):
     answer = reader.get("/ui")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
-    assert not re.findall(r"(?:src|href|action)=|@import|url\(|//[a-z]", answer.text)
-    assert 'style="' not in answer.text
     policy = answer.headers["content-security-policy"]
-    assert policy == content_security_policy()
-    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert policy == page.CONTENT_SECURITY_POLICY
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; ")
     assert "unsafe" not in policy
+    assert sorted(re.findall(r'(?:src|href)="([^"#]+)"', answer.text)) == ["ui/page.css", "ui/page.js"]
+    assert not re.search(r' style="| on[a-z]+="|<script(?! type="module" src=)', answer.text)
+
+
+@pytest.mark.parametrize("name", page.ASSETS)
+def test_what_it_loads_is_there_and_is_not_sent_again(reader, name):
+    first = reader.get(f"/ui/{name}")
+    assert (first.status_code, first.headers["x-content-type-options"]) == (200, "nosniff")
+    assert first.headers["content-type"].partition(";")[0] == page.ASSETS[name]
+    imports = set(re.findall(r'^import .*? from "(.+?)";$', first.text, re.MULTILINE))
+    assert {f"./{each}" for each in page.ASSETS} >= imports
+    if name != "dagre.js":
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\((?!#)", first.text)
+    again = reader.get(f"/ui/{name}", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_every_file_of_the_page_is_served(reader):
+    there = {file.name for file in (files("kg_service.web") / "ui").iterdir()}
+    assert there == {*page.ASSETS, "page.html", "dagre.LICENSE.txt"}
+    assert reader.get("/ui/page.html").status_code == 404
+
+
+def test_the_library_that_lays_graphs_out_is_the_released_one():
+    folder = files("kg_service.web") / "ui"
+    library = (folder / "dagre.js").read_bytes()
+    assert hashlib.sha256(library).hexdigest() == page.DAGRE_SHA256
+    assert b'"3.1.3"' in library
+    assert "Permission is hereby granted, free of charge" in (folder / "dagre.LICENSE.txt").read_text()
 
 
 def test_every_field_has_a_label():
-    fields = re.findall(r'<(?:input|textarea) id="([^"]+)"', page())
-    assert fields
-    assert set(fields) == set(re.findall(r'<label for="([^"]+)"', page()))
+    fields = re.findall(r"<(input|textarea|select)\b([^>]*)>", page.page())
+    labelled = set(re.findall(r'<label for="([^"]+)"', page.page())) | set(
+        re.findall(r'<label class="choice">[^<]*<(?:input|select)[^>]* id="([^"]+)"', page.page())
+    )
+    assert {re.search(r'id="([^"]+)"', attributes)[1] for _, attributes in fields} == labelled
 
 
 def test_a_caption_is_shown_with_its_mentions_as_the_service_finds_them(visit, reader):
@@ -126,7 +158,7 @@ def test_an_images_neighbours_are_shown_and_lead_on(visit, reader):
     assert [row[:2] for row in rows(tab, "neighbours")] == [[each["image_id"], f"{each['similarity']:.3f}"] for each in near]
     for row, each in zip(rows(tab, "neighbours"), near, strict=True):
         assert row[2] == ", ".join(f"{concept['cui']} {concept['name']}" for concept in each["shared"])
-    tab.get_by_role("button", name=near[0]["image_id"], exact=True).click()
+    tab.locator("#neighbours").get_by_role("link", name=near[0]["image_id"], exact=True).click()
     expect(tab.locator("#facts")).to_contain_text(f"Image {near[0]['image_id']},")
     show_image(tab, "empty")
     expect(tab.locator("#neighbours")).to_have_text("It has no concept in the snapshot.")
@@ -140,7 +172,7 @@ def test_why_two_images_are_similar_is_shown_part_by_part(visit, reader):
     answer = reader.post("/explain", json={"image_id": "effusion", "other_id": "effusion too"}).json()
     expect(tab.locator("#explanation strong")).to_have_text(f"{answer['similarity']:.3f}")
     sums = " + ".join(f"{share:.3f} by {kind}" for kind, share in answer["parts"].items())
-    expect(tab.locator("#explanation p")).to_contain_text(f" = {sums}. {answer['notes'][0]}")
+    expect(tab.locator("#explanation p").first).to_contain_text(f" = {sums}. {answer['notes'][0]}")
     found = rows(tab, "explanation")
     parts = len(answer["contributions"])
     assert [float(row[0]) for row in found[:parts]] == [round(part["share"], 3) for part in answer["contributions"]]

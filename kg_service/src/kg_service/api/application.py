@@ -28,6 +28,7 @@ from kg_service.api.routes import (
     service,
     snapshots,
     targets,
+    thumbnails,
 )
 from kg_service.api.routes.neo4j_browser import neo4j_browser
 from kg_service.api.serving import metrics
@@ -86,8 +87,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _include_routes(app: FastAPI) -> None:
     """Each route as `/v1/…`, and without a version, as 0.1.0 had it."""
-    # Looked through in this order: what each training step asks comes first, neighbours before images, whose paths take slashes.
-    for room in (targets, representations, neighbours, images, jobs, link, concepts, explain, snapshots, service):
+    # Looked through in this order: what each training step asks comes first, neighbours and thumbnails before images,
+    # whose paths take slashes.
+    for room in (targets, representations, neighbours, thumbnails, images, jobs, link, concepts, explain, snapshots, service):
         app.include_router(room.router, prefix=f"/{API}")
         if room in (jobs, snapshots):
             app.include_router(room.former, include_in_schema=False)

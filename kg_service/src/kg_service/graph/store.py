@@ -47,6 +47,24 @@ class ImageNode:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which images are looked for: all that is given must hold.
+
+    Attributes:
+        words: each is part of the caption, in whichever case.
+        cui: the image has a mention of exactly this concept, whatever its assertion.
+        score_below: it has a mention with a lower score.
+    """
+
+    words: tuple[str, ...] = ()
+    cui: str = ""
+    score_below: float | None = None
+
+
+ALL = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
 class ConceptNode:
     """A UMLS concept; `source` is the SAB of its preferred name."""
 
@@ -208,8 +226,11 @@ class GraphStore(GraphSource, Protocol):
     def image(self, image_id: str) -> ImageNode | None:
         """The image with its attributes ordered by (start, end, cui), or None."""
 
-    def images(self, *, after: str = "", limit: int = 100) -> list[ImageNode]:
-        """Up to `limit` images with ids above `after`, ordered by id (keyset paging)."""
+    def images(self, *, after: str = "", limit: int = 100, wanted: Wanted = ALL) -> list[ImageNode]:
+        """Up to `limit` wanted images with ids above `after`, ordered by id (keyset paging).
+
+        Without an index: what few images have takes as long as looking at all of them.
+        """
 
     def delete_image(self, image_id: str) -> bool:
         """Removes an image and its edges; False if there was none. Concepts stay."""

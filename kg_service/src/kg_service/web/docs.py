@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+
+from kg_service.web.assets import Asset, asset_of
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
@@ -23,24 +23,12 @@ ASSETS: Mapping[str, tuple[str, str, str]] = {
 """What the page loads: package, file and media type, by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A file that the page loads."""
-
-    content: bytes
-    media_type: str
-    digest: str
-
-
 @cache
 def page() -> str:
     """The page's HTML."""
     return (files("kg_service.web") / "docs.html").read_text(encoding="utf-8")
 
 
-@cache
 def asset(name: str) -> Asset:
     """One of `ASSETS`."""
-    package, file, media_type = ASSETS[name]
-    content = (files(package) / file).read_bytes()
-    return Asset(content, media_type, hashlib.sha256(content).hexdigest()[:16])
+    return asset_of(*ASSETS[name])

@@ -27,3 +27,32 @@ class ConceptOut(ConceptRef):
 class ConceptPage(Answer):
     concepts: list[ConceptRef]
     next_cursor: str | None = Field(None, description=NEXT_CURSOR)
+
+
+class DrawnConcept(ConceptRef):
+    groups: list[str] = Field(description="UMLS semantic groups of the concept, such as DISO")
+
+
+class IsA(Answer):
+    """`child` is_a `parent`."""
+
+    child: Cui
+    parent: Cui
+    source: str = Field(description="SAB of the vocabulary that says so")
+
+
+class TypedRelation(Answer):
+    """`subject` `relation` `target`: Pneumonia has_finding_site Lung."""
+
+    subject: Cui
+    relation: str = Field(description="RELA of the UMLS")
+    target: Cui
+    source: str = Field(description="SAB of the vocabulary that says so")
+
+
+class Surroundings(Answer):
+    """Concepts with all that the graph has above them and beside them, as nodes and edges."""
+
+    concepts: list[DrawnConcept] = Field(description="those asked for, and all that the edges name")
+    is_a: list[IsA]
+    relations: list[TypedRelation]

@@ -31,6 +31,7 @@ class Info(Answer):
     snapshot: str | None
     limits: dict[str, int]
     counts: dict[str, int]
+    thumbnails: bool = Field(False, description="whether the service has a folder of images (`KG_IMAGES`)")
 
 
 class Live(Answer):

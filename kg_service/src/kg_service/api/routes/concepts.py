@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from nbclip.errors import Busy, Unavailable
-from nbclip.ids import check_cui
-from nbclip.schemas.concepts import ConceptOut, ConceptPage, ConceptRef
+from nbclip.ids import Cui, check_cui
+from nbclip.schemas.concepts import ConceptOut, ConceptPage, ConceptRef, DrawnConcept, IsA, Surroundings, TypedRelation
 
 from kg_service.api.body import answer
 from kg_service.api.cursors import Cursor, cursor_of, key_of, no_cursor
@@ -40,6 +40,36 @@ def list_concepts(
     found = wiring.vocabulary.search(q, start + limit + 1)[start:]
     next_cursor = cursor_of(str(start + limit)) if len(found) > limit else None
     return answer(ConceptPage(concepts=_references(wiring, (each.cui for each in found[:limit])), next_cursor=next_cursor))
+
+
+@router.get(
+    "/surroundings",
+    response_model=Surroundings,
+    responses=described(*KEYED, 422),
+    dependencies=working("read"),
+)
+def list_surroundings(
+    wiring: WiringOf,
+    cui: Annotated[list[Cui], Query(min_length=1, max_length=200, examples=[["C0032227"]], description="once for each concept")],
+) -> Response:
+    """What the graph has around concepts: these and their ancestors by is_a, what their typed relations lead to, and what is
+    above that; with the edges among all of them.
+
+    Concepts that the vocabulary lacks stand alone. It asks the vocabulary, as `POST /v1/images` does when it stores an image.
+    """
+    unknown = [each for each in dict.fromkeys(cui) if each not in wiring.vocabulary]
+    found = wiring.vocabulary.surroundings(each for each in cui if each in wiring.vocabulary)
+    shown = [*(concept.cui for concept in found.concepts), *unknown]
+    return answer(
+        Surroundings(
+            concepts=[DrawnConcept(cui=each, name=wiring.name_of(each), groups=wiring.groups_of(each)) for each in shown],
+            is_a=[IsA(child=edge.child, parent=edge.parent, source=edge.source) for edge in found.is_a],
+            relations=[
+                TypedRelation(subject=edge.subject, relation=edge.relation, target=edge.target, source=edge.source)
+                for edge in found.relations
+            ],
+        )
+    )
 
 
 @router.get(

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from nbclip.errors import NotFound
-from nbclip.ids import MAX_IMAGE_ID_BYTES, caption_sha256, check_image_id
+from nbclip.ids import MAX_IMAGE_ID_BYTES, Cui, caption_sha256, check_image_id
+from nbclip.schemas.base import WITHOUT_NUL
 from nbclip.schemas.images import Attribute, ImageOut, ImagePage, ImagesRequest, ImagesResponse, UnknownCui
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
@@ -17,7 +18,7 @@ from kg_service.api.dependencies import WiringOf, asking_graph
 from kg_service.api.problems import BODY, KEYED, described
 from kg_service.api.serving.limits import check_items
 from kg_service.app.wiring import Wiring
-from kg_service.graph.store import ImageNode
+from kg_service.graph.store import ImageNode, Wanted
 from kg_service.ingest.pipeline import ingest_items
 from kg_service.ingest.unknown import FIRST_UNKNOWN, unknown_cuis
 
@@ -74,10 +75,27 @@ def list_images(
     wiring: WiringOf,
     cursor: Cursor = "",
     limit: Annotated[int, Query(ge=1, le=1_000, examples=[2])] = 100,
+    q: Annotated[
+        str,
+        Query(
+            max_length=200,
+            pattern=WITHOUT_NUL,
+            examples=["pleural eff"],
+            description="words, each a part of the caption, in whichever case",
+        ),
+    ] = "",
+    cui: Annotated[Cui | None, Query(description="images with a mention of exactly this concept, whatever its assertion")] = None,
+    score_below: Annotated[
+        float | None, Query(gt=0, le=1, description="images with a mention of a lower score, which the linker is less sure of")
+    ] = None,
 ) -> Response:
-    """Images ordered by id."""
+    """Images ordered by id: all, or those that have everything that is asked for.
+
+    There is no index of words: what few images have takes the store as long as looking at all of them.
+    """
     after = key_of(cursor)
-    nodes = wiring.store.images(after=check_image_id(after) if after else "", limit=limit)
+    wanted = Wanted(tuple(q.split()), cui or "", score_below)
+    nodes = wiring.store.images(after=check_image_id(after) if after else "", limit=limit, wanted=wanted)
     next_cursor = cursor_of(nodes[-1].image_id) if len(nodes) == limit else None
     return answer(ImagePage(images=[_shown(wiring, node) for node in nodes], next_cursor=next_cursor))
 
@@ -92,7 +110,7 @@ def get_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     """One image, with the concepts of its caption."""
     node = wiring.store.image(check_image_id(image_id))
     if node is None:
-        raise _unknown(image_id)
+        raise unknown_image(image_id)
     return answer(_shown(wiring, node))
 
 
@@ -108,11 +126,12 @@ def delete_image(wiring: WiringOf, image_id: ImageIdPath) -> Response:
     A repeated request may answer 404: the image is already removed.
     """
     if not wiring.store.delete_image(check_image_id(image_id)):
-        raise _unknown(image_id)
+        raise unknown_image(image_id)
     return Response(status_code=204)
 
 
-def _unknown(image_id: str) -> NotFound:
+def unknown_image(image_id: str) -> NotFound:
+    """The error of an id that the graph has no image of."""
     return NotFound(f"no image {image_id!r:.200}", hint="GET /v1/images lists them")
 
 

@@ -126,6 +126,7 @@ def info(request: Request, wiring: WiringOf) -> Response:
             snapshot=wiring.snapshots.current(),
             limits=limits(settings),
             counts=_counts(request, wiring),
+            thumbnails=settings.images is not None,
         )
     )
 

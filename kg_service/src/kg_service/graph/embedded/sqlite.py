@@ -113,6 +113,8 @@ class Database:
         try:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            # SQLite's own lower() knows ASCII alone.
+            connection.create_function("lower_case", 1, str.lower, deterministic=True)
         except BaseException:
             # The file may be no database.
             connection.close()

@@ -20,6 +20,7 @@ from kg_service.graph.arrays import Int64s, assemble_graph
 from kg_service.graph.embedded.sqlite import Database
 from kg_service.graph.settlement import canonical, concept_batches, image_batch, require_concepts, settle
 from kg_service.graph.store import (
+    ALL,
     Access,
     AttributeEdge,
     ConceptNode,
@@ -32,11 +33,13 @@ from kg_service.graph.store import (
     RelationEdge,
     Revision,
     StoreKind,
+    Wanted,
     WriteReport,
 )
 
 _GIVEN = "(SELECT value FROM json_each(?))"
 _PRESENT = "provenance_key IN (SELECT provenance_key FROM provenance WHERE assertion = 'present')"
+_HAS = "EXISTS (SELECT 1 FROM attribute WHERE attribute.image_key = image.image_key"
 _PAGE = 5_000
 _provenance = attrgetter("linker", "rule", "assertion")
 
@@ -81,10 +84,11 @@ class EmbeddedStore:
         with self._database.reading() as connection:
             return next(iter(_nodes(connection, "image_id = ?", [image_id])), None)
 
-    def images(self, *, after: str = "", limit: int = 100) -> list[ImageNode]:
+    def images(self, *, after: str = "", limit: int = 100, wanted: Wanted = ALL) -> list[ImageNode]:
         """As `GraphStore.images`."""
+        where, parameters = _conditions(wanted)
         with self._database.reading() as connection:
-            return _nodes(connection, "image_id > ? ORDER BY image_id LIMIT ?", [after, max(limit, 0)])
+            return _nodes(connection, f"image_id > ? {where} ORDER BY image_id LIMIT ?", [after, *parameters, max(limit, 0)])
 
     def delete_image(self, image_id: str) -> bool:
         """As `GraphStore.delete_image`."""
@@ -239,7 +243,22 @@ def _upsert_relations(connection: sqlite3.Connection, edges: Sequence[RelationEd
     )
 
 
-def _nodes(connection: sqlite3.Connection, where: str, parameters: Sequence[str | int]) -> list[ImageNode]:
+def _conditions(wanted: Wanted) -> tuple[str, list[str | float]]:
+    """SQL that narrows the images, and its parameters."""
+    clauses, parameters = [], list[str | float]()
+    for word in wanted.words:
+        clauses.append("AND instr(lower_case(caption), ?) > 0")
+        parameters.append(word.lower())
+    if wanted.cui:
+        clauses.append(f"AND {_HAS} AND concept_key = (SELECT concept_key FROM concept WHERE cui = ?))")
+        parameters.append(wanted.cui)
+    if wanted.score_below is not None:
+        clauses.append(f"AND {_HAS} AND score < ?)")
+        parameters.append(wanted.score_below)
+    return " ".join(clauses), parameters
+
+
+def _nodes(connection: sqlite3.Connection, where: str, parameters: Sequence[str | float]) -> list[ImageNode]:
     """The images that `where` selects, with their attributes."""
     images = connection.execute(
         f"SELECT image_key, image_id, caption, dataset, split, ingested_at FROM image WHERE {where}", parameters

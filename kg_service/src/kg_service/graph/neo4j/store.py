@@ -27,6 +27,7 @@ from kg_service.graph.neo4j.schema import prepare, query
 from kg_service.graph.neo4j.writing import Turn, Written, write_concepts, write_images
 from kg_service.graph.settlement import image_batch, require_concepts
 from kg_service.graph.store import (
+    ALL,
     Access,
     Graph,
     GraphBatch,
@@ -36,6 +37,7 @@ from kg_service.graph.store import (
     OnConflict,
     Revision,
     StoreKind,
+    Wanted,
     WriteReport,
 )
 
@@ -116,16 +118,18 @@ class Neo4jStore:
         """As `GraphStore.image`."""
         return next(iter(_images(self._read, "images", image_ids=[image_id])), None)
 
-    def images(self, *, after: str = "", limit: int = 100) -> list[ImageNode]:
+    def images(self, *, after: str = "", limit: int = 100, wanted: Wanted = ALL) -> list[ImageNode]:
         """As `GraphStore.images`."""
+        conditions = {"words": [word.lower() for word in wanted.words], "cui": wanted.cui, "score_below": wanted.score_below}
+        name, given = ("image_page", {}) if wanted == ALL else ("wanted_images", conditions)
         try:
-            return _images(self._read, "image_page", after=after, limit=max(limit, 0))
+            return _images(self._read, name, after=after, limit=max(limit, 0), **given)
         except TooLarge:
             if limit < 2:
                 raise
-        page = self.images(after=after, limit=limit // 2)
+        page = self.images(after=after, limit=limit // 2, wanted=wanted)
         full = len(page) == limit // 2
-        return [*page, *self.images(after=page[-1].image_id, limit=limit - len(page))] if full else page
+        return [*page, *self.images(after=page[-1].image_id, limit=limit - len(page), wanted=wanted)] if full else page
 
     def delete_image(self, image_id: str) -> bool:
         """As `GraphStore.delete_image`; True also if an attempt of which the end is not known found the image."""
