@@ -109,7 +109,7 @@ def test_what_no_field_has_is_kept_by_name(monkeypatch, empty_folder):
         ("https://kg example", "not the address"),
         ("https://kg.example.org:port", "not the address"),
         ("https://[kg", "not the address"),
-        ("https://me:secret@kg.example.org", "a login, which every client would be told"),
+        ("https://me:secret@kg.example.org", "a login, which every client would be told"),  # pragma: allowlist secret
     ],
 )
 def test_the_writer_is_an_address_that_clients_can_be_told(monkeypatch, value, problem):
