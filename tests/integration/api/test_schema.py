@@ -70,7 +70,7 @@ def test_every_answer_that_is_no_json_says_what_it_holds():
         for form, content in response.get("content", {}).items()
         if form != "application/json"
     ]
-    assert {form for _, form, _ in contents} == {"application/vnd.safetensors", "text/plain", "text/html"}
+    assert {form for _, form, _ in contents} == {"application/vnd.safetensors", "image/jpeg", "text/plain", "text/html"}
     without = [(name, form) for name, form, content in contents if not content.get("schema", {}).get("description")]
     assert without == []
     assert all("example" in content for _, form, content in contents if form.startswith("text/"))
