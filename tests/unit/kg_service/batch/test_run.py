@@ -213,7 +213,7 @@ def test_the_state_says_how_far_it_is(batch):
     assert state.rows_done == state.rows == plan.rows
     assert state.rate > 0
     assert state.bad_rows.total() == len(list(bad_rows(folder, state))) > 3
-    assert list(state.unknown_cuis) == ["C7777777"]
+    assert list(state.unknown_cuis) == ["C7777777", "UBERON:0002048"]
     assert state.summary()["shards_done"] == len(plan.shards)
     assert not isinstance(state.done[0], Failed)
 

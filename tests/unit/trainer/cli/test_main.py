@@ -310,7 +310,18 @@ def test_help_and_presets_do_not_wait_for_torch(arguments, said):
 def test_help_lists_the_walk_first_and_in_its_order(nbclip):
     _, out, _ = nbclip("--help")
     commands = [line.split()[1] for line in out.splitlines() if line.startswith("│ ") and line[2].islower()]
-    assert commands == ["train", "evaluate", "report", "export", "presets", "validate", "index", "experiment", "targets"]
+    assert commands == [
+        "train",
+        "evaluate",
+        "report",
+        "export",
+        "presets",
+        "validate",
+        "index",
+        "experiment",
+        "example",
+        "targets",
+    ]
 
 
 def test_the_version_is_that_of_the_distribution(nbclip):
