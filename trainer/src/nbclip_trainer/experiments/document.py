@@ -88,15 +88,20 @@ def markdown(document: Document) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def html(document: Document) -> str:
-    """The page as one HTML file."""
-    environment = Environment(
+def templates() -> Environment:
+    """Where the package's templates come from; what they are given is escaped."""
+    return Environment(
         loader=PackageLoader("nbclip_trainer", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def html(document: Document) -> str:
+    """The page as one HTML file."""
+    environment = templates()
     environment.filters["rich"] = _rich
     kinds = {kind.__name__: kind for kind in (Text, Rows, Items, Code, Plot, Web)}
     environment.tests.update({name.lower(): lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()})

@@ -9,16 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from textwrap import fill
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nbclip_trainer.config.saved import read_config
 from nbclip_trainer.errors import BadImage
-from nbclip_trainer.experiments.document import Block, Section, Text, Web
+from nbclip_trainer.experiments.document import Block, Section, Text, Web, templates
 from nbclip_trainer.experiments.judgement import ArmRow, Judgement
 from nbclip_trainer.experiments.layout import Layout, Run
 from nbclip_trainer.experiments.linked import linked_names
@@ -169,7 +167,9 @@ def _gallery(layout: Layout) -> Iterator[Block]:
         return
     linked = exhibits.scored.evaluation.linked
     yield Web(
-        _template("gallery.html.j2").render(
+        templates()
+        .get_template("experiments/gallery.html.j2")
+        .render(
             galleries=list(zip(("By modality and organ", "By shared concepts"), answered, strict=True)),
             labels=exhibits.labels,
             linker=linked and linked.linker,
@@ -191,15 +191,4 @@ def _retrievers(layout: Layout, of_arm: Mapping[str, Run], pictures: str) -> Ite
 
 
 def _drawing(svg: str, says: str, title: str = "") -> Web:
-    return Web(_template("drawing.html.j2").render(svg=svg, says=says, title=title))
-
-
-def _template(name: str) -> Any:
-    environment = Environment(
-        loader=PackageLoader("nbclip_trainer", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(f"experiments/{name}")
+    return Web(templates().get_template("experiments/drawing.html.j2").render(svg=svg, says=says, title=title))
