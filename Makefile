@@ -32,7 +32,7 @@ setup-scispacy: setup  ## install scispacy and numpy 1.26, which it needs, into 
 	@if $(NO_SCISPACY); then \
 	  echo 'scispacy has no release for this Python: no environment with it' >&2; \
 	else \
-	  $(WITH_SCISPACY) sync --locked --quiet --package nbclip-kg-service --extra scispacy --extra ray --group test \
+	  $(WITH_SCISPACY) sync --locked --quiet --package nbclip-kg-service --extra scispacy --extra ontologies --extra ray --group test \
 	    --python $(ENVIRONMENT)/bin/python; \
 	fi
 
