@@ -37,9 +37,10 @@ setup-scispacy: setup  ## install scispacy and numpy 1.26, which it needs, into 
 	fi
 
 demo: setup  ## from RRF files and captions to a trained, evaluated NB-CLIP and an HTML report
+	@test -e weights/all-minilm-l6-v2 || $(MAKE) --no-print-directory weights || true
 	$(RUN) bash examples/demo.sh
 
-test: setup setup-scispacy  ## every test, in two processes (TESTERS=4 for more); the service's unit tests again with scispacy
+test: setup setup-scispacy weights  ## every test, in two processes (TESTERS=4 for more); the service's unit tests again with scispacy
 	$(RUN) pytest --numprocesses $(or $(TESTERS),2)
 	@if $(NO_SCISPACY); then \
 	  echo 'scispacy has no release for this Python: its tests did not run' >&2; $(if $(filter required,$(SCISPACY)),exit 1,true); \

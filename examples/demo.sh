@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From RRF files and captions to a trained, evaluated NB-CLIP: the README's commands one after another, on the example data.
 # Usage: examples/demo.sh [FOLDER]      default: runs/demo, which is made anew.
+# With the pretrained towers in weights/ (`make weights`) it trains heads on them, without them small models from scratch.
 # EPOCHS and PORT may be set; by default 10 epochs, and a port that is free.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +10,11 @@ port=${PORT:-$(python -c 'import socket; s = socket.create_server(("127.0.0.1", 
 service=http://127.0.0.1:$port
 pairs=(--data examples/radiology-open/metadata.csv --data examples/rocov2/metadata.csv)
 export KG_DATA=$out/service KG_PORT=$port
+models=small
+if [ ! -e weights/all-minilm-l6-v2 ]; then
+  models=tiny
+  echo 'no pretrained towers in weights/ (make weights): small models train from scratch, which takes longer and retrieves worse' >&2
+fi
 
 # Stopped, it ends what it has begun: a training run would go on in a folder that the next demo deletes.
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
@@ -42,13 +48,13 @@ done
 [ -n "$ready" ] || { echo "error: the service is not ready after 60 tries: see $out/service.log" >&2; exit 1; }
 
 step "train CLIP (InfoNCE), $epochs epochs"
-run nbclip train --preset tiny-clip "${pairs[@]}" --set epochs="$epochs" --run "$out/clip"
+run nbclip train --preset "$models"-clip "${pairs[@]}" --set epochs="$epochs" --run "$out/clip"
 
 step "train NB-CLIP (SM, DK + EK), $epochs epochs, targets from $service"
-run nbclip train --preset tiny-nbclip "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/nbclip"
+run nbclip train --preset "$models"-nbclip "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/nbclip"
 
 step "train its control: the same targets with random neighbours, $epochs epochs"
-run nbclip train --preset tiny-noise "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/noise"
+run nbclip train --preset "$models"-noise "${pairs[@]}" --set epochs="$epochs" --service "$service" --run "$out/noise"
 
 step "evaluate on the retrieval split"
 for arm in clip nbclip noise; do

@@ -58,7 +58,7 @@ _WHOLE_TOWERS = (
 )
 MODELS = (
     Model("tiny", "tiny-clip", (), 128, 27, _architecture("tiny-clip")),
-    Model("small", "small-clip", _OWN_WEIGHTS, 128, 9, _architecture("small-clip", _OWN_WEIGHTS), _WHOLE_TOWERS),
+    Model("small", "small", _OWN_WEIGHTS, 128, 9, _architecture("small", _OWN_WEIGHTS), _WHOLE_TOWERS),
     Model("ViT-B-32", "paper-clip", ("model.name=ViT-B-32", "model.pretrained=null"), 32, 8),
 )
 

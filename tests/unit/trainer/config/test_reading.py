@@ -130,14 +130,17 @@ def test_the_hash_sees_what_shapes_the_weights_and_not_where_things_lie():
 
 
 def test_small_trains_heads_on_features_computed_once_and_small_unlocked_more():
-    """The three that share cached features agree in all that these, and a fair comparison, depend on."""
-    small, clip, nbclip, unlocked = (load_config(f"small{name}") for name in ("", "-clip", "-nbclip", "-unlocked"))
-    for config in (small, clip, nbclip):
-        assert config.towers_repeat
-        assert config.data.features is not None
-        assert config.model_dump(exclude={"description", "targets", "loss"}) == small.model_dump(
+    """The arms share cached features, and differ in their targets and loss alone: logit scale and learning rate are one."""
+    small, clip, nbclip, noise, unlocked = (
+        load_config(f"small{name}") for name in ("", "-clip", "-nbclip", "-noise", "-unlocked")
+    )
+    assert all(config.towers_repeat and config.data.features for config in (small, clip, nbclip, noise))
+    for config in (nbclip, noise):
+        assert config.model_dump(exclude={"description", "targets", "loss"}) == clip.model_dump(
             exclude={"description", "targets", "loss"}
         )
+    assert clip.model.architecture == small.model.architecture
+    assert not clip.model.logit_scale_trains
     assert (unlocked.data.features, unlocked.augmentation.views) == (None, None)
     assert [tower.unlocked for _, tower in unlocked.model.towers()] == [2, 2]
     assert unlocked.model.architecture == small.model.architecture
