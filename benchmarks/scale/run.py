@@ -5,8 +5,8 @@
     make bench-scale ARGS="--captions 1000000 --ray --batch-only"    # one process beside a Ray cluster of two here, in turn
 
 Captions are those of the example data, again and again under new ids and with a number in each, so that no two are equal.
-CPU seconds are those of the command with all its processes, Ray's among them. RSS is the largest of any of them that the command
-itself waits for, mapped files included.
+CPU seconds are those of the command with all its processes, Ray's among them, read five times a second: what a process does after
+its last reading is not in them. RSS is the largest of any process that the command itself waits for, mapped files included.
 Both ways must give one snapshot id.
 """
 
@@ -21,10 +21,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Self
+
+import psutil
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 _MILLION = 1_000_000
@@ -115,27 +120,52 @@ def _run(data: Path, *words: object) -> Cost:
     settings = {"KG_DATA": str(data), "KG_VOCABULARY": str(data.parent / "vocabulary")}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KG_")} | settings
     begun = time.monotonic()
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process, _Watch() as watch:
         printed = process.stdout.read() if process.stdout else ""
-        # Of the command and all processes that it waited for.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        wall_s = time.monotonic() - begun
+        _wait_for_strays()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    wall_s = time.monotonic() - begun
     print(f"{' '.join(map(str, words[:2]))}: {wall_s:.0f} s", file=sys.stderr)
-    return Cost(used.ru_utime + used.ru_stime + _of_strays(), wall_s, used.ru_maxrss * _TO_MB, printed)
+    return Cost(watch.cpu_s, wall_s, used.ru_maxrss * _TO_MB, printed)
 
 
-def _of_strays() -> float:
-    """CPU seconds of processes that the command left to this one (`main`), such as Ray's; waits until all have ended."""
-    cpu_s = 0.0
-    while True:
-        try:
-            _, _, used = os.wait4(-1, 0)
-        except ChildProcessError:
-            return cpu_s
-        cpu_s += used.ru_utime + used.ru_stime
+class _Watch(Thread):
+    """Reads what the descendants of this process have used. Ray's node lets its workers go unwaited, so that no `wait` tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._used: dict[psutil.Process, float] = {}
+        self._is_over = Event()
+
+    def run(self) -> None:
+        while not self._is_over.wait(0.2):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    times = process.cpu_times()
+                    self._used[process] = times.user + times.system
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self.join()
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of all processes that were seen."""
+        return sum(self._used.values())
+
+
+def _wait_for_strays() -> None:
+    """Waits for processes that the command left to this one (`main`), such as Ray's."""
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _arguments() -> argparse.Namespace:
