@@ -35,6 +35,7 @@ from kg_service.api.serving import metrics
 from kg_service.api.serving.http1 import METRICS
 from kg_service.api.serving.limits import Gate, Places
 from kg_service.api.serving.request_log import RequestLog
+from kg_service.api.serving.standing import Standing
 from kg_service.api.work_route import Shortcut
 from kg_service.app.sweep import sweep
 from kg_service.app.upkeep import Upkeep
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.publishing = Places(1, "publications")
     app.state.stopping = False
     app.state.upkeep_failure = app.state.upkeep_trouble = _no_failure
+    app.state.metrics.registry.register(Standing(app.state.wiring, app.state))
     _include_routes(app)
     handle_errors(app)
     app.openapi = schema_of(app)  # type: ignore[method-assign]

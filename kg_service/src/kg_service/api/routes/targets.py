@@ -66,10 +66,13 @@ async def targets(request: WorkRequest) -> Response:
     snapshot = await opened(request.wiring.snapshots, wanted.snapshot)
     headers = {"ETag": _etag(snapshot.id, request.content, form), "Vary": "Accept"}
     if form != JSON and cells > _SMALL and wanted.dtype != "bfloat16":
-        return await _growing(snapshot, wanted, headers)
-    work = partial(_answer, snapshot, wanted, form, headers)
-    small = form != JSON and cells <= _SMALL and is_short(request.content)
-    return await worked(snapshot, work, kind=_kind(wanted) if small else None)
+        response: Response = await _growing(snapshot, wanted, headers)
+    else:
+        work = partial(_answer, snapshot, wanted, form, headers)
+        small = form != JSON and cells <= _SMALL and is_short(request.content)
+        response = await worked(snapshot, work, kind=_kind(wanted) if small else None)
+    request.app.state.metrics.note_target_rows(len(wanted.image_ids))
+    return response
 
 
 def _kind(wanted: TargetsRequest) -> Hashable:

@@ -147,6 +147,11 @@ class Places:
         self._of = of
         self._lock = threading.Lock()
 
+    @property
+    def taken(self) -> int:
+        """How many are held."""
+        return self.capacity - self._free
+
     @contextmanager
     def take(self, share: int = 1) -> Iterator[None]:
         """Holds `share` places.

@@ -1,4 +1,4 @@
-"""Prometheus metrics: requests by route, method and status, how long they took, and the process."""
+"""Prometheus metrics: requests by route, method and status, how long they took, the process, and what `standing.py` looks up."""
 
 from __future__ import annotations
 
@@ -43,11 +43,16 @@ class Metrics:
             "snapshot_unverified_bytes", "Bytes of served snapshots that are still to be verified.", registry=self.registry
         )
         unverified.set_function(unverified_bytes)
+        self._target_rows = Counter("target_rows", "Rows of targets or similarities that were answered.", registry=self.registry)
 
     def note(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts a request that was answered."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route, method).observe(seconds)
+
+    def note_target_rows(self, count: int) -> None:
+        """Counts rows of a matrix that is answered."""
+        self._target_rows.inc(count)
 
     def note_refusal(self, status: int) -> None:
         """Counts the refusal of what has no route, method or beginning: what is no request, or a connection too many."""
