@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the secrets that docker-compose.yml needs: Neo4j's password, two keys of the service with the file that holds their
-# digests, and the token of a Ray cluster. What is there stays as it is, and no secret is printed.
+# digests, the token of a Ray cluster, and the password of Grafana's admin. What is there stays as it is, and no secret is printed.
 #
 # Usage: sh deploy/secrets.sh            into secrets/, noted in .env, where docker compose looks
 #        sh deploy/secrets.sh FOLDER     into another folder, to be named by NBCLIP_SECRETS
@@ -54,8 +54,10 @@ if [ ! -e "$folder/keys.json" ]; then
   admin=$(key_entry admin admin)
   printf '{"keys": [\n %s,\n %s\n]}\n' "$trainer" "$admin" | store keys.json
 fi
-# Nothing outside the containers holds it, so it may come anew.
-[ -e "$folder/ray_token" ] || random | store ray_token
+# Nothing outside the containers holds these, so they may come anew. Grafana takes a new one when its volume is new.
+for name in ray_token grafana_password; do
+  [ -e "$folder/$name" ] || random | store "$name"
+done
 if [ $# -eq 0 ] && ! grep -qs '^NBCLIP_SECRETS=' .env; then
   [ -z "$(tail -c 1 .env 2>/dev/null)" ] || echo >>.env
   echo "NBCLIP_SECRETS=./secrets" >>.env

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ SERVICES = COMPOSE["services"]
 DOCKERFILES = ("kg_service/Dockerfile", "trainer/Dockerfile")
 TRAINERS = ("trainer", "trainer-gpu")
 CLUSTER = ("ray-head", "ray-worker", "batch")
+OBSERVERS = ("prometheus", "grafana")
 KNOWS_NEO4J = ("neo4j", "load", "kg-service")
 
 each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -28,7 +30,7 @@ def by_default(value):
 
 def tag(image):
     """A tag that has a version and is not moved to another: `latest` and the like have none."""
-    return re.fullmatch(r"[a-z0-9./-]+:(\d+\.\d+[a-z0-9.-]*)", image)
+    return re.fullmatch(r"[a-z0-9./-]+:v?(\d+\.\d+[a-z0-9.-]*)", image)
 
 
 def secrets(service):
@@ -40,8 +42,8 @@ def seconds(duration):
 
 
 def test_the_services_are_the_known_ones():
-    assert set(SERVICES) == {*KNOWS_NEO4J, *TRAINERS, *CLUSTER}
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == {*TRAINERS, *CLUSTER}
+    assert set(SERVICES) == {*KNOWS_NEO4J, *TRAINERS, *CLUSTER, *OBSERVERS}
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {*TRAINERS, *CLUSTER, *OBSERVERS}
 
 
 @each_service
@@ -126,6 +128,25 @@ def test_a_ray_cluster_asks_for_its_token_in_a_network_of_its_own_and_reports_to
         assert service["environment"]["RAY_AUTH_MODE"] == "token"
         assert service["environment"]["RAY_USAGE_STATS_ENABLED"] == "0"
     assert "--include-dashboard=false" in SERVICES["ray-head"]["command"]
+
+
+def test_who_observes_reaches_the_service_alone_and_nothing_outside():
+    assert COMPOSE["networks"]["observe"]["internal"]
+    assert {name for name, service in SERVICES.items() if "observe" in service["networks"]} == {"kg-service", *OBSERVERS}
+    for name in OBSERVERS:
+        assert SERVICES[name]["networks"] == ["observe", "loopback"]
+        assert SERVICES[name]["profiles"] == ["observe"]
+
+
+def test_prometheus_has_a_key_and_grafana_a_password_from_files():
+    (scraped,) = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    assert secrets(SERVICES["prometheus"]) == {"trainer_key"}
+    assert scraped["authorization"] == {"credentials_file": "/run/secrets/trainer_key"}
+    assert secrets(SERVICES["grafana"]) == {"grafana_password"}
+    options = RawConfigParser()
+    options.read(ROOT / "deploy" / "grafana" / "grafana.ini")
+    assert options["security"]["admin_password"] == "$__file{/run/secrets/grafana_password}"
+    assert not options.getboolean("auth.anonymous", "enabled")
 
 
 def test_ray_is_in_no_image_but_its_own():

@@ -11,7 +11,7 @@ import pytest
 from kg_service.app.keys import Keyring
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "secrets.sh"
-NAMES = {"neo4j_password", "trainer_key", "admin_key", "ray_token", "keys.json"}
+NAMES = {"neo4j_password", "trainer_key", "admin_key", "ray_token", "grafana_password", "keys.json"}
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_secrets_are_long_and_never_the_same(tmp_path):
     make(tmp_path / "two")
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
     made = [folder[name] for folder in (one, two) for name in NAMES - {"keys.json"}]
-    assert len(set(made)) == 8
+    assert len(set(made)) == 10
     assert all(len(secret.removeprefix("nbkg_")) == 64 for secret in made)
 
 
@@ -69,7 +69,7 @@ def test_a_second_run_changes_nothing(folder):
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("lost", sorted(NAMES - {"keys.json", "ray_token"}))
+@pytest.mark.parametrize("lost", sorted(NAMES - {"keys.json", "ray_token", "grafana_password"}))
 def test_a_lost_secret_is_not_replaced_by_one_that_nobody_knows(folder, lost):
     make(folder)
     (folder / lost).unlink()
@@ -77,14 +77,15 @@ def test_a_lost_secret_is_not_replaced_by_one_that_nobody_knows(folder, lost):
     assert not (folder / lost).exists()
 
 
-def test_a_token_that_was_not_there_yet_is_added(folder):
+@pytest.mark.parametrize("new", ["ray_token", "grafana_password"])
+def test_what_was_not_there_yet_is_added(folder, new):
     make(folder)
     before = contents(folder)
-    (folder / "ray_token").unlink()
-    assert make(folder) == f"made {folder}/ray_token\n"
+    (folder / new).unlink()
+    assert make(folder) == f"made {folder}/{new}\n"
     after = contents(folder)
-    assert after | {"ray_token": before["ray_token"]} == before
-    assert after["ray_token"] != before["ray_token"]
+    assert after | {new: before[new]} == before
+    assert after[new] != before[new]
 
 
 def test_what_was_interrupted_is_finished(folder):
