@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -140,7 +141,7 @@ class Connection:
             raise self._away(error, f"{method} {path}", time.monotonic() - started) from error
 
     def _ask_once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
-        response = self._client.request(method, path, json=body)
+        response = self._client.request(method, path, json=body, headers=_trace_of_caller())
         if response.status_code in _BUSY:
             raise _Busy(response)
         if not response.is_success:
@@ -161,6 +162,16 @@ class Connection:
         if now - self._warned >= _SECONDS_BETWEEN_WARNINGS:
             self._warned = now
             _log.warning("no usable answer from %s (%s), asking again; waited %.0f s", self.url, _reason(error), waited)
+
+
+def _trace_of_caller() -> dict[str, str]:
+    """`traceparent` of the current span; nothing, and nothing is imported, where this process does not use OpenTelemetry."""
+    headers: dict[str, str] = {}
+    if "opentelemetry.trace" in sys.modules:
+        from opentelemetry.propagate import inject
+
+        inject(headers)
+    return headers
 
 
 def _client(url: str, key: str | None) -> httpx2.Client:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -33,7 +34,8 @@ class Prefetched(Generic[T], Iterator[T]):
         self._source = source
         self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
+        # In a copy of the reader's context, so that what is asked belongs to the reader's trace.
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name="prefetch", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

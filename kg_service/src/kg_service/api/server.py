@@ -27,6 +27,7 @@ from kg_service.app.settings import check_semantic_types, check_settings, unknow
 from kg_service.config import Settings
 from kg_service.errors import UnusableStore, WrongCredentials
 from kg_service.graph import probe
+from kg_service.tracing import traced
 
 _MARGIN_S = 2
 
@@ -46,7 +47,7 @@ def serve(settings: Settings) -> None:
     for name in unknown_variables(settings):
         structlog.get_logger().warning("this variable has no effect", variable=name, hint="kg-service settings lists them all")
     # A batch's product is too small to share out among cores, and requests share them already.
-    with threadpool_limits(1), _listening(settings) as listener:
+    with threadpool_limits(1), traced(), _listening(settings) as listener:
         GracefulServer(create_app(settings), settings).run(sockets=listener)
 
 

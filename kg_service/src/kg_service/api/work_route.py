@@ -23,6 +23,7 @@ from kg_service.api.paths import path_in_app
 from kg_service.api.serving.connection import PartsResponse
 from kg_service.app.wiring import Wiring
 from kg_service.snapshot import Snapshot, SnapshotFolder
+from kg_service.tracing import stage
 
 
 class WorkRequest(Request):
@@ -102,8 +103,9 @@ class Shortcut:
 
 async def opened(snapshots: SnapshotFolder, wanted: str | None) -> Snapshot:
     """The snapshot of this id, or the current one: at once if it is open, or from a thread that opens it."""
-    snapshot = snapshots.opened(wanted)
-    return await run_in_threadpool(snapshots.open, wanted) if snapshot is None else snapshot
+    with stage("read snapshot"):
+        snapshot = snapshots.opened(wanted)
+        return await run_in_threadpool(snapshots.open, wanted) if snapshot is None else snapshot
 
 
 async def worked(snapshot: Snapshot, work: Callable[[], PartsResponse], *, kind: Hashable) -> PartsResponse:

@@ -28,6 +28,7 @@ from kg_service.graph.store import (
 from kg_service.ingest.readers import ReadOptions, Row, read_items
 from kg_service.ingest.unknown import UnknownCuis
 from kg_service.linking.model import LinkedCaption, Linker
+from kg_service.tracing import stage
 from kg_service.vocabulary.model import BadRow, Surroundings
 
 FIRST_PROBLEMS = 20
@@ -113,8 +114,10 @@ def ingest_items(
     items: Sequence[ImageItem], store: GraphStore, linker: Linker, vocabulary: ConceptSource, on_conflict: OnConflict
 ) -> list[ItemOutcome]:
     """Links and stores items in one transaction; one outcome an item, in order."""
-    batch = link_batch(items, linker, vocabulary)
-    report = store.write(batch, on_conflict=on_conflict)
+    with stage("link", captions=len(items)):
+        batch = link_batch(items, linker, vocabulary)
+    with stage("store", images=len(items)):
+        report = store.write(batch, on_conflict=on_conflict)
     return [
         ItemOutcome(image_id=image.image_id, outcome="rejected", code="conflict", reason=result.reason)
         if result.outcome == "rejected"

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from nbclip.schemas.linking import Candidate, LinkedCaptionOut, LinkResponse, MentionOut
 
 from kg_service.linking.model import LinkCandidate, Linker, Mention
+from kg_service.tracing import stage
 from kg_service.vocabulary.semantic_groups import groups_of
 from kg_service.vocabulary.vocabulary import Vocabulary
 
 
 def link_answer(captions: Sequence[str], linker: Linker, vocabulary: Vocabulary, *, with_names: bool) -> LinkResponse:
     """Links the captions; without names the concepts' are empty."""
-    results = [
-        LinkedCaptionOut(caption=linked.caption, mentions=[_mention(each, vocabulary, with_names) for each in linked.mentions])
-        for linked in linker.link(captions)
-    ]
+    with stage("link", captions=len(captions)):
+        results = [
+            LinkedCaptionOut(
+                caption=linked.caption, mentions=[_mention(each, vocabulary, with_names) for each in linked.mentions]
+            )
+            for linked in linker.link(captions)
+        ]
     return LinkResponse(linker=linker.name, results=results)
 
 

@@ -20,6 +20,7 @@ from kg_service.similarity.rows import Rows, entries_of, fill_rows, has_knowledg
 from kg_service.similarity.target_rows import grouped, to_target_rows
 from kg_service.snapshot.opened import Snapshot
 from kg_service.snapshot.segment import join_vectors, joined_ids
+from kg_service.tracing import stage
 
 _NAMED_AT_MOST = 20
 _PARAMETERS = set(TargetParameters.model_fields)
@@ -41,20 +42,21 @@ def answer_targets(
         UnknownImages: with `on_unknown="error"`, naming up to 20 of them.
         InvalidInput: unknown variant, or a row that is not among the columns where targets are asked for.
     """
-    rows_R, columns_C = _rows(snapshot, request)
-    vectors = snapshot.vectors(request.representation, request.knowledge)
-    matrix = _blank(snapshot, request, (len(rows_R), len(columns_C)))
-    matrix.has_knowledge[:], matrix.unknown[:] = has_knowledge(vectors, columns_C), columns_C < 0
-    finish = _finishing(snapshot, request, rows_R, columns_C, matrix)
+    with stage("build targets", rows=len(request.image_ids), columns=len(request.column_ids or request.image_ids)):
+        rows_R, columns_C = _rows(snapshot, request)
+        vectors = snapshot.vectors(request.representation, request.knowledge)
+        matrix = _blank(snapshot, request, (len(rows_R), len(columns_C)))
+        matrix.has_knowledge[:], matrix.unknown[:] = has_knowledge(vectors, columns_C), columns_C < 0
+        finish = _finishing(snapshot, request, rows_R, columns_C, matrix)
 
-    def finish_some(sim_RC: npt.NDArray[np.float32], first: int, end: int) -> None:
-        finish(sim_RC[first:end], first, end)
-        if on_rows is not None:
-            on_rows(matrix, end)
+        def finish_some(sim_RC: npt.NDArray[np.float32], first: int, end: int) -> None:
+            finish(sim_RC[first:end], first, end)
+            if on_rows is not None:
+                on_rows(matrix, end)
 
-    place_RC = matrix.values if request.dtype != "float16" else None
-    similarity(vectors, rows_R, columns_C, place_RC, finish_some)
-    return matrix
+        place_RC = matrix.values if request.dtype != "float16" else None
+        similarity(vectors, rows_R, columns_C, place_RC, finish_some)
+        return matrix
 
 
 def _finishing(

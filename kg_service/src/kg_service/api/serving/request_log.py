@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 from nbclip.errors import NBClipError
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from kg_service.api.problems import internal_problem, problem
 from kg_service.api.serving.metrics import UNKNOWN, Metrics
 from kg_service.config import Settings
+from kg_service.tracing import Attributes, answering
 
 REQUEST_ID = "X-Request-ID"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -49,7 +51,7 @@ class RequestLog:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(request_id=request_id), _traced(scope) as told:
             try:
                 await self._app(scope, receive, send_with_id)
             except ClientDisconnect:
@@ -66,6 +68,7 @@ class RequestLog:
                 # What was sent last leaves when the loop turns: the client need not wait for the log.
                 await asyncio.sleep(0)
                 _log_line(scope, status, seconds)
+                told |= _attributes(scope, status)
                 self._metrics.note(_route(scope), scope["method"], status, seconds)
 
 
@@ -77,6 +80,16 @@ def _request_id(headers: Headers) -> str:
 def _route(scope: Scope) -> str:
     """The path's template, or `unknown`."""
     return str(getattr(scope.get("route"), "path", UNKNOWN))
+
+
+def _traced(scope: Scope) -> AbstractContextManager[Attributes]:
+    return nullcontext({}) if scope["path"] in _QUIET else answering(Headers(scope=scope))
+
+
+def _attributes(scope: Scope, status: int) -> Attributes:
+    """By the names of OpenTelemetry's semantic conventions."""
+    method = {"http.request.method": scope["method"], "http.route": _route(scope), "http.response.status_code": status}
+    return {**method, "nbclip.request_id": scope["state"]["request_id"]}
 
 
 def note_refusal(metrics: Metrics | None, request_id: str, status: int) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from nbclip.errors import NBClipError
+from nbclip.schemas.jobs import JobState
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.datastructures import State
@@ -14,11 +15,11 @@ from starlette.datastructures import State
 from kg_service.api.serving.limits import Places
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
-from kg_service.jobs.model import Job, Progress
+from kg_service.jobs.model import Job, Kind, Progress
 from kg_service.jobs.spool import all_jobs
 
-_STATES = ("queued", "running", "done", "failed", "cancelled")
-_KINDS = ("ingest", "publish")
+_STATES: tuple[JobState, ...] = ("queued", "running", "done", "failed", "cancelled")
+_KINDS: tuple[Kind, ...] = ("ingest", "publish")
 _PLACES = {"requests": "places", "graph": "graph_places", "uploads": "uploads", "cells": "cells"}
 
 
