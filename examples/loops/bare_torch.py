@@ -31,6 +31,8 @@ def main(url: str, table: str, batch: int = 64) -> nn.Module:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(f"usage: {__doc__}")
     if "RANK" in os.environ:
         distributed.init_process_group("gloo")
     main(sys.argv[1], sys.argv[2])

@@ -36,4 +36,6 @@ def main(url: str, table: str, folder: str, **options: Any) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(f"usage: {__doc__}")
     main(*sys.argv[1:4])

@@ -35,4 +35,6 @@ def main(url: str, table: str, batch: int = 64) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(f"usage: {__doc__}")
     main(sys.argv[1], sys.argv[2])

@@ -37,4 +37,6 @@ def train(url: str, *options: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: {__doc__}")
     train(*sys.argv[1:])
