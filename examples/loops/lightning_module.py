@@ -35,6 +35,4 @@ def main(url: str, table: str, batch: int = 64) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(f"usage: {__doc__}")
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2]) if len(sys.argv) > 2 else sys.exit(__doc__)
