@@ -63,7 +63,8 @@ def listed_texts(name: str, given: Iterable[str]) -> list[str]:
     strange = next((place for place, each in enumerate(texts) if not isinstance(each, str)), None)
     if strange is not None:
         raise InvalidInput(
-            f"{name}[{strange}] is {texts[strange]!r:.80}, which is no string", hint="texts such as 'case/7', as they were ingested"
+            f"{name}[{strange}] is {texts[strange]!r:.80}, which is no string",
+            hint="texts such as 'case/7', as they were ingested",
         )
     return texts
 

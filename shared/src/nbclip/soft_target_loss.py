@@ -201,11 +201,14 @@ class SoftTargetLoss(nn.Module):
         """P or S of this rank's rows on the features' device, [R, C]; None for `infonce`."""
         if self.output is None:
             if targets is not None:
-                raise InvalidInput("infonce compares with one-hot rows, and got targets", hint="SoftTargetLoss('sm') compares with them")
+                raise InvalidInput(
+                    "infonce compares with one-hot rows, and got targets", hint="SoftTargetLoss('sm') compares with them"
+                )
             return None
         if targets is not None and image_ids is not None:
             raise InvalidInput(
-                f"SoftTargetLoss({self.name!r}) got both image_ids and targets", hint="pass one: targets of these ids need no asking"
+                f"SoftTargetLoss({self.name!r}) got both image_ids and targets",
+                hint="pass one: targets of these ids need no asking",
             )
         if targets is None:
             if image_ids is None:

@@ -233,8 +233,8 @@ class FittedHybrid:
             return ""
         chosen = self.parameters
         return (
-            f" Ancestors more than {chosen.max_distance} steps above, and those that more than {chosen.hub_share:.0%} of the images "
-            "have, themselves or below, count for nothing."
+            f" Ancestors more than {chosen.max_distance} steps above, and those that more than {chosen.hub_share:.0%} of the "
+            "images have, themselves or below, count for nothing."
         )
 
     def _embedded(self, has_NC: sparse.csr_array, dtype: npt.DTypeLike) -> Embedded:
