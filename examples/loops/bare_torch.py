@@ -33,4 +33,4 @@ def main(url: str, table: str, batch: int = 64) -> nn.Module:
 if __name__ == "__main__":
     if "RANK" in os.environ:
         distributed.init_process_group("gloo")
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2]) if len(sys.argv) > 2 else sys.exit(__doc__)

@@ -36,4 +36,4 @@ def main(url: str, table: str, folder: str, **options: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:4]) if len(sys.argv) > 3 else sys.exit(__doc__)

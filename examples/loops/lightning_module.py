@@ -35,4 +35,4 @@ def main(url: str, table: str, batch: int = 64) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2]) if len(sys.argv) > 2 else sys.exit(__doc__)

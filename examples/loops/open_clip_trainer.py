@@ -37,4 +37,4 @@ def train(url: str, *options: str) -> None:
 
 
 if __name__ == "__main__":
-    train(*sys.argv[1:])
+    train(*sys.argv[1:]) if len(sys.argv) > 1 else sys.exit(__doc__)

@@ -30,6 +30,10 @@ export async function targets(url, imageIds, options = {}) {
 
 if (process.argv[1] === import.meta.filename) {
   const [url, ...imageIds] = process.argv.slice(2);
+  if (!imageIds.length) {
+    console.error("usage: node examples/loops/targets.mjs URL IMAGE_ID…");
+    process.exit(2);
+  }
   const { targets: rows, has_knowledge: known, metadata } = await targets(url, imageIds);
   console.log(JSON.stringify({ shape: rows.shape, rows: [...rows.values], known: [...known.values], metadata }));
 }

@@ -33,7 +33,7 @@ ORDER = (
     *("put_images", "list_images", "get_image", "delete_image", "list_neighbours", "get_thumbnail"),
     *("ingest_file", "list_jobs", "get_job", "cancel_job", "delete_job"),
     *("link_captions", "list_concepts", "list_surroundings", "get_concept", "targets", "representations", "explain_pair"),
-    *("publish_snapshot", "list_snapshots", "get_snapshot", "get_embeddings", "delete_snapshot"),
+    *("publish_snapshot", "list_snapshots", "get_snapshot", "list_snapshot_images", "get_embeddings", "delete_snapshot"),
 )
 """Operations in an order in which each finds what it needs."""
 _LONGEST_LIST = 2

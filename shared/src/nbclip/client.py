@@ -18,7 +18,7 @@ Nothing ever stands in for its answer. Services of version 0.1.0 and later are u
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import Literal, Self
@@ -28,6 +28,7 @@ from nbclip import codec
 from nbclip.codec import TargetMatrix
 from nbclip.connection import Connection
 from nbclip.errors import Conflict, Gone, InvalidId, InvalidInput, NotFound
+from nbclip.ids import listed_texts
 from nbclip.schemas.concepts import ConceptOut
 from nbclip.schemas.jobs import JobOut
 from nbclip.schemas.linking import LinkResponse
@@ -95,7 +96,7 @@ class Service:
         """A concept with its names, parents, children and ancestors; raises NotFound where the vocabulary lacks it."""
         return self._connection.read(ConceptOut, f"/concepts/{quote(cui, safe='')}")
 
-    def link(self, captions: Sequence[str]) -> LinkResponse:
+    def link(self, captions: Iterable[str]) -> LinkResponse:
         """The concepts that the service's linker finds in captions, in their order, and the linker's name.
 
         Args:
@@ -105,7 +106,8 @@ class Service:
             ServiceAway: no answer within `give_up_after`.
             NBClipError: the service refuses: it has no vocabulary, the key is wrong, a caption is too long.
         """
-        answer = self._connection.read(LinkResponse, "/link", {"captions": list(captions)})
+        captions = listed_texts("captions", captions)
+        answer = self._connection.read(LinkResponse, "/link", {"captions": captions})
         if len(answer.results) != len(captions):
             raise InvalidInput(
                 f"{self.url}: asked to link {len(captions)} captions, got {len(answer.results)}",
@@ -143,8 +145,8 @@ class Service:
 
     def targets(
         self,
-        image_ids: Sequence[str],
-        column_ids: Sequence[str] | None = None,
+        image_ids: Iterable[str],
+        column_ids: Iterable[str] | None = None,
         *,
         knowledge: Knowledge = "dk_ek",
         representation: str = "hybrid",
@@ -166,25 +168,32 @@ class Service:
             on_unknown: `flag` marks images that the snapshot lacks in `unknown`, instead of refusing the batch.
 
         Raises:
+            InvalidInput: ids or parameters are of another kind, or the connection is closed.
             UnknownImages: the snapshot lacks some of them.
             ServiceAway: no answer within `give_up_after`.
             NBClipError: the service refuses: the snapshot is gone or lacks the representation, the key is wrong.
         """
-        columns = image_ids if column_ids is None else column_ids
+        rows = listed_texts("image_ids", image_ids)
+        columns = rows if column_ids is None else listed_texts("column_ids", column_ids)
+        if not isinstance(parameters, TargetParameters | None):
+            raise InvalidInput(
+                f"parameters is of type {type(parameters).__name__}",
+                hint="TargetParameters(neighbour_mass=0.5) of nbclip.schemas.targets",
+            )
         body = {
-            "image_ids": list(image_ids),
-            "column_ids": list(columns),
+            "image_ids": rows,
+            "column_ids": columns,
             **self._chosen(knowledge, representation, dtype, on_unknown),
             "output": output,
             **({} if parameters is None else parameters.model_dump(exclude_unset=True)),
         }
         matrix = codec.decode(self._connection.post("/targets", body))
-        self._check((matrix.output, matrix.values.shape), (output, (len(image_ids), len(columns))), matrix.metadata)
+        self._check((matrix.output, matrix.values.shape), (output, (len(rows), len(columns))), matrix.metadata)
         return matrix
 
     def representations(
         self,
-        image_ids: Sequence[str],
+        image_ids: Iterable[str],
         *,
         knowledge: Knowledge = "dk_ek",
         representation: str = "hybrid",
@@ -192,7 +201,8 @@ class Service:
         on_unknown: Literal["error", "flag"] = "error",
     ) -> VectorBatch:
         """Image vectors whose products are the similarities, [C]; arguments and errors as of `targets`."""
-        body = {"image_ids": list(image_ids), **self._chosen(knowledge, representation, dtype, on_unknown)}
+        image_ids = listed_texts("image_ids", image_ids)
+        body = {"image_ids": image_ids, **self._chosen(knowledge, representation, dtype, on_unknown)}
         batch = decode_vectors(self._connection.post("/representations", body))
         self._check(len(batch), len(image_ids), batch.metadata)
         return batch

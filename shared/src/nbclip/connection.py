@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 import httpx2
-import stamina
+import tenacity
 from pydantic import BaseModel, ValidationError
 
 from nbclip import codec, errors
@@ -81,13 +81,13 @@ class Connection:
     def __init__(self, url: str, key: str | None, give_up_after: float) -> None:
         self._prefix, self._version = "", "unknown"
         self._warned = -_SECONDS_BETWEEN_WARNINGS
-        self._retry = _patient_for(min(give_up_after, _PATIENCE_AT_START))
+        self._patience = min(give_up_after, _PATIENCE_AT_START)
         with ExitStack() as undo:
             self._client = undo.enter_context(_client(url, key))
             greeting = self._greeted()
             undo.pop_all()
         self._version, self.current = greeting.version, greeting.snapshot
-        self._retry = _patient_for(give_up_after)
+        self._patience = give_up_after
 
     def _greeted(self) -> _Greeting:
         """What the service says of itself, by the paths of this version where it has them; 0.1.0 has the bare ones alone."""
@@ -129,18 +129,21 @@ class Connection:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx2.Response:
         started, path = time.monotonic(), f"{self._prefix}{path}"
 
-        def pause_after(error: Exception) -> bool | float:
+        def passes(error: BaseException) -> bool:
             if not isinstance(error, _Busy | httpx2.TransportError):
                 return False
             self._warn(error, time.monotonic() - started)
-            return True if isinstance(error, httpx2.TransportError) or error.pause is None else error.pause
+            return True
 
+        retry, stop = tenacity.retry_if_exception(passes), tenacity.stop_after_delay(self._patience)
         try:
-            return self._retry(pause_after, self._ask_once, method, path, body)
+            return tenacity.Retrying(wait=_pause, stop=stop, retry=retry, reraise=True)(self._ask_once, method, path, body)
         except (_Busy, httpx2.TransportError) as error:
             raise self._away(error, f"{method} {path}", time.monotonic() - started) from error
 
     def _ask_once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
+        if self._client.is_closed:
+            raise InvalidInput(f"the connection to {self.url} is closed", hint="make a new Service, and use it inside its `with`")
         response = self._client.request(method, path, json=body, headers=_trace_of_caller())
         if response.status_code in _BUSY:
             raise _Busy(response)
@@ -177,7 +180,7 @@ def _trace_of_caller() -> dict[str, str]:
 def _client(url: str, key: str | None) -> httpx2.Client:
     try:
         base = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
+    except (httpx2.InvalidURL, TypeError) as error:
         raise InvalidInput(f"{url!r} is not a URL: {error}", hint="such as http://127.0.0.1:8080") from error
     if base.scheme not in {"http", "https"} or not base.host:
         raise InvalidInput(f"{url!r} is not an HTTP URL", hint="such as http://127.0.0.1:8080")
@@ -189,8 +192,13 @@ def _client(url: str, key: str | None) -> httpx2.Client:
     return httpx2.Client(base_url=base, headers=authorized, timeout=httpx2.Timeout(60, connect=5), limits=limits)
 
 
-def _patient_for(seconds: float) -> stamina.RetryingCaller:
-    return stamina.RetryingCaller(attempts=None, timeout=seconds, wait_initial=0.2, wait_max=_LONGEST_PAUSE / 3, wait_jitter=1.0)
+_GROWING = tenacity.wait_exponential(multiplier=0.2, max=_LONGEST_PAUSE / 3) + tenacity.wait_random(0, 1)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Seconds until the question is asked again: as many as the service said, or growing ones."""
+    error = state.outcome.exception() if state.outcome else None
+    return error.pause if isinstance(error, _Busy) and error.pause is not None else _GROWING(state)
 
 
 def _refusal(response: httpx2.Response) -> NBClipError:

@@ -38,7 +38,12 @@ class NBClipError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        return joined(self.message, self.hint)
+
+
+def joined(message: str, hint: str) -> str:
+    """Both in one line: a sentence, and its hint, which begins in lower case, as a part of it."""
+    return f"{message.removesuffix('.')}; {hint}" if hint else message
 
 
 def os_reason(error: OSError) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from nbclip.errors import InvalidId
+from nbclip.errors import InvalidId, InvalidInput
 
 MAX_IMAGE_ID_BYTES = 512
 MAX_CUI_CHARACTERS = 64
@@ -48,6 +48,25 @@ def check_image_id(value: str) -> str:
     if len(value) > MAX_IMAGE_ID_BYTES // 4 and len(value.encode()) > MAX_IMAGE_ID_BYTES:
         raise InvalidId(f"image id of {len(value.encode())} bytes", hint=f"1 to {MAX_IMAGE_ID_BYTES} bytes are allowed")
     return value
+
+
+def listed_texts(name: str, given: Iterable[str]) -> list[str]:
+    """What an argument brings, ids or captions, as a list: of a list, a tuple, a column, an array or a generator.
+
+    Raises:
+        InvalidInput: it is None, one text, or of no order, or something in it is no text.
+    """
+    if isinstance(given, str | bytes | Set | Mapping) or not isinstance(given, Iterable):
+        what = repr(given) if isinstance(given, str | bytes) or given is None else type(given).__name__
+        raise InvalidInput(f"{name} is {what:.80}, not a list of texts", hint=f"{name}=['case/7', 'case/8'], in their order")
+    texts = list(given)
+    strange = next((place for place, each in enumerate(texts) if not isinstance(each, str)), None)
+    if strange is not None:
+        raise InvalidInput(
+            f"{name}[{strange}] is {texts[strange]!r:.80}, which is no string",
+            hint="texts such as 'case/7', as they were ingested",
+        )
+    return texts
 
 
 def are_plain_image_ids(values: Sequence[Any]) -> bool:

@@ -18,6 +18,8 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from nbclip.errors import InvalidInput
+
 _PATIENCE = 2.0
 T = TypeVar("T")
 Question = TypeVar("Question")
@@ -31,6 +33,7 @@ class Prefetched(Generic[T], Iterator[T]):
     """
 
     def __init__(self, source: Iterator[T], ahead: int) -> None:
+        _check_ahead(ahead)
         self._source = source
         self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
         self._stopped = threading.Event()
@@ -83,7 +86,22 @@ def with_answers(
         questions: items and their questions; taken in the reader's thread, so they may be of torch's or a model's making.
         ask: called in a thread of its own. What it raises is raised at the item's turn, and ends the iterator.
         ahead: at least 1; so many items are held at a time.
+
+    Raises:
+        InvalidInput: `ahead` is less than 1.
     """
+    _check_ahead(ahead)
+    return _with_answers(questions, ask, ahead)
+
+
+def _check_ahead(ahead: int) -> None:
+    if not isinstance(ahead, int) or ahead < 1:
+        raise InvalidInput(f"ahead={ahead!r}", hint="a number of batches, at least 1")
+
+
+def _with_answers(
+    questions: Iterable[tuple[T, Question]], ask: Callable[[Question], Answer], ahead: int
+) -> Iterator[tuple[T, Answer]]:
     asked: queue.SimpleQueue[tuple[Question] | None] = queue.SimpleQueue()
     waiting: deque[T] = deque()
     with Prefetched((ask(*question) for question in iter(asked.get, None)), ahead) as answers:

@@ -30,6 +30,7 @@ from torch.nn import functional
 from nbclip.codec import TargetMatrix
 from nbclip.errors import InvalidInput
 from nbclip.gathering import from_all, gathered, place
+from nbclip.ids import listed_texts
 from nbclip.losses import (
     Cosines,
     cosines,
@@ -73,7 +74,7 @@ class SoftTargetLoss(nn.Module):
         output: what the loss compares with: "targets", "similarity", or None for `infonce`.
 
     Raises:
-        InvalidInput: no such loss, or a value out of its range.
+        InvalidInput: no such loss, a value out of its range or of another loss, or a source that can't be asked.
         TypeError: the source does not take what is in `asked`.
     """
 
@@ -92,12 +93,16 @@ class SoftTargetLoss(nn.Module):
         _check_choice("mse_on", mse_on, ("cos", "prob"))
         _check_range("diagonal_weight", 0.5 if diagonal_weight is None else diagonal_weight, 0)
         _check_range("threshold", threshold, -1)
+        _check_used("mse", name, mse_on=(mse_on, "cos"), diagonal_weight=(diagonal_weight, 0.5))
+        _check_used("sigmoid_fff", name, threshold=(threshold, 0.5))
         self.name, self.mse_on, self.diagonal_weight, self.threshold = name, mse_on, diagonal_weight, threshold
         self.output: Literal["targets", "similarity"] | None = (
             None if name == "infonce" else "targets" if name == "sm" or (name, mse_on) == ("mse", "prob") else "similarity"
         )
         self.source, self._asked = source, asked
         if source is not None:
+            if not callable(getattr(source, "targets", None)):
+                raise InvalidInput(f"source is {source!r:.80}, which gives no targets", hint="Service(URL) of nbclip.client")
             signature(source.targets).bind([], [], output=self.output, **asked)
 
     def forward(
@@ -107,7 +112,7 @@ class SoftTargetLoss(nn.Module):
         logit_scale: Tensor | float,
         logit_bias: Tensor | float | None = None,
         *,
-        image_ids: Sequence[str] | None = None,
+        image_ids: Iterable[str] | None = None,
         targets: TargetMatrix | Tensor | None = None,
         output_dict: bool = False,
     ) -> Tensor | dict[str, Tensor]:
@@ -121,12 +126,12 @@ class SoftTargetLoss(nn.Module):
             text_features: the same of its texts.
             logit_scale: exp(logit_scale), as open_clip's models return it: a scalar.
             logit_bias: of the sigmoid losses, a scalar; None: 0. Other losses don't read it.
-            image_ids: of this rank's images, for which the source is asked.
+            image_ids: of this rank's images, for which the source is asked; `infonce` doesn't read them.
             targets: instead of ids: what the source answered, or its values, [R, C], as `prefetched` gives them.
             output_dict: returns `{"soft_target_loss": loss}`, as open_clip's trainer wants it.
 
         Raises:
-            InvalidInput: neither targets nor ids with a source, or they don't fit the features or the loss.
+            InvalidInput: neither targets nor ids with a source, or both, or they don't fit the features or the loss.
             NBClipError: the service refuses or stays away (`Service.targets`).
         """
         _check_features(image_features, text_features)
@@ -140,7 +145,7 @@ class SoftTargetLoss(nn.Module):
             loss = self._loss(cosine, widened(torch.as_tensor(logit_scale)), bias, goal_RC)
         return {"soft_target_loss": loss} if output_dict else loss
 
-    def ask(self, image_ids: Sequence[str], column_ids: Sequence[str] | None = None) -> TargetMatrix:
+    def ask(self, image_ids: Iterable[str], column_ids: Iterable[str] | None = None) -> TargetMatrix:
         """What this loss compares with, [R, C].
 
         Args:
@@ -154,11 +159,12 @@ class SoftTargetLoss(nn.Module):
         if self.source is None or self.output is None:
             lacks = "has no source" if self.output else "compares with one-hot rows alone"
             raise InvalidInput(f"SoftTargetLoss({self.name!r}) {lacks}", hint="SoftTargetLoss('sm', Service(URL)) asks a service")
-        columns = list(image_ids if column_ids is None else column_ids)
-        return self.source.targets(list(image_ids), columns, output=self.output, **self._asked)
+        rows = listed_texts("image_ids", image_ids)
+        columns = list(rows) if column_ids is None else listed_texts("column_ids", column_ids)
+        return self.source.targets(rows, columns, output=self.output, **self._asked)
 
     def prefetched(
-        self, batches: Iterable[Batch], ids: Callable[[Batch], Sequence[str]], *, ahead: int = 4
+        self, batches: Iterable[Batch], ids: Callable[[Batch], Iterable[str]], *, ahead: int = 4
     ) -> Iterator[tuple[Batch, TargetMatrix | None]]:
         """Each batch with its targets, asked for `ahead` batches before its turn, in a thread; with None for `infonce`.
 
@@ -169,29 +175,41 @@ class SoftTargetLoss(nn.Module):
             batches: of one size on all ranks, and equally many.
             ids: gives the ids of a batch's images, in the order of its features.
             ahead: at least 1.
+
+        Raises:
+            InvalidInput: `ahead` is less than 1, or `ids` no function.
         """
+        if not callable(ids):
+            raise InvalidInput(f"ids is {ids!r:.80}, no function of a batch", hint="such as operator.itemgetter(2)")
         if self.output is None:
             return ((batch, None) for batch in batches)
         questions = ((batch, self._question(ids(batch))) for batch in batches)
         return with_answers(questions, lambda question: self.ask(*question), ahead)
 
-    def _question(self, image_ids: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    def _question(self, given: Iterable[str]) -> tuple[list[str], list[str]]:
         """This rank's ids, and those of the global batch."""
-        strange = next((each for each in image_ids if not isinstance(each, str)), None)
-        if strange is not None:
-            raise InvalidInput(f"image id {strange!r} is no string", hint="the ids of `kg-service ingest`, such as 'case/7'")
-        every = from_all(list(image_ids))
+        image_ids = listed_texts("image_ids", given)
+        every = from_all(image_ids)
         if len({len(ids) for ids in every}) > 1:
             sizes = ", ".join(str(len(ids)) for ids in every)
             raise InvalidInput(f"the ranks' batches have {sizes} pairs", hint="equal ones: drop_last=True of the DataLoader")
         return image_ids, [image_id for ids in every for image_id in ids]
 
     def _goals(
-        self, image_ids: Sequence[str] | None, targets: TargetMatrix | Tensor | None, features_RD: Tensor
+        self, image_ids: Iterable[str] | None, targets: TargetMatrix | Tensor | None, features_RD: Tensor
     ) -> Tensor | None:
         """P or S of this rank's rows on the features' device, [R, C]; None for `infonce`."""
         if self.output is None:
+            if targets is not None:
+                raise InvalidInput(
+                    "infonce compares with one-hot rows, and got targets", hint="SoftTargetLoss('sm') compares with them"
+                )
             return None
+        if targets is not None and image_ids is not None:
+            raise InvalidInput(
+                f"SoftTargetLoss({self.name!r}) got both image_ids and targets",
+                hint="pass one: targets of these ids need no asking",
+            )
         if targets is None:
             if image_ids is None:
                 raise InvalidInput(f"SoftTargetLoss({self.name!r}) got no targets", hint="pass image_ids=… or targets=…")
@@ -203,6 +221,11 @@ class SoftTargetLoss(nn.Module):
                     hint=f"ask for output={self.output!r}",
                 )
             targets = torch.tensor(targets.values, dtype=torch.float32)
+        if not isinstance(targets, Tensor):
+            raise InvalidInput(
+                f"targets is of type {type(targets).__name__}",
+                hint="what `prefetched` or `Service.targets` gave, or a tensor: torch.as_tensor(rows)",
+            )
         rows = len(features_RD)
         if targets.shape != (rows, rows * place()[1]):
             raise InvalidInput(
@@ -238,6 +261,13 @@ def _own(rows: int, like: Tensor) -> Tensor:
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise InvalidInput(f"{name}={value!r}", hint=f"one of {', '.join(choices)}")
+
+
+def _check_used(reader: str, name: str, **settings: tuple[object, object]) -> None:
+    """Settings that only the loss `reader` reads: value and default."""
+    for setting, (value, default) in settings.items():
+        if value != default and name != reader:
+            raise InvalidInput(f"{setting}={value} is a setting of {reader}, not of {name}", hint="leave it out")
 
 
 def _check_range(name: str, value: float, least: float) -> None:

@@ -32,6 +32,7 @@ FORMER = {
     "GET /snapshots": "read",
     "GET /snapshots/{snapshot_id}": "read",
     "GET /snapshots/{snapshot_id}/embeddings": "read",
+    "GET /snapshots/{snapshot_id}/images": "read",
     "GET /info": "read",
 }
 """What 0.1.0 had."""

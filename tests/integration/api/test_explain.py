@@ -39,6 +39,26 @@ def test_what_both_images_have_is_named(reader):
     assert (answer["knowledge"], answer["representation"]) == ("dk_ek", "hybrid")
 
 
+def test_an_ancestor_that_counts_for_nothing_says_so_and_a_concept_beside_itself_is_explained(reader):
+    left_out, counted = 0, 0
+    for other in IDS:
+        answer = explain(reader, "effusion too", other).json()
+        shares = {part["concept"]["cui"]: part["share"] for part in answer["contributions"] if part["kind"] == "ancestor"}
+        for each in answer["nearest_common_ancestors"]:
+            assert each["share"] == pytest.approx(shares.get(each["cui"], 0.0), abs=1e-9)
+            counted, left_out = counted + bool(each["share"]), left_out + (not each["share"])
+        silent = any(not each["share"] for each in answer["nearest_common_ancestors"])
+        notes = " ".join(answer["notes"])
+        assert ("Common ancestors with share 0" in notes) == silent
+        assert "than 6 steps above, and those that more than 10% of the images have" in notes
+        itself = any(
+            part["concepts"] == part["other_concepts"] for part in answer["contributions"] if part["kind"] == "cooccurrence"
+        )
+        assert ("A pair of a concept with itself" in notes) == itself
+    assert left_out
+    assert "steps above" not in " ".join(explain(reader, "effusion", "pneumonia", knowledge="dk").json()["notes"])
+
+
 @pytest.mark.parametrize("knowledge", ["noise", "dk", "dk_ek"])
 def test_neighbours_are_the_similarities_of_targets_sorted(reader, knowledge):
     held = sorted(IDS)

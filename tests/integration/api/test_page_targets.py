@@ -1,6 +1,7 @@
 """The heat map of the page, in a real Chromium: its values are those of `POST /v1/targets`, and each has its reason."""
 
 import re
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -98,6 +99,55 @@ def test_batches_can_be_taken_from_the_graph(visit, reader):
     near = [each["image_id"] for each in reader.get("/images/effusion/neighbours").json()["neighbours"]]
     expect(tab.locator("#status")).to_contain_text(f"{1 + len(near)} images;")
     assert tab.get_by_label("Images of the batch").input_value().split("\n") == ["effusion", *near]
+
+
+def test_first_images_are_those_of_the_snapshot_also_on_a_service_that_only_reads(visit, service):
+    tab = open_targets(visit, service(read_only=True))
+    tab.get_by_role("button", name="First images").click()
+    expect(tab.locator("#status")).to_contain_text("8 images; the largest target")
+    expect(tab.locator("#matrix-table tbody tr").first).to_be_visible()
+
+
+def test_a_batch_is_in_the_address_and_back_returns_to_it(visit, reader):
+    tab = open_targets(visit, reader)
+    tab.get_by_label("Knowledge").select_option("hybrid/dk")
+    tab.get_by_label("Neighbour mass").fill("0.5")
+    show(tab, ["effusion", "case/7/a.png", "ünïcode"])
+    shared, _ = visit(reader, f"/ui#{urlsplit(tab.url).fragment}")
+    expect(shared.locator("#matrix-table tbody tr").first).to_be_visible()
+    assert shared.get_by_label("Images of the batch").input_value().split("\n") == ["effusion", "case/7/a.png", "ünïcode"]
+    assert (shared.get_by_label("Knowledge").input_value(), shared.get_by_label("Neighbour mass").input_value()) == (
+        "hybrid/dk",
+        "0.5",
+    )
+    show(tab, ["effusion", "fracture"])
+    expect(tab.locator("#status")).to_contain_text("2 images;")
+    tab.go_back()
+    expect(tab.locator("#status")).to_contain_text("3 images;")
+    tab.evaluate("location.hash = 'targets/effusion,fracture?knowledge=none/dk'")
+    expect(tab.locator("#status.error")).to_contain_text("The current snapshot has no none/dk")
+
+
+def test_ids_stand_at_the_edges_where_they_can_be_read(visit, reader):
+    tab = open_targets(visit, reader)
+    show(tab)
+    for edge in ("rows", "columns"):
+        ids = tab.locator(f"#matrix-{edge} span")
+        assert [each.get_attribute("title") for each in ids.all()] == IDS
+        expect(ids.first).to_be_visible()
+    canvas = tab.locator("#matrix").bounding_box()
+    centre = lambda box, way, size: box[way] + box[size] / 2  # noqa: E731
+    for place in range(len(IDS)):
+        middle = (place + 0.5) * canvas["width"] / len(IDS)
+        row, column = (tab.locator(f"#matrix-{edge} span").nth(place).bounding_box() for edge in ("rows", "columns"))
+        assert abs(centre(row, "y", "height") - canvas["y"] - middle) < 3
+        assert abs(centre(column, "x", "width") - canvas["x"] - middle) < 3
+    tab.locator("#matrix").focus()
+    tab.keyboard.press("ArrowDown")
+    expect(tab.locator("#matrix-rows .chosen")).to_have_text(IDS[1])
+    expect(tab.locator("#matrix-value")).to_contain_text("Row 2, column 1 of 5.")
+    tab.set_viewport_size({"width": 150, "height": 600})
+    expect(tab.locator("#matrix-rows")).to_be_hidden()
 
 
 def test_what_is_no_batch_is_refused_in_words(visit, reader):

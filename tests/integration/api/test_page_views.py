@@ -34,7 +34,7 @@ def test_a_search_finds_concepts_and_images_which_lead_on(visit, reader):
     assert [row[:2] for row in rows(tab, "found-images")] == [[each["image_id"], each["caption"]] for each in found]
     assert len(found) == 2
     tab.get_by_role("link", name="C0032227", exact=True).click()
-    expect(tab.locator("#found-images-title")).to_have_text("Images with C0032227")
+    expect(tab.locator("#found-images-title")).to_have_text("Images that mention C0032227")
     expect(tab.locator("#found-images tbody tr")).to_have_count(2)
     parents = reader.get("/concepts/C0032227").json()["parents"]
     expect(tab.locator("#found-concepts")).to_contain_text(f"{parents[0]['cui']} {parents[0]['name']}")
@@ -44,6 +44,87 @@ def test_a_search_finds_concepts_and_images_which_lead_on(visit, reader):
     expect(tab.get_by_label("Words or a CUI")).to_have_value("C0032227")
     search(tab, "zzzz")
     expect(tab.locator("#found-images")).to_have_text("No image of the graph.")
+
+
+def test_images_that_only_mention_a_concept_are_marked(visit, client):
+    items = [
+        {"image_id": "denied", "caption": "No pleural effusion."},
+        {"image_id": "doubted", "caption": "Possible pleural effusion."},
+        {"image_id": "both", "caption": "Pleural effusion on the left. No pleural effusion on the right."},
+    ]
+    assert client.post("/images", json={"items": items}).status_code == 200
+    tab, _ = visit(client, "/ui#search/C0032227")
+    expect(tab.locator("#found-images tbody tr")).to_have_count(5)
+    concepts = {row[0]: row[2] for row in rows(tab, "found-images")}
+    assert {name: text.split(",")[0].split()[-1] for name, text in concepts.items()} == {
+        **dict.fromkeys(("both", "effusion", "effusion too"), "Effusion"),
+        "denied": "absent",
+        "doubted": "uncertain",
+    }
+    expect(tab.locator("#found-images .note")).to_contain_text("whose captions deny the concept")
+
+
+def test_the_captions_view_pages_through_all_images(visit, client):
+    items = [{"image_id": f"many/{number:02}", "caption": "Chest X-ray."} for number in range(30)]
+    assert client.post("/images", json={"items": items}).status_code == 200
+    tab, _ = visit(client)
+    tab.get_by_text("All images of the graph").click()
+    expect(tab.locator("#all-images tbody tr")).to_have_count(20)
+    tab.locator("#all-images").get_by_role("button", name="More").click()
+    expect(tab.locator("#all-images tbody tr")).to_have_count(38)
+    tab.locator("#all-images").get_by_role("link", name="many/29").click()
+    expect(tab.locator("#facts")).to_contain_text("Image many/29,")
+
+
+@pytest.mark.parametrize("name", ["jobs", "constructor", "captionz/effusion"])
+def test_an_address_without_a_view_is_told(visit, reader, name):
+    tab, _ = visit(reader, f"/ui#{name}")
+    expect(tab.locator("#status.error")).to_have_text(f"There is no view “{name.partition('/')[0]}”: choose one above.")
+    expect(tab.locator("#captions-view")).to_be_visible()
+    expect(tab.locator("#result")).to_be_hidden()
+
+
+STRANGE = ["../x", "a/../b", "./a", "a//b", "x?y#z%", "100%", "<b>&amp;", "a,b", "/etc/passwd", "a b+c", "ü/✓.png"]
+
+
+def test_ids_of_any_characters_stay_in_their_paths(visit, service, tmp_path):
+    (tmp_path / "images").mkdir()
+    for outside in ("x.png", "passwd.png"):
+        Image.new("RGB", (30, 30), (200, 10, 10)).save(tmp_path / outside)
+    client = service(images=tmp_path / "images")
+    items = [{"image_id": each, "caption": "Chest X-ray showing a pleural effusion."} for each in STRANGE]
+    assert client.post("/images", json={"items": items}).status_code == 200
+    assert client.post("/snapshots", json={}).status_code == 201
+    tab, requests = visit(client, "/ui#search/chest x-ray showing")
+    for image_id in STRANGE:
+        tab.locator("#found-images").get_by_role("link", name=image_id, exact=True).click()
+        expect(tab.locator("#facts")).to_contain_text(f"Image {image_id},")
+        expect(tab.locator("#neighbours tbody tr").first).to_be_visible()
+        tab.go_back()
+        expect(tab.locator("#found-images tbody tr")).to_have_count(len(STRANGE) + 1)
+    expect(tab.locator("#found-images canvas")).to_have_count(0)
+    paths = {urlsplit(request.url).path for request in requests}
+    assert all(path.startswith(("/ui", "/v1/images", "/v1/concepts", "/v1/info")) for path in paths), paths
+    for image_id in (".", ".."):
+        tab.evaluate("id => { location.hash = `captions/${id}`; }", image_id)
+        expect(tab.locator("#status.error")).to_contain_text(f"The image id {image_id} has no path of its own")
+
+
+def test_what_is_compared_is_in_the_address_and_back_returns(visit, reader):
+    tab, _ = visit(reader, "/ui#captions/effusion")
+    tab.get_by_role("button", name="Why effusion too is similar").click()
+    expect(tab.locator("#explanation strong").first).to_be_visible()
+    assert urlsplit(tab.url).fragment == "captions/effusion?with=effusion+too"
+    again, _ = visit(reader, f"/ui#{urlsplit(tab.url).fragment}")
+    expect(again.locator("#explanation p").first).to_contain_text("effusion and effusion too: similarity")
+    expect(again.locator("#graph .edge.shares").first).to_be_visible()
+    tab.get_by_label("Compare with").fill("pneumonia")
+    tab.get_by_role("button", name="Explain").click()
+    expect(tab.locator("#explanation p").first).to_contain_text("effusion and pneumonia")
+    tab.go_back()
+    expect(tab.locator("#explanation p").first).to_contain_text("effusion and effusion too")
+    tab.go_back()
+    expect(tab.locator("#explanation")).to_be_empty()
 
 
 def test_a_search_goes_on_page_by_page(visit, client):
@@ -121,8 +202,22 @@ def test_marked_mentions_become_labels_that_the_linker_is_fitted_to(visit, reade
         main([*fit, "--data", str(tmp_path)])
     assert ended.value.code == 0, capsys.readouterr()
     assert (tmp_path / "prior" / "manifest.json").exists()
-    tab.get_by_role("button", name="Forget marks").click()
+    asked = []
+
+    def answer(says_yes):
+        def once(dialog):
+            asked.append(dialog.message)
+            dialog.accept() if says_yes else dialog.dismiss()
+
+        tab.once("dialog", once)
+        tab.get_by_role("button", name="Forget marks").click()
+
+    answer(says_yes=False)
+    expect(tab.locator("#marked")).to_have_text("1 marked right, 1 wrong, in 2 captions.")
+    answer(says_yes=True)
     expect(tab.locator("#marked")).to_have_text("Nothing is marked.")
+    assert len(asked) == 2
+    assert "1 marked right, 1 wrong" in asked[0]
 
 
 def test_jobs_are_followed_until_they_end_and_what_they_made_appears(visit, client):

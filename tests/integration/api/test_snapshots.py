@@ -15,6 +15,21 @@ def held(client):
     return [each["id"] for each in client.get("/snapshots").json()["snapshots"]]
 
 
+def test_the_images_of_a_snapshot_come_page_by_page(reader, problem):
+    path = f"/snapshots/{reader.get('/v1/info').json()['snapshot']}/images"
+    whole = reader.get(path).json()
+    assert (len(whole["image_ids"]), whole["next_cursor"]) == (8, None)
+    found, cursor = [], ""
+    while cursor is not None:
+        page = reader.get(path, params={"limit": 3, "cursor": cursor}).json()
+        found += page["image_ids"]
+        cursor = page["next_cursor"]
+    assert found == whole["image_ids"]
+    assert reader.post("/targets", json={"image_ids": found}).status_code == 200
+    problem(reader.get(path, params={"cursor": "eA=="}), 422, "invalid-input")
+    problem(reader.get(f"/snapshots/{'0' * 64}/images"), 410, "gone")
+
+
 def test_publishing_answers_201_with_location_and_the_same_graph_has_the_same_id(client):
     (old,) = held(client)
     answer = client.post("/snapshots", json={})

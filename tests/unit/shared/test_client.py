@@ -198,7 +198,7 @@ def test_the_key_is_given_or_of_the_environment_and_is_not_shown(service, monkey
     assert "wr0ng" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", "http://", "http://host:port"])
+@pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", "http://", "http://host:port", None])
 def test_what_is_no_url_is_refused(url):
     with pytest.raises(InvalidInput, match=r"is not an? (HTTP )?URL"):
         Service(url)
@@ -235,5 +235,45 @@ def test_the_services_reasons_reach_the_user(service, opened):
 def test_leaving_closes_the_connection(service):
     with Service(service.url) as client:
         client.targets(["a"])
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(InvalidInput, match="is closed; make a new Service"):
         client.targets(["a"])
+
+
+@pytest.mark.parametrize("given", [None, "a1", b"a1", 7, {"a1", "b1"}, {"a1": 1}, ["a1", 7], [None]])
+@pytest.mark.parametrize("asked", ["targets", "columns", "representations", "link"])
+def test_what_is_no_list_of_texts_is_refused_by_name(opened, service, asked, given):
+    client = opened()
+    ways = {
+        "targets": ("image_ids", lambda: client.targets(given)),
+        "columns": ("column_ids", lambda: client.targets(["a1"], 7 if given is None else given)),
+        "representations": ("image_ids", lambda: client.representations(given)),
+        "link": ("captions", lambda: client.link(given)),
+    }
+    name, way = ways[asked]
+    with pytest.raises(InvalidInput, match=rf"^{name}(\[\d\])? is .*; (texts such as|{name}=\[)"):
+        way()
+    assert service.asked == []
+
+
+def test_ids_may_be_an_array_a_tuple_or_a_generator(opened):
+    client, ids = opened(), ["a1", "b1", "c2"]
+    expected = client.targets(ids).values
+    for given in (tuple(ids), np.array(ids), (each for each in ids)):
+        np.testing.assert_array_equal(client.targets(given).values, expected)
+    assert len(client.representations(each for each in ids)) == 3
+
+
+def test_parameters_of_another_kind_are_refused_with_the_right_one(opened):
+    with pytest.raises(InvalidInput, match=r"parameters is of type dict; TargetParameters\(neighbour_mass=0.5\)"):
+        opened().targets(["a1"], parameters={"neighbour_mass": 0.5})
+
+
+def test_asking_again_prints_nothing_and_logs_in_words_of_its_own(service, opened, caplog, capsys):
+    client = opened()
+    service.troubles.append((503, {"retry-after": "0"}))
+    with caplog.at_level(logging.DEBUG):
+        client.targets(["a"])
+    assert capsys.readouterr().out == ""
+    warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.name for record in warned] == ["nbclip.connection"]
+    assert "asking again" in warned[0].getMessage()

@@ -2,7 +2,16 @@ import threading
 import time
 
 import pytest
+from nbclip.errors import InvalidInput
 from nbclip.prefetch import Prefetched, with_answers
+
+
+@pytest.mark.parametrize("ahead", [0, -1, 1.5, None])
+def test_a_number_ahead_that_is_none_is_refused_at_once(ahead):
+    with pytest.raises(InvalidInput, match=r"^ahead=.*; a number of batches, at least 1"):
+        Prefetched(iter([]), ahead)
+    with pytest.raises(InvalidInput, match=r"^ahead="):
+        with_answers([], str, ahead)
 
 
 def test_items_come_in_order_and_end():

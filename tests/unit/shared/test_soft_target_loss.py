@@ -230,6 +230,24 @@ def test_infonce_asks_nobody(service):
     assert service.asked == []
 
 
+def test_targets_that_infonce_does_not_read_are_refused():
+    with pytest.raises(InvalidInput, match="infonce compares with one-hot rows, and got targets"):
+        SoftTargetLoss("infonce")(*features(), targets=torch.eye(16))
+
+
+@pytest.mark.parametrize(("settings", "message"), [({"ahead": 0}, "^ahead=0"), ({"ids": 2}, "^ids is 2, no function of a batch")])
+def test_what_can_not_be_prefetched_is_refused_at_once(settings, message):
+    with pytest.raises(InvalidInput, match=message):
+        SoftTargetLoss("sm", Own()).prefetched([IDS], **{"ids": list} | settings)
+
+
+def test_ids_may_be_a_generator():
+    given = features()
+    soft = SoftTargetLoss("sm", Own())
+    assert torch.equal(soft(*given, image_ids=iter(IDS)), soft(*given, image_ids=IDS))
+    assert [len(matrix.values) for _, matrix in soft.prefetched([IDS], ids=iter)] == [16]
+
+
 MATRIX = TargetMatrix("similarity", np.eye(16, dtype=np.float32), np.ones(16, bool), np.zeros(16, bool), {})
 
 
@@ -240,7 +258,11 @@ MATRIX = TargetMatrix("similarity", np.eye(16, dtype=np.float32), np.ones(16, bo
         ({"image_ids": IDS}, "has no source"),
         ({"targets": MATRIX}, "compares with targets, not with similarity. ask for output='targets'"),
         ({"targets": torch.eye(15)}, r"targets of shape \[15, 15\] for 16 pairs on each of 1 ranks"),
-        ({"image_ids": list(range(16))}, "image id 0 is no string"),
+        ({"image_ids": list(range(16))}, r"image_ids\[0\] is 0, which is no string"),
+        ({"image_ids": "id0"}, "image_ids is 'id0', not a list of texts"),
+        ({"image_ids": IDS, "targets": torch.eye(16)}, "got both image_ids and targets"),
+        ({"targets": np.eye(16)}, "targets is of type ndarray; .*torch.as_tensor"),
+        ({"targets": [[1.0]]}, "targets is of type list"),
         ({"text_features": torch.ones(15, 8), "targets": torch.eye(16)}, r"\[16, 8\], text features of \[15, 8\]"),
     ],
 )
@@ -257,6 +279,10 @@ def test_what_does_not_fit_is_refused(given, message):
         ({"mse_on": "cosines"}, "mse_on='cosines'. one of cos, prob"),
         ({"diagonal_weight": 1.5}, "diagonal_weight=1.5. from 0 to 1"),
         ({"threshold": -2}, "threshold=-2. from -1 to 1"),
+        ({"threshold": 0.3}, "threshold=0.3 is a setting of sigmoid_fff, not of sm; leave it out"),
+        ({"name": "sigmoid_fff", "mse_on": "prob"}, "mse_on=prob is a setting of mse, not of sigmoid_fff"),
+        ({"name": "infonce", "diagonal_weight": None}, "diagonal_weight=None is a setting of mse, not of infonce"),
+        ({"source": "http://127.0.0.1:8080"}, r"source is 'http://127.0.0.1:8080', which gives no targets; Service\(URL\)"),
     ],
 )
 def test_a_setting_out_of_its_range_is_refused(settings, message):

@@ -10,7 +10,7 @@ Shape legend: L and R concepts of the two images, T concepts where they meet, P 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,7 @@ def explain(
     account = snapshot.fitted(representation, knowledge).contributions(left, right)
     name = _naming(snapshot, name_of)
     contributions, parts = _listed(account, images, limit, name)
+    ancestors = list(_ancestors(snapshot, images, account, name))
     gap = sim - sum(parts.values())
     additive = account.additive and (rows[0] != rows[1] or bool(held[0]))
     if not additive:
@@ -77,11 +78,16 @@ def explain(
     return ExplainResponse(
         similarity=sim,
         additive=additive,
-        notes=[*_special(snapshot, rows, held, alike=bool(contributions)), account.account, *_of_changes(snapshot.manifest)],
+        notes=[
+            *_special(snapshot, rows, held, alike=bool(contributions)),
+            account.account,
+            *_of_parts(contributions, ancestors),
+            *_of_changes(snapshot.manifest),
+        ],
         image=ExplainedImage(image_id=image_id, concepts=name(left)),
         other=ExplainedImage(image_id=other_id, concepts=name(right)),
         shared=name(np.intersect1d(left, right)),
-        nearest_common_ancestors=list(_ancestors(snapshot, left, right, name)),
+        nearest_common_ancestors=ancestors,
         relations=list(_relations(snapshot, left, right, name)),
         parts=parts,
         contributions=contributions,
@@ -115,6 +121,19 @@ def _special(snapshot: Snapshot, rows: Rows, held: npt.NDArray[np.bool_], *, ali
     without = dict.fromkeys(rows[~held].tolist())
     notes += [f"{snapshot.image_id(row)} has no concept in the snapshot: it is similar to itself alone." for row in without]
     return notes
+
+
+def _of_parts(contributions: Sequence[Contribution], ancestors: Sequence[CommonAncestor]) -> Iterator[str]:
+    """What a reader would take for a mistake."""
+    if any(part.kind == "cooccurrence" and part.concepts == part.other_concepts for part in contributions):
+        yield (
+            "A pair of a concept with itself counts what that concept occurs with, which both images have in common as they "
+            "both have the concept."
+        )
+    if any(part.kind == "learned" and part.concepts == part.other_concepts for part in contributions):
+        yield "A pair of a concept with itself counts its learned vector, which both images have."
+    if ancestors and not all(each.share for each in ancestors):
+        yield "Common ancestors with share 0 are in the hierarchy, but bring nothing to this similarity."
 
 
 def _of_changes(manifest: Manifest) -> Iterator[str]:
@@ -173,12 +192,22 @@ def _pair(account: Contributions, images: tuple[Positions, Positions], at: int, 
     return Contribution(kind=account.pair_kind, share=share, concepts=concepts, other_concepts=others)
 
 
-def _ancestors(snapshot: Snapshot, left: Positions, right: Positions, name: Naming) -> Iterator[CommonAncestor]:
+def _ancestors(
+    snapshot: Snapshot, images: tuple[Positions, Positions], account: Contributions, name: Naming
+) -> Iterator[CommonAncestor]:
     """Without the concepts that both have."""
-    for each in nearest_common_ancestors(snapshot.is_a, left.tolist(), right.tolist()):
+    shares = dict(zip(account.meeting.tolist(), account.meeting_share.tolist(), strict=True))
+    left, right = (side.tolist() for side in images)
+    for each in nearest_common_ancestors(snapshot.is_a, left, right):
         if each.left_steps or each.right_steps:
             (concept,) = name([each.concept])
-            yield CommonAncestor(cui=concept.cui, name=concept.name, steps=each.left_steps, other_steps=each.right_steps)
+            yield CommonAncestor(
+                cui=concept.cui,
+                name=concept.name,
+                steps=each.left_steps,
+                other_steps=each.right_steps,
+                share=shares.get(each.concept, 0.0),
+            )
 
 
 def _relations(snapshot: Snapshot, left: Positions, right: Positions, name: Naming) -> Iterator[ConceptRelation]:

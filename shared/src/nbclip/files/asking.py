@@ -68,7 +68,6 @@ def asked(url: str, ask: Callable[[], T], patience: float) -> T:
         _warn(url, error, time.monotonic() - started)
         return True
 
-    # Not stamina, which logs what a package raised, and so the signature of a redirect.
     pauses = tenacity.wait_exponential(multiplier=0.2, max=_LONGEST_PAUSE) + tenacity.wait_random(0, 0.5)
     stop, retry = tenacity.stop_before_delay(patience), tenacity.retry_if_exception(passes)
     try:

@@ -41,6 +41,11 @@ class CommonAncestor(ConceptRef):
 
     steps: int = Field(description="is_a steps from the nearest concept of image_id; 0: it has this concept")
     other_steps: int = Field(description="the same, from the nearest concept of other_id")
+    share: float = Field(
+        0.0,
+        description="of the similarity, as in `contributions`; 0: the representation leaves it out, as one that too many images "
+        "have, as one too far above, or as it does not use is_a",
+    )
 
 
 class ConceptRelation(Answer):

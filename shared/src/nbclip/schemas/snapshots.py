@@ -179,6 +179,13 @@ class SnapshotOut(Answer):
     append: AppendCounts | None = Field(None, description="only in the answer to an append")
 
 
+class SnapshotImages(Answer):
+    """A page of the images that a snapshot holds."""
+
+    image_ids: list[str] = Field(description="in the order of the snapshot's rows")
+    next_cursor: str | None = Field(None, description=NEXT_CURSOR)
+
+
 class SnapshotList(Answer):
     snapshots: list[SnapshotOut] = Field(description="the current one first, then the newest")
     damaged: list[SnapshotId] = Field(

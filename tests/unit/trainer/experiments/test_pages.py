@@ -1,6 +1,7 @@
 """From made-up runs with planted effects to verdicts and pages."""
 
 import datetime
+import re
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from nbclip_trainer.experiments.grid import Grid, PictureSet
 from nbclip_trainer.experiments.judgement import judge
 from nbclip_trainer.experiments.observations import CLASS_TASKS, MEAN, Evidence
 from nbclip_trainer.experiments.pages import headline_columns, page_of
-from nbclip_trainer.experiments.plot import draw_claims
+from nbclip_trainer.experiments.plot import claims_svg, save_claims
 from nbclip_trainer.experiments.reading import read_grid
 from nbclip_trainer.experiments.verdicts import Verdict
 
@@ -290,9 +291,16 @@ def test_one_seed_gives_figures_without_intervals(planted):
 
 
 def test_the_plot_is_a_file_or_an_svg(judgement, tmp_path):
-    assert draw_claims(judgement, None, "svg").startswith("<svg")
-    draw_claims(judgement, tmp_path / "claims.png", "png")
+    assert claims_svg(judgement).startswith("<svg")
+    save_claims(judgement, tmp_path / "claims.png")
     assert (tmp_path / "claims.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_plot_has_no_colour_but_the_pages_which_are_light_or_dark(judgement):
+    svg = claims_svg(judgement)
+    assert re.findall(r"#[0-9a-f]{6}\b|#fff\b", svg) == []
+    assert {"var(--hit)", "var(--ink-soft)", "var(--panel)"} <= set(re.findall(r"var\(--[a-z0-9-]+\)", svg))
+    assert svg in html(page_of(judgement, Account()))
 
 
 def test_a_text_of_the_grid_is_no_html(judgement):

@@ -23,7 +23,7 @@ from nbclip_trainer.experiments.layout import Layout, read_layout, scored_part
 from nbclip_trainer.experiments.looks import looks_of
 from nbclip_trainer.experiments.observations import Evidence, Source, observe
 from nbclip_trainer.experiments.pages import PAGE, page_of
-from nbclip_trainer.experiments.plot import draw_claims
+from nbclip_trainer.experiments.plot import save_claims
 from nbclip_trainer.runs.durable import replacing
 from nbclip_trainer.runs.folder import read_facts
 from nbclip_trainer.runs.results import read_scored
@@ -44,7 +44,7 @@ def write_page(layout: Layout, command: str) -> tuple[Judgement, str]:
     """
     judgement, page = _page(layout, command)
     with replacing(layout.folder / f"{PAGE}.png") as path:
-        draw_claims(judgement, path, "png")
+        save_claims(judgement, path)
     for suffix, text in (("md", markdown(page)), ("html", html(page))):
         with replacing(layout.folder / f"{PAGE}.{suffix}") as path:
             path.write_text(text, encoding="utf-8")

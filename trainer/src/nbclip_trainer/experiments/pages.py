@@ -10,7 +10,7 @@ from nbclip_trainer.experiments.background import choice_section, limits_section
 from nbclip_trainer.experiments.document import Block, Document, Items, Plot, Rows, Section, Text
 from nbclip_trainer.experiments.judgement import LEVEL, ArmRow, Claim, JudgedTable, Judgement
 from nbclip_trainer.experiments.observations import CLASS_TASKS, MEAN, Column
-from nbclip_trainer.experiments.plot import draw_claims
+from nbclip_trainer.experiments.plot import claims_svg
 from nbclip_trainer.experiments.verdicts import STATED
 from nbclip_trainer.experiments.wording import (
     NONE,
@@ -170,7 +170,7 @@ def _differences(judgement: Judgement) -> Iterator[Block]:
     metric = judgement.grid.endpoint.metric
     yield Plot(
         f"{PAGE}.png",
-        draw_claims(judgement, None, "svg"),
+        claims_svg(judgement),
         f"Differences in {metric} with {_PERCENT} intervals (dot and line; green reproduces, red refutes, grey underpowered, "
         "hollow void) and the paper's (blue cross). The band is the smallest effect of interest.",
     )

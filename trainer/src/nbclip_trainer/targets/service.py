@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import stamina.instrumentation
 from nbclip.client import Service
 from nbclip.codec import TargetMatrix
 from nbclip.connection import KEY_VARIABLE
@@ -112,8 +111,6 @@ def service_client(
         ServiceAway: no answer within half a minute.
         Unauthorized: the service wants a key, or another one.
     """
-    # The client warns in its own words, once in ten seconds.
-    stamina.instrumentation.set_on_retry_hooks([])
     return Service(url, key=_key(key_file), snapshot=snapshot, give_up_after=give_up_after)
 
 

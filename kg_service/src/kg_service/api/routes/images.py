@@ -84,7 +84,10 @@ def list_images(
             description="words, each a part of the caption, in whichever case",
         ),
     ] = "",
-    cui: Annotated[Cui | None, Query(description="images with a mention of exactly this concept, whatever its assertion")] = None,
+    cui: Annotated[
+        Cui | None,
+        Query(description="images with a mention of exactly this concept, whatever its `assertion` in `attributes`: also denied"),
+    ] = None,
     score_below: Annotated[
         float | None, Query(gt=0, le=1, description="images with a mention of a lower score, which the linker is less sure of")
     ] = None,

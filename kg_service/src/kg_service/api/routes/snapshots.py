@@ -15,12 +15,12 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from nbclip.codec import MEDIA_TYPE
 from nbclip.errors import BrokenArtefact, Gone, NotFound
 from nbclip.schemas.jobs import JobOut
-from nbclip.schemas.snapshots import AppendCounts, PublishRequest, SnapshotList, SnapshotOut
+from nbclip.schemas.snapshots import AppendCounts, PublishRequest, SnapshotImages, SnapshotList, SnapshotOut
 from nbclip.schemas.targets import DEFAULT_REPRESENTATION, Knowledge, RepresentationName
 from starlette.concurrency import run_in_threadpool
 
 from kg_service.api.body import JsonBody, accepts, answer, parse
-from kg_service.api.cursors import Cursor, cursor_of, key_of
+from kg_service.api.cursors import Cursor, cursor_of, key_of, no_cursor
 from kg_service.api.dependencies import WiringOf, working
 from kg_service.api.negotiation import safetensors_of
 from kg_service.api.paths import beside
@@ -58,6 +58,7 @@ _CONTENT = safetensors_of(
     "`representation`."
 )
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\b", re.IGNORECASE)
+_ROW = re.compile(r"[0-9]{1,12}")
 _LONGEST_WAIT_S = 60
 _LOOKS_EVERY_S = 0.1
 
@@ -219,6 +220,28 @@ def delete_snapshot(wiring: WiringOf, snapshot_id: SnapshotIdPath) -> Response:
 
     remove(wiring.snapshots, snapshot_id)
     return Response(status_code=204)
+
+
+@router.get(
+    "/{snapshot_id}/images",
+    response_model=SnapshotImages,
+    responses=described(*KEYED, *SNAPSHOT, 404, 422),
+    dependencies=working("read"),
+)
+def list_snapshot_images(
+    wiring: WiringOf,
+    snapshot_id: SnapshotIdPath,
+    cursor: Cursor = "",
+    limit: Annotated[int, Query(ge=1, le=1_000, examples=[2])] = 100,
+) -> Response:
+    """Ids of the images that a snapshot holds, which targets can be asked for. It needs only the snapshot, no graph."""
+    snapshot, after = wiring.snapshots.open(snapshot_id), key_of(cursor)
+    if after and not _ROW.fullmatch(after):
+        raise no_cursor(cursor)
+    start = int(after) + 1 if after else 0
+    end = min(start + limit, len(snapshot))
+    image_ids = [snapshot.image_id(row) for row in range(start, end)]
+    return answer(SnapshotImages(image_ids=image_ids, next_cursor=cursor_of(str(end - 1)) if end < len(snapshot) else None))
 
 
 @router.get(

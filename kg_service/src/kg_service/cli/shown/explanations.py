@@ -63,10 +63,15 @@ def _kind(contribution: Contribution) -> str:
 
 def _ancestor_table(ancestors: Sequence[CommonAncestor]) -> Table:
     table = Table(
-        _left("nearest common ancestor"), _right("steps from the first"), _right("from the other"), title_justify="left"
+        _left("nearest common ancestor"),
+        _right("steps from the first"),
+        _right("from the other"),
+        _right("share"),
+        title_justify="left",
     )
     for each in ancestors:
-        table.add_row(Text(_shown(each)), str(each.steps), str(each.other_steps))
+        share = f"{each.share:+.4f}" if each.share else "none"
+        table.add_row(Text(_shown(each)), str(each.steps), str(each.other_steps), share)
     return table
 
 

@@ -226,7 +226,16 @@ class FittedHybrid:
         if self.related and self.parameters.ancestors and self.parameters.relation_weight:
             above += " or that their relations lead to"
         beside = ", and pairs of their concepts that occur together" if self.parameters.smoothing > 0 else ""
-        return f"Concepts that both images have{above}{beside}."
+        return f"Concepts that both images have{above}{beside}.{self._left_out()}"
+
+    def _left_out(self) -> str:
+        if not self.parameters.ancestors:
+            return ""
+        chosen = self.parameters
+        return (
+            f" Ancestors more than {chosen.max_distance} steps above, and those that more than {chosen.hub_share:.0%} of the "
+            "images have, themselves or below, count for nothing."
+        )
 
     def _embedded(self, has_NC: sparse.csr_array, dtype: npt.DTypeLike) -> Embedded:
         """Both parts of unit vectors, of images that have these concepts, which are the rows of the tables."""

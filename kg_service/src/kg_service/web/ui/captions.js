@@ -1,29 +1,33 @@
 /* A caption, or an image of the graph, with its mentions, why each was found, its graph, and the images near it. */
 
-import { address, assertion, byId, cell, clear, fill, imageLink, make, named, note, plainButton, say, submitted, table } from "./dom.js";
+import { address, assertion, byId, cell, clear, fill, goTo, imageLink, make, named, note, plainButton, say, submitted, table } from "./dom.js";
 import { explained } from "./explanation.js";
 import { drawComparison, drawGraph, startGraph } from "./neighbourhood.js";
 import { picture } from "./pictures.js";
+import { images, pageOf } from "./search.js";
 import { ask, explanationOf, imageOf, imagePath, post } from "./service.js";
 
 /* What is shown: {caption, facts, stored, mentions, id of a stored image}; `chosen` are positions in mentions. */
 let shown = null;
 let asked = 0;
 
-/* Runs a request and shows what it gives; of several that overlap the last one counts. */
+/* Runs a request and shows what it gives; of several that overlap the last one counts. True where it is shown. */
 async function run(what, request) {
   const turn = ++asked;
   say(`${what}…`);
   try {
     const result = await request();
-    if (turn !== asked) return;
+    if (turn !== asked) return false;
     show(result);
     const count = result.mentions.length;
     say(count ? `${count} mention${count === 1 ? "" : "s"}.` : "No concept was found.");
+    return true;
   } catch (error) {
-    if (turn !== asked) return;
+    if (turn !== asked) return false;
+    shown = null;
     byId("result").hidden = true;
     say(error.message, true);
+    return false;
   }
 }
 
@@ -147,11 +151,15 @@ async function nearestTo(id) {
   if (!answer.neighbours.length) return [note(answer.has_knowledge ? "No other image is similar to it." : "It has no concept in the snapshot.")];
   const rows = answer.neighbours.map((neighbour) => {
     const other = neighbour.image_id;
-    const reason = plainButton("Why", () => explain(other), { "aria-label": `Why ${other} is similar` });
+    const reason = plainButton("Why", () => compare(other), { "aria-label": `Why ${other} is similar` });
     return make("tr", {}, cell(make("div", { class: "pictured" }, picture(other, 56), imageLink(other))), cell(neighbour.similarity.toFixed(3), "number"),
       cell(named(neighbour.shared) + (neighbour.same_caption ? " (same caption)" : "")), cell(reason));
   });
   return [table(["Image", "Similarity", "Concepts of both", "Explanation"], rows)];
+}
+
+function compare(other) {
+  goTo(address("captions", shown.id, { with: other }));
 }
 
 function explain(other) {
@@ -159,7 +167,7 @@ function explain(other) {
   const id = shown.id;
   fill("explanation", async () => {
     const answer = await explanationOf(id, other);
-    if (shown.id === id) drawComparison(answer);
+    if (shown?.id === id) drawComparison(answer);
     return explained(answer);
   });
 }
@@ -194,18 +202,20 @@ export function startCaptions() {
     const text = byId("text").value;
     run("Linking", () => linkText(text));
   });
-  submitted("image-form", () => {
-    const id = byId("image").value.trim();
-    if (location.hash === address("captions", id)) openCaptions(id);
-    else location.hash = address("captions", id);
+  submitted("image-form", () => goTo(address("captions", byId("image").value.trim())));
+  submitted("other-form", () => compare(byId("other").value.trim()));
+  byId("browse").addEventListener("toggle", () => {
+    if (byId("browse").open) fill("all-images", () => pageOf(images, {}));
   });
-  submitted("other-form", () => explain(byId("other").value.trim()));
   startGraph();
 }
 
-/* Shows the image of this id; without one, what was shown. */
-export function openCaptions(id) {
+/* Shows the image of this id, compared with another one where the address has it; without an id, what was shown. */
+export async function openCaptions({ what: id, parameters }) {
   if (!id) return;
   byId("image").value = id;
-  run("Looking", () => showImage(id));
+  const other = parameters.get("with");
+  if (other && shown?.id === id) asked += 1; // What is asked for still is not to be shown in its place.
+  else if (!(await run("Looking", () => showImage(id)))) return;
+  if (other) explain(other);
 }

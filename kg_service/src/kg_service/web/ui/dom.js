@@ -16,9 +16,34 @@ function filled(element, attributes, children) {
   return element;
 }
 
-/* The address of a view, of one thing in it where `what` is given. */
-export function address(view, what) {
-  return what === undefined ? `#${view}` : `#${view}/${encodeURIComponent(what)}`;
+/* The address of a view, of what it shows where `what` is given, one thing or several: #view/ID,ID?name=value. */
+export function address(view, what, parameters = {}) {
+  const query = new URLSearchParams(parameters);
+  const shown = what === undefined ? "" : `/${[what].flat().map(encodeURIComponent).join(",")}`;
+  return `#${view}${shown}${query.size ? `?${query}` : ""}`;
+}
+
+/* What an address names: {view, what, several, parameters}; `what` takes commas as they are, `several` as what divides. */
+export function addressed(hash) {
+  const [path, ...query] = hash.replace(/^#/, "").split("?");
+  const [view, ...rest] = path.split("/");
+  const shown = rest.join("/");
+  return { view, what: decoded(shown), several: shown.split(",").filter(Boolean).map(decoded), parameters: new URLSearchParams(query.join("?")) };
+}
+
+/* Text that was written by hand may have a % that stands for itself. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/* Goes to an address; shows it anew where it is the one already. */
+export function goTo(where) {
+  if (location.hash === where) dispatchEvent(new HashChangeEvent("hashchange"));
+  else location.hash = where;
 }
 
 export function link(view, what, text = what) {

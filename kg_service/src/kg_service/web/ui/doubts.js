@@ -25,6 +25,7 @@ export function startDoubts() {
   byId("more-doubts").addEventListener("click", more);
   byId("download").addEventListener("click", download);
   byId("forget-marks").addEventListener("click", () => {
+    if (!confirm(`Forget all marks? ${byId("marked").textContent} What is not downloaded is lost.`)) return;
     localStorage.removeItem(MARKS);
     for (const button of byId("doubts").querySelectorAll("button[aria-pressed]")) button.setAttribute("aria-pressed", "false");
     count();

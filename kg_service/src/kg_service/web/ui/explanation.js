@@ -15,13 +15,14 @@ export function explained(answer) {
     cell(part.kind === "rest" ? `${part.count} smaller parts` : part.kind), cell(part.concept ? named([part.concept]) : ""),
     cell(named(part.concepts)), cell(named(part.other_concepts))));
   const ancestors = answer.nearest_common_ancestors.map((ancestor) => make("tr", {}, cell(named([ancestor])),
-    cell(String(ancestor.steps), "number"), cell(String(ancestor.other_steps), "number")));
+    cell(String(ancestor.steps), "number"), cell(String(ancestor.other_steps), "number"),
+    cell(ancestor.share ? ancestor.share.toFixed(3) : "none", "number")));
   const relations = answer.relations.map((edge) => make("tr", {},
     cell(`${named([edge.subject])} —${edge.relation}→ ${named([edge.target])}`)));
   return [
     head,
     ...(parts.length ? [table(["Share", "By", "Concept", `Through ${id}'s`, `Through ${other}'s`], parts)] : []),
-    ...(ancestors.length ? [table(["Nearest common ancestor", `Steps from ${id}`, `Steps from ${other}`], ancestors)] : []),
+    ...(ancestors.length ? [table(["Nearest common ancestor", `Steps from ${id}`, `Steps from ${other}`, "Share"], ancestors)] : []),
     ...(relations.length ? [table(["Relations by which they meet"], relations)] : []),
   ];
 }

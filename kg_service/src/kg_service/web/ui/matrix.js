@@ -1,6 +1,6 @@
 /* The target matrix of a batch as a heat map; a cell says its value, and why. */
 
-import { byId, cell, clear, colour, fill, imageLink, make, note, plainButton, say, submitted, table } from "./dom.js";
+import { address, byId, cell, clear, colour, fill, goTo, imageLink, make, note, plainButton, say, submitted, table } from "./dom.js";
 import { explained } from "./explanation.js";
 import { ask, explanationOf, imagePath, post } from "./service.js";
 import { onTheme } from "./theme.js";
@@ -9,14 +9,20 @@ const LARGEST_PX = 640;
 const MOST_IMAGES = 128;
 const SAMPLE = 24;
 const SHOWN_OF_A_ROW = 15;
+const LEAST_TO_READ_PX = 11;
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 /* {ids, values, similarities, hasKnowledge, parameters, largest}, and the cell that is chosen. */
 let matrix = null;
 let at = [0, 0];
+let asked = 0;
 
 export function startTargets() {
-  submitted("targets-form", () => showTargets(idsOf(byId("batch").value)));
+  submitted("targets-form", () => {
+    const ids = idsOf(byId("batch").value);
+    if (ids.length) goTo(address("targets", ids, { knowledge: byId("variant").value, mass: byId("mass").value }));
+    else tooFew();
+  });
   byId("sample").addEventListener("click", () => sampled("Taking images", firstImages));
   byId("batch-near").addEventListener("click", () => sampled("Looking for its neighbours", nearImages));
   const canvas = byId("matrix");
@@ -28,9 +34,29 @@ export function startTargets() {
   canvas.addEventListener("keydown", onKey);
   byId("matrix-row").addEventListener("change", () => choose([Number(byId("matrix-row").value), at[1]]));
   onTheme(paint);
+  addEventListener("resize", () => {
+    if (!byId("targets-result").hidden && !byId("targets-view").hidden) frame();
+  });
 }
 
-export async function openTargets() {
+/* Shows the batch of the address, with its knowledge and mass; without a batch, what was shown. */
+export async function openTargets({ several, parameters }) {
+  const turn = ++asked;
+  if (several.length) byId("batch").value = several.join("\n");
+  if (parameters.has("mass")) byId("mass").value = parameters.get("mass");
+  await findVariants();
+  if (turn !== asked || !several.length || !byId("variant").options.length) return;
+  const wanted = parameters.get("knowledge");
+  if (wanted && ![...byId("variant").options].some(({ value }) => value === wanted)) {
+    byId("targets-result").hidden = true;
+    say(`The current snapshot has no ${wanted}: choose among its knowledge.`, true);
+    return;
+  }
+  if (wanted) byId("variant").value = wanted;
+  await showTargets([...new Set(several)], turn);
+}
+
+async function findVariants() {
   if (byId("variant").options.length) return;
   try {
     const { snapshots } = await ask("v1/snapshots", { limit: 1 });
@@ -58,9 +84,12 @@ async function sampled(what, request) {
   }
 }
 
+/* Of the snapshot, which a service that only reads has, too. */
 async function firstImages() {
-  const { images } = await ask("v1/images", { limit: 4 * SAMPLE });
-  return inSnapshot(images.map((each) => each.image_id));
+  const { snapshot } = await ask("v1/info");
+  if (!snapshot) throw new Error("There is no snapshot to take images from.");
+  const { image_ids: ids } = await ask(`v1/snapshots/${snapshot}/images`, { limit: SAMPLE });
+  return ids;
 }
 
 async function nearImages() {
@@ -70,18 +99,15 @@ async function nearImages() {
   return [id, ...neighbours.map((each) => each.image_id)];
 }
 
-/* The first of these that the snapshot has. */
-async function inSnapshot(ids) {
-  if (!ids.length) throw new Error("The graph has no image.");
-  const { unknown } = await post("v1/targets", { image_ids: ids.slice(0, 1), column_ids: ids, on_unknown: "flag", output: "similarity" })
-    .catch(() => ({ unknown: ids.map(() => false) }));
-  return ids.filter((_, i) => !unknown[i]).slice(0, SAMPLE);
+function tooFew() {
+  say("A batch has two images or more.", true);
 }
 
-async function showTargets(ids) {
+/* Of several batches that are asked for the last one is shown; the chosen cell stays where the images do. */
+async function showTargets(ids, turn) {
   clear("cell-why");
   byId("targets-result").hidden = true;
-  if (ids.length < 2) return say("A batch has two images or more.", true);
+  if (ids.length < 2) return tooFew();
   if (ids.length > MOST_IMAGES) return say(`${ids.length} images: the picture takes ${MOST_IMAGES} at most.`, true);
   const [representation, knowledge] = byId("variant").value.split("/");
   const parameters = { representation, knowledge };
@@ -92,16 +118,20 @@ async function showTargets(ids) {
       post("v1/targets", { image_ids: ids, ...parameters, neighbour_mass: mass }),
       post("v1/targets", { image_ids: ids, ...parameters, output: "similarity" }),
     ]);
+    if (turn !== asked) return undefined;
+    if (matrix?.ids.join("\n") !== ids.join("\n")) at = [0, 0];
     const beside = targets.values.flatMap((row, r) => row.filter((_, c) => c !== r));
     matrix = { ids, values: targets.values, similarities: similarities.values, hasKnowledge: targets.has_knowledge, parameters, largest: Math.max(...beside) };
     byId("matrix-row").replaceChildren(...ids.map((id, r) => make("option", { value: r }, id)));
     byId("targets-result").hidden = false;
     const alone = targets.has_knowledge.filter((each) => !each).length;
     say(`${ids.length} images; the largest target beside the diagonal is ${matrix.largest.toFixed(3)}${alone ? `; ${alone} without a concept` : ""}.`);
+    edges();
     paint();
-    choose([0, 0]);
+    byId("matrix-table").replaceChildren();
+    choose(at);
   } catch (error) {
-    say(error.message, true);
+    if (turn === asked) say(error.message, true);
   }
   return undefined;
 }
@@ -141,10 +171,29 @@ function paint() {
   frame();
 }
 
+/* The ids at both edges; hovering over one says it whole. */
+function edges() {
+  for (const edge of ["matrix-rows", "matrix-columns"]) {
+    byId(edge).replaceChildren(...matrix.ids.map((id) => make("span", { title: id }, id)));
+  }
+}
+
+/* Ids are there to be read, or not at all. */
+function showEdges(size) {
+  for (const [edge, place] of [["matrix-rows", at[0]], ["matrix-columns", at[1]]]) {
+    byId(edge).hidden = size < LEAST_TO_READ_PX;
+    byId(edge).style.fontSize = `${Math.min(12, size - 1)}px`;
+    [...byId(edge).children].forEach((id, i) => id.classList.toggle("chosen", i === place));
+  }
+}
+
 function frame() {
+  if (!matrix) return;
   const size = side();
   const mark = byId("matrix-cell");
-  const zoom = byId("matrix").clientWidth / byId("matrix").width || 1;
+  const zoomed = () => byId("matrix").clientWidth / byId("matrix").width || 1;
+  showEdges(size * zoomed());
+  const zoom = zoomed();
   Object.assign(mark.style, { left: `${at[1] * size * zoom}px`, top: `${at[0] * size * zoom}px`, width: `${size * zoom}px`, height: `${size * zoom}px` });
 }
 
@@ -171,7 +220,7 @@ function choose(cellAt) {
   const [r, c] = at;
   const { ids, values, similarities } = matrix;
   byId("matrix-value").replaceChildren(make("strong", {}, values[r][c].toFixed(4)),
-    ` of ${ids[r]}'s row goes to ${r === c ? "itself" : ids[c]}; their similarity is ${similarities[r][c].toFixed(3)}.`);
+    ` of ${ids[r]}'s row goes to ${r === c ? "itself" : ids[c]}; their similarity is ${similarities[r][c].toFixed(3)}. Row ${r + 1}, column ${c + 1} of ${ids.length}.`);
   byId("matrix-row").value = String(r);
   frame();
   if (newRow || Number(byId("matrix-table").dataset.row) !== r) rowTable(r);

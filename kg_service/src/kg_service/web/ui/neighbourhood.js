@@ -203,7 +203,7 @@ function chooseNode(node) {
     byId("graph-node").replaceChildren(make("p", {}, node.image ? imageLink(node.image) : "The caption above"));
     return;
   }
-  const images = link("search", node.cui, "images that have it");
+  const images = link("search", node.cui, "images that mention it");
   byId("graph-node").replaceChildren(make("p", {}, make("strong", {}, node.label), ` ${node.cui}`,
     node.groups.length ? `, semantic group ${node.groups.join(", ")}` : "", ": ", images));
   say("");

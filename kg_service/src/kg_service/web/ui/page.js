@@ -1,7 +1,7 @@
 /* The start: views, key and theme. The part of the address behind # names the view and what it shows. */
 
 import { openCaptions, startCaptions } from "./captions.js";
-import { byId, say, submitted } from "./dom.js";
+import { addressed, byId, say, submitted } from "./dom.js";
 import { openDoubts, startDoubts } from "./doubts.js";
 import { openHistory, startHistory } from "./history.js";
 import { openTargets, startTargets } from "./matrix.js";
@@ -20,8 +20,9 @@ const FIRST = "captions";
 const started = new Set();
 
 function visit() {
-  const [name, ...rest] = location.hash.slice(1).split("/");
-  const view = name in VIEWS ? name : FIRST;
+  const { view: name, ...shown } = addressed(location.hash);
+  const known = Object.hasOwn(VIEWS, name);
+  const view = known ? name : FIRST;
   for (const each of Object.keys(VIEWS)) byId(`${each}-view`).hidden = each !== view;
   for (const link of byId("views").querySelectorAll("a")) {
     if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
@@ -32,7 +33,8 @@ function visit() {
   say("");
   if (!started.has(view)) VIEWS[view].start();
   started.add(view);
-  VIEWS[view].open(rest.length ? decodeURIComponent(rest.join("/")) : "");
+  VIEWS[view].open(known ? shown : addressed(""));
+  if (name && !known) say(`There is no view “${name}”: choose one above.`, true);
 }
 
 function startKey() {

@@ -1,6 +1,6 @@
 /* Search over concepts and captions; a concept leads to the images that have it. */
 
-import { address, byId, cell, clear, concept, fill, imageLink, link, make, named, note, plainButton, submitted, table } from "./dom.js";
+import { address, assertion, byId, cell, clear, concept, fill, goTo, imageLink, link, make, note, plainButton, submitted, table } from "./dom.js";
 import { picture } from "./pictures.js";
 import { ask } from "./service.js";
 
@@ -8,24 +8,20 @@ const CUI = /^(C\d{7}|RID\d+|\d{6,18}|[A-Za-z]+:\w+)$/;
 const PAGE = 20;
 
 export function startSearch() {
-  submitted("search-form", () => {
-    const words = byId("words").value.trim();
-    if (location.hash === address("search", words)) openSearch(words);
-    else location.hash = address("search", words);
-  });
+  submitted("search-form", () => goTo(address("search", byId("words").value.trim())));
 }
 
 /* Looks for words, or shows the concept of a CUI with its images. */
-export function openSearch(words) {
+export function openSearch({ what: words }) {
   byId("words").value = words;
   byId("search-result").hidden = !words;
   for (const panel of ["found-concepts", "found-images"]) clear(panel);
   if (!words) return;
   if (CUI.test(words)) {
     byId("found-concepts-title").textContent = "Concept";
-    byId("found-images-title").textContent = `Images with ${words}`;
+    byId("found-images-title").textContent = `Images that mention ${words}`;
     fill("found-concepts", () => oneConcept(words));
-    fill("found-images", () => pageOf(images, { cui: words }));
+    fill("found-images", () => mentioning(words));
   } else {
     byId("found-concepts-title").textContent = "Concepts";
     byId("found-images-title").textContent = "Images";
@@ -34,8 +30,14 @@ export function openSearch(words) {
   }
 }
 
+/* All images with a mention of a concept; those that don't have it are marked. */
+async function mentioning(cui) {
+  const found = await pageOf(images, { cui });
+  return [note("Also those whose captions deny the concept, doubt it or say it of the past or of relatives: they are marked."), ...found];
+}
+
 /* A table of the first page, and a button that adds the next ones. */
-async function pageOf(kind, parameters) {
+export async function pageOf(kind, parameters) {
   const found = await kind.ask({ ...parameters, limit: PAGE });
   if (!found.rows.length) return [note(kind.none)];
   const list = table(kind.heads, found.rows);
@@ -66,19 +68,25 @@ const concepts = {
   },
 };
 
-const images = {
+export const images = {
   heads: ["Image", "Caption", "Concepts"],
   none: "No image of the graph.",
   async ask(parameters) {
     const page = await ask("v1/images", parameters);
     const rows = page.images.map((image) => make("tr", {}, cell(make("div", { class: "pictured" }, picture(image.image_id, 72), imageLink(image.image_id))),
-      cell(image.caption), cell(named(distinct(image.attributes)))));
+      cell(image.caption), cell(said(image.attributes, parameters.cui))));
     return { rows, next: page.next_cursor };
   },
 };
 
-function distinct(attributes) {
-  return [...new Map(attributes.map((each) => [each.cui, each])).values()];
+/* The concepts of an image, that of `first` at the start. Beside those that it does not have as present stands what is said of them. */
+function said(attributes, first) {
+  const by = Map.groupBy(attributes, ({ cui }) => cui);
+  const concepts = [...by.values()].sort(([a], [b]) => Number(b.cui === first) - Number(a.cui === first));
+  return make("span", {}, ...concepts.flatMap((mentions, at) => {
+    const others = mentions.some((each) => each.assertion === "present") ? [] : [...new Map(mentions.map((each) => [each.assertion, each])).values()];
+    return [`${at ? ", " : ""}${concept(mentions[0])}`, ...others.flatMap((each) => [" ", assertion(each)])];
+  }));
 }
 
 async function oneConcept(cui) {

@@ -28,7 +28,7 @@ async function answered(path, options = {}) {
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
   if (answer.status === 401) showKeyForm(true);
-  throw new Error([body.detail || `Status ${answer.status}`, body.hint].filter(Boolean).join(". "));
+  throw new Error([body.detail || `Status ${answer.status}`, body.hint].filter(Boolean).join("; "));
 }
 
 export async function ask(path, parameters = {}) {
@@ -48,11 +48,15 @@ export async function file(path) {
   return (await answered(path, { cache: "default", headers: { Accept: "*/*" } })).blob();
 }
 
+/* The path of an image. Slashes stay, which any proxy lets through, but where a browser or a proxy would fold the path's parts. */
 export function imagePath(id) {
-  return `v1/images/${id.split("/").map(encodeURIComponent).join("/")}`;
+  if (id === "." || id === "..") throw new Error(`The image id ${id} has no path of its own: no browser asks for it.`);
+  const parts = id.split("/");
+  const folds = parts.some((part) => part === "" || part === "." || part === "..");
+  return `v1/images/${folds ? encodeURIComponent(id) : parts.map(encodeURIComponent).join("/")}`;
 }
 
-export function imageOf(id) {
+export async function imageOf(id) {
   return ask(imagePath(id));
 }
 
