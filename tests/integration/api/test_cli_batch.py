@@ -203,4 +203,4 @@ def test_how_far_a_batch_is_can_be_seen_by_who_may_not_write_to_its_folder(folde
 
     monkeypatch.setattr("kg_service.batch.run.held", refused)
     code, out, _ = command("batch", "status", "work")
-    assert (code, out.splitlines()[0]) == (0, "work: 1 of 1 shards linked, 4 of 4 rows (100%)")
+    assert (code, out.splitlines()[0]) == (0, "work: 1 of 1 shard linked, 4 of 4 rows (100%)")

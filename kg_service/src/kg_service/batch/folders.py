@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from glob import has_magic
 from pathlib import Path
 
 from nbclip.errors import InvalidInput
@@ -14,6 +15,7 @@ from nbclip.files.sources import readable_in
 
 _KINDS = {"webdataset": "shards", "parquet": "Parquet files"}
 _TEXTS = "tables or NDJSON"
+_ONE = {"shards": "shard", "Parquet files": "Parquet file", _TEXTS: "table or NDJSON"}
 _SHOWN = 3
 
 
@@ -23,14 +25,37 @@ def check_folders(paths: Iterable[Path]) -> None:
     Files that no name tells how to read, and folders with files that could be read, are named in a warning.
 
     Raises:
-        InvalidInput: a folder has files of several kinds, of which one may say again what the other says; or its files are all in
-            folders in it.
+        InvalidInput: nothing is there, or the folder is empty; a folder has files of several kinds, of which one may say again
+            what the other says; or its files are all in folders in it.
     """
     for folder in paths:
+        _refuse_missing(folder)
         if folder.is_dir() and not roco_parts(folder):
             _refuse_mixed(folder)
             _tell_of_inner(folder)
             _tell_of_unread(folder)
+
+
+def refuse_twice(files: Iterable[Path]) -> None:
+    """Refuses one file under two paths, or given twice: its rows would count twice.
+
+    Raises:
+        InvalidInput: it names both paths.
+    """
+    first: dict[Path, Path] = {}
+    for path in files:
+        real = path.resolve()
+        if real in first:
+            same = "is given twice" if first[real] == path else f"is the same file as {first[real]}"
+            raise InvalidInput(f"{path} {same}", hint="give each file once; a folder or pattern may hold it already")
+        first[real] = path
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.exists() and not has_magic(str(path)):
+        raise InvalidInput(f"{path} doesn't exist", hint="check the path, or mount what it is on")
+    if path.is_dir() and not any(path.iterdir()):
+        raise InvalidInput(f"{path} is an empty folder", hint="name a folder that has the captions, or the files themselves")
 
 
 def _refuse_mixed(folder: Path) -> None:
@@ -38,7 +63,9 @@ def _refuse_mixed(folder: Path) -> None:
     for path, kind in readable_in(folder).items():
         kinds.setdefault(_KINDS.get(kind, _TEXTS), []).append(path)
     if len(kinds) > 1:
-        counts = " and ".join(f"{len(files)} {kind} ({_named(file.name for file in files)})" for kind, files in kinds.items())
+        counts = " and ".join(
+            f"{_counted(len(files), kind)} ({_named(file.name for file in files)})" for kind, files in kinds.items()
+        )
         patterns = [
             f"'{folder / pattern}'" for pattern in sorted({f"*{_ending(file)}" for files in kinds.values() for file in files})
         ]
@@ -46,6 +73,10 @@ def _refuse_mixed(folder: Path) -> None:
             f"{folder} has {counts}: do they hold the same rows?",
             hint=f"name those that are to be read by patterns: {', '.join(patterns)}; all of them if rows differ",
         )
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{count} {_ONE[kind] if count == 1 else kind}"
 
 
 def _tell_of_inner(folder: Path) -> None:

@@ -23,7 +23,7 @@ from nbclip.files.spans import digest_of, spans_of
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
-from kg_service.batch.folders import check_folders
+from kg_service.batch.folders import check_folders, refuse_twice
 from kg_service.ingest.readers import ReadOptions
 from kg_service.linking.builder import build_linker
 from kg_service.linking.linkers import paths_of
@@ -140,11 +140,12 @@ def make_plan(
         on_file: is told how many files are looked through, of how many.
 
     Raises:
-        InvalidInput: a file can't be read as a whole, or none of them has a row; or as `check_folders`.
+        InvalidInput: a file can't be read as a whole, or none of them has a row; or as `check_folders` and `refuse_twice`.
     """
     paths = list(paths)
     check_folders(paths)
     files, layout = [path.absolute() for path in sources_of(paths)], options.layout()
+    refuse_twice(files)
     shards = []
     for source, path in enumerate(files):
         spans = spans_of(path, layout, shard_rows)

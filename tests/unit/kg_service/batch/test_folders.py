@@ -1,7 +1,7 @@
 """What of a folder would not be read is refused or named."""
 
 import pytest
-from kg_service.batch.folders import check_folders
+from kg_service.batch.folders import check_folders, refuse_twice
 from nbclip.errors import InvalidInput
 
 
@@ -24,14 +24,14 @@ def test_two_kinds_are_refused_with_their_counts_and_patterns(captions):
     folder = captions("a.csv", "b.csv", "c.ndjson", "d.tsv.gz", "e.parquet")
     with pytest.raises(InvalidInput) as refusal:
         check_folders([folder])
-    told = f"{folder} has 4 tables or NDJSON (a.csv, b.csv, c.ndjson, …) and 1 Parquet files (e.parquet)"
+    told = f"{folder} has 4 tables or NDJSON (a.csv, b.csv, c.ndjson, …) and 1 Parquet file (e.parquet)"
     assert refusal.value.message.startswith(told)
     for pattern in ("*.csv", "*.ndjson", "*.tsv.gz", "*.parquet"):
         assert f"'{folder / pattern}'" in refusal.value.hint
 
 
 def test_shards_beside_parquet_are_two_kinds(captions):
-    with pytest.raises(InvalidInput, match=r"1 Parquet files \(0\.parquet\) and 1 shards \(0\.tar\)"):
+    with pytest.raises(InvalidInput, match=r"1 Parquet file \(0\.parquet\) and 1 shard \(0\.tar\)"):
         check_folders([captions("0.tar", "0.parquet")])
 
 
@@ -56,3 +56,27 @@ def test_files_of_no_known_format_are_counted(captions, caplog):
     folder = captions("a.csv", "README.md", "b.json", "c.json", "notes.txt")
     check_folders([folder])
     assert f"{folder}: files whose names tell no format are not read: 2 .json, 1 .md, 1 .txt" in caplog.messages[0]
+
+
+def test_what_is_not_there_is_refused_as_such(tmp_path):
+    with pytest.raises(InvalidInput, match=r"/absent doesn't exist"):
+        check_folders([tmp_path / "absent"])
+
+
+def test_an_empty_folder_is_refused_as_such(tmp_path):
+    with pytest.raises(InvalidInput, match="is an empty folder"):
+        check_folders([tmp_path])
+
+
+def test_a_file_given_twice_is_refused(captions):
+    file = captions("a.csv") / "a.csv"
+    with pytest.raises(InvalidInput, match=r"a\.csv is given twice"):
+        refuse_twice([file, file])
+
+
+def test_a_file_under_two_paths_is_refused_with_both(captions):
+    file = captions("a.csv") / "a.csv"
+    link = file.with_name("b.csv")
+    link.symlink_to(file)
+    with pytest.raises(InvalidInput, match=rf"{link} is the same file as {file}"):
+        refuse_twice([file, link])

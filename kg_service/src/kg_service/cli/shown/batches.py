@@ -21,10 +21,14 @@ _UNKNOWN_SHOWN = 5
 _SAID_EVERY_S = 30.0
 
 
+def _shards(count: int) -> str:
+    return "1 shard" if count == 1 else f"{count} shards"
+
+
 def plan_line(plan: Plan, folder: Path) -> str:
     """What was planned, and what comes next."""
     files = f"{len(plan.sources)} files" if len(plan.sources) > 1 else str(plan.sources[0].path)
-    return f"{plan.rows:,} rows of {files} in {len(plan.shards)} shards; next: kg-service batch run {folder}"
+    return f"{plan.rows:,} rows of {files} in {_shards(len(plan.shards))}; next: kg-service batch run {folder}"
 
 
 def shard_progress(progress: Progress, what: str, rows: int) -> Callable[[Ended], None]:
@@ -81,7 +85,8 @@ def failures(failed: Mapping[int, Failed], place: Callable[[int], str]) -> Itera
 def state_lines(state: State, folder: Path) -> Iterator[str]:
     """Lines on how far a batch is."""
     share = state.rows_done / state.rows
-    yield f"{folder}: {len(state.done)} of {state.shards} shards linked, {state.rows_done:,} of {state.rows:,} rows ({share:.0%})"
+    linked = f"{len(state.done)} of {_shards(state.shards)} linked"
+    yield f"{folder}: {linked}, {state.rows_done:,} of {state.rows:,} rows ({share:.0%})"
     if state.running:
         left = "" if state.left_s is None else f", {timedelta(seconds=round(state.left_s))} left"
         yield f"in work: {', '.join(state.running)}; {state.rate:,.0f} rows/s{left}"
