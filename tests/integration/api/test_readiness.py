@@ -40,7 +40,7 @@ def test_it_lives_without_data_and_says_what_is_missing(service, problem, tmp_pa
     reasons = {each["where"]: each["message"] for each in body["errors"]}
     assert body["detail"] == "not ready: vocabulary, linker"
     assert reasons.keys() == {"vocabulary", "linker", "snapshot"}
-    assert reasons["vocabulary"].startswith("no vocabulary: vocabulary/manifest.json is missing. build one: kg-service vocab")
+    assert reasons["vocabulary"].startswith("no vocabulary: vocabulary/manifest.json is missing; build one: kg-service vocab")
     assert {name: each["ready"] for name, each in body["can"].items()} == dict.fromkeys(("ingest", "link", "targets"), False)
     assert "kg-service snapshot publish" in body["can"]["targets"]["hint"]
 
