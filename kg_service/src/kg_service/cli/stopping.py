@@ -13,23 +13,19 @@ import typer
 from kg_service.cli.shown.console import stderr
 
 
-class _Stopped(BaseException):
-    """Ctrl-C or SIGTERM came; what is open is closed on its way."""
-
-
 @contextmanager
 def resumable() -> Iterator[None]:
     """Ends the command on Ctrl-C or SIGTERM with 128 + the signal's number, as shells have it, and says that it can be run again.
 
     A second signal ends the process at once. A signal that was ignored before, as in the background of a shell, still is.
     """
-    came = []
+    came: list[int] = []
 
     def stop(signum: int, frame: FrameType | None) -> NoReturn:
         came.append(signum)
         for each in before:
             signal.signal(each, signal.SIG_DFL)
-        raise _Stopped
+        raise KeyboardInterrupt  # which Ray takes too, while it waits in C++
 
     heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
     before = {each: signal.getsignal(each) for each in heard}
@@ -37,9 +33,9 @@ def resumable() -> Iterator[None]:
         signal.signal(each, stop)
     try:
         yield
-    except _Stopped:
+    except KeyboardInterrupt:
         stderr().print("stopped; what is done is kept; run the same command again", soft_wrap=True)
-        raise typer.Exit(128 + came[0]) from None
+        raise typer.Exit(128 + (came or [signal.SIGINT])[0]) from None
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
