@@ -154,7 +154,7 @@ def test_what_is_not_there_or_has_nothing_to_read_is_called_so(tmp_path):
         ("empty", "is empty"),
         ("other", "has no file that can be read"),
     ):
-        with pytest.raises(InvalidInput, match=f"{tmp_path / name} {told}\\."):
+        with pytest.raises(InvalidInput, match=f"{tmp_path / name} {told}\\b"):
             spans_of(tmp_path / name, LAYOUT, 5)
 
 
