@@ -28,6 +28,14 @@ def fails_of_three(number: int) -> int:
     return twice(number)
 
 
+def sleeps_but_for_0(folder: Path, number: int) -> None:
+    """Work that ends for one number alone, once another process has begun with the next."""
+    while number == 0 and not (folder / "1").exists():
+        time.sleep(0.01)
+    if number:
+        sleeps_in(folder, number)
+
+
 def sleeps_in(folder: Path, number: int) -> None:
     """Work that says which process does it, and does not end."""
     (folder / f"{number}").write_text(str(os.getpid()))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from nbclip.errors import Forbidden, NBClipError, Unavailable
 
+_NAME_IT = "to have its address here, set KG_WRITER, such as KG_WRITER=https://kg.example.org"
+
 
 class MissingExtra(NBClipError):
     """A heavy optional library is not installed: this service does not do it (501), wrong input for who set it (exit 2)."""
@@ -45,13 +47,16 @@ class ReadOnly(Forbidden):
     Args:
         writer: the address of that one; empty where the settings don't say.
         reason: why it can't do what was asked for.
+        remedy: how this service could do it; empty where it never will.
     """
 
     code, title = "read-only", "This service only serves snapshots"
 
-    def __init__(self, writer: str, reason: str = "this service only serves published snapshots (KG_READ_ONLY)") -> None:
-        hint = f"ask {writer}" if writer else "ask the service that writes the snapshots; KG_WRITER may name it here"
-        super().__init__(reason, hint=hint)
+    def __init__(
+        self, writer: str, reason: str = "this service only serves published snapshots (KG_READ_ONLY)", remedy: str = ""
+    ) -> None:
+        ask = f"ask {writer}" if writer else f"ask the service that writes the snapshots; {_NAME_IT}"
+        super().__init__(reason, hint=f"{remedy}, or {ask}" if remedy else ask)
 
 
 class MissingPart(Unavailable):

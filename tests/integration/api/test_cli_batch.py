@@ -3,10 +3,14 @@
 import errno
 import json
 import os
+import signal
+import subprocess
 
 import polars as pl
 import pytest
 from support.batches import small_vocabulary
+from support.service import COMMAND, environment
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def test_bad_rows_and_contradictions_are_named_and_nothing_is_published_until_th
     command("batch", "plan", "captions.csv", "work")
     code, out, _ = command("batch", "run", "work")
     assert code == 0
-    assert "1 rows left out (1 empty image_id)" in out
+    assert "1 row left out (1 empty image_id)" in out
     code, out, said = command("batch", "publish", "work")
     assert (code, out) == (1, "")
     assert f"{folder / 'captions.csv'}:7: empty image_id" in said
@@ -204,3 +208,58 @@ def test_how_far_a_batch_is_can_be_seen_by_who_may_not_write_to_its_folder(folde
     monkeypatch.setattr("kg_service.batch.run.held", refused)
     code, out, _ = command("batch", "status", "work")
     assert (code, out.splitlines()[0]) == (0, "work: 1 of 1 shard linked, 4 of 4 rows (100%)")
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_says_that_it_can_be_run_again_and_nothing_else(folder, command, signum, status):
+    command("batch", "plan", "captions.csv", "work", "--shard-rows", 1)
+    settings = {"KG_VOCABULARY": str(folder / "compiled")}
+    with subprocess.Popen(
+        [*COMMAND, "batch", "run", "work", "--workers", "2"],
+        env=environment(settings),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        eventually(lambda: list((folder / "work").glob("run-*.lock")), 60)
+        # To the group, as a terminal does; Ctrl-C is for the command alone to hear.
+        os.killpg(process.pid, signum) if signum == signal.SIGINT else process.send_signal(signum)
+        assert (process.wait(60), process.stderr.read()) == (
+            status,
+            "stopped; what is done is kept; run the same command again\n",
+        )
+    assert command("batch", "run", "work")[0] == 0
+
+
+def test_a_file_that_changed_is_told_once_and_what_comes_next_is_to_mend_it(folder, command):
+    command("batch", "plan", "captions.csv", "work")
+    with (folder / "captions.csv").open("a") as file:
+        file.write("e,lung\n")
+    code, out, said = command("batch", "run", "work")
+    told = f"{folder / 'captions.csv'} has changed since it was planned"
+    assert (code, said.count(told), out.count(told)) == (1, 1, 0)
+    assert "hint: bring it back as it was, or plan the files in a new folder" in said
+    assert out.splitlines()[-1] == "next: mend what failed, then: kg-service batch run work"
+    out = command("batch", "status", "work")[1]
+    assert out.count(f"{told}; bring it back as it was, or plan the files in a new folder") == 1
+    assert out.splitlines()[-1] == "next: mend what failed, then: kg-service batch run work"
+
+
+def test_status_knows_what_was_published_and_where_to(folder, command):
+    linked(command)
+    assert json.loads(command("batch", "status", "work", "--json")[1])["published"] == []
+    first = command("batch", "publish", "work")[1].strip()
+    lines = command("batch", "status", "work")[1].splitlines()
+    data = folder / "data"
+    assert (lines[-2].endswith(f": snapshot {first} in {data}"), lines[-1]) == (True, f"next: kg-service serve --data {data}")
+    second = command("batch", "publish", "work", "--rarest-concepts", 1, "--data", "other")[1].strip()
+    told = json.loads(command("batch", "status", "work", "--json")[1])["published"]
+    assert [(each["snapshot"], each["data"]) for each in told] == [(first, str(data)), (second, str(folder / "other"))]
+
+
+def test_the_folder_of_a_batch_has_one_name(command):
+    for verb in ("plan", "run", "status", "publish", "export", "copy"):
+        out = command("batch", verb, "--help")[1]
+        assert "WORK" in out.split("Arguments")[0]
+        assert "Folder of the batch, on" in out

@@ -8,6 +8,7 @@ from kg_service.app.settings import check_settings
 from kg_service.config import load_settings
 from nbclip.errors import InvalidInput
 from nbclip.schemas.service import Problem
+from structlog.testing import capture_logs
 
 WRITER = "https://kg.example.org"
 ASKS = {"/v1/targets", "/v1/representations", "/v1/explain", "/v1/link"}
@@ -52,7 +53,8 @@ def test_the_graph_and_the_jobs_are_the_writers_too(reading, path):
 
 
 def test_without_an_address_the_setting_for_it_is_named(service):
-    assert "KG_WRITER" in refused(service(read_only=True).post("/v1/snapshots", json={})).hint
+    hint = refused(service(read_only=True).post("/v1/snapshots", json={})).hint
+    assert hint.endswith("to have its address here, set KG_WRITER, such as KG_WRITER=https://kg.example.org")
 
 
 def test_what_comes_from_a_snapshot_or_the_vocabulary_is_as_the_writer_answers_it(reading, reader):
@@ -107,6 +109,37 @@ def test_snapshots_are_enough(service, tmp_path, data):
         assert WRITER in told.hint
     explained = client.post("/v1/explain", json={"image_id": "effusion", "other_id": "effusion too"})
     assert (explained.status_code, '"name":""' in explained.text) == (200, True), explained.text
+
+
+def test_without_a_vocabulary_it_says_what_to_mount_and_not_to_wait(service, tmp_path, problem):
+    answer = service(read_only=True, vocabulary=tmp_path / "words", writer=WRITER).get("/readyz?for=link")
+    body = problem(answer, 503, "unavailable")
+    assert "try again" not in body["title"]
+    assert "retry-after" not in answer.headers
+    mount = "mount the writer's words/ and words.names/ where KG_VOCABULARY says"
+    assert body["hint"] == f"{mount}, or ask {WRITER}"
+    (told,) = body["errors"]
+    assert (told["where"], told["message"].count("has no vocabulary")) == ("vocabulary, linker", 1)
+    assert (body["can"]["link"]["reason"].count("has no vocabulary"), body["can"]["link"]["hint"]) == (1, body["hint"])
+
+
+def test_what_may_come_later_is_waited_for(service, tmp_path):
+    answer = service(read_only=True, data=tmp_path / "none").get("/readyz?for=targets")
+    assert ("try again" in answer.json()["title"], answer.headers["retry-after"]) == (True, "1")
+
+
+def test_a_folder_that_is_not_there_is_refused_and_stays_so(tmp_path, command):
+    code, _, said = command("serve", "--read-only", "--data", tmp_path / "mistyped", "--port", 0)
+    assert (code, f"{tmp_path / 'mistyped'} is not there" in said, "--data" in said) == (2, True, True)
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_that_it_has_no_snapshot_yet_is_logged(service, tmp_path):
+    (tmp_path / "mounted").mkdir()
+    with capture_logs() as logged:
+        service(read_only=True, data=tmp_path / "mounted")
+    told = [each for each in logged if each["event"] == "no snapshot yet"]
+    assert [each["folder"] for each in told] == [str(tmp_path / "mounted" / "snapshots")]
 
 
 def test_keys_come_first(service, keys, problem):

@@ -41,6 +41,7 @@ from kg_service.app.sweep import sweep
 from kg_service.app.upkeep import Upkeep
 from kg_service.app.wiring import Wiring
 from kg_service.config import Settings
+from kg_service.errors import MissingPart
 
 _DESCRIPTION = """
 Captions to UMLS concepts, to a graph, to soft targets: `POST /v1/images`, then `POST /v1/snapshots`, then `POST /v1/targets`.
@@ -114,7 +115,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, metrics.Metrics]
     # Without asking the store, which may keep us waiting, and without the linker, whose libraries take a second: targets need
     # neither, readiness asks both.
     for name, error in (await run_in_threadpool(wiring.local_failures)).items():
-        structlog.get_logger().warning("not ready", part=name, reason=str(error))
+        if name == "snapshot" and wiring.settings.read_only and isinstance(error, MissingPart):
+            where = str(wiring.snapshots.path.absolute())
+            structlog.get_logger().warning("no snapshot yet", folder=where, hint="served once the writer has published one there")
+        else:
+            structlog.get_logger().warning("not ready", part=name, reason=str(error))
     async with _upkeep(app, wiring.settings):
         yield {METRICS: app.state.metrics}
     wiring.close()

@@ -23,6 +23,7 @@ MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:nbclip:problem:"
 _RETRY_AFTER_S = "1"
 _ERRORS_AT_MOST = 20
+_NOT_READY_FOR_GOOD = "Not ready, and not by waiting"
 
 KEYED = (400, 401, 403, 429, 503)
 """What every route that needs a key may answer."""
@@ -72,12 +73,24 @@ class InvalidBody(InvalidInput):
 
 
 class NotReady(Unavailable):
-    """503: what was asked for lacks these parts. `errors` names all that can't be used now, `can` what can be done."""
+    """503: what was asked for lacks these parts. `errors` names all that can't be used now, `can` what can be done.
+
+    Args:
+        errors: part and message of each.
+        lacking: the parts that were asked for.
+        can: what can be done, and why other things can't.
+        for_good: the way out where waiting is none; empty where it may be.
+    """
 
     def __init__(
-        self, errors: Sequence[Mapping[str, str]], lacking: Sequence[str], can: Mapping[str, AbilityOut] | None = None
+        self,
+        errors: Sequence[Mapping[str, str]],
+        lacking: Sequence[str],
+        can: Mapping[str, AbilityOut] | None = None,
+        for_good: str = "",
     ) -> None:
-        super().__init__(f"not ready: {', '.join(lacking)}", hint="kg-service doctor says what to do")
+        super().__init__(f"not ready: {', '.join(lacking)}", hint=for_good or "kg-service doctor says what to do")
+        self.waiting_helps = not for_good
         self.errors = [dict(error) for error in errors]
         self.can = dict(can or {})
 
@@ -97,7 +110,7 @@ def problem(error: NBClipError, request_id: str, settings: Settings) -> Response
     has these."""
     body = Problem(
         type=_TYPE + error.code,
-        title=error.title,
+        title=error.title if _waiting_helps(error) else _NOT_READY_FOR_GOOD,
         status=error.status,
         detail=error.message,
         hint=error.hint,
@@ -109,13 +122,17 @@ def problem(error: NBClipError, request_id: str, settings: Settings) -> Response
     if error.status >= 500:
         body = _without_own_paths(body, settings)
     headers = {}
-    if isinstance(error, Busy | Unavailable):
+    if isinstance(error, Busy | Unavailable) and _waiting_helps(error):
         headers["Retry-After"] = _RETRY_AFTER_S
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, BodyTooLarge | BodyTimeout):
         headers["Connection"] = "close"
     return Response(body.model_dump_json(), error.status, headers, MEDIA_TYPE)
+
+
+def _waiting_helps(error: NBClipError) -> bool:
+    return not isinstance(error, NotReady) or error.waiting_helps
 
 
 def _without_own_paths(body: Problem, settings: Settings) -> Problem:

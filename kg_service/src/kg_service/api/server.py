@@ -36,19 +36,31 @@ def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then ends with status 0.
 
     Raises:
-        InvalidInput: it would listen to others without a key, the address is taken, or a setting is not usable.
+        InvalidInput: it would listen to others without a key, the address is taken, a setting is not usable, or it only reads and
+            its data folder is not there.
         WrongCredentials, UnusableStore: the graph store refuses the login, or can't be used as it is set up.
     """
     refuse_open_bind(settings)
     check_settings(settings)
     check_semantic_types(settings)
-    if not settings.read_only:
+    if settings.read_only:
+        _refuse_missing_folder(settings)
+    else:
         _refuse_wrong_store(settings)
     for name in unknown_variables(settings):
         structlog.get_logger().warning("this variable has no effect", variable=name, hint="kg-service settings lists them all")
     # A batch's product is too small to share out among cores, and requests share them already.
     with threadpool_limits(1), traced(), _listening(settings) as listener:
         GracefulServer(create_app(settings), settings).run(sockets=listener)
+
+
+def _refuse_missing_folder(settings: Settings) -> None:
+    """Raises InvalidInput if there is no data folder, which a service that only reads doesn't make; a snapshot may come later."""
+    if not settings.data.is_dir():
+        raise InvalidInput(
+            f"{settings.data.absolute()} is not there, or is no folder",
+            hint="name the folder that has snapshots/ in it, with --data or KG_DATA; is it mounted?",
+        )
 
 
 def _refuse_wrong_store(settings: Settings) -> None:

@@ -66,7 +66,9 @@ class Wiring:
             return open_vocabulary(folder)
         except NotFound as error:
             if self.settings.read_only:  # it may be left out for good, so who asks shall not wait for it
-                raise ReadOnly(self.settings.writer, "this service only reads (KG_READ_ONLY) and has no vocabulary") from error
+                lacks = "this service only reads (KG_READ_ONLY) and has no vocabulary"
+                remedy = f"mount the writer's {folder.name}/ and {folder.name}.names/ where KG_VOCABULARY says"
+                raise ReadOnly(self.settings.writer, lacks, remedy) from error
             raise
 
     @property

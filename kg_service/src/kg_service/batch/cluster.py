@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from functools import partial
@@ -219,7 +219,9 @@ def _unready(batch: Batch) -> str | None:
     return None
 
 
-def _run_there(gone: Future[Any], work: Callable[[int], Result], shards: Sequence[int]) -> Iterator[tuple[int, Result | None]]:
+def _run_there(
+    gone: Future[Any], work: Callable[[int], Result], shards: Sequence[int]
+) -> Generator[tuple[int, Result | None], None, None]:
     """As `run_here`, in processes of the cluster that this process is connected to, until it is `gone`."""
     import ray
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nbclip.files.lines import Span
+from nbclip.wording import counted
 
 from kg_service.batch.plan import Plan, apart
 
@@ -48,11 +49,11 @@ def _other_files(planned: Plan, now: Plan) -> Iterator[str]:
         ("changed", changed),
     ):
         if paths:
-            yield f"{len(paths)} files {what} ({', '.join(map(str, paths[:_SHOWN]))}{', …' if paths[_SHOWN:] else ''})"
+            yield f"{counted(len(paths), 'file')} {what} ({', '.join(map(str, paths[:_SHOWN]))}{', …' if paths[_SHOWN:] else ''})"
     if shared != [path for path in here if path in then]:
         yield "files in another order"
     if any(then[path].spans != here[path].spans for path in shared if path not in changed):
-        yield f"shards of up to {_most_rows(planned):,} rows, now {_most_rows(now):,}"
+        yield f"shards of up to {counted(_most_rows(planned), 'row')}, now {_most_rows(now):,}"
 
 
 def _files(plan: Plan) -> dict[Path, _File]:

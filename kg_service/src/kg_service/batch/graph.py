@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from nbclip.errors import Conflict
+from nbclip.wording import counted
 
 from kg_service.batch.merging import Merged, merge
 from kg_service.batch.plan import Plan, read_plan
@@ -66,8 +67,9 @@ def open_linked(folder: Path, vocabulary: Vocabulary) -> LinkedGraph:
     done = {number: record for number, record in found.items() if record}
     missing = [number for number in found if number not in done]
     if missing:
+        shards = counted(len(plan.shards), "shard")
         raise Conflict(
-            f"{len(missing)} of {len(plan.shards)} shards of {folder} are not linked, such as {plan.place(missing[0])}",
+            f"{folder}: {len(missing):,} of {shards} not linked yet, such as {plan.place(missing[0])}",
             hint=f"kg-service batch run {folder}",
         )
     for number, record in done.items():

@@ -130,7 +130,9 @@ def _chunks(plan: Plan, number: int) -> Iterator[list[Row | BadRow]]:
     source = plan.sources[shard.source]
     rows = Rows([source.path], layout, shard.span)
     if rows.size != source.bytes or digest_of(source.path, layout, shard.span) != shard.sha256:
-        raise InvalidInput(f"{source.path} has changed since it was planned", hint="bring it back, or plan it in a new folder")
+        raise InvalidInput(
+            f"{source.path} has changed since it was planned", hint="bring it back as it was, or plan the files in a new folder"
+        )
     with closing(read_items(rows, plan.options)) as items:
         while chunk := list(islice(items, _AT_ONCE)):
             yield chunk

@@ -174,7 +174,7 @@ def read_plan(folder: Path) -> Plan:
     try:
         content = (folder / PLAN).read_bytes()
     except OSError as error:
-        raise NotFound(f"no plan in {folder}", hint="make one: kg-service batch plan FILE FOLDER") from error
+        raise NotFound(f"no plan in {folder}", hint="make one: kg-service batch plan FILE… WORK") from error
     try:
         plan = Plan.model_validate_json(content)
     except ValidationError as error:

@@ -5,6 +5,7 @@
     linked/00007.bad.ndjson rows that can't be used, an object each
     done/00007.json         `Done`, written last: the two files are whole
     failed/00007.json       `Failed`; goes once the shard is done
+    published/ID.json       `Published`, of each snapshot
 
 Each file is written aside, flushed and renamed.
 """
@@ -25,7 +26,7 @@ from kg_service.storage.flushing import make_folder
 from kg_service.storage.replacement import write_file
 from kg_service.vocabulary.model import BadRow
 
-LINKED, DONE, FAILED = "linked", "done", "failed"
+LINKED, DONE, FAILED, PUBLISHED = "linked", "done", "failed", "published"
 
 
 class _Record(BaseModel):
@@ -71,6 +72,24 @@ class Failed(_Record):
     plan: str
     reason: str
     hint: str
+
+
+class Published(_Record):
+    """A snapshot that was made of the batch.
+
+    Attributes:
+        plan: its id.
+        snapshot: its id.
+        data: the data folder that has it.
+        part: the dataset and split that it covers, such as `split=train`; empty if it covers all.
+        ended: when, in seconds of the epoch.
+    """
+
+    plan: str
+    snapshot: str
+    data: Path
+    part: str
+    ended: float
 
 
 Record = TypeVar("Record", bound=_Record)
@@ -122,6 +141,18 @@ def read_done(folder: Path, plan: str, number: int) -> Done | None:
 def read_failed(folder: Path, plan: str, number: int) -> Failed | None:
     """Why a shard failed when it was last tried; None if it did not."""
     return _read(Failed, _record(folder, FAILED, number), plan)
+
+
+def note_published(folder: Path, published: Published) -> None:
+    """Says that a snapshot was made of the batch."""
+    make_folder(folder / PUBLISHED)
+    write_file(folder / PUBLISHED / f"{published.snapshot}.json", published.model_dump_json(indent=1).encode())
+
+
+def read_published(folder: Path, plan: str) -> list[Published]:
+    """The snapshots that were made of this plan, in order of time."""
+    found = (_read(Published, path, plan) for path in (folder / PUBLISHED).glob("*.json"))
+    return sorted((each for each in found if each is not None), key=lambda each: each.ended)
 
 
 def check_linked(folder: Path, number: int, done: Done) -> None:

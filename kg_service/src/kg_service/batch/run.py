@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +24,9 @@ _ATTEMPTS = 3
 """Processes that may die of a shard before it is given up."""
 _DIED = f"{_ATTEMPTS} processes that linked it died"
 
-Executor = Callable[[Callable[[int], Done | Failed], list[int]], Iterable[tuple[int, Done | Failed | None]]]
-"""Hands shards to processes: shard and what the function gave of it, as they end; None where the process died."""
+Executor = Callable[[Callable[[int], Done | Failed], list[int]], Generator[tuple[int, Done | Failed | None], None, None]]
+"""Hands shards to processes: shard and what the function gave of it, as they end; None where the process died. Where it is closed
+before, the processes end without what they have in work."""
 
 
 class Part(NamedTuple):
@@ -105,24 +106,28 @@ def run(
         for number, done in before.items():
             on_end(Ended(number, done, rows, before=True))
         due = [number for number in part.shards(plan) if number not in before]
-        for number, record in _ended(batch, due, execute):
-            if isinstance(record, Failed):
-                failed[number] = record
-            else:
-                rows += record.rows
-            on_end(Ended(number, record, rows))
+        with closing(_ended(batch, due, execute)) as all_ended:
+            for number, record in all_ended:
+                if isinstance(record, Failed):
+                    failed[number] = record
+                else:
+                    rows += record.rows
+                on_end(Ended(number, record, rows))
     return failed
 
 
-def _ended(batch: Batch, due: list[int], execute: Executor) -> Iterator[tuple[int, Done | Failed]]:
+def _ended(batch: Batch, due: list[int], execute: Executor) -> Generator[tuple[int, Done | Failed], None, None]:
     """What became of each shard; one whose process died is begun again when all others have ended."""
     for _ in range(_ATTEMPTS):
+        if not due:
+            return
         died = []
-        for number, record in execute(functools.partial(link_shard, batch), due) if due else ():
-            if record is None:
-                died.append(number)
-            else:
-                yield number, record
+        with closing(execute(functools.partial(link_shard, batch), due)) as ended:
+            for number, record in ended:
+                if record is None:
+                    died.append(number)
+                else:
+                    yield number, record
         due = died
     for number in due:
         record = Failed(plan=batch.plan, reason=_DIED, hint="is memory short? see what the system's log says")

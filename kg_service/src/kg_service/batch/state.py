@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from kg_service.batch.plan import read_plan
-from kg_service.batch.records import Done, Failed, read_bad, read_done, read_failed
+from kg_service.batch.records import Done, Failed, Published, read_bad, read_done, read_failed, read_published
 from kg_service.batch.run import running
 from kg_service.vocabulary.model import BadRow
 
@@ -28,6 +28,7 @@ class State:
         failed: those that could not be when they were last tried, by number.
         places: where the rows of the failed ones stand, by number.
         running: the parts that jobs link now, such as `1/1`.
+        published: the snapshots that were made of it, in order of time.
     """
 
     shards: int
@@ -36,6 +37,7 @@ class State:
     failed: Mapping[int, Failed]
     places: Mapping[int, str]
     running: tuple[str, ...]
+    published: Sequence[Published] = ()
 
     @property
     def rows_done(self) -> int:
@@ -86,6 +88,10 @@ class State:
             "unknown_cuis": len(self.unknown_cuis),
             "images_without_cuis": sum(done.without_cuis for done in self.done.values()),
             "cpu_s": round(sum(done.cpu_s for done in self.done.values()), 1),
+            "published": [
+                {"snapshot": each.snapshot, "data": str(each.data), "part": each.part, "at": round(each.ended)}
+                for each in self.published
+            ],
         }
 
 
@@ -102,4 +108,4 @@ def state_of(folder: Path) -> State:
     others = [number for number in numbers if number not in done]
     failed = {number: reason for number in others if (reason := read_failed(folder, plan.id, number))}
     places = {number: plan.place(number) for number in failed}
-    return State(len(plan.shards), plan.rows, done, failed, places, tuple(running(folder)))
+    return State(len(plan.shards), plan.rows, done, failed, places, tuple(running(folder)), read_published(folder, plan.id))

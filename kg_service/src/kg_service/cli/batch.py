@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from nbclip.errors import InvalidInput
 
-from kg_service.cli.batched import copy_batch, export_batch, publish_batch
+from kg_service.cli.batched import Work, copy_batch, export_batch, publish_batch
 from kg_service.cli.options import (
     Column,
     Data,
@@ -29,6 +29,7 @@ from kg_service.cli.options import (
 )
 from kg_service.cli.shown.batches import failures, plan_line, shard_progress, state_lines
 from kg_service.cli.shown.console import complain, note, progress_bar, stdout
+from kg_service.cli.stopping import resumable
 
 if TYPE_CHECKING:
     from kg_service.batch.link import Batch
@@ -41,15 +42,14 @@ batch_app = typer.Typer(
     no_args_is_help=True, help="Link millions of captions in shards, in a folder that all jobs see, and publish them."
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the batch, on a file system that all jobs see.")]
-
 
 @batch_app.command("plan")
+@resumable()
 def plan_batch(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE…", help="Tables, NDJSON, Parquet, shards (.tar), or folders of such files.")
     ],
-    folder: Folder,
+    work: Work,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
@@ -86,13 +86,14 @@ def plan_batch(
             shard_rows=shard_rows,
             on_file=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    write_plan(folder, plan)
-    stdout().print(plan_line(plan, folder), soft_wrap=True, markup=False)
+    write_plan(work, plan)
+    stdout().print(plan_line(plan, work), soft_wrap=True, markup=False)
 
 
 @batch_app.command("run")
+@resumable()
 def run_batch(
-    folder: Folder,
+    work: Work,
     data: Data = None,
     vocabulary: VocabularyFolder = None,
     linker: LinkerName = None,
@@ -119,31 +120,31 @@ def run_batch(
     from kg_service.batch.run import part_named, run
 
     settings = settings_of(data=data, vocabulary=vocabulary, linker=linker, linker_prior=prior)
-    part, plan = part_named(shard), read_plan(folder)
+    part, plan = part_named(shard), read_plan(work)
     choice, known = _linker(settings)
-    refuse_other_linking(folder, plan, linking_of(choice.open(known), choice.settings, known))
-    batch = Batch(folder.absolute(), plan.id, choice)
+    refuse_other_linking(work, plan, linking_of(choice.open(known), choice.settings, known))
+    batch = Batch(work.absolute(), plan.id, choice)
     rows = sum(plan.shards[number].span.rows for number in part.shards(plan))
     with _executor(batch, plan, ray, workers, settings) as execute, progress_bar() as progress:
-        failed = run(batch, plan, execute, part=part, on_end=shard_progress(progress, folder.name, rows), on_redo=note)
+        failed = run(batch, plan, execute, part=part, on_end=shard_progress(progress, work.name, rows), on_redo=note)
     for what, reason, hint in failures(failed, plan.place):
         complain(f"{what}: {reason}", hint)
-    _show_state(folder)
+    _show_state(work, failures_told=True)
     if failed:
         raise typer.Exit(1)
 
 
 @batch_app.command("status")
 def batch_status(
-    folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")] = False
+    work: Work, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")] = False
 ) -> None:
     """Show how far a batch is, from its folder alone: while jobs run and after, on any machine that sees it."""
-    _show_state(folder, as_json=as_json)
+    _show_state(work, as_json=as_json)
 
 
-batch_app.command("publish")(publish_batch)
-batch_app.command("export")(export_batch)
-batch_app.command("copy")(copy_batch)
+batch_app.command("publish")(resumable()(publish_batch))
+batch_app.command("export")(resumable()(export_batch))
+batch_app.command("copy")(resumable()(copy_batch))
 
 
 def _executor(
@@ -175,12 +176,12 @@ def _linker(settings: Settings) -> tuple[LinkerChoice, Vocabulary]:
     return LinkerChoice(settings.linker, replace(chosen, **paths), known.directory.absolute()), known
 
 
-def _show_state(folder: Path, *, as_json: bool = False) -> None:
+def _show_state(folder: Path, *, as_json: bool = False, failures_told: bool = False) -> None:
     from kg_service.batch.state import state_of
 
     state = state_of(folder)
     if as_json:
         typer.echo(json.dumps(state.summary(), indent=1))
         return
-    for line in state_lines(state, folder):
+    for line in state_lines(state, folder, failures_told=failures_told):
         stdout().print(line, soft_wrap=True, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from kg_service.cli.options import (
     end_if_bad,
     settings_of,
 )
+from kg_service.cli.shown.console import part_text
 from kg_service.cli.snapshot import (
     Current,
     IsAFile,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from kg_service.vocabulary.model import BadRow
     from kg_service.vocabulary.vocabulary import Vocabulary
 
-Work = Annotated[Path, typer.Argument(metavar="WORK", help="Folder of the batch, whose shards are all linked.")]
+Work = Annotated[Path, typer.Argument(metavar="WORK", help="Folder of the batch, on a file system that all jobs see.")]
 
 
 def publish_batch(
@@ -72,12 +74,18 @@ def publish_batch(
     `kg-service batch publish work --split train`
     """
     from kg_service.app.publication import publish_part
+    from kg_service.batch.records import Published, note_published
+    from kg_service.snapshot import SnapshotFolder
 
     settings = fitting_settings(representation, parameter, data=data, vocabulary=vocabulary)
     linked, known = _opened(work, settings, "published", max_bad, max_bad_row_share, show)
     changes = changes_of(shuffle_is_a, is_a, shuffle_relations, rarest_concepts)
     wanted = PublishRequest(dataset=dataset, split=split, current=current, **changes)
-    show_published(settings, publish_part(linked, known, settings, wanted))
+    new_id = publish_part(linked, known, settings, wanted)
+    show_published(settings, new_id)
+    part = part_text(SnapshotFolder(settings.snapshots_folder).manifest(new_id))
+    published = Published(plan=linked.plan.id, snapshot=new_id, data=settings.data.absolute(), part=part, ended=time.time())
+    note_published(work, published)
 
 
 def export_batch(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nbclip.errors import InvalidInput, os_reason
+from nbclip.files.folders import roco_parts
 from nbclip.files.layout import Format, Layout
 from nbclip.files.lines import Span, TextFile
 from nbclip.files.ndjson import AHEAD
@@ -21,17 +22,16 @@ from nbclip.files.reading import Rows, told_format
 from nbclip.files.sources import format_of
 
 _PIECE = 1 << 20
+_READABLE = "give a table, .ndjson, .parquet or shards"
 
 
 def spans_of(path: Path, layout: Layout, rows: int) -> list[Span]:
     """The spans of a file, `rows` rows in each but the last; none where it has no row.
 
     Raises:
-        InvalidInput: it is a folder, or can't be read as a whole.
+        InvalidInput: it is not there, is a folder, or can't be read as a whole.
     """
-    if not path.is_file():
-        what = "a folder of ROCO" if path.is_dir() else "no file"
-        raise InvalidInput(f"{path} is {what}, and is not read in spans", hint="give a table, .ndjson, .parquet or shards")
+    _refuse_all_but_files(path)
     kind = layout.format or format_of(path)
     if kind == "parquet":
         return _of_parquet(path, layout, rows)
@@ -42,6 +42,17 @@ def spans_of(path: Path, layout: Layout, rows: int) -> list[Span]:
             return _whole(path, layout)
         first = next((line for line in source if line.problem or line.text.strip()), None)
     return _of_lines(path, layout, rows, layout.format or told_format(path, first, layout))
+
+
+def _refuse_all_but_files(path: Path) -> None:
+    if not path.exists():
+        raise InvalidInput(f"{path} does not exist", hint="check the path")
+    if path.is_dir() and not roco_parts(path):
+        what = "has no file that can be read" if any(path.iterdir()) else "is empty"
+        raise InvalidInput(f"the folder {path} {what}", hint=_READABLE)
+    if not path.is_file():
+        what = "a folder of ROCO" if path.is_dir() else "no regular file"
+        raise InvalidInput(f"{path} is {what}, and is not read in spans", hint=_READABLE)
 
 
 def digest_of(path: Path, layout: Layout, span: Span) -> str:

@@ -1,12 +1,14 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from kg_service.batch.local import run_here
 from support.waiting import eventually
-from support.work import fails_of_three, twice, twice_unless_odd
+from support.work import fails_of_three, sleeps_but_for_0, twice, twice_unless_odd
 
 
 def test_each_shard_is_done_once_by_any_number_of_processes():
@@ -23,6 +25,12 @@ def test_only_the_shard_whose_process_died_goes_with_it():
 def test_what_is_raised_ends_all():
     with pytest.raises(ValueError, match="3"):
         list(run_here(fails_of_three, range(1_000), 2))
+
+
+def test_who_closes_it_does_not_wait_for_what_is_in_work(tmp_path):
+    with closing(run_here(partial(sleeps_but_for_0, tmp_path), range(3), 2)) as running:
+        assert next(running) == (0, None)
+    assert not _lives(int((tmp_path / "1").read_text()))
 
 
 def test_processes_end_with_the_one_that_started_them(tmp_path):

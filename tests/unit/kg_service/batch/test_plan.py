@@ -39,15 +39,15 @@ def test_another_plan_for_the_folder_or_a_folder_of_something_else_is_refused(ba
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda files: {"files": files[1:]}, [r"1 files left out \(.*/a\.csv\)"]),
-        (lambda files: {"files": [*files, more(files)]}, [r"1 files added \(.*/more\.csv\)"]),
+        (lambda files: {"files": files[1:]}, [r"1 file left out \(.*/a\.csv\)"]),
+        (lambda files: {"files": [*files, more(files)]}, [r"1 file added \(.*/more\.csv\)"]),
         (
             lambda files: {"files": [more(files), *files[1:]]},
-            [r"1 files added \(.*/more\.csv\)", r"1 files left out \(.*/a\.csv\)"],
+            [r"1 file added \(.*/more\.csv\)", r"1 file left out \(.*/a\.csv\)"],
         ),
         (lambda files: {"files": files[::-1]}, ["files in another order"]),
-        (lambda files: altered(files, lambda text: text + "x,y\n"), [r"1 files changed \(.*/a\.csv\)"]),
-        (lambda files: altered(files, lambda text: text.replace("never", "never"[::-1])), [r"1 files changed \(.*/a\.csv\)"]),
+        (lambda files: altered(files, lambda text: text + "x,y\n"), [r"1 file changed \(.*/a\.csv\)"]),
+        (lambda files: altered(files, lambda text: text.replace("never", "never"[::-1])), [r"1 file changed \(.*/a\.csv\)"]),
         (lambda files: {"shard_rows": 6}, [r"shards of up to 7 rows, now 7|shards of up to \d rows, now \d"]),
         (lambda files: {"split": "train", "relink": True}, ["--split not given, now train", "--relink no, now yes"]),
         (lambda files: {"columns": {"caption": "caption"}}, ["--column not given, now caption=caption"]),

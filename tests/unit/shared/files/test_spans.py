@@ -142,3 +142,23 @@ def test_the_digest_of_parquet_leaves_out_columns_that_are_not_read(tmp_path):
     assert digests(picture=[generator.randbytes(1) for _ in range(4)]) == before
     changed = digests(caption=list("efgX"))
     assert (changed[0], changed[1] != before[1]) == (before[0], True)
+
+
+def test_what_is_not_there_or_has_nothing_to_read_is_called_so(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.md").touch()
+    for name, told in (
+        ("missing.csv", "does not exist"),
+        ("missing", "does not exist"),
+        ("empty", "is empty"),
+        ("other", "has no file that can be read"),
+    ):
+        with pytest.raises(InvalidInput, match=f"{tmp_path / name} {told}\\b"):
+            spans_of(tmp_path / name, LAYOUT, 5)
+
+
+def test_a_folder_of_roco_is_called_so(tmp_path):
+    (tmp_path / "captions.txt").write_text("a\tPneumonia.\n")
+    with pytest.raises(InvalidInput, match="is a folder of ROCO"):
+        spans_of(tmp_path, LAYOUT, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -62,12 +63,25 @@ def readyz(
     demanded = wanted or asked_by_default(wiring.settings)
     if not all(can[each].ready for each in demanded):
         lacking = [part for part in needed(demanded) if part in failed]
-        raise NotReady([{"where": part, "message": str(error)} for part, error in failed.items()], lacking, can)
+        raise NotReady(_errors(failed), lacking, can, for_good=_way_out([failed[part] for part in lacking]))
     degraded = "; ".join(
         filter(None, (_degraded(wiring) if "targets" in can and can["targets"].ready else None, _trouble(request)))
     )
     ready = Readiness(status="ready", can=can, degraded=degraded or None, unverified_bytes=wiring.snapshots.unverified_bytes())
     return Response(ready.model_dump_json(exclude_defaults=True), media_type="application/json")
+
+
+def _errors(failed: Mapping[str, NBClipError]) -> list[dict[str, str]]:
+    """Each part and why it can't be used; all that a replica refuses for one reason are one."""
+    parts: dict[tuple[str, str], list[str]] = {}
+    for part, error in failed.items():
+        parts.setdefault((str(error), "" if isinstance(error, ReadOnly) else part), []).append(part)
+    return [{"where": ", ".join(alike), "message": reason} for (reason, _), alike in parts.items()]
+
+
+def _way_out(errors: Sequence[NBClipError]) -> str:
+    """What to do where it is this service's to refuse, so that waiting doesn't help; else empty."""
+    return next((error.hint for error in errors if isinstance(error, ReadOnly)), "")
 
 
 def _failures(request: Request, wiring: Wiring, parts: list[str]) -> dict[str, NBClipError]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbclip.wording import counted
 from rich.progress import Progress
 
 if TYPE_CHECKING:
@@ -21,14 +22,11 @@ _UNKNOWN_SHOWN = 5
 _SAID_EVERY_S = 30.0
 
 
-def _shards(count: int) -> str:
-    return "1 shard" if count == 1 else f"{count} shards"
-
-
 def plan_line(plan: Plan, folder: Path) -> str:
     """What was planned, and what comes next."""
-    files = f"{len(plan.sources)} files" if len(plan.sources) > 1 else str(plan.sources[0].path)
-    return f"{plan.rows:,} rows of {files} in {_shards(len(plan.shards))}; next: kg-service batch run {folder}"
+    files = counted(len(plan.sources), "file") if len(plan.sources) > 1 else str(plan.sources[0].path)
+    what = f"{counted(plan.rows, 'row')} of {files} in {counted(len(plan.shards), 'shard')}"
+    return f"{what}; next: kg-service batch run {folder}"
 
 
 def shard_progress(progress: Progress, what: str, rows: int) -> Callable[[Ended], None]:
@@ -54,13 +52,13 @@ def shard_progress(progress: Progress, what: str, rows: int) -> Callable[[Ended]
             wall_s[0] += ended.record.wall_s
         waits = max(0.0, 1 - cpu_s[0] / wall_s[0]) if wall_s[0] else 0.0
         progress.update(
-            task, description=f"{what} · {ended.rows:,} rows · {rate:,.0f}/s · waits {waits:.0%}", completed=ended.rows
+            task, description=f"{what} · {counted(ended.rows, 'row')} · {rate:,.0f}/s · waits {waits:.0%}", completed=ended.rows
         )
         if progress.disable and not ended.before and now - said[0] >= _SAID_EVERY_S:
             said[0] = now
             left = timedelta(seconds=round((rows - ended.rows) / rate)) if rate else "?"
             progress.console.print(
-                f"{what}: {ended.rows:,} of {rows:,} rows, {rate:,.0f}/s, waits {waits:.0%}, {left} left", soft_wrap=True
+                f"{what}: {ended.rows:,} of {counted(rows, 'row')}, {rate:,.0f}/s, waits {waits:.0%}, {left} left", soft_wrap=True
             )
 
     return show
@@ -82,22 +80,41 @@ def failures(failed: Mapping[int, Failed], place: Callable[[int], str]) -> Itera
         yield what, reason, hint
 
 
-def state_lines(state: State, folder: Path) -> Iterator[str]:
-    """Lines on how far a batch is."""
+def state_lines(state: State, folder: Path, *, failures_told: bool = False) -> Iterator[str]:
+    """Lines on how far a batch is, and what comes next.
+
+    Args:
+        state: how far it is.
+        folder: of the batch.
+        failures_told: whether it was told already which shards failed.
+    """
+    shards, rows = counted(state.shards, "shard"), counted(state.rows, "row")
     share = state.rows_done / state.rows
-    linked = f"{len(state.done)} of {_shards(state.shards)} linked"
-    yield f"{folder}: {linked}, {state.rows_done:,} of {state.rows:,} rows ({share:.0%})"
+    yield f"{folder}: {len(state.done):,} of {shards} linked, {state.rows_done:,} of {rows} ({share:.0%})"
     if state.running:
         left = "" if state.left_s is None else f", {timedelta(seconds=round(state.left_s))} left"
         yield f"in work: {', '.join(state.running)}; {state.rate:,.0f} rows/s{left}"
-    for what, reason, _ in failures(state.failed, state.places.__getitem__):
-        shards, _, place = what.partition(", ")
-        yield f"{shards} failed, {place}: {reason}"
+    for what, reason, hint in () if failures_told else failures(state.failed, state.places.__getitem__):
+        which, _, place = what.partition(", ")
+        yield f"{which} failed, {place}: {reason}; {hint}"
     if state.bad_rows:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in state.bad_rows.items())
-        yield f"{state.bad_rows.total()} rows left out ({kinds})"
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in state.bad_rows.items())
+        yield f"{counted(state.bad_rows.total(), 'row')} left out ({kinds})"
     if state.unknown_cuis:
         first = ", ".join(f"{cui} at {place}" for cui, place in islice(state.unknown_cuis.items(), _UNKNOWN_SHOWN))
         yield f"CUIs given that the vocabulary lacks: {len(state.unknown_cuis)}: {first}"
+    for each in state.published:
+        part = f" of {each.part}" if each.part else ""
+        yield f"published {datetime.fromtimestamp(each.ended):%Y-%m-%d %H:%M}: snapshot {each.snapshot}{part} in {each.data}"
     if not state.running:
-        yield f"next: kg-service batch {'publish' if len(state.done) == state.shards else 'run'} {folder}"
+        yield f"next: {_next_step(state, folder)}"
+
+
+def _next_step(state: State, folder: Path) -> str:
+    if len(state.done) + len(state.failed) < state.shards:
+        return f"kg-service batch run {folder}"
+    if state.failed:
+        return f"mend what failed, then: kg-service batch run {folder}"
+    if state.published:
+        return f"kg-service serve --data {state.published[-1].data}"
+    return f"kg-service batch publish {folder}"

@@ -36,8 +36,8 @@ def test_shards_that_failed_for_one_reason_are_one_line():
 def test_status_names_a_file_once(tmp_path):
     lines = list(state_lines(State(4, 20, {}, FAILED, PLACES, ()), tmp_path))
     assert lines[1:3] == [
-        "3 shards failed, of a.csv:1-5 and on: can't read a.csv: No such file",
-        "shard 3 failed, b.csv:1-5: can't read b.csv: No such file",
+        "3 shards failed, of a.csv:1-5 and on: can't read a.csv: No such file; check the path",
+        "shard 3 failed, b.csv:1-5: can't read b.csv: No such file; check the path",
     ]
 
 
