@@ -232,6 +232,9 @@ class SoftTargetLoss(nn.Module):
                 f"targets of shape {list(targets.shape)} for {rows} pairs on each of {place()[1]} ranks",
                 hint="rows are this rank's pairs, columns those of all ranks, rank 0's first",
             )
+        # On a GPU the question would make the host wait.
+        if targets.device.type == "cpu" and not targets.isfinite().all():
+            raise InvalidInput("targets hold what is no finite number", hint="rows of targets sum to 1; similarities are [-1, 1]")
         goal_RC = widened(targets.to(features_RD.device, non_blocking=True))
         # A pair is like itself, also where nothing is known of it.
         return goal_RC.masked_fill(diagonal(goal_RC, _own(rows, goal_RC)), 1.0) if self.output == "similarity" else goal_RC
@@ -276,6 +279,9 @@ def _check_range(name: str, value: float, least: float) -> None:
 
 
 def _check_features(image_features: Tensor, text_features: Tensor) -> None:
+    for name, features in (("image_features", image_features), ("text_features", text_features)):
+        if not isinstance(features, Tensor):
+            raise InvalidInput(f"{name} is of type {type(features).__name__}", hint="a tensor: torch.as_tensor(features)")
     if image_features.ndim != 2 or image_features.shape != text_features.shape:
         raise InvalidInput(
             f"image features of shape {list(image_features.shape)}, text features of {list(text_features.shape)}",

@@ -11,7 +11,7 @@ from kg_service.cli.main import main
 from PIL import Image
 from playwright.sync_api import expect
 
-VIEWS = ("captions", "search", "targets", "doubts", "history")
+VIEWS = ("captions", "search", "targets", "doubts", "jobs")
 
 
 def rows(tab, panel):
@@ -76,7 +76,7 @@ def test_the_captions_view_pages_through_all_images(visit, client):
     expect(tab.locator("#facts")).to_contain_text("Image many/29,")
 
 
-@pytest.mark.parametrize("name", ["jobs", "constructor", "captionz/effusion"])
+@pytest.mark.parametrize("name", ["history", "constructor", "captionz/effusion"])
 def test_an_address_without_a_view_is_told(visit, reader, name):
     tab, _ = visit(reader, f"/ui#{name}")
     expect(tab.locator("#status.error")).to_have_text(f"There is no view “{name.partition('/')[0]}”: choose one above.")
@@ -316,7 +316,7 @@ def test_screen_readers_find_no_fault_and_nothing_leaves_a_narrow_screen(visit, 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_asks_for_a_key_and_works_with_it(visit, service, data, view):
-    secret = add_key(data / "keys.json", "viewer", ["read", "ingest"] if view == "history" else ["read"])
+    secret = add_key(data / "keys.json", "viewer", ["read", "ingest"] if view == "jobs" else ["read"])
     tab, _ = visit(service(), f"/ui#{view}{'/effusion' if view in ('captions', 'search') else ''}")
     key = tab.get_by_label("Key of this service")
     expect(key).to_be_focused()
@@ -328,7 +328,7 @@ def test_every_view_asks_for_a_key_and_works_with_it(visit, service, data, view)
         "search": "#found-images tbody tr",
         "targets": "#variant option",
         "doubts": "#status",
-        "history": "#snapshots tbody tr",
+        "jobs": "#snapshots tbody tr",
     }
     expect(tab.locator(told[view]).first).to_be_attached()
     expect(tab.locator(f"#{view}-view .failed")).to_have_count(0)

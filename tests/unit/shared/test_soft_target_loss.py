@@ -263,6 +263,8 @@ MATRIX = TargetMatrix("similarity", np.eye(16, dtype=np.float32), np.ones(16, bo
         ({"image_ids": IDS, "targets": torch.eye(16)}, "got both image_ids and targets"),
         ({"targets": np.eye(16)}, "targets is of type ndarray; .*torch.as_tensor"),
         ({"targets": [[1.0]]}, "targets is of type list"),
+        ({"targets": torch.full((16, 16), float("nan"))}, "targets hold what is no finite number; rows"),
+        ({"image_features": np.ones((16, 8)), "targets": torch.eye(16)}, "image_features is of type ndarray; a tensor"),
         ({"text_features": torch.ones(15, 8), "targets": torch.eye(16)}, r"\[16, 8\], text features of \[15, 8\]"),
     ],
 )

@@ -20,7 +20,7 @@ ASSETS: Mapping[str, str] = {
         (
             *("page.js", "dom.js", "service.js", "theme.js"),
             *("captions.js", "explanation.js", "neighbourhood.js", "drawing.js", "dagre.js", "matrix.js"),
-            *("doubts.js", "history.js", "pictures.js", "search.js"),
+            *("doubts.js", "jobs.js", "pictures.js", "search.js"),
         ),
         _SCRIPT,
     ),

@@ -1,5 +1,6 @@
 """Heads that train on features computed once are the heads that the long way trains."""
 
+import re
 import shutil
 
 import numpy as np
@@ -93,6 +94,14 @@ def test_another_run_computes_nothing_and_a_stopped_one_goes_on_bit_for_bit(smal
     assert len(computed) == done
     train(load_config("tiny-clip", [*settings, "seed=1", "epochs=1"]), tmp_path / "other weights")
     assert len(computed) == 2 * done
+
+
+def test_it_says_how_far_it_is_and_how_long_it_takes(small, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lane, "_TOLD_EVERY_S", 0)
+    train(load_config("tiny-clip", small(*LOCKED, f"data.features={tmp_path / 'features'}", "epochs=1")), tmp_path / "run")
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("features: ")]
+    done, total = re.match(r"features: (\d+) of (\d+) images and views, 0 s left$", told[-1]).groups()
+    assert done == total != "0"
 
 
 def test_an_image_that_changed_is_computed_again(small, write_pairs, tmp_path, computed):

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -39,6 +40,7 @@ from nbclip_trainer.training.sight import Seen, look
 
 _log = logging.getLogger(__name__)
 _BATCH = 128
+_TOLD_EVERY_S = 15
 _KINDS = ("image", "text")
 _Shapes = dict[str, list[int]]
 
@@ -90,8 +92,11 @@ def _compute(dataset: Dataset, parts: ModelParts, config: TrainConfig, scratch: 
     good = [row for row in own.tolist() if row not in seen.bad]
     batches = [good[start : start + _BATCH] for start in range(0, len(good), _BATCH)]
     bad, shapes = dict(seen.bad), _Shapes()
+    progress = _Progress((1 + views) * len(good)) if world.leads else None
     for view, decoded in ((number, decoded) for number in range(1 + views) for decoded in seen.images.view(number, batches)):
         bad |= decoded.bad
+        if progress:
+            progress.add(len(decoded.rows) + len(decoded.bad))
         if not decoded.rows:
             continue
         with _towers(parts, config, world):
@@ -106,6 +111,22 @@ def _compute(dataset: Dataset, parts: ModelParts, config: TrainConfig, scratch: 
         shapes = next((shapes for _, shapes in found if shapes), {})
         rows = {"image": (1 + views) * len(dataset), "text": len(dataset)}
         _finish(scratch, rows, shapes, {row: why for bad, _ in found for row, why in bad.items()}, seen)
+
+
+class _Progress:
+    """Says now and then how many images are done, and how long the others take at the rate so far."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._started = self._told = time.monotonic()
+
+    def add(self, images: int) -> None:
+        self._done += images
+        now = time.monotonic()
+        if now - self._told >= _TOLD_EVERY_S:
+            self._told = now
+            left_s = (now - self._started) / self._done * (self._total - self._done)
+            _log.warning("features: %d of %d images and views, %.0f s left", self._done, self._total, left_s)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import { openCaptions, startCaptions } from "./captions.js";
 import { addressed, byId, say, submitted } from "./dom.js";
 import { openDoubts, startDoubts } from "./doubts.js";
-import { openHistory, startHistory } from "./history.js";
+import { openJobs, startJobs } from "./jobs.js";
 import { openTargets, startTargets } from "./matrix.js";
 import { openSearch, startSearch } from "./search.js";
 import { showKeyForm, useKey } from "./service.js";
@@ -14,7 +14,7 @@ const VIEWS = {
   search: { title: "Search", start: startSearch, open: openSearch },
   targets: { title: "Targets of a batch", start: startTargets, open: openTargets },
   doubts: { title: "Doubtful mentions", start: startDoubts, open: openDoubts },
-  history: { title: "Jobs and snapshots", start: startHistory, open: openHistory },
+  jobs: { title: "Jobs and snapshots", start: startJobs, open: openJobs },
 };
 const FIRST = "captions";
 const started = new Set();

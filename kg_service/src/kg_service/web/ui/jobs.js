@@ -7,11 +7,11 @@ const AGAIN_MS = 1000;
 const PAGE = 20;
 let timer;
 
-export function startHistory() {
-  byId("refresh").addEventListener("click", openHistory);
+export function startJobs() {
+  byId("refresh").addEventListener("click", openJobs);
 }
 
-export function openHistory() {
+export function openJobs() {
   clearTimeout(timer);
   fill("jobs", jobs);
   fill("snapshots", snapshots);
@@ -41,7 +41,7 @@ async function jobs() {
   byId("jobs").dataset.running = running.map(({ id }) => id).join(" ");
   /* What has ended may have made a snapshot. */
   if (before && before !== byId("jobs").dataset.running) fill("snapshots", snapshots);
-  if (running.length && !byId("history-view").hidden) timer = setTimeout(again, AGAIN_MS);
+  if (running.length && !byId("jobs-view").hidden) timer = setTimeout(again, AGAIN_MS);
   if (!found.length) return [note("No job was ordered.")];
   const rows = found.map((job) => make("tr", {}, cell(job.kind), cell(job.state), cell(job.created_at.slice(0, 19).replace("T", " ")), cell(percent(job)),
     cell(`${job.seconds.toFixed(1)} s`, "number"), cell(said(job)), cell(job.snapshot ? job.snapshot.slice(0, 12) : "")));
@@ -50,7 +50,7 @@ async function jobs() {
 
 /* As `fill`, without emptying what is read meanwhile. */
 async function again() {
-  if (byId("history-view").hidden) return;
+  if (byId("jobs-view").hidden) return;
   const parts = await jobs().catch((error) => [make("p", { class: "note failed" }, error.message)]);
   byId("jobs").replaceChildren(...parts);
 }
