@@ -321,7 +321,7 @@ def test_bad_rows_are_listed_up_to_show(tmp_path):
     assert str(done.exception).splitlines()[:3] == [
         "3 of 3 rows can't be used, more than data.max_bad_row_share=0.05:",
         f"  {path}:2: empty caption: image a",
-        f"  {path}:3: empty caption: image b … and 1 more. fix or drop these rows, or raise the limit",
+        f"  {path}:3: empty caption: image b … and 1 more; fix or drop these rows, or raise the limit",
     ]
 
 

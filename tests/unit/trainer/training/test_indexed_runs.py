@@ -100,7 +100,7 @@ def test_images_that_a_snapshot_lacks_are_asked_for_until_it_has_them(small, tmp
     config = indexed(load_config("tiny-nbclip", small(f"service.url={service.url}", "data.workers=0")), tmp_path / "index")
     held_later, service.unknown = service.unknown, {*service.unknown, "id3"}
     for name in ("first", "second"):
-        with pytest.raises(InvalidInput, match=r"lacks 1 of 24 training images: id3\."):
+        with pytest.raises(InvalidInput, match=r"lacks 1 of 24 training images: id3;"):
             train(config, tmp_path / name)
     service.unknown = held_later
     assert train(config, tmp_path / "third").finished

@@ -204,7 +204,7 @@ def test_a_resumed_run_keeps_its_snapshot(small, tmp_path, service):
 
 def test_images_that_the_snapshot_lacks_stop_the_run_before_it_starts(small, tmp_path, service):
     service.unknown = {"id3", "id30"}
-    with pytest.raises(InvalidInput, match=r"lacks 1 of 24 training images: id3\."):
+    with pytest.raises(InvalidInput, match=r"lacks 1 of 24 training images: id3;"):
         train(load_config("tiny-nbclip", small(f"service.url={service.url}")), tmp_path / "run")
 
 
