@@ -114,7 +114,7 @@ def build(
     for line in report.notes:
         note(line)
     if not report.is_a:
-        note("no is_a edge was found, so dk_ek will equal dk", "check MRREL and --is-a")
+        note("no is_a edge was found, so dk_ek will equal dk", f"check {report.is_a_at}")
     warn_of_languages(built)
     end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
 

@@ -97,6 +97,7 @@ def build_vocabulary(
         cut_edges=cut_edges,
         notes=source.notes(),
         what=source.what,
+        is_a_at=source.is_a_at,
         left_out=left_out,
         relations=manifest.get("relations", {}),
     )

@@ -81,6 +81,8 @@ class Rf2:
     """A `Source` of the files of a snapshot."""
 
     what = "a SNOMED CT release in RF2"
+    is_a_at = "the active rows of sct2_Relationship_Snapshot with the typeId 116680003, and --is-a: rel finds none"
+    types_at = "semantic tags of its full names stand for them"
 
     def __init__(self, files: Rf2Files) -> None:
         self.given: Path = files.given
