@@ -16,7 +16,7 @@ from kg_service.vocabulary.formats.obo import is_obo, is_obo_graph, read_obo, re
 from kg_service.vocabulary.formats.opening import start_of
 from kg_service.vocabulary.formats.owl import is_owl, read_owl
 from kg_service.vocabulary.formats.rf2 import Rf2
-from kg_service.vocabulary.formats.rf2_files import rf2_files
+from kg_service.vocabulary.formats.rf2_files import Rf2Files, rf2_files, together
 from kg_service.vocabulary.formats.terms import Ontology, Terms
 from kg_service.vocabulary.formats.umls import Umls
 from kg_service.vocabulary.release import Source
@@ -92,15 +92,16 @@ def _packed(given: Path) -> str:
 
 
 def _snomed(given: Path) -> Rf2 | None:
-    found = rf2_files(given)
+    """What lies there unpacked, and archives of other files than these, as one release."""
+    unpacked = rf2_files(given)
     archives = sorted(path for path in given.glob(f"*{_ARCHIVE}") if zipfile.is_zipfile(path)) if given.is_dir() else []
-    packed = [files for path in archives if (files := rf2_files(path))] if found is None else []
-    if len(packed) > 1:
-        raise InvalidInput(
-            f"{given} holds several releases: {', '.join(files.given.name for files in packed)}", hint="give one of them"
-        )
-    files = found or next(iter(packed), None)
+    packed = [files for path in archives if (files := rf2_files(path)) and not (unpacked and _has_all(unpacked, files))]
+    files = together(given, [*([unpacked] if unpacked else []), *packed])
     return Rf2(files) if files else None
+
+
+def _has_all(unpacked: Rf2Files, packed: Rf2Files) -> bool:
+    return set(packed.name.split()) <= set(unpacked.name.split())
 
 
 def _files(folder: Path) -> list[Path]:
