@@ -56,7 +56,8 @@ def build(
 
     The content of PATH tells what it is: a UMLS release (MRCONSO.RRF, plain, gzipped, in parts or archives), a SNOMED CT release
     in RF2 (sct2_Concept_Snapshot….txt, in a folder or zip archive; an extension may lie beside the International Edition), or an
-    ontology in OBO, in OWL as RDF/XML or as OBO graph in JSON. `pip install 'nbclip-kg-service[ontologies]'` brings the parsers of ontologies.
+    ontology in OBO, in OWL as RDF/XML or as OBO graph in JSON. `pip install 'nbclip-kg-service[ontologies]'` brings the parsers
+    of ontologies.
 
     Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
     it was ingested with. A different vocabulary, or the same one with other relations, needs a new data folder; one that lacks
