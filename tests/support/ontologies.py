@@ -116,13 +116,13 @@ def rf2_rows() -> dict[str, list[list[str]]]:
     return {"concepts": concepts, "names": names, "edges": edges, "members": members}
 
 
-def write_rf2(folder: Path, rows: dict[str, list[list[str]]] | None = None) -> Path:
-    """Writes the snapshot of a release, with other rows if given."""
+def write_rf2(folder: Path, rows: dict[str, list[list[str]]] | None = None, edition: str = "INT") -> Path:
+    """Writes the snapshot of a release, with other rows if given, and of another edition."""
     places = {
-        "concepts": f"Snapshot/Terminology/sct2_Concept_Snapshot_INT_{DATE}.txt",
-        "names": f"Snapshot/Terminology/sct2_Description_Snapshot-en_INT_{DATE}.txt",
-        "edges": f"Snapshot/Terminology/sct2_Relationship_Snapshot_INT_{DATE}.txt",
-        "members": f"Snapshot/Refset/Language/der2_cRefset_LanguageSnapshot-en_INT_{DATE}.txt",
+        "concepts": f"Snapshot/Terminology/sct2_Concept_Snapshot_{edition}_{DATE}.txt",
+        "names": f"Snapshot/Terminology/sct2_Description_Snapshot-en_{edition}_{DATE}.txt",
+        "edges": f"Snapshot/Terminology/sct2_Relationship_Snapshot_{edition}_{DATE}.txt",
+        "members": f"Snapshot/Refset/Language/der2_cRefset_LanguageSnapshot-en_{edition}_{DATE}.txt",
     }
     for name, content in (rows or rf2_rows()).items():
         path = folder / "SnomedCT_Made_Up" / places[name]

@@ -22,7 +22,7 @@ def made(tmp_path, command):
     """A data folder in which everything is done with the ontology of this kind."""
 
     def make(kind):
-        data, captions = tmp_path / "data", tmp_path / "captions.csv"
+        data, captions = tmp_path / "made", tmp_path / "captions.csv"
         captions.write_text(CAPTIONS.format(**IDS[kind]))
         given = write(kind, tmp_path / "given")
         relations = ("--relation", "has_finding_site", "--relation", "part_of")
@@ -119,3 +119,43 @@ def test_what_was_found_is_named(command, tmp_path):
     code, _, err = command("vocabulary", "build", tmp_path / "notes.txt", "--data", tmp_path / "data")
     assert code == 2
     assert "looked for MRCONSO.RRF (UMLS), sct2_Concept_Snapshot" in err
+
+
+def test_a_vocabulary_of_other_ids_replaces_none_that_a_graph_was_linked_with(made, command, tmp_path):
+    data, other = made("rf2"), write("obo", tmp_path / "other")
+    before = (data / "vocabulary" / "manifest.json").read_bytes()
+    build = ("vocabulary", "build", other, "--data", data)
+    code, _, err = command(*build)
+    assert code == 2
+    assert re.search(
+        rf"(\d) of \1 concepts of the graph are not in the vocabulary tiny .*, such as {min(IDS['rf2'].values())}", err
+    )
+    assert "--data" in err
+    assert "--vocabulary" in err
+    assert (data / "vocabulary" / "manifest.json").read_bytes() == before
+    assert command("doctor", "--data", data)[0] == 0
+    assert command(*build, "--vocabulary", tmp_path / "elsewhere")[0] == 0
+    assert command(*build, "--vocabulary", tmp_path / "elsewhere")[0] == 2
+    assert command(*build, "--replace")[0] == 0
+    code, out, _ = command("doctor", "--data", data)
+    assert code == 1
+    assert re.search(r"✗ graph: (\d) of \1 concepts of the graph are not in the vocabulary tiny ", out)
+    assert "next: build the vocabulary again that the captions were linked with" in out
+
+
+def test_a_newer_release_replaces_the_older_one(made, command, tmp_path):
+    data, newer = made("obo"), write("obo", tmp_path / "newer")
+    lines = newer.read_text().replace("2026-01-01", "2026-07-01").replace(IDS["obo"]["thorax"], "TST:0000099")
+    newer.write_text(lines)
+    assert command("vocabulary", "build", newer, "--data", data)[0] == 0
+    code, out, _ = command("doctor", "--data", data)
+    assert code == 0
+    assert "tiny releases/2026-07-01" in out
+
+
+def test_a_graph_that_can_not_be_read_is_told_and_stops_no_build(made, command, tmp_path):
+    data = made("obo")
+    (data / "graph.sqlite").write_bytes(b"no database")
+    code, _, err = command("vocabulary", "build", write("obo", tmp_path / "again"), "--data", data)
+    assert code == 0
+    assert "the graph was not compared with the vocabulary" in err

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from nbclip.errors import InvalidInput, NBClipError, NotFound
 
 from kg_service.app.keys import read_keys, refuse_open_bind
+from kg_service.app.other_ids import open_existing_graph, refuse_other_ids
 from kg_service.app.settings import check_settings, unknown_variables
-from kg_service.app.wiring import Wiring, check_room, open_graph
+from kg_service.app.wiring import Wiring, check_room
 from kg_service.config import Settings
-from kg_service.graph.store import GraphStore
 from kg_service.linking.linkers import linker_settings, paths_of
 from kg_service.snapshot.manifest import PUBLISH, publish_command
 
 _INGEST = "kg-service ingest FILE"
 _TRAIN = "train"
+_OTHER_IDS = "build the vocabulary again that the captions were linked with, or ingest into a new data folder: --data"
 _NOT_READ = ("data", "graph")
 """Of what a service that only reads needs nothing."""
 
@@ -85,18 +86,22 @@ def _linker(wiring: Wiring) -> str:
 
 
 def _graph(wiring: Wiring) -> str:
-    with closing(_open_graph(wiring.settings)) as store:
+    with closing(open_existing_graph(wiring.settings)) as store:
         store.check()
         counts = store.counts()
-    if not counts.images:
-        raise NotFound("no image in the graph", hint=_INGEST)
+        if not counts.images:
+            raise NotFound("no image in the graph", hint=_INGEST)
+        if _has_vocabulary(wiring):
+            refuse_other_ids(store, wiring.vocabulary, _OTHER_IDS)
     return ", ".join(f"{number} {kind}" for kind, number in counts.by_kind().items())
 
 
-def _open_graph(settings: Settings) -> GraphStore:
-    if not settings.store and not (settings.data / "graph.sqlite").exists():
-        raise NotFound("no graph yet", hint=_INGEST)
-    return open_graph(settings, read_only=True)
+def _has_vocabulary(wiring: Wiring) -> bool:
+    """Whether there is one that can be read; what is wrong with it is a finding of its own."""
+    try:
+        return len(wiring.vocabulary) > 0
+    except NBClipError:
+        return False
 
 
 def _snapshot(wiring: Wiring) -> str:
@@ -112,7 +117,7 @@ def _snapshot(wiring: Wiring) -> str:
 def _publish_first(settings: Settings) -> str:
     """The command for this graph: targets come from the training split alone, where captions have splits."""
     try:
-        with closing(_open_graph(settings)) as store:
+        with closing(open_existing_graph(settings)) as store:
             splits = store.splits()
     except NBClipError:
         return PUBLISH

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from nbclip.errors import BrokenArtefact, Unavailable
 
 from kg_service.cli.options import Data, VocabularyFolder, end_if_bad, listed, settings_of
 from kg_service.cli.shown.console import build_table, file_progress, note, progress_bar, stdout
+
+if TYPE_CHECKING:
+    from kg_service.config import Settings
+    from kg_service.vocabulary.vocabulary import Vocabulary
 
 vocabulary_app = typer.Typer(
     no_args_is_help=True, help="Compile a vocabulary from UMLS, SNOMED CT or an ontology: names, semantic types, is_a."
@@ -44,15 +50,18 @@ def build(
     release: Annotated[str, typer.Option(help="Name of the release; default: the name in its files.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the content, recorded in the manifest.")] = "",
     max_bad: Annotated[int, typer.Option(min=0, help="Number of bad rows to tolerate.")] = 0,
+    replace: Annotated[bool, typer.Option("--replace", help="Build it even if the graph has the ids of another one.")] = False,
 ) -> None:
     """Compile a vocabulary, with the name index that linking uses.
 
     The content of PATH tells what it is: a UMLS release (MRCONSO.RRF, plain, gzipped, in parts or archives), a SNOMED CT release
-    in RF2 (sct2_Concept_Snapshot….txt, in a folder or zip archive), or an ontology in OBO, in OWL as RDF/XML or as OBO graph in
-    JSON. `pip install 'nbclip-kg-service[ontologies]'` brings the parsers of ontologies.
+    in RF2 (sct2_Concept_Snapshot….txt, in a folder or zip archive; an extension may lie beside the International Edition), or an
+    ontology in OBO, in OWL as RDF/XML or as OBO graph in JSON. `pip install 'nbclip-kg-service[ontologies]'` brings the parsers
+    of ontologies.
 
     Bad rows are skipped and reported by file and line. Build before you ingest: a graph keeps the is_a edges of the vocabulary
-    it was ingested with. A different vocabulary, or the same one with other relations, needs a new data folder.
+    it was ingested with. A different vocabulary, or the same one with other relations, needs a new data folder; one that lacks
+    most of the graph's concepts is refused. A newer release of the same vocabulary replaces the older one.
 
     `--relation has_finding_site` keeps Pneumonia has_finding_site Lung as a typed edge; rows of the inverse RELA give the same
     edges.
@@ -89,9 +98,16 @@ def build(
         note("--part-of takes part_of for is_a and will go", "--relation part_of makes it an edge of its own")
     is_a_from = (*(("rela", "rel") if is_a == "both" else (is_a,)), *(("part_of",) if part_of else ()))
     filters = VocabularyFilters(is_a=is_a_from, **chosen)
+    is_elsewhere = vocabulary is not None and not vocabulary.exists()
     with progress_bar() as progress:
         report = build_vocabulary(
-            path, settings.vocabulary_folder, filters, release=release, licence=licence, progress=file_progress(progress)
+            path,
+            settings.vocabulary_folder,
+            filters,
+            release=release,
+            licence=licence,
+            progress=file_progress(progress),
+            check=None if replace or is_elsewhere else partial(_compare_with_graph, settings),
         )
         progress.add_task(f"index of the {settings.linker} linker", total=None)
         linker_kind(settings.linker).compile(built := open_vocabulary(settings.vocabulary_folder))
@@ -99,6 +115,16 @@ def build(
     for line in report.notes:
         note(line)
     if not report.is_a:
-        note("no is_a edge was found, so dk_ek will equal dk", "check MRREL and --is-a")
+        note("no is_a edge was found, so dk_ek will equal dk", f"check {report.is_a_at}")
     warn_of_languages(built)
     end_if_bad(report.bad_rows, report.bad_row_count, max_bad)
+
+
+def _compare_with_graph(settings: Settings, built: Vocabulary) -> None:
+    """Refuses a vocabulary that lacks most of the graph's concepts; a graph that can't be read is told, and no reason to stop."""
+    from kg_service.app.other_ids import refuse_to_replace
+
+    try:
+        refuse_to_replace(settings, built)
+    except (Unavailable, BrokenArtefact) as error:
+        note(f"the graph was not compared with the vocabulary: {error.message}", error.hint)

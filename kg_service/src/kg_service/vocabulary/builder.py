@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -28,6 +29,7 @@ from kg_service.vocabulary.relations import Relations
 from kg_service.vocabulary.release import Release, Source, read_release
 from kg_service.vocabulary.rrf import BadRows, OnBytes
 from kg_service.vocabulary.threads import map_in_order
+from kg_service.vocabulary.vocabulary import Vocabulary, open_vocabulary
 from kg_service.vocabulary.words import WordFiles, Words, words_of
 
 Int32s = npt.NDArray[np.int32]
@@ -42,6 +44,7 @@ def build_vocabulary(
     licence: str = "",
     max_bad_rows: int = 10_000,
     progress: OnBytes | None = None,
+    check: Callable[[Vocabulary], None] | None = None,
 ) -> BuildReport:
     """Compiles a UMLS release in RRF, a SNOMED CT release in RF2, or an ontology in OBO, OWL or OBO graph JSON into `out_dir`.
 
@@ -56,6 +59,7 @@ def build_vocabulary(
         licence: under which terms the content may be used; recorded.
         max_bad_rows: how many bad rows the report names; all are counted.
         progress: called as each file is read, and as names are made.
+        check: called with the new vocabulary before it replaces an older one, which stays if this raises.
 
     Raises:
         InvalidInput: a file is missing or unreadable, nothing has a value that a filter names, or no concept passes all filters.
@@ -82,6 +86,8 @@ def build_vocabulary(
         }
         manifest["counts"]["bad_rows"] = bad_rows.count
         write_manifest(folder, manifest)
+        if check:
+            check(open_vocabulary(folder))
     counts = {key: manifest["counts"][key] for key in ("concepts", "names", "is_a")}
     return BuildReport(
         manifest["release"],
@@ -91,6 +97,7 @@ def build_vocabulary(
         cut_edges=cut_edges,
         notes=source.notes(),
         what=source.what,
+        is_a_at=source.is_a_at,
         left_out=left_out,
         relations=manifest.get("relations", {}),
     )

@@ -104,13 +104,16 @@ class Census:
         wanted = self.sources.among(sabs, filters.sources)
         return wanted if filters.sources else np.ones(len(sabs), np.bool_)
 
-    def as_met(self, filters: VocabularyFilters, types: Mapping[str, str], inverses: Mapping[str, str]) -> VocabularyFilters:
+    def as_met(
+        self, filters: VocabularyFilters, types: Mapping[str, str], inverses: Mapping[str, str], types_at: str
+    ) -> VocabularyFilters:
         """The filters in the release's own words, semantic types as TUIs; once all of it is read.
 
         Args:
             filters: as they were given.
             types: the TUIs that there are, and what each is called; none: MRSTY has no good row, which is told elsewhere.
             inverses: of each RELA: a relation whose inverse was met is there too.
+            types_at: what lists the types, for messages.
 
         Raises:
             InvalidInput: nothing has one of the values.
@@ -122,7 +125,9 @@ class Census:
             languages=self.languages.spelt(filters.languages, "language"),
             suppress=self.suppress.spelt(filters.suppress, "SUPPRESS value", _SUPPRESS_OF_THE_UMLS),
             sources=self.sources.spelt(filters.sources, "source"),
-            semantic_types=semantic_types_of(filters.semantic_types, types, "the release") if types else filters.semantic_types,
+            semantic_types=semantic_types_of(filters.semantic_types, types, "the release", listed=types_at)
+            if types
+            else filters.semantic_types,
         )
 
     def left_out(self, filters: VocabularyFilters, kept: int) -> dict[str, int]:

@@ -131,6 +131,7 @@ class BuildReport:
         left_out: concepts that each filter left out of those that the ones before it had kept.
         relations: typed edges kept, by relation.
         what: what was found and read, such as `UMLS RRF files`.
+        is_a_at: what says is_a in it, for messages.
     """
 
     release: str
@@ -144,3 +145,4 @@ class BuildReport:
     left_out: dict[str, int]
     relations: dict[str, int] = field(default_factory=dict)
     what: str = ""
+    is_a_at: str = ""

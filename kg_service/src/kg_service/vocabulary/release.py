@@ -84,6 +84,8 @@ class Source(Protocol):
         parts: the files that were read, in order; known after `prepare`.
         ids: the ids of its concepts, strings, ascending; None: CUIs. Known after `prepare`.
         inverses: the inverse of each relation, in small letters.
+        is_a_at: what says is_a in it, for messages.
+        types_at: what says semantic types in it, for messages.
     """
 
     @property
@@ -96,6 +98,11 @@ class Source(Protocol):
     def ids(self) -> pa.Array | None: ...  # noqa: D102
     @property
     def inverses(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    @property
+    def is_a_at(self) -> str: ...  # noqa: D102
+    @property
+    def types_at(self) -> str: ...  # noqa: D102
 
     def prepare(self, layouts: Sequence[Layout], bad_rows: BadRows, progress: OnBytes | None) -> None:
         """Finds what it needs for these files of the UMLS, and reads what must be known before rows.
@@ -142,7 +149,8 @@ def read_release(
     for layout, columns, select, take in steps:
         for rows in source.rows(layout, tuple(columns.split()), select):
             take(release, rows)
-    filters = release.census.as_met(filters, release.called(*release.types.rows()[1:]), release.relations.inverses)
+    types = release.called(*release.types.rows()[1:])
+    filters = release.census.as_met(filters, types, release.relations.inverses, source.types_at)
     release.relations.spelling.update((name.casefold(), name) for name in filters.relations)
     return filters
 

@@ -17,7 +17,13 @@ _FORM = "write T047,T033; none can be excluded"
 _Phrase = tuple[str, ...]
 
 
-def semantic_types_of(given: Sequence[str], names: Mapping[str, str], where: str, setting: str = "") -> tuple[str, ...]:
+def semantic_types_of(
+    given: Sequence[str],
+    names: Mapping[str, str],
+    where: str,
+    setting: str = "",
+    listed: str = "semantic_types in its manifest.json",
+) -> tuple[str, ...]:
     """The TUIs that are meant, each once, in order.
 
     TUIs (`T047`), names (`Disease or Syndrome`) and semantic groups (`DISO`, `Disorders`: those of its types that there are) are
@@ -28,6 +34,7 @@ def semantic_types_of(given: Sequence[str], names: Mapping[str, str], where: str
         names: the TUIs that there are, and what each is called.
         where: what has these, for messages, such as `the vocabulary in data/vocabulary`.
         setting: what it was written as, for hints; empty: an option.
+        listed: what lists them all, for hints.
 
     Raises:
         InvalidInput: something is none of these, which names the nearest; or another sign stands between them, such as a minus.
@@ -42,7 +49,7 @@ def semantic_types_of(given: Sequence[str], names: Mapping[str, str], where: str
         size = _length_at(words, position, phrases, longest)
         if not size:
             end = next((at for at in range(position + 1, len(words)) if _length_at(words, at, phrases, longest)), len(words))
-            raise _unknown(text[words[position].start() : words[end - 1].end()], names, where, setting)
+            raise _unknown(text[words[position].start() : words[end - 1].end()], names, where, setting, listed)
         _refuse_signs(text, read, words[position].start(), setting)
         found |= dict.fromkeys(phrases[_phrase(words[position : position + size])])
         position += size
@@ -81,13 +88,12 @@ def _length_at(words: Sequence[re.Match[str]], start: int, phrases: Mapping[_Phr
     return next((size for size in range(longest, 0, -1) if _phrase(words[start : start + size]) in phrases), 0)
 
 
-def _unknown(text: str, names: Mapping[str, str], where: str, setting: str) -> InvalidInput:
+def _unknown(text: str, names: Mapping[str, str], where: str, setting: str, listed: str) -> InvalidInput:
     groups = [group for group, tuis in group_types().items() if any(tui in names for tui in tuis)]
     choices = {group: group for group in groups}
     choices |= {group_names()[group]: group for group in groups}
     for tui, name in names.items():
         choices |= dict.fromkeys((tui, name), f"{tui} {name}")
-    listed = "semantic_types in its manifest.json" if setting else "columns 2 and 4 of its MRSTY"
     hint = f"{nearest(text, choices, groups)}, and {len(names)} types: {listed}; {_FORM}"
     return InvalidInput(
         f"no concept of {where} has the semantic type {text!r:.80}", hint=f"{setting}: {hint}" if setting else hint

@@ -12,6 +12,9 @@ from nbclip.errors import InvalidInput
 from kg_service.errors import MissingExtra
 from kg_service.vocabulary.files import AGAIN, MAX_COMPRESSION, UNREADABLE, Part
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""The marks that a file in UTF-16 begins with."""
+
 _GZIP = b"\x1f\x8b"
 _START, _PIECE = 1 << 16, 1 << 20
 

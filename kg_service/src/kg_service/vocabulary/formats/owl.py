@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nbclip.errors import InvalidInput
 
 from kg_service.vocabulary.files import Part
-from kg_service.vocabulary.formats.opening import needs, opened
+from kg_service.vocabulary.formats.opening import UTF_16, needs, opened
 from kg_service.vocabulary.formats.rf2 import LANGUAGES
 from kg_service.vocabulary.formats.terms import Ontology, Scope, Term
 
@@ -36,6 +36,7 @@ _LOCAL_SCOPES: dict[str, Scope] = {
 """By the last part of other properties' IRIs, as RadLex has them."""
 _OBSOLETE = "preferred_name_for_obsolete"
 _LOCAL = re.compile(r"[^/#]+$")
+_LINE_OF_RDF = re.compile(r"(?s)(?:.*?:(\d+):\d+: )?(.*)")
 _OBO_ID = re.compile(r"([A-Za-z][A-Za-z0-9_]*?)_([A-Za-z0-9.-]+)")
 _PLAIN_ID = re.compile(r"[A-Za-z]{2,16}[0-9]{1,16}|C[0-9]{7}|[1-9][0-9]{5,17}")
 
@@ -49,6 +50,7 @@ def read_owl(part: Part) -> Ontology:
     """
     with needs("ontologies", "reading an ontology"):
         from rdflib import Graph
+        from rdflib.exceptions import ParserError
     from xml.sax import SAXParseException
 
     graph = Graph()
@@ -57,14 +59,18 @@ def read_owl(part: Part) -> Ontology:
             graph.parse(stream, format="xml", publicID="urn:x-own:")
         except SAXParseException as error:
             raise _damaged(f"{part.place}:{error.getLineNumber()}", error.getMessage()) from error
+        except ParserError as error:
+            line, reason = _LINE_OF_RDF.match(str(error)).groups("1")  # type: ignore[union-attr]
+            raise _damaged(f"{part.place}:{line}", reason) from error
         except (SyntaxError, ValueError, OSError) as error:
             raise _damaged(part.place, error) from error
     return _Reader(graph).ontology()
 
 
 def is_owl(start: bytes) -> bool:
-    """Whether a file that starts so is RDF/XML."""
-    return start.lstrip().startswith(b"<") and b"http://www.w3.org/1999/02/22-rdf-syntax-ns#" in start
+    """Whether a file that starts so is RDF/XML, in UTF-8 or UTF-16."""
+    plain = start.decode("utf-16", "ignore").encode() if start[:2] in UTF_16 else start
+    return plain.lstrip().startswith(b"<") and b"http://www.w3.org/1999/02/22-rdf-syntax-ns#" in plain
 
 
 def _damaged(place: str, reason: object) -> InvalidInput:
@@ -135,7 +141,7 @@ class _Reader:
             elif str(property) == f"{_IN_OWL}hasOBONamespace":
                 term.namespace = str(value)
             elif str(property) == f"{_IN_OWL}hasAlternativeId":
-                term.alt_ids += 1
+                term.alt_ids.append(str(value))
         term.names = list(names)
         return term
 

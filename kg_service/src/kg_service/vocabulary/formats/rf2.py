@@ -1,4 +1,4 @@
-"""SNOMED CT releases in RF2, read as rows of the UMLS.
+"""SNOMED CT releases in RF2, one or several editions together, read as rows of the UMLS.
 
 The snapshot's active rows count; inactive ones are obsolete (SUPPRESS O). Fully specified names lose their semantic tag, which
 becomes a semantic type. Which synonym is preferred, and which are acceptable at all, language reference sets say.
@@ -50,6 +50,7 @@ _IS_A = 116680003
 _PREFERRED, _ACCEPTABLE = 900000000000548007, 900000000000549004
 _OF_THE_US, _BRITISH = 900000000000509007, 900000000000508004
 _UNLISTED = 8
+_INTERNATIONAL = "INT"
 _LOST = "{} of concepts that the release lacks"
 _UNTYPED = "concepts of the semantic tag {!r}, which stands for no semantic type"
 _TAG = re.compile(r"\(([^()]*)\)\s*$")
@@ -81,6 +82,8 @@ class Rf2:
     """A `Source` of the files of a snapshot."""
 
     what = "a SNOMED CT release in RF2"
+    is_a_at = "the active rows of sct2_Relationship_Snapshot with the typeId 116680003, and --is-a: rel finds none"
+    types_at = "semantic tags of its full names stand for them"
 
     def __init__(self, files: Rf2Files) -> None:
         self.given: Path = files.given
@@ -101,7 +104,8 @@ class Rf2:
         self._bad_rows, self._progress = bad_rows, progress
         found = [self._files.find(kind) for kind in (CONCEPT, DESCRIPTION, RELATIONSHIP)]
         self.parts = [part for parts in (*found, self._files.parts.get(LANGUAGE, ())) for part in parts]
-        concepts = _joined(self._read(CONCEPT, "id active"), "id active")
+        concepts = _joined(self._read(CONCEPT, "id effectiveTime active"), "id effectiveTime active")
+        concepts = concepts.sort_by([("effectiveTime", "descending")])  # of several editions, the newest row of each counts
         self._concepts = _Concepts(_integers(concepts["id"]), _is_active(concepts))
         self.ids = self._concepts.texts
         members = _joined(
@@ -191,11 +195,13 @@ class Rf2:
         return self._files.name
 
     def notes(self) -> tuple[str, ...]:
-        """What has no concept, tags without a semantic type, and whether names could be told preferred."""
+        """What has no concept, tags without a semantic type, whether names can be told preferred, what an extension lacks."""
         found = [] if self._ranks else ["no language reference set was found: fully specified names are the preferred ones"]
         strays: Counter[str] = Counter()
         for what, count in self._strays:
             strays[what] += count
+        if strays[_LOST.format("relationships")] and _INTERNATIONAL not in self._files.editions:
+            found.append("an extension needs the International Edition: put both releases into one folder, and give that")
         return (*found, *(f"{what}: {count:,}" for what, count in sorted(strays.items()) if count))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -24,19 +24,24 @@ _DEPTH = 5
 
 @dataclass(frozen=True, slots=True)
 class Rf2Files:
-    """The files of one release: those of its snapshot, by kind, in order of their names.
+    """The files of one release, or of several editions read as one: those of snapshots, by kind, in order of their names.
 
     Attributes:
         given: the folder or archive that was given.
         parts: by kind; of each there may be several, such as descriptions in several languages.
-        name: such as `SNOMEDCT_INT_20240101`.
+        editions: of each edition, such as `INT`, its files of concepts.
         views: of all files that were met, `Full` and `Delta` too.
     """
 
     given: Path
     parts: Mapping[str, tuple[Part, ...]]
-    name: str
+    editions: Mapping[str, tuple[Part, ...]]
     views: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """Such as `SNOMEDCT_INT_20240101`; those of several editions, one after the other."""
+        return " ".join(_release_of(part) for parts in self.editions.values() for part in parts)
 
     def find(self, kind: str) -> tuple[Part, ...]:
         """The files of a kind.
@@ -58,29 +63,49 @@ def rf2_files(given: Path) -> Rf2Files | None:
     """The release in a folder, up to five folders below it, or in a zip archive; None: no file there is of RF2.
 
     Raises:
-        InvalidInput: the archive can't be used, or has more than one release.
+        InvalidInput: the archive can't be used.
     """
+    return _gathered(given, _parts(given))
+
+
+def together(given: Path, several: Sequence[Rf2Files]) -> Rf2Files | None:
+    """Releases read as one, such as the International Edition and an extension of it; None: there are none.
+
+    Raises:
+        InvalidInput: one edition is there twice.
+    """
+    views = frozenset[str]().union(*(files.views for files in several))
+    files = _gathered(given, (part for each in several for parts in each.parts.values() for part in parts), views)
+    for edition, parts in files.editions.items() if files else ():
+        if len(parts) > 1:
+            raise InvalidInput(
+                f"{given} holds several releases of the edition {edition}: {', '.join(part.place for part in parts)}",
+                hint="leave one of them there, or give its folder or archive; different editions are read as one release",
+            )
+    return files
+
+
+def _gathered(given: Path, files: Iterable[Part], views: frozenset[str] = frozenset()) -> Rf2Files | None:
     found: dict[str, list[Part]] = defaultdict(list)
-    views: set[str] = set()
-    names: set[str] = set()
-    for part in sorted(_parts(given), key=lambda each: (each.name, each.place)):
+    editions: dict[str, list[Part]] = defaultdict(list)
+    for part in sorted(files, key=lambda each: (each.name, each.place)):
         match = _FILE.fullmatch(part.name)
         if match is None:
             continue
-        views.add(match["view"])
+        views |= {match["view"]}
         if match["view"] == "Snapshot":
             kind = LANGUAGE if match["refset"] else match["kind"]
             found[kind].append(part)
             if kind == CONCEPT:
-                names.add(f"SNOMEDCT_{match['edition']}_{match['date']}")
+                editions[match["edition"]].append(part)
     if not views:
         return None
-    if len(found[CONCEPT]) > 1:
-        raise InvalidInput(
-            f"{given} holds several releases: {', '.join(part.place for part in found[CONCEPT])}",
-            hint="give one of them; of a national extension, the edition that has the international concepts too",
-        )
-    return Rf2Files(given, {kind: tuple(parts) for kind, parts in found.items() if parts}, "".join(names), frozenset(views))
+    return Rf2Files(given, *({key: tuple(parts) for key, parts in each.items()} for each in (found, editions)), views)
+
+
+def _release_of(concepts: Part) -> str:
+    match = _FILE.fullmatch(concepts.name)
+    return f"SNOMEDCT_{match['edition']}_{match['date']}" if match else concepts.name
 
 
 def _parts(given: Path) -> Iterator[Part]:

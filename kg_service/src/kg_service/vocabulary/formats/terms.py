@@ -14,6 +14,7 @@ from nbclip.errors import InvalidId, InvalidInput
 from nbclip.ids import check_cui
 
 from kg_service.vocabulary.files import Part
+from kg_service.vocabulary.formats.opening import opened
 from kg_service.vocabulary.formats.tags import types_of
 from kg_service.vocabulary.relations import known_inverses
 from kg_service.vocabulary.rrf import MRCONSO, MRREL, MRSTY, BadRows, Layout, OnBytes, Select
@@ -31,6 +32,8 @@ _KINDS: Mapping[Scope, tuple[str, str, str, str, str]] = {
 """TS, STT, ISPREF, TTY and SUPPRESS of names by their scope."""
 _SOURCES = {"RID": "RADLEX"}
 _NO_WORD = re.compile(r"[^a-z0-9]+")
+_ID = re.compile(rb"""(?:^id:\s*|\babout=["']|"id"\s*:\s*")([^\s"']+)""")
+"""An id where a term begins, in OBO, OWL and OBO graph JSON."""
 _LETTERS = re.compile(r"[A-Za-z]*")
 
 
@@ -54,7 +57,7 @@ class Term:
     relations: list[tuple[str, str]] = field(default_factory=list)
     obsolete: bool = False
     namespace: str = ""
-    alt_ids: int = 0
+    alt_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -64,7 +67,7 @@ class Ontology:
     Attributes:
         name: of the ontology, such as `uberon`; may be empty.
         version: may be empty.
-        terms: in the file's order; several may have one id.
+        terms: in the file's order; several may have one id, of which `Terms` takes the first.
         relation_names: what each relation is called, by its id.
         unread: statements that a reader can't make edges of, by what they are.
     """
@@ -77,10 +80,20 @@ class Ontology:
 
 
 class Terms:
-    """A `Source` of the terms of an ontology."""
+    """A `Source` of the terms of an ontology.
 
-    def __init__(self, what: str, part: Part, read: Callable[[Part], Ontology]) -> None:
+    Args:
+        what: as `Source.what`.
+        is_a_at: as `Source.is_a_at`.
+        part: the file.
+        read: reads it.
+    """
+
+    types_at = "its roots, namespace and prefix stand for them"
+
+    def __init__(self, what: str, is_a_at: str, part: Part, read: Callable[[Part], Ontology]) -> None:
         self.what = what
+        self.is_a_at = f"{is_a_at}, and --is-a: rel finds none"
         self.given: Path = part.path
         self.parts: Sequence[Part] = (part,)
         self.inverses: Mapping[str, str] = known_inverses()
@@ -166,15 +179,21 @@ class Terms:
         """What is not kept."""
         terms = self._ontology.terms
         said = [
-            (
-                "alt_ids of merged terms that are not known: only the id of the term that has them is",
-                sum(t.alt_ids for t in terms),
-            ),
             ("terms left out without a name, such as those of another ontology", sum(not t.names for t in terms)),
             *((f"{what} left out that lead to a term the file lacks", count) for what, count in sorted(self._lost.items())),
             *((f"{what} not read", count) for what, count in sorted(self._ontology.unread.items())),
         ]
-        return tuple(f"{what}: {count:,}" for what, count in said if count)
+        return (*_merged(terms), *(f"{what}: {count:,}" for what, count in said if count))
+
+
+def _merged(terms: Sequence[Term]) -> Iterator[str]:
+    count = sum(len(term.alt_ids) for term in terms)
+    if count:
+        term = next(term for term in terms if term.alt_ids)
+        yield (
+            f"ids that terms had before they were merged (alt_id) are not read: {count:,}. Captions need today's id, such as "
+            f"{term.id} instead of {term.alt_ids[0]}"
+        )
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[Mapping[str, str | int]]) -> pa.Table:
@@ -187,21 +206,45 @@ def _table(columns: tuple[str, ...], rows: Iterable[Mapping[str, str | int]]) ->
 
 
 def _with_usable_ids(terms: Sequence[Term], part: Part, bad_rows: BadRows) -> list[Term]:
-    """Those whose id can be a concept's; the others are bad rows."""
-    good = []
+    """Those whose id can be a concept's and is no earlier term's; the others are bad rows."""
+    good: dict[str, Term] = {}
+    bad: list[tuple[str, int]] = []
+    met: Counter[str] = Counter()
     for term in terms:
-        try:
-            check_cui(term.id)
-            good.append(term)
-        except InvalidId:
-            bad_rows.add(part.name, _line_of(term.id, part), f"{term.id!r:.80} can't be the id of a concept")
-    return good
+        met[term.id] += 1
+        if not _is_usable(term.id) or good.setdefault(term.id, term) is not term:
+            bad.append((term.id, met[term.id]))
+    lines = _lines_of_ids(part) if bad else {}
+    for term_id, nth in bad:
+        at = lines.get(_bare(term_id), [1])
+        if term_id in good:
+            bad_rows.add(part.name, at[min(nth, len(at)) - 1], f"the id {term_id} is that of the term in line {at[0]} already")
+        else:
+            bad_rows.add(part.name, at[0], f"{term_id!r:.80} can't be the id of a concept")
+    return list(good.values())
 
 
-def _line_of(term_id: str, part: Part) -> int:
-    """The first line that has this text; 1 if none does."""
-    with part.open() as stream:
-        return next((number for number, line in enumerate(stream, 1) if term_id.encode() in line), 1)
+def _is_usable(term_id: str) -> bool:
+    try:
+        check_cui(term_id)
+    except InvalidId:
+        return False
+    return True
+
+
+def _lines_of_ids(part: Part) -> dict[str, list[int]]:
+    """The lines that begin terms, by the terms' ids as `_bare` has them."""
+    found: dict[str, list[int]] = {}
+    with opened(part) as stream:
+        for number, line in enumerate(stream, 1):
+            for text in _ID.findall(line):
+                found.setdefault(_bare(text.decode(errors="replace")), []).append(number)
+    return found
+
+
+def _bare(text: str) -> str:
+    """TST_1 for TST:1 and for an IRI that ends in it: as all formats have it."""
+    return re.split("[/#]", text)[-1].replace(":", "_")
 
 
 def _slug(name: str) -> str:

@@ -17,6 +17,8 @@ class Umls:
     """A `Source` whose rows are those of its files."""
 
     what = "UMLS RRF files"
+    is_a_at = "MRREL, and --is-a"
+    types_at = "columns 2 and 4 of its MRSTY"
     ids = None
 
     def __init__(self, files: ReleaseFiles) -> None:

@@ -1,16 +1,20 @@
 """Ontologies in OBO, OWL and OBO graph JSON: what becomes a name, a parent or a type, and what is refused."""
 
 import gzip
+import json
+import re
 import socket
 import sys
+import zipfile
 
 import pytest
 from kg_service.errors import MissingExtra
 from kg_service.vocabulary.builder import build_vocabulary
+from kg_service.vocabulary.formats.obo_words import obo_expectation
 from kg_service.vocabulary.model import VocabularyFilters
 from kg_service.vocabulary.vocabulary import open_vocabulary
 from nbclip.errors import InvalidInput
-from support.ontologies import CONCEPTS, obo_text, owl_text, write
+from support.ontologies import CONCEPTS, TERM_IDS, obo_text, owl_text, write
 
 LUNG, PNEUMONIA, DISEASE = "TST:0000004", "TST:0000006", "TST:0000002"
 
@@ -60,7 +64,10 @@ def test_obsolete_terms_are_left_out_and_counted_and_merged_ids_are_told(build):
     assert "TST:0000009" not in vocabulary
     assert "TST:0000011" not in vocabulary
     assert report.left_out["SUPPRESS"] == 1
-    assert report.notes == ("alt_ids of merged terms that are not known: only the id of the term that has them is: 1",)
+    assert report.notes == (
+        "ids that terms had before they were merged (alt_id) are not read: 1. Captions need today's id, such as TST:0000010 "
+        "instead of TST:0000011",
+    )
 
 
 def test_edges_to_what_the_file_lacks_and_terms_without_a_name_are_counted(build):
@@ -178,7 +185,15 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "ha"}">' for n i
         ("own.owl", owl_text()[:900], r"own\.owl:\d+: "),
         ("own.json", '{"graphs": [{"nodes": [', r"own\.json"),
         ("own.txt", "lung, thorax\n", "neither a folder nor a zip archive, nor of a known format"),
-        ("own.obo", "", "nor of a known format"),
+        ("own.json", '{"graphs": []}', "holds no graph"),
+        ("own.json", '{"graphs": [\n{"nodes": [{"lbl": 1}]}]}', r"own\.json:2: no OBO graph: .*missing field `id`"),
+        (
+            "own.json",
+            '{"graphs": [{"id": "x", "nodes": [{"id": "a b", "type": "CLASS"}], "edges": []}]}',
+            r"own\.json: 'a b' can't be an id",
+        ),
+        ("own.json", b'{"graphs": [\n"\xff"]}', r"own\.json:2: not UTF-8: byte 0xff at byte 2"),
+        ("own.owl", owl_text('<owl:Class rdf:ID="a b"/>'), r"own\.owl:\d+: rdf:ID value is not"),
         ("own.obo.gz", gzip.compress(obo_text().encode(), mtime=0)[:60], "can't be read"),
         ("own.obo.gz", gzip.compress(obo_text().encode() + b"!" * 10**7, mtime=0), "unpacks to over 200 times its size"),
         ("own.owl", owl_text().replace("<rdf:RDF", f"{LAUGHS}\n<rdf:RDF", 1).replace("Disease", "&l9;"), r"own\.owl:\d+: "),
@@ -188,6 +203,110 @@ def test_a_file_that_can_not_be_used_is_refused(build, name, content, message):
     with pytest.raises(InvalidInput, match=message) as refused:
         build(content, name)
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "expected"),
+    [
+        ('"Pulmo" EXACT', '"Pulmo EXACT', "a text in double quotes"),
+        ('"Pulmo" EXACT', '"Pulmo" EXAKT', "a second double quote, then EXACT, NARROW, BROAD or RELATED"),
+        ("name: Lung\n", "name Lung\n", "`tag: value` with a tag that terms have"),
+        ("id: TST:0000004\n", "", r"the line `id: …` of the frame, found 'name: Lung'"),
+        ("id: TST:0000004\n", "id: TST:0000004 right\n", "the end of the line"),
+        ("name: Lung\n", "is_a:\n", "an id, such as UBERON:0002048, found 'is_a:'"),
+        ("name: Lung\n", "is_obsolete: yes\n", "true or false, found 'is_obsolete: yes'"),
+        ("name: Lung\n", "creation_date: now\n", "a date such as 2024-12-25"),
+        ("[Term]\nid: TST:0000004", "[Trem]\nid: TST:0000004", r"\[Term\], \[Typedef\] or \[Instance\], found '\[Trem\]'"),
+        ("ontology: tiny", "ontology", "`tag: value`, found 'ontology'"),
+    ],
+)
+def test_a_line_of_obo_that_can_not_be_read_is_told_in_plain_words(build, was, now, expected):
+    text = obo_text()
+    assert was in text
+    with pytest.raises(InvalidInput, match=rf"own\.obo:\d+: expected {expected}") as refused:
+        build(text.replace(was, now, 1))
+    assert "Clause" not in str(refused.value)
+    assert "EOI" not in str(refused.value)
+
+
+def test_a_rule_without_words_of_its_own_is_called_by_its_name():
+    assert obo_expectation("expected EOI, NamespaceIdRule, or DisjointFromTag") == "namespace id rule or disjoint from tag"
+    assert obo_expectation("expected EOI") == "the end of the file"
+    assert obo_expectation("remaining input") == "something else"
+
+
+TURTLE = "# own\n@prefix owl: <http://www.w3.org/2002/07/owl#> .\n"
+OWL_XML = '<?xml version="1.0"?>\n<Ontology xmlns="http://www.w3.org/2002/07/owl#"/>'
+
+
+@pytest.mark.parametrize("name", ["own.obo", "own.owl", "own.json"])
+@pytest.mark.parametrize(
+    ("content", "what", "way_out"),
+    [
+        (b"", "empty", "again"),
+        (b" \n\n", "empty", "again"),
+        (gzip.compress(b"", mtime=0), "empty", "again"),
+        (obo_text().encode("utf-16"), "in UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 own"),
+        (obo_text().encode("utf-16-be"), "in UTF-16BE, not UTF-8", "iconv -f UTF-16BE"),
+        (b"<!DOCTYPE html>\n<html>", "a web page", "download it again"),
+        (gzip.compress(b"<html>", mtime=0), "a web page", "download it again"),
+        (b"\xfd7zXZ\0", "packed, and not with gzip", "unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS", "git lfs pull"),
+        (b"%PDF-1.7", "a PDF", "give the ontology itself"),
+        (b'{"nodes": []}', "JSON without", "give the ontology itself"),
+        (TURTLE.encode(), "an ontology in Turtle", "robot convert"),
+        (b"Prefix(:=<http://example.org/>)\nOntology()", "OWL in functional syntax", "robot convert"),
+        (b"Prefix: : <http://example.org/>\n", "OWL in Manchester syntax", "robot convert"),
+        (OWL_XML.encode(), "OWL in OWL/XML", "robot convert"),
+        (b"<rss/>", "XML, but no OWL", "give the ontology itself"),
+    ],
+)
+def test_a_file_that_is_something_else_is_called_by_what_it_is(build, name, content, what, way_out):
+    with pytest.raises(InvalidInput, match=rf"{re.escape(name)} is {what}") as refused:
+        build(content, name)
+    assert way_out in refused.value.hint
+
+
+def test_what_is_packed_under_a_wrong_name_is_read_or_named(build, tmp_path):
+    assert build(gzip.compress(obo_text().encode(), mtime=0), "own.obo")[0].concepts == len(CONCEPTS)
+    assert build(owl_text().encode("utf-16"), "own.owl")[0].concepts == len(CONCEPTS)
+    with zipfile.ZipFile(tmp_path / "packed.obo", "w") as archive:
+        archive.writestr("inside/tiny.obo", obo_text())
+    with pytest.raises(InvalidInput, match=r"packed\.obo is a zip archive that holds inside/tiny\.obo") as refused:
+        build_vocabulary(tmp_path / "packed.obo", tmp_path / "out")
+    assert "unpack it, and give inside/tiny.obo" in refused.value.hint
+
+
+def test_a_second_term_of_an_id_is_a_bad_row_that_names_both_lines(build):
+    first, second = obo_text().splitlines().index(f"id: {LUNG}") + 1, len(obo_text().splitlines()) + 3
+    text = obo_text() + term(LUNG, "Bellows", 'synonym: "blower" EXACT []')
+    for content, name in ((text, "own.obo"), (gzip.compress(text.encode(), mtime=0), "own.obo.gz")):
+        report, vocabulary = build(content, name)
+        assert [str(bad) for bad in report.bad_rows] == [
+            f"{name}:{second}: the id {LUNG} is that of the term in line {first} already"
+        ]
+        assert vocabulary.names(LUNG) == ["Lung", "Pulmo"]
+
+
+def test_a_second_node_of_an_id_is_a_bad_row_too(build, tmp_path):
+    graph = json.loads(write("json", tmp_path / "json").read_text())
+    nodes = graph["graphs"][0]["nodes"]
+    nodes.append({**nodes[-1], "lbl": "Bellows"})
+    report, _ = build(json.dumps(graph, indent=1), "own.json")
+    (bad,) = report.bad_rows
+    assert re.fullmatch(rf"own\.json:\d+: the id {TERM_IDS['thorax']} is that of the term in line \d+ already", str(bad))
+
+
+@pytest.mark.parametrize(("kind", "place"), [("obo", "`is_a:` lines"), ("owl", "rdfs:subClassOf"), ("json", 'the pred "is_a"')])
+def test_hints_are_of_the_format(tmp_path, kind, place):
+    given = write(kind, tmp_path / kind)
+    report = build_vocabulary(given, tmp_path / "out", VocabularyFilters(is_a=("rel",)))
+    assert report.is_a == 0
+    assert place in report.is_a_at
+    assert "MRREL" not in report.is_a_at
+    with pytest.raises(InvalidInput, match="semantic type 'T999'") as refused:
+        build_vocabulary(given, tmp_path / "out", VocabularyFilters(semantic_types=("T999",)))
+    assert "MRSTY" not in refused.value.hint
 
 
 def test_an_id_that_can_not_be_a_concepts_is_a_bad_row(build):

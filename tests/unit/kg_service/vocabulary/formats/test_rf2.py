@@ -196,8 +196,70 @@ def test_an_archive_in_the_folder_is_read_and_of_two_none(rows, tmp_path, build)
                 archive.write(path, path.relative_to(inside))
         if name == "one.zip":
             assert build(None, folder=folder)[0].concepts == 8
-    with pytest.raises(InvalidInput, match=r"holds several releases: one\.zip, two\.zip"):
+    with pytest.raises(InvalidInput, match=r"holds several releases of the edition INT: .*one\.zip, .*two\.zip") as refused:
         build(None, folder=folder)
+    assert "different editions are read as one release" in refused.value.hint
+
+
+def extension(rows):
+    """Of the rows, the headers and one concept more: an extension has nothing of the International Edition."""
+    own = {name: content[:1] for name, content in rows.items()}
+    concept = add_concept(own, 700, "Nationale Pneumonie (disorder)")
+    add_name(own, concept, "National pneumonia", accepted=[(OWN, PREFERRED)])
+    add_name(own, LUNG, "national lung", accepted=[(OWN, PREFERRED)])
+    add_edge(own, concept, PNEUMONIA, IS_A)
+    return own, concept
+
+
+def zip_of(folder, path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.txt")):
+            archive.write(file, file.relative_to(folder))
+
+
+@pytest.mark.parametrize("kind", ["folders", "archives", "a folder and an archive"])
+def test_an_extension_beside_the_international_edition_is_read_with_it(rows, tmp_path, build, kind):
+    own, concept = extension(rows)
+    inside, both = tmp_path / "inside", tmp_path / "both"
+    both.mkdir()
+    write_rf2(both / "international" if kind != "archives" else inside / "international", rows)
+    write_rf2(both / "extension" if kind == "folders" else inside / "extension", own, edition="XX1000999")
+    if kind != "folders":
+        zip_of(inside / "extension", both / "extension.zip")
+    if kind == "archives":
+        zip_of(inside / "international", both / "international.zip")
+    report, vocabulary = build(None, folder=both)
+    assert report.release == f"SNOMEDCT_INT_{DATE} SNOMEDCT_XX1000999_{DATE}"
+    assert vocabulary.parents(concept) == [PNEUMONIA]
+    assert vocabulary.names(concept)[0] == "National pneumonia"
+    assert vocabulary.names(LUNG)[0] == "national lung"
+    assert report.concepts == 9
+    assert report.notes == ()
+
+
+def test_an_extension_alone_says_that_it_lacks_the_international_concepts(rows, tmp_path, build):
+    report, _ = build(None, folder=write_rf2(tmp_path / "alone", extension(rows)[0], edition="XX1000999"))
+    assert report.is_a == 0
+    assert report.notes[0] == "an extension needs the International Edition: put both releases into one folder, and give that"
+    assert report.notes[-1] == "relationships of concepts that the release lacks: 1"
+
+
+@pytest.mark.parametrize("newer", ["INT", "XX1000999"])
+def test_of_a_concept_that_two_editions_have_the_newest_row_counts(rows, tmp_path, build, newer):
+    own, _ = extension(rows)
+    gone = next(row for row in rows["concepts"] if row[0] == SCTIDS["thorax"])
+    own["concepts"].append([gone[0], "20270101" if newer != "INT" else "20250101", "0", *gone[3:]])
+    write_rf2(tmp_path / "both" / "international", rows)
+    write_rf2(tmp_path / "both" / "extension", own, edition="XX1000999")
+    _, vocabulary = build(None, folder=tmp_path / "both")
+    assert (SCTIDS["thorax"] in vocabulary) == (newer == "INT")
+
+
+def test_an_archive_beside_what_it_holds_is_read_once(rows, tmp_path, build):
+    folder = write_rf2(tmp_path / "downloads", rows)
+    zip_of(folder, tmp_path / "release.zip")
+    (tmp_path / "release.zip").rename(folder / "release.zip")
+    assert build(None, folder=folder)[0].release == f"SNOMEDCT_INT_{DATE}"
 
 
 def test_two_releases_in_one_folder_are_refused(rows, build, tmp_path):
