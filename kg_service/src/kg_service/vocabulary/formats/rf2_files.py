@@ -100,7 +100,11 @@ def _gathered(given: Path, files: Iterable[Part], views: frozenset[str] = frozen
                 editions[match["edition"]].append(part)
     if not views:
         return None
-    return Rf2Files(given, *({key: tuple(parts) for key, parts in each.items()} for each in (found, editions)), views)
+    return Rf2Files(given, _as_tuples(found), _as_tuples(editions), views)
+
+
+def _as_tuples(lists: Mapping[str, list[Part]]) -> dict[str, tuple[Part, ...]]:
+    return {key: tuple(parts) for key, parts in lists.items()}
 
 
 def _release_of(concepts: Part) -> str:
