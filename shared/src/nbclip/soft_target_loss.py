@@ -221,20 +221,20 @@ class SoftTargetLoss(nn.Module):
                     hint=f"ask for output={self.output!r}",
                 )
             targets = torch.tensor(targets.values, dtype=torch.float32)
-        if not isinstance(targets, Tensor):
+        elif not isinstance(targets, Tensor):
             raise InvalidInput(
                 f"targets is of type {type(targets).__name__}",
                 hint="what `prefetched` or `Service.targets` gave, or a tensor: torch.as_tensor(rows)",
             )
+        # Of the caller's own alone; and not on a GPU, whose answer the host would wait for.
+        elif targets.device.type == "cpu" and not targets.isfinite().all():
+            raise InvalidInput("targets hold what is no finite number", hint="rows of targets sum to 1; similarities are [-1, 1]")
         rows = len(features_RD)
         if targets.shape != (rows, rows * place()[1]):
             raise InvalidInput(
                 f"targets of shape {list(targets.shape)} for {rows} pairs on each of {place()[1]} ranks",
                 hint="rows are this rank's pairs, columns those of all ranks, rank 0's first",
             )
-        # On a GPU the question would make the host wait.
-        if targets.device.type == "cpu" and not targets.isfinite().all():
-            raise InvalidInput("targets hold what is no finite number", hint="rows of targets sum to 1; similarities are [-1, 1]")
         goal_RC = widened(targets.to(features_RD.device, non_blocking=True))
         # A pair is like itself, also where nothing is known of it.
         return goal_RC.masked_fill(diagonal(goal_RC, _own(rows, goal_RC)), 1.0) if self.output == "similarity" else goal_RC

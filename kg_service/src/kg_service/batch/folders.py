@@ -12,6 +12,7 @@ from nbclip.errors import InvalidInput
 from nbclip.files.folders import roco_parts
 from nbclip.files.notes import warn
 from nbclip.files.sources import readable_in
+from nbclip.wording import counted
 
 _KINDS = {"webdataset": "shards", "parquet": "Parquet files"}
 _TEXTS = "tables or NDJSON"
@@ -64,7 +65,7 @@ def _refuse_mixed(folder: Path) -> None:
         kinds.setdefault(_KINDS.get(kind, _TEXTS), []).append(path)
     if len(kinds) > 1:
         counts = " and ".join(
-            f"{_counted(len(files), kind)} ({_named(file.name for file in files)})" for kind, files in kinds.items()
+            f"{counted(len(files), _ONE[kind], kind)} ({_named(file.name for file in files)})" for kind, files in kinds.items()
         )
         patterns = [
             f"'{folder / pattern}'" for pattern in sorted({f"*{_ending(file)}" for files in kinds.values() for file in files})
@@ -73,10 +74,6 @@ def _refuse_mixed(folder: Path) -> None:
             f"{folder} has {counts}: do they hold the same rows?",
             hint=f"name those that are to be read by patterns: {', '.join(patterns)}; all of them if rows differ",
         )
-
-
-def _counted(count: int, kind: str) -> str:
-    return f"{count} {_ONE[kind] if count == 1 else kind}"
 
 
 def _tell_of_inner(folder: Path) -> None:

@@ -39,9 +39,7 @@ def run_here(
             }
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except Exception:
-            raise
-        except BaseException:  # who asked stops, or goes away
+        except (KeyboardInterrupt, GeneratorExit):  # who asked stops, or goes away
             says.close()
             raise
         finally:
